@@ -1,0 +1,1 @@
+"""Everything that is checked about surveil; the folders mirror the package."""
