@@ -1,0 +1,73 @@
+"""What every test shares: the seed options of the simulator, and the rule that CI skips nothing.
+
+Fixtures that only one folder needs live in that folder's own conftest.
+"""
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+
+# How many seeds one test replays. Small enough to spread over processors and to stay far below the timeout.
+SEEDS_PER_TEST = 125
+SEEDS_DEFAULT = 2000
+
+SomeReport = TypeVar("SomeReport", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("simulation")
+    group.addoption(
+        "--seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="replay this one simulated world; with --seeds, the first of so many",
+    )
+    group.addoption(
+        "--seeds",
+        type=int,
+        default=None,
+        metavar="COUNT",
+        help=f"how many simulated worlds to run, from --seed or 0 on (default: {SEEDS_DEFAULT})",
+    )
+
+
+def seed_blocks(first: int | None, count: int | None) -> list[range]:
+    """Return the seeds that the options ask for, in blocks of at most SEEDS_PER_TEST."""
+    if count is None:
+        count = SEEDS_DEFAULT if first is None else 1
+    if first is None:
+        first = 0
+    end = first + count
+    return [range(at, min(at + SEEDS_PER_TEST, end)) for at in range(first, end, SEEDS_PER_TEST)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that has an argument `seeds: range` one call for each block of seeds."""
+    if "seeds" not in metafunc.fixturenames:
+        return
+    options = metafunc.config.option
+    blocks = seed_blocks(options.seed, options.seeds)
+    metafunc.parametrize("seeds", blocks, ids=[f"{block.start}-{block.stop - 1}" for block in blocks])
+
+
+def _skips_fail(report: SomeReport) -> SomeReport:
+    """Turn a skip into a failure where CI=true: what nobody sees missing stays missing."""
+    # An expected failure is reported as a skip as well; that one has been looked at.
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CI=true, so nothing may be skipped. {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _skips_fail((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _skips_fail((yield))

@@ -1,0 +1,85 @@
+"""The shared options and hooks, tried out in a pytest of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, seed_blocks
+
+ROOT = Path(__file__).parent.parent
+SKIPPING = """
+import pytest
+
+def test_passes():
+    pass
+
+def test_skips():
+    pytest.skip("no docker here")
+
+@pytest.mark.xfail
+def test_is_known_to_fail():
+    assert False
+"""
+
+
+def run_pytest(folder: Path, text: str, *, ci: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Run `text` as the only test module of a fresh folder; return pytest's code and what it printed."""
+    (folder / "test_inner.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-ra", *options, str(folder)],
+        cwd=folder,
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_skip_stays_a_skip_on_a_developers_machine(tmp_path: Path) -> None:
+    code, printed = run_pytest(tmp_path, SKIPPING, ci="false")
+    assert code == 0
+    assert "1 passed, 1 skipped, 1 xfailed" in printed
+
+
+def test_a_skip_fails_on_ci_with_its_reason_while_an_expected_failure_does_not(tmp_path: Path) -> None:
+    code, printed = run_pytest(tmp_path, SKIPPING, ci="true")
+    assert code == 1
+    assert "1 failed, 1 passed, 1 xfailed" in printed
+    assert "no docker here" in printed
+
+
+def test_a_module_that_skips_itself_fails_on_ci(tmp_path: Path) -> None:
+    text = 'import pytest\npytest.skip("needs the moon", allow_module_level=True)\n'
+    code, printed = run_pytest(tmp_path, text, ci="true")
+    assert code != 0
+    assert "1 error" in printed
+    assert "needs the moon" in printed
+
+
+def test_a_test_with_seeds_is_called_once_for_each_block(tmp_path: Path) -> None:
+    text = "def test_world(seeds):\n    assert 5 in seeds\n"
+    code, printed = run_pytest(tmp_path, text, ci="true", options=("--seed=5", "-v"))
+    assert code == 0
+    assert "test_world[5-5] PASSED" in printed
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "expected"),
+    [
+        (None, None, list(range(SEEDS_DEFAULT))),
+        (7, None, [7]),
+        (None, 3, [0, 1, 2]),
+        (10, SEEDS_PER_TEST + 1, list(range(10, 11 + SEEDS_PER_TEST))),
+        (None, 0, []),
+    ],
+)
+def test_blocks_hold_each_wanted_seed_once(first: int | None, count: int | None, expected: list[int]) -> None:
+    blocks = seed_blocks(first, count)
+    assert [seed for block in blocks for seed in block] == expected
+    assert all(0 < len(block) <= SEEDS_PER_TEST for block in blocks)
