@@ -1,0 +1,69 @@
+"""Deadlines by key, cheap to move: a renewal is one dictionary write, because a heap entry that turns out early is simply put back."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", tuple[str, int], str)
+
+
+class Deadlines(Generic[Key]):
+    """When each key is due, in milliseconds. Keys of one instant come out in their own order, so that a replay is exact."""
+
+    __slots__ = ("_at", "_heap")
+
+    def __init__(self) -> None:
+        self._at: dict[Key, int] = {}
+        self._heap: list[tuple[int, Key]] = []
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._at
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def set(self, key: Key, at: int) -> None:
+        """Make `key` due at `at`, sooner or later than before."""
+        before = self._at.get(key)
+        self._at[key] = at
+        if before is None or at < before:
+            heappush(self._heap, (at, key))
+
+    def get(self, key: Key) -> int | None:
+        """When `key` is due, None where it has no deadline."""
+        return self._at.get(key)
+
+    def discard(self, key: Key) -> None:
+        """Forget `key`; its heap entry is dropped when it surfaces."""
+        self._at.pop(key, None)
+
+    def next(self) -> int | None:
+        """The earliest deadline."""
+        while self._heap:
+            at, key = self._heap[0]
+            current = self._at.get(key)
+            if current == at:
+                return at
+            heappop(self._heap)
+            if current is not None and current > at:
+                heappush(self._heap, (current, key))
+        return None
+
+    def take_due(self, now: int) -> list[Key]:
+        """Remove and return the keys that are due, earliest first."""
+        due: list[Key] = []
+        while (at := self.next()) is not None and at <= now:
+            _, key = heappop(self._heap)
+            if self._at.pop(key, None) is not None:
+                due.append(key)
+        return due
+
+    def shift(self, by_ms: int) -> None:
+        """Move every deadline by the same time."""
+        self._at = {key: at + by_ms for key, at in self._at.items()}
+        self._heap = sorted((at, key) for key, at in self._at.items())
+
+    def items(self) -> list[tuple[Key, int]]:
+        """All keys with their deadlines, in order of insertion."""
+        return list(self._at.items())

@@ -1,0 +1,97 @@
+"""Everything that can happen to the dispatcher's mind.
+
+Events are facts about the world, already checked at the edge: the sender is who it says, and holds the role that may say this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from surveil.protocol import FromRunner, JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSaid:
+    """A runner, known by its key, said something."""
+
+    runner: str
+    message: FromRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerDisconnected:
+    """The system closed the connection on which this runner last introduced itself."""
+
+    runner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildWanted:
+    """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or `complaints`.
+
+    `carried` names jobs that need not run again, each with the sentence that says why (`retry --failed`).
+    """
+
+    mid: str
+    repo: str
+    ref: str
+    sha: str
+    event: str
+    message: str
+    author: str
+    pipeline_file: str
+    rule: str = ""
+    jobs: tuple[JobSpec, ...]
+    complaints: tuple[str, ...] = ()
+    retry_of: int | None = None
+    carried: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWanted:
+    """A person wants these jobs of a build to end; no names mean all of them."""
+
+    build: int
+    names: tuple[str, ...] = ()
+    reason: str
+
+
+class RunnerOrder(StrEnum):
+    """What a person may want of a runner."""
+
+    DRAIN = "drain"
+    CORDON = "cordon"
+    UNCORDON = "uncordon"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerWanted:
+    """A person wants something of a runner."""
+
+    runner: str
+    order: RunnerOrder
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """We have just started on an existing state: nobody is to suffer for our absence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled:
+    """We were away for `gap_ms` without knowing it (stopped, suspended, a slow disk): deadlines move by as much."""
+
+    gap_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time went by; what is due is done. Said at the end of every batch of events."""
+
+
+Event: TypeAlias = RunnerSaid | RunnerDisconnected | BuildWanted | CancelWanted | RunnerWanted | Recovered | Stalled | Tick

@@ -1,0 +1,73 @@
+"""How people write values and names: durations, near misses, and texts of strangers inside a sentence.
+
+What belongs here: reading and writing of small human notations that both files and configuration use. What does not: anything that knows a
+file format, a key's name or where a value came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+DURATION_MS_MAX: Final = 366 * 86_400_000
+"""A year: whoever writes more meant something else."""
+QUOTED_CHARACTERS_MAX: Final = 60
+
+_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"(?:[0-9]{1,12}(?:ms|[smhd]))+")
+_PART: Final = re.compile(r"([0-9]{1,12})(ms|[smhd])")
+
+
+def parse_duration(text: str) -> int:
+    """Read `90s`, `10m`, `2h`, `1h30m`, `500ms` or `7d` as milliseconds.
+
+    Raises:
+        ValueError: the text is no duration, or longer than `DURATION_MS_MAX`; its message is a clause for people.
+    """
+    if len(text) > QUOTED_CHARACTERS_MAX or _DURATION.fullmatch(text) is None:
+        raise ValueError(f"{quoted(text)} is not a duration: write a number and a unit, like `90s`, `10m` or `2h`")
+    total_ms = sum(int(number) * _UNITS_MS[unit] for number, unit in _PART.findall(text))
+    if total_ms > DURATION_MS_MAX:
+        raise ValueError(f"{quoted(text)} is longer than a year")
+    return total_ms
+
+
+def format_duration(duration_ms: int) -> str:
+    """Write milliseconds as `parse_duration` reads them, in the largest unit that divides them."""
+    for unit in ("d", "h", "m", "s"):
+        if duration_ms and duration_ms % _UNITS_MS[unit] == 0:
+            return f"{duration_ms // _UNITS_MS[unit]}{unit}"
+    return f"{duration_ms}ms" if duration_ms else "0s"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Find the known word that `word` most likely was meant to be, or None where none is near."""
+    if len(word) > QUOTED_CHARACTERS_MAX:
+        return None
+    from difflib import get_close_matches  # noqa: PLC0415  # only mistakes pay for this import
+
+    by_plain = {name.lower().replace("-", "_"): name for name in known}
+    near = get_close_matches(word.lower().replace("-", "_"), list(by_plain), n=1, cutoff=0.6)
+    return by_plain[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Make the hint for an unknown word: the near miss, else the words that exist."""
+    names = sorted(known)
+    near = closest(word, names)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    shown = ", ".join(f"`{printable(name)}`" for name in names[:20])
+    return f"known are {shown}{' and others' if len(names) > 20 else ''}" if names else ""
+
+
+def printable(text: str) -> str:
+    """Replace what could move a terminal's cursor or turn a line around (controls, bidirectional marks) by `�`."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def quoted(text: str) -> str:
+    """Show a stranger's text inside a sentence: one line, inert, and no longer than `QUOTED_CHARACTERS_MAX`."""
+    short = text if len(text) <= QUOTED_CHARACTERS_MAX else text[: QUOTED_CHARACTERS_MAX - 1] + "…"
+    return f"`{printable(short)}`"
