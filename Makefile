@@ -9,7 +9,7 @@ JOBS ?= logical
 VENV := .venv
 READY := $(VENV)/.ready
 PYTHON := $(VENV)/bin/python
-# The folders that hold code. The last two are checked as soon as they exist.
+# The folders that hold code. Those that are missing are checked as soon as they exist.
 CODE := $(wildcard surveil tests benchmarks tools)
 CORE_TESTS := $(wildcard tests/core tests/test_house.py)
 BENCHES := dispatch latency push failover scale logs
@@ -50,9 +50,8 @@ check: format lint types contracts core ## Runs what every commit must pass, in 
 
 format: $(READY)
 	@echo "Layout (ruff format)"
-	@$(VENV)/bin/ruff format --quiet --check $(CODE) || { \
-		echo "Type '$(VENV)/bin/ruff format $(CODE)' to lay these files out." >&2; \
-		$(VENV)/bin/ruff format --check $(CODE); exit 1; }
+	@$(VENV)/bin/ruff format --check --output-format concise $(CODE) > $(VENV)/format.log || { cat $(VENV)/format.log; \
+		echo "Type '$(VENV)/bin/ruff format $(CODE)' to lay these files out." >&2; exit 1; }
 
 lint: $(READY)
 	@echo "Rules (ruff check)"
