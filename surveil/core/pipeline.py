@@ -1,7 +1,7 @@
-"""From declared jobs to a graph of job specs: matrix cells, needs, cycles, limits; or complaints, each with its place.
+"""From declared jobs to job specs: matrix cells, filled-in values, limits; or complaints with their places.
 
-What belongs here: what a pipeline means. What does not: how it is written down (`surveil.pipeline` reads text and makes declarations), and
-what happens to its jobs later (`core.dispatch`).
+What belongs here: what a pipeline means. What does not: how it is written down (`surveil.pipeline` reads text
+and makes declarations), its graph (`core.graph`), and what happens to its jobs later (`core.dispatch`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
+from surveil.core.declared import (
+    COMPLAINTS_MAX,
+    START,
+    Complaint,
+    JobDeclaration,
+    Place,
+    StepDeclaration,
+    Text,
+)
+from surveil.core.graph import check_needs, find_cycles, resolve_needs
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.protocol import JobSpec, StepSpec
 
@@ -24,13 +34,11 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 """UTF-8 bytes of one script or value after substitution."""
 JOB_BYTES_MAX: Final = 768 * 1024
 """UTF-8 bytes of one job; it travels in one message of at most 1 MiB."""
+ENV_MAX: Final = 500
+"""Variables that one job or step can set."""
 PIPELINE_BYTES_MAX: Final = 8 * 1024 * 1024
 """UTF-8 bytes of all jobs together: 256 cells of a large script would otherwise fill memory."""
-COMPLAINTS_MAX: Final = 50
 STEP_NAME_CHARACTERS_MAX: Final = 80
-
-When: TypeAlias = Literal["passed", "always"]
-OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 _EXPRESSION: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
 _MATRIX_NAME: Final = re.compile(r"matrix\.([A-Za-z_][A-Za-z0-9_]*)")
@@ -38,64 +46,8 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands in the file: line and column, both from 1, columns in characters."""
-
-    line: int
-    column: int
-
-
-START: Final = Place(1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing that is wrong: a sentence, where, and what to do about it."""
-
-    message: str
-    place: Place
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text and where it stands."""
-
-    value: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDeclaration:
-    """A step as it was written; `name` None means that the script's first line names it."""
-
-    name: Text | None
-    run: Text
-    shell: str = ""
-    timeout_ms: int = 0
-    continue_on_error: bool = False
-    env: Mapping[str, Text] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobDeclaration:
-    """A job as it was written; with a `matrix` it stands for one job for each combination of values."""
-
-    name: Text
-    needs: tuple[Text, ...] = ()
-    when: When = "passed"
-    labels: tuple[Text, ...] = ()
-    env: Mapping[str, Text] = field(default_factory=dict)
-    timeout_ms: int
-    retry: int = 0
-    on_runner_loss: OnRunnerLoss = "retry"
-    steps: tuple[StepDeclaration, ...]
-    matrix: Mapping[str, tuple[Text, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Expansion:
-    """What came of the declarations: the jobs in the order of the file, or complaints in the order of the file; never both."""
+    """What came of the declarations: the jobs, or complaints, never both; in the order of the file."""
 
     jobs: tuple[JobSpec, ...]
     complaints: tuple[Complaint, ...]
@@ -107,53 +59,36 @@ def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion
     if complaints:
         return _refuse(complaints)
     cells = {job.name.value: _cells(job) for job in jobs}
-    complaints = [*_check_needs(jobs, cells), *_find_cycles(jobs, cells)]
+    complaints = [*check_needs(jobs, cells), *find_cycles(jobs, cells)]
     specs: list[JobSpec] = []
     pipeline_bytes = 0
     for job in jobs:
         for name, values in cells[job.name.value].items():
             cell = _Cell(job, name, values)
-            spec = cell.spec(env, _resolve_needs(job, cells))
+            spec = cell.spec(env, resolve_needs(job, cells))
             complaints += cell.complaints
             if cell.complaints:
                 break  # The other cells would say the same again.
             specs.append(spec)
             pipeline_bytes += (job_bytes := _weigh(spec))
             if job_bytes > JOB_BYTES_MAX:
-                complaints.append(Complaint(f"job {quoted(name)} is larger than {JOB_BYTES_MAX // 1024} KiB", job.name.place))
+                complaints.append(
+                    Complaint(f"job {quoted(name)} is larger than {JOB_BYTES_MAX // 1024} KiB", job.name.place)
+                )
                 break
             if pipeline_bytes > PIPELINE_BYTES_MAX:
                 mib = PIPELINE_BYTES_MAX // 1024 // 1024
-                complaints.append(Complaint(f"all jobs together are larger than {mib} MiB once expanded", job.name.place))
+                complaints.append(
+                    Complaint(f"all jobs together are larger than {mib} MiB once expanded", job.name.place)
+                )
                 return _refuse(complaints)
     return _refuse(complaints) if complaints else Expansion(tuple(specs), ())
 
 
-def in_order(jobs: Sequence[JobSpec]) -> list[list[str]]:
-    """Sort job names into ranks: each job stands in the first rank after all that it needs. Takes only graphs without cycles."""
-    by_name = {job.name: job for job in jobs}
-    waiting = {job.name: sum(need in by_name for need in job.needs) for job in jobs}
-    needed_by: dict[str, list[str]] = {name: [] for name in by_name}
-    for job in jobs:
-        for need in job.needs:
-            if need in needed_by:
-                needed_by[need].append(job.name)
-    ranks: list[list[str]] = []
-    ready = [job.name for job in jobs if waiting[job.name] == 0]
-    while ready:
-        ranks.append(ready)
-        freed: list[str] = []
-        for name in ready:
-            for dependent in needed_by[name]:
-                waiting[dependent] -= 1
-                if waiting[dependent] == 0:
-                    freed.append(dependent)
-        ready = freed
-    return ranks
-
-
 def _refuse(complaints: Sequence[Complaint]) -> Expansion:
-    in_file_order = sorted(complaints, key=lambda complaint: (complaint.place.line, complaint.place.column, complaint.message))
+    in_file_order = sorted(
+        complaints, key=lambda complaint: (complaint.place.line, complaint.place.column, complaint.message)
+    )
     return Expansion((), tuple(in_file_order[:COMPLAINTS_MAX]))
 
 
@@ -169,15 +104,19 @@ def _check_size(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
         if total - count <= JOBS_MAX < total:
             more = f"with the {count} cells of its matrix " if count > 1 else ""
             yield Complaint(
-                f"a pipeline has at most {JOBS_MAX} jobs, and {more}{quoted(job.name.value)} makes it {total}",
+                f"a pipeline has at most {JOBS_MAX} jobs; {more}{quoted(job.name.value)} makes it {total}",
                 job.name.place,
                 "shorten a matrix, or put several commands into one job",
             )
         if not job.steps:
-            yield Complaint(f"job {quoted(job.name.value)} has no steps", job.name.place, "add `steps` with at least one `run`")
+            yield Complaint(
+                f"job {quoted(job.name.value)} has no steps",
+                job.name.place,
+                "add `steps` with at least one `run`",
+            )
         if len(job.steps) > STEPS_MAX:
             yield Complaint(
-                f"job {quoted(job.name.value)} has {len(job.steps)} steps, and at most {STEPS_MAX} are allowed",
+                f"job {quoted(job.name.value)} has {len(job.steps)} steps; at most {STEPS_MAX} are allowed",
                 job.steps[STEPS_MAX].run.place,
             )
 
@@ -187,7 +126,9 @@ def _check_matrices(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
         variables: dict[str, str] = {}
         for axis, values in job.matrix.items():
             if not values:
-                yield Complaint(f"matrix {quoted(axis)} has no values", job.name.place, "list at least one, or remove it")
+                yield Complaint(
+                    f"matrix {quoted(axis)} has no values", job.name.place, "list at least one, or remove it"
+                )
             elif (other := variables.setdefault(axis.upper(), axis)) != axis:
                 message = f"matrix {quoted(axis)} and {quoted(other)} would both be MATRIX_{axis.upper()}"
                 yield Complaint(message, values[0].place, "rename one of them")
@@ -202,7 +143,7 @@ def _check_matrices(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
 
 
 def _cells(job: JobDeclaration) -> dict[str, dict[str, str]]:
-    """Name every combination of a job's matrix: axes by name, values in the order in which they were written."""
+    """Name every combination of a job's matrix: axes sorted by name, values in the order of the file."""
     if not job.matrix:
         return {job.name.value: {}}
     axes = sorted(job.matrix)
@@ -215,60 +156,6 @@ def _cells(job: JobDeclaration) -> dict[str, dict[str, str]]:
     return cells
 
 
-_CellsByJob: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
-
-
-def _job_of(need: str, cells: _CellsByJob) -> str | None:
-    """The declared job that a need means: by its own name, or by the name of one of its cells."""
-    if need in cells:
-        return need
-    owner = need.partition("[")[0]
-    return owner if owner in cells and need in cells[owner] else None
-
-
-def _resolve_needs(job: JobDeclaration, cells: _CellsByJob) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for need in job.needs:
-        names.update(dict.fromkeys(cells.get(need.value, (need.value,))))
-    return tuple(names)
-
-
-def _check_needs(jobs: Sequence[JobDeclaration], cells: _CellsByJob) -> Iterator[Complaint]:
-    for job in jobs:
-        for need in job.needs:
-            if _job_of(need.value, cells) is None:
-                message = f"job {quoted(job.name.value)} needs {quoted(need.value)}, which does not exist"
-                yield Complaint(message, need.place, did_you_mean(need.value, [name for name in cells if name != job.name.value]))
-        if job.when == "always" and not job.needs:
-            message = f"job {quoted(job.name.value)} says `when: always` but needs nothing"
-            yield Complaint(message, job.name.place, "`when` speaks of the jobs under `needs`: add them, or remove `when`")
-
-
-def _find_cycles(jobs: Sequence[JobDeclaration], cells: _CellsByJob) -> Iterator[Complaint]:
-    """Walk the graph depth first without recursion; a need that leads back onto the current path closes a cycle."""
-    edges = {job.name.value: [(owner, need) for need in job.needs if (owner := _job_of(need.value, cells))] for job in jobs}
-    done: set[str] = set()
-    for root in edges:
-        path: dict[str, Iterator[tuple[str, Text]]] = {}
-        if root not in done:
-            path[root] = iter(edges[root])
-        while path:
-            here = next(reversed(path))
-            step = next(path[here], None)
-            if step is None:
-                done.add(here)
-                del path[here]
-                continue
-            target, need = step
-            if target in path:
-                names = list(path)
-                loop = [*names[names.index(target) :], target]
-                shown = " needs ".join(quoted(name) for name in loop[:8]) + (" needs ..." if len(loop) > 8 else "")
-                yield Complaint(f"jobs wait for each other in a circle: {shown}", need.place, "remove one of these needs")
-            elif target not in done:
-                path[target] = iter(edges[target])
-
-
 @dataclass(slots=True)
 class _Cell:
     """One combination of a job's matrix while its texts are filled in."""
@@ -279,18 +166,21 @@ class _Cell:
     complaints: list[Complaint] = field(default_factory=list)
 
     def spec(self, pipeline_env: Mapping[str, Text], needs: tuple[str, ...]) -> JobSpec:
-        """Fill in everything. Later wins: the pipeline's environment, the cell's `MATRIX_*`, the job's own."""
+        """Fill in everything. In `env` later wins: the pipeline's, the cell's `MATRIX_*`, the job's."""
         job = self.job
         if len(self.name.encode()) > NAME_BYTES_MAX:
             message = f"the job's full name {quoted(self.name)} is longer than {NAME_BYTES_MAX} bytes"
             self._complain(message, job.name.place, "use a shorter name or shorter matrix values")
         variables = {f"MATRIX_{axis.upper()}": value for axis, value in self.values.items()}
+        env = self._fill_env(pipeline_env) | variables | self._fill_env(job.env)
+        if max(len(env), *(len(step.env) for step in job.steps)) > ENV_MAX:
+            self._complain(f"job {quoted(job.name.value)} sets more than {ENV_MAX} variables", job.name.place)
         return JobSpec(
             name=self.name,
             needs=needs,
             when=job.when,
             labels=tuple(dict.fromkeys(self._label(label) for label in job.labels)),
-            env=self._fill_env(pipeline_env) | variables | self._fill_env(job.env),
+            env=env,
             timeout_ms=job.timeout_ms,
             retry=job.retry,
             on_runner_loss=job.on_runner_loss,
@@ -325,7 +215,10 @@ class _Cell:
             return text.value
         filled = _EXPRESSION.sub(lambda match: self._value_of(match, text.place), text.value)
         if len(filled.encode()) > TEXT_BYTES_MAX:
-            self._complain(f"this text is larger than {TEXT_BYTES_MAX // 1024} KiB once its matrix values are filled in", text.place)
+            self._complain(
+                f"this text is larger than {TEXT_BYTES_MAX // 1024} KiB once its matrix values are filled in",
+                text.place,
+            )
         return filled
 
     def _value_of(self, match: re.Match[str], place: Place) -> str:
@@ -361,5 +254,12 @@ def _cut(name: str) -> str:
 def _weigh(spec: JobSpec) -> int:
     """UTF-8 bytes of everything in a job that its author chose."""
     envs = [spec.env, spec.matrix, *(step.env for step in spec.steps)]
-    texts = [spec.name, *spec.needs, *spec.labels, *(part for step in spec.steps for part in (step.name, step.run, step.shell))]
-    return sum(len(text.encode()) for text in texts) + sum(len(a.encode()) + len(b.encode()) for env in envs for a, b in env.items())
+    texts = [
+        spec.name,
+        *spec.needs,
+        *spec.labels,
+        *(part for step in spec.steps for part in (step.name, step.run, step.shell)),
+    ]
+    return sum(len(text.encode()) for text in texts) + sum(
+        len(a.encode()) + len(b.encode()) for env in envs for a, b in env.items()
+    )

@@ -1,7 +1,7 @@
 """How people write values and names: durations, near misses, and texts of strangers inside a sentence.
 
-What belongs here: reading and writing of small human notations that both files and configuration use. What does not: anything that knows a
-file format, a key's name or where a value came from.
+What belongs here: reading and writing of small human notations that both files and configuration use.
+What does not: anything that knows a file format, a key's name or where a value came from.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 DURATION_MS_MAX: Final = 366 * 86_400_000
 """A year: whoever writes more meant something else."""
 QUOTED_CHARACTERS_MAX: Final = 60
+_KNOWN_SHOWN_MAX: Final = 20
 
 _UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(?:[0-9]{1,12}(?:ms|[smhd]))+")
@@ -23,7 +24,7 @@ def parse_duration(text: str) -> int:
     """Read `90s`, `10m`, `2h`, `1h30m`, `500ms` or `7d` as milliseconds.
 
     Raises:
-        ValueError: the text is no duration, or longer than `DURATION_MS_MAX`; its message is a clause for people.
+        ValueError: the text is no duration, or longer than `DURATION_MS_MAX`; it says so in a clause.
     """
     if len(text) > QUOTED_CHARACTERS_MAX or _DURATION.fullmatch(text) is None:
         raise ValueError(f"{quoted(text)} is not a duration: write a number and a unit, like `90s`, `10m` or `2h`")
@@ -58,16 +59,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = closest(word, names)
     if near is not None:
         return f"did you mean `{near}`?"
-    shown = ", ".join(f"`{printable(name)}`" for name in names[:20])
-    return f"known are {shown}{' and others' if len(names) > 20 else ''}" if names else ""
+    shown = ", ".join(f"`{printable(name)}`" for name in names[:_KNOWN_SHOWN_MAX])
+    return f"known are {shown}{' and others' if len(names) > _KNOWN_SHOWN_MAX else ''}" if names else ""
 
 
 def printable(text: str) -> str:
-    """Replace what could move a terminal's cursor or turn a line around (controls, bidirectional marks) by `�`."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """Replace controls and bidirectional marks, which could move a cursor or turn a line around, by `�`."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    )
 
 
 def quoted(text: str) -> str:
-    """Show a stranger's text inside a sentence: one line, inert, and no longer than `QUOTED_CHARACTERS_MAX`."""
+    """Show a stranger's text inside a sentence: one line, inert, at most `QUOTED_CHARACTERS_MAX` long."""
     short = text if len(text) <= QUOTED_CHARACTERS_MAX else text[: QUOTED_CHARACTERS_MAX - 1] + "…"
     return f"`{printable(short)}`"

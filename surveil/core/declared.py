@@ -1,0 +1,73 @@
+"""A pipeline as it was written: declarations with their places, and complaints about them.
+
+What belongs here: the words between whoever reads a pipeline file and `core.pipeline`, which expands it.
+What does not: files, formats, and what the declarations lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+COMPLAINTS_MAX: Final = 50
+"""More complaints than this about one file help nobody."""
+
+When: TypeAlias = Literal["passed", "always"]
+OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in the file: line and column, both from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+START: Final = Place(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong: a sentence, where, and what to do about it."""
+
+    message: str
+    place: Place
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and where it stands."""
+
+    value: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDeclaration:
+    """A step as it was written; `name` None means that the script's first line names it."""
+
+    name: Text | None
+    run: Text
+    shell: str = ""
+    timeout_ms: int = 0
+    continue_on_error: bool = False
+    env: Mapping[str, Text] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDeclaration:
+    """A job as it was written; with a `matrix` it stands for one job for each combination of values."""
+
+    name: Text
+    needs: tuple[Text, ...] = ()
+    when: When = "passed"
+    labels: tuple[Text, ...] = ()
+    env: Mapping[str, Text] = field(default_factory=dict)
+    timeout_ms: int
+    retry: int = 0
+    on_runner_loss: OnRunnerLoss = "retry"
+    steps: tuple[StepDeclaration, ...]
+    matrix: Mapping[str, tuple[Text, ...]] = field(default_factory=dict)

@@ -1,0 +1,124 @@
+"""Pipelines: a commit's text to a checked graph of jobs, or to complaints that say where and what to do.
+
+What belongs here: the contract of the package: `load`, what it returns, and how complaints are shown.
+What does not: how it is done. `document` reads YAML; `schema` and `dialects` know the keys, `values` what each
+may hold, `checking` words the errors; `surveil.core.pipeline` expands the graph; `detect` guesses for
+repositories without a file; `explain` shows the result.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Final, TypeAlias
+
+from surveil.core.declared import Complaint, Place
+from surveil.core.pipeline import expand
+from surveil.core.spelling import printable
+from surveil.protocol import JobSpec
+
+FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")
+"""Where a commit's pipeline stands, at its root: the first of these that exists."""
+SNIPPET_CHARACTERS_MAX: Final = 120
+
+__all__ = ["FILENAMES", "Complaint", "Invalid", "Loaded", "Pipeline", "Place", "load"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A pipeline that can run: at least one job, no circles, matrices expanded, in the file's order."""
+
+    filename: str
+    jobs: tuple[JobSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """A text that is no pipeline: at least one complaint, in the order of the file."""
+
+    filename: str
+    complaints: tuple[Complaint, ...]
+    text: str
+    """The file's text as far as it could be read, for the lines around the complaints."""
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each complaint as one line, `FILE:LINE:COLUMN: message (hint)`."""
+        hints = [f" ({complaint.hint})" if complaint.hint else "" for complaint in self.complaints]
+        return tuple(
+            _head(self.filename, complaint) + hint for complaint, hint in zip(self.complaints, hints, strict=True)
+        )
+
+    def render(self) -> str:
+        """Each complaint as `FILE:LINE:COLUMN: message`, the line, a caret below the column, and the hint."""
+        from surveil.pipeline.document import lines  # noqa: PLC0415  # only mistakes pay for this import
+
+        all_lines = lines(self.text)
+        shown: list[str] = []
+        for complaint in self.complaints:
+            shown.append(_head(self.filename, complaint))
+            if self.text and complaint.place.line <= len(all_lines):
+                shown += _snippet(all_lines[complaint.place.line - 1], complaint.place.column)
+            if complaint.hint:
+                shown.append(f"    hint: {complaint.hint}")
+        return "\n".join(shown)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`: `file`, and `complaints` with `line`, `column`, `message` and `hint`."""
+        complaints = [
+            {
+                "line": complaint.place.line,
+                "column": complaint.place.column,
+                "message": complaint.message,
+                "hint": complaint.hint or None,
+            }
+            for complaint in self.complaints
+        ]
+        return {"file": self.filename, "complaints": complaints}
+
+
+Loaded: TypeAlias = Pipeline | Invalid
+
+
+def load(text: bytes | str, filename: str) -> Loaded:
+    """Read a pipeline file's text. The last part of `filename` chooses the format, else `.surveil.yml`'s.
+
+    Never raises, whatever the text; takes bounded time and memory, so that it may run on texts of strangers.
+    The first call imports the validator, which would be too dear for those who only import this package.
+    """
+    from surveil.pipeline import dialects, document, schema  # noqa: PLC0415
+
+    shown_name = printable(filename)
+    root = document.read(text)
+    if isinstance(root, Complaint):
+        return Invalid(filename=shown_name, complaints=(root,), text=_as_text(text))
+    declare = {".runnerci.yml": dialects.declare_runnerci, "narwhal.yml": dialects.declare_narwhal}
+    declared = declare.get(PurePath(filename).name, schema.declare)(root)
+    if isinstance(declared, list):
+        return Invalid(filename=shown_name, complaints=tuple(declared), text=_as_text(text))
+    expansion = expand(*declared)
+    if expansion.complaints:
+        return Invalid(filename=shown_name, complaints=expansion.complaints, text=_as_text(text))
+    return Pipeline(filename=shown_name, jobs=expansion.jobs)
+
+
+def _as_text(data: bytes | str) -> str:
+    """The text as far as it can be shown beside a complaint."""
+    text = data if isinstance(data, str) else data.decode("utf-8", errors="replace")
+    return text.removeprefix("\ufeff")
+
+
+def _head(filename: str, complaint: Complaint) -> str:
+    return f"{filename}:{complaint.place.line}:{complaint.place.column}: {complaint.message}"
+
+
+def _snippet(line: str, column: int) -> list[str]:
+    """The line, cut to a window around the column, and a caret; tabs stay tabs, for the caret's sake."""
+    start = max(0, column - 1 - SNIPPET_CHARACTERS_MAX // 2)
+    window = line[start : start + SNIPPET_CHARACTERS_MAX]
+    inert = "".join(char if char == "\t" else printable(char) for char in window)
+    before = inert[: column - 1 - start]
+    padding = "".join(
+        char if char == "\t" else " " * (2 if unicodedata.east_asian_width(char) in "WF" else 1) for char in before
+    )
+    return [f"    {inert}".rstrip(), f"    {padding}^"] if inert.strip() else []

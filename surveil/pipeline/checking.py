@@ -1,0 +1,176 @@
+"""Validation of a document's tree against models, with every error as a complaint at its place.
+
+What belongs here: models in general, places, and the wording of errors. What does not: which keys there are
+(`schema`, `dialects`) and what one value may be (`values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Place, Text
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.pipeline.document import Listing, Node, Scalar, Table
+from surveil.pipeline.values import IMAGE_HINT, IMAGE_REFUSED, known_as
+
+Declared: TypeAlias = tuple[Mapping[str, Text], list[JobDeclaration]]
+Tables: TypeAlias = Mapping[tuple[str, ...], type[BaseModel]]
+"""Which model describes the table at a path; `*` stands for any key or index."""
+
+FOREIGN_KEYS: Final[Mapping[str, str]] = {
+    "after_script": "write a last step, or a job with `when: always`",
+    "before_script": "write it as the first step",
+    "command": "a step's script is under `run`",
+    "commands": "a step's script is under `run`",
+    "container": IMAGE_REFUSED,
+    "dependencies": "the jobs that must pass first are under `needs`",
+    "depends_on": "the jobs that must pass first are under `needs`",
+    "environment": "variables are under `env`",
+    "if": "use `needs` with `when: always`, or a condition inside `run`",
+    "runs-on": "use `labels: [linux]` to choose machines",
+    "script": "steps are written as `steps: [{run: COMMAND}]`",
+    "stage": "order jobs with `needs`",
+    "stages": "order jobs with `needs`",
+    "strategy": "write `matrix` directly under the job",
+    "tags": "use `labels: [linux]` to choose machines",
+    "timeout-minutes": "write `timeout: 10m`",
+    "uses": "a step is a shell script: write `run: COMMAND`",
+    "with": "a step is a shell script: write `run: COMMAND`",
+    "working-directory": "write `cd FOLDER` as the first line of `run`",
+}
+"""Keys of other systems' files, and what to write instead."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A table of the file: every key is known, nothing is guessed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def check(model: type[_Model], tables: Tables, root: Node) -> _Model | list[Complaint]:
+    """Validate a tree; every error is a complaint at the place of its key or value."""
+    if not isinstance(root, Table):
+        return [
+            Complaint(
+                f"expected keys and values like `jobs:`, not {known_as(_bare(root))}",
+                root.place,
+                "see `surveil init`",
+            )
+        ]
+    try:
+        return model.model_validate(_bare(root))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        complaints = [_complaint(detail, tables, root) for detail in details[:COMPLAINTS_MAX]]
+        return sorted(complaints, key=lambda complaint: (complaint.place.line, complaint.place.column))
+
+
+def place_at(root: Node, path: Sequence[str | int]) -> Place:
+    """The place of the key or item at `path`, or of the deepest part of the path that exists."""
+    node, place = root, root.place
+    for part in path:
+        match node:
+            case Table() if isinstance(part, str) and part in node.entries:
+                place, node = node.key_places[part], node.entries[part]
+            case Listing() if isinstance(part, int) and part < len(node.items):
+                node = node.items[part]
+                place = node.place
+            case _:
+                break
+    return place
+
+
+def _bare(node: Node) -> Any:
+    """The tree as dictionaries and lists; no deeper than `document.DEPTH_MAX`, so recursion is safe."""
+    match node:
+        case Table():
+            return {key: _bare(value) for key, value in node.entries.items()}
+        case Listing():
+            return [_bare(item) for item in node.items]
+        case Scalar():
+            return node
+
+
+def _node_at(root: Node, path: Sequence[str | int]) -> Node | None:
+    node: Node | None = root
+    for part in path:
+        match node:
+            case Table() if isinstance(part, str):
+                node = node.entries.get(part)
+            case Listing() if isinstance(part, int) and part < len(node.items):
+                node = node.items[part]
+            case Scalar() if part == 0:
+                pass  # One value stands for a list of one.
+            case _:
+                return None
+    return node
+
+
+def _complaint(detail: ErrorDetails, tables: Tables, root: Node) -> Complaint:
+    path = [part for part in detail["loc"] if part != "[key]"]
+    where = _path_text(path)
+    node = _node_at(root, path)
+    about_key = "[key]" in detail["loc"] or node is None or not isinstance(node, Scalar)
+    place = place_at(root, path) if about_key or node is None else node.place
+    match detail["type"]:
+        case "extra_forbidden":
+            key = str(path[-1])
+            inside = f" in `{_path_text(path[:-1])}`" if path[:-1] else ""
+            return Complaint(
+                f"unknown key {quoted(key)}{inside}",
+                place_at(root, path),
+                _hint_for_key(key, path[:-1], tables),
+            )
+        case "missing":
+            return Complaint(f"`{where}` is missing", place, _hint_for_missing(str(path[-1])))
+        case "value_error":
+            message = str(detail["ctx"]["error"])
+            if message == IMAGE_REFUSED:
+                return Complaint(IMAGE_REFUSED, place_at(root, path), IMAGE_HINT)
+            return Complaint(f"`{where}`: {message}", place)
+        case "list_type" | "tuple_type":
+            return Complaint(
+                f"`{where}`: expected a list, not {known_as(_bare(node) if node else None)}",
+                place,
+                "start each item with `- `",
+            )
+        case "dict_type" | "model_type":
+            hint = "write `run: COMMAND`" if "steps" in path else "write one `key: value` in each line"
+            return Complaint(
+                f"`{where}`: expected keys and values, not {known_as(_bare(node) if node else None)}",
+                place,
+                hint,
+            )
+        case _:
+            return Complaint(f"`{where}`: {detail['msg']}", place)
+
+
+def _hint_for_key(key: str, path: Sequence[str | int], tables: Tables) -> str:
+    for pattern, model in tables.items():
+        if len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True)):
+            known = set(model.model_fields)
+            return FOREIGN_KEYS[key] if key in FOREIGN_KEYS and key not in known else did_you_mean(key, known)
+    return ""
+
+
+def _hint_for_missing(key: str) -> str:
+    return {
+        "jobs": "write `jobs:`, below it a job's name, and below that `steps:`",
+        "steps": "add `steps:` with at least one `- run: COMMAND`",
+        "run": "add `run: COMMAND`",
+        "command": "add `command: COMMAND`",
+    }.get(key, "")
+
+
+def _path_text(path: Sequence[str | int]) -> str:
+    """`jobs.test.steps[0].run`, from which strangers' characters are gone."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{quoted(part)[1:-1]}"
+    return text.removeprefix(".")

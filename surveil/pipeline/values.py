@@ -1,0 +1,184 @@
+"""The values of a pipeline file's keys: how each is read from what was typed, or what is wrong with it.
+
+What belongs here: one value at a time. What does not: which keys there are (`schema`, `dialects`).
+
+Every validator takes a node of the document as it stands there, because the typed text decides: `3.10` is no
+number here, and only `true` and `false` are flags. A `ValueError` says what is wrong as a clause for people.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+
+from surveil.core.declared import OnRunnerLoss, Text, When
+from surveil.core.spelling import parse_duration, quoted
+from surveil.pipeline.document import Kind, Scalar
+
+TIMEOUT_MS_DEFAULT: Final = 60 * 60_000
+TIMEOUT_MS_MIN: Final = 1000
+TIMEOUT_MS_MAX: Final = 7 * 86_400_000
+RETRY_MAX: Final = 10
+IMAGE_REFUSED: Final = (
+    "`image` cannot be used yet: this version of surveil runs steps as processes of the runner's machine"
+)
+IMAGE_HINT: Final = "remove `image`, and use `labels` to choose machines that have what the steps need"
+
+SET_BY_SURVEIL: Final = frozenset(
+    ["CI", "SURVEIL"]
+    + [f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "RUNNER", "WORKSPACE")]
+)
+"""Variables that every step gets from surveil; a file that set them would lie to its own steps."""
+
+SHELL_CHARACTERS_MAX: Final = 200
+AXIS_CHARACTERS_MAX: Final = 60
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_JOB_NAME: Final = re.compile(r"[^\s/,\[\].-][^/,\[\]]*")
+_SHELL: Final = re.compile(r"[A-Za-z0-9_./+-]+(?: [A-Za-z0-9_./+=-]+){0,9}")
+
+
+def known_as(value: object) -> str:
+    """What a value is, for `expected ..., not ...`."""
+    match value:
+        case Scalar(kind=Kind.NOTHING):
+            return "nothing"
+        case Scalar():
+            return quoted(value.text)
+        case list():
+            return "a list"
+        case _:
+            return "keys and values"
+
+
+def _scalar(value: object) -> Scalar:
+    if not isinstance(value, Scalar):
+        raise ValueError(f"expected a single value, not {known_as(value)}")  # pydantic collects these
+    if value.kind is Kind.NOTHING:
+        raise ValueError('there is no value: write one, or "" for the empty text')
+    if "\0" in value.text:
+        raise ValueError("the value holds a NUL character, which no process can be given")
+    return value
+
+
+def _text(value: object) -> Text:
+    scalar = _scalar(value)
+    return Text(scalar.text, scalar.place)
+
+
+def _script(value: object) -> Text:
+    text = _text(value)
+    if not text.value.strip():
+        raise ValueError("the script is empty")
+    return text
+
+
+def _title(value: object) -> Text:
+    text = _text(value)
+    if not text.value.strip() or not text.value.isprintable():
+        raise ValueError("a name is one line of printable text")
+    return text
+
+
+def _duration(value: object) -> int:
+    scalar = _scalar(value)
+    duration_ms = parse_duration(scalar.text)
+    if not TIMEOUT_MS_MIN <= duration_ms <= TIMEOUT_MS_MAX:
+        raise ValueError(f"{quoted(scalar.text)} is outside of `1s` to `7d`")
+    return duration_ms
+
+
+def _retry(value: object) -> int:
+    scalar = _scalar(value)
+    if scalar.kind is not Kind.WHOLE or not re.fullmatch("[0-9]{1,2}", scalar.text) or int(scalar.text) > RETRY_MAX:
+        raise ValueError(f"{quoted(scalar.text)} is not a whole number from 0 to {RETRY_MAX}")
+    return int(scalar.text)
+
+
+def _flag(value: object) -> bool:
+    scalar = _scalar(value)
+    if scalar.kind is not Kind.FLAG:
+        raise ValueError(f"{quoted(scalar.text)} is neither `true` nor `false`")
+    return scalar.text.lower() == "true"
+
+
+def _version(value: object) -> int:
+    scalar = _scalar(value)
+    if scalar.text not in {"1", "1.0"}:
+        raise ValueError(f"version {quoted(scalar.text)} is not known: this version of surveil reads `version: 1`")
+    return 1
+
+
+def _shell(value: object) -> str:
+    scalar = _scalar(value)
+    if not _SHELL.fullmatch(scalar.text) or len(scalar.text) > SHELL_CHARACTERS_MAX:
+        raise ValueError(
+            f"{quoted(scalar.text)} is not a shell: write a program and its options, like `bash` or `sh -eu`"
+        )
+    return scalar.text
+
+
+def _one_of(*choices: str) -> PlainValidator:
+    def check(value: object) -> str:
+        scalar = _scalar(value)
+        if scalar.text not in choices:
+            raise ValueError(f"{quoted(scalar.text)} is not one of {', '.join(f'`{choice}`' for choice in choices)}")
+        return scalar.text
+
+    return PlainValidator(check)
+
+
+def _listed(value: object) -> object:
+    """One value stands for a list of one."""
+    return [value] if isinstance(value, Scalar) and value.kind is not Kind.NOTHING else value
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{quoted(name)} cannot be a variable's name: use letters, digits and `_`, no digit first")
+    if name in SET_BY_SURVEIL:
+        raise ValueError(f"{quoted(name)} is set by surveil itself")
+    return name
+
+
+def _axis(name: str) -> str:
+    if not _VARIABLE.fullmatch(name) or len(name) > AXIS_CHARACTERS_MAX:
+        raise ValueError(f"{quoted(name)} cannot be a matrix name: use letters, digits and `_`, no digit first")
+    return name
+
+
+def job_name(name: str) -> str:
+    """Check a job's name, which people type and which becomes part of file names and of `BUILD/NAME`.
+
+    Raises:
+        ValueError: with a clause for people.
+    """
+    if not _JOB_NAME.fullmatch(name) or not name.isprintable() or name != name.strip():
+        raise ValueError(
+            f"{quoted(name)} cannot be a job's name: use printable text without `/`, `,`, `[` and `]` "
+            "that starts with neither `-` nor `.`"
+        )
+    return name
+
+
+def _no_image(_value: object) -> None:
+    raise ValueError(IMAGE_REFUSED)
+
+
+TextValue: TypeAlias = Annotated[Text, PlainValidator(_text)]
+Title: TypeAlias = Annotated[Text, PlainValidator(_title)]
+Script: TypeAlias = Annotated[Text, PlainValidator(_script)]
+Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(_listed)]
+Duration: TypeAlias = Annotated[int, PlainValidator(_duration)]
+Version: TypeAlias = Annotated[int, PlainValidator(_version)]
+NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
+Env: TypeAlias = dict[Annotated[str, AfterValidator(_variable)], TextValue]
+JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
+Axis: TypeAlias = Annotated[str, AfterValidator(_axis)]
+Flag: TypeAlias = Annotated[bool, PlainValidator(_flag)]
+Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
+Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]
+WhenValue: TypeAlias = Annotated[When, _one_of("passed", "always")]
+OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, _one_of("retry", "fail", "hold")]

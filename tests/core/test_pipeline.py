@@ -1,0 +1,279 @@
+"""What declared jobs become: cells, filled-in values, needs, and complaints with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from surveil.core.declared import Complaint, JobDeclaration, Place, StepDeclaration, Text
+from surveil.core.graph import in_order
+from surveil.core.pipeline import (
+    ENV_MAX,
+    JOB_BYTES_MAX,
+    JOBS_MAX,
+    NAME_BYTES_MAX,
+    PIPELINE_BYTES_MAX,
+    STEPS_MAX,
+    TEXT_BYTES_MAX,
+    Expansion,
+    expand,
+)
+from surveil.protocol import JobSpec, StepSpec
+
+HOUR_MS = 3_600_000
+
+
+def text(value: str, line: int = 1, column: int = 1) -> Text:
+    return Text(value, Place(line, column))
+
+
+def texts(*values: str, line: int = 1) -> tuple[Text, ...]:
+    return tuple(text(value, line, 1 + index) for index, value in enumerate(values))
+
+
+def job(
+    name: str,
+    *needs: str,
+    run: str = "make",
+    line: int = 1,
+    matrix: Mapping[str, Sequence[str]] | None = None,
+    labels: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> JobDeclaration:
+    return JobDeclaration(
+        name=text(name, line),
+        needs=texts(*needs, line=line + 1),
+        labels=texts(*labels),
+        env={key: text(value) for key, value in (env or {}).items()},
+        timeout_ms=HOUR_MS,
+        steps=(StepDeclaration(name=None, run=text(run, line + 2)),),
+        matrix={axis: texts(*values, line=line + 3) for axis, values in (matrix or {}).items()},
+    )
+
+
+def names(expansion: Expansion) -> list[str]:
+    assert expansion.complaints == ()
+    return [spec.name for spec in expansion.jobs]
+
+
+def complaints(expansion: Expansion) -> list[str]:
+    assert expansion.jobs == ()
+    return [f"{c.place.line}:{c.place.column} {c.message}" for c in expansion.complaints]
+
+
+def test_a_plain_job_becomes_one_spec_with_all_that_was_declared() -> None:
+    declared = JobDeclaration(
+        name=text("build"),
+        labels=texts("linux", "x86_64", "linux"),
+        env={"A": text("job")},
+        timeout_ms=90_000,
+        retry=2,
+        on_runner_loss="hold",
+        steps=(
+            StepDeclaration(
+                name=text("Compile"),
+                run=text("make all"),
+                shell="bash",
+                timeout_ms=5_000,
+                continue_on_error=True,
+                env={"B": text("step")},
+            ),
+        ),
+    )
+    assert expand({"A": text("pipeline"), "C": text("pipeline")}, [declared]) == Expansion(
+        (
+            JobSpec(
+                name="build",
+                labels=("linux", "x86_64"),
+                env={"A": "job", "C": "pipeline"},
+                timeout_ms=90_000,
+                retry=2,
+                on_runner_loss="hold",
+                steps=(
+                    StepSpec(
+                        name="Compile",
+                        run="make all",
+                        shell="bash",
+                        timeout_ms=5_000,
+                        continue_on_error=True,
+                        env={"B": "step"},
+                    ),
+                ),
+                matrix={},
+            ),
+        ),
+        (),
+    )
+
+
+def test_a_matrix_makes_one_job_for_each_combination_with_axes_by_name_and_values_as_written() -> None:
+    expansion = expand({}, [job("test", matrix={"python": ["3.9", "3.10"], "os": ["linux", "bsd"]})])
+    assert names(expansion) == [
+        "test[os=linux,python=3.9]",
+        "test[os=linux,python=3.10]",
+        "test[os=bsd,python=3.9]",
+        "test[os=bsd,python=3.10]",
+    ]
+    assert expansion.jobs[1].matrix == {"os": "linux", "python": "3.10"}
+    assert expansion.jobs[1].env == {"MATRIX_OS": "linux", "MATRIX_PYTHON": "3.10"}
+
+
+def test_matrix_values_are_filled_into_scripts_names_labels_and_environments() -> None:
+    declared = job(
+        "test",
+        run="tox -e py${{matrix.v}} # ${{  matrix.v  }}",
+        matrix={"v": ["39"]},
+        labels=["py${{ matrix.v }}"],
+        env={"PY": "python${{ matrix.v }}"},
+    )
+    (spec,) = expand({"ALL": text("<${{ matrix.v }}>")}, [declared]).jobs
+    assert spec.labels == ("py39",)
+    assert spec.env == {"ALL": "<39>", "MATRIX_V": "39", "PY": "python39"}
+    assert spec.steps[0].run == "tox -e py39 # 39"
+    assert spec.steps[0].name == "tox -e py39 # 39"
+
+
+def test_a_value_that_looks_like_an_expression_is_not_filled_in_again() -> None:
+    (spec,) = expand({}, [job("t", run="${{ matrix.a }}", matrix={"a": ["${{ matrix.b }}"], "b": ["x"]})]).jobs
+    assert spec.steps[0].run == "${{ matrix.b }}"
+
+
+def test_needing_a_matrix_job_is_needing_all_of_its_cells_and_a_cell_can_be_needed_alone() -> None:
+    jobs = [job("a", matrix={"v": ["1", "2"]}), job("all", "a", "a[v=1]"), job("one", "a[v=2]")]
+    specs = {spec.name: spec.needs for spec in expand({}, jobs).jobs}
+    assert specs == {"a[v=1]": (), "a[v=2]": (), "all": ("a[v=1]", "a[v=2]"), "one": ("a[v=2]",)}
+
+
+def test_an_unknown_need_is_named_with_its_place_and_the_near_miss() -> None:
+    assert expand({}, [job("build"), job("test", "buidl", line=10)]) == Expansion(
+        (),
+        (Complaint("job `test` needs `buidl`, which does not exist", Place(11, 1), "did you mean `build`?"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([job("a", "a")], ["2:1 jobs wait for each other in a circle: `a` needs `a`"]),
+        (
+            [job("a", "b"), job("b", "c", line=10), job("c", "a", line=20)],
+            ["21:1 jobs wait for each other in a circle: `a` needs `b` needs `c` needs `a`"],
+        ),
+        (
+            [job("start"), job("a", "start", "b[v=1]"), job("b", "a", matrix={"v": ["1"]}, line=9)],
+            ["10:1 jobs wait for each other in a circle: `a` needs `b` needs `a`"],
+        ),
+    ],
+)
+def test_jobs_in_a_circle_are_refused_and_the_circle_is_named(jobs: list[JobDeclaration], said: list[str]) -> None:
+    assert complaints(expand({}, jobs)) == said
+
+
+def test_a_long_circle_is_found_without_recursion_and_shown_in_short() -> None:
+    jobs = [job(f"j{n}", f"j{(n + 1) % JOBS_MAX}", line=n * 10 + 1) for n in range(JOBS_MAX)]
+    (said,) = complaints(expand({}, jobs))
+    assert said.endswith("circle: " + " needs ".join(f"`j{n}`" for n in range(8)) + " needs ... needs `j0`")
+
+
+def test_a_diamond_is_no_circle() -> None:
+    jobs = [job("top"), job("left", "top"), job("right", "top"), job("end", "left", "right")]
+    expansion = expand({}, jobs)
+    assert names(expansion) == ["top", "left", "right", "end"]
+    assert in_order(expansion.jobs) == [["top"], ["left", "right"], ["end"]]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("echo ${{ matrix.pyton }}", "3:1 job `t` has no matrix value `pyton`"),
+        ("${{ secrets.KEY }}", "3:1 `${{ secrets.KEY }}` means nothing here: only `${{ matrix.NAME }}` is filled in"),
+        ("${{}}", "3:1 `${{}}` means nothing here: only `${{ matrix.NAME }}` is filled in"),
+    ],
+)
+def test_an_expression_that_means_nothing_is_a_complaint_once_for_all_cells(run: str, said: str) -> None:
+    assert complaints(expand({}, [job("t", run=run, matrix={"python": ["1", "2"]})])) == [said]
+
+
+def test_too_many_jobs_are_counted_before_they_are_made() -> None:
+    digits = [str(n) for n in range(1000)]
+    said = complaints(expand({}, [job("fits"), job("t", line=5, matrix={"a": digits, "b": digits, "c": digits})]))
+    assert said == [
+        f"5:1 a pipeline has at most {JOBS_MAX} jobs; with the 1000000000 cells of its matrix `t` makes it 1000000001"
+    ]
+
+
+def test_exactly_as_many_jobs_as_allowed_are_made() -> None:
+    assert len(expand({}, [job("t", matrix={"a": [str(n) for n in range(JOBS_MAX)]})]).jobs) == JOBS_MAX
+
+
+def test_no_jobs_no_steps_and_too_many_steps_are_complaints() -> None:
+    none = JobDeclaration(name=text("none", 4), timeout_ms=1, steps=())
+    steps = tuple(StepDeclaration(name=None, run=text("x", n + 1)) for n in range(STEPS_MAX + 1))
+    many = JobDeclaration(name=text("many"), timeout_ms=1, steps=steps)
+    assert complaints(expand({}, [])) == ["1:1 the pipeline has no jobs"]
+    assert complaints(expand({}, [none])) == ["4:1 job `none` has no steps"]
+    assert complaints(expand({}, [many])) == ["101:1 job `many` has 101 steps; at most 100 are allowed"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        ({"a": []}, "1:1 matrix `a` has no values"),
+        ({"a": ["1", "1"]}, "4:2 matrix `a` lists `1` twice"),
+        ({"a": [""]}, "4:1 matrix value `` cannot be part of a job's name"),
+        ({"a": ["x]"]}, "4:1 matrix value `x]` cannot be part of a job's name"),
+        ({"a": ["x\u202e"]}, "4:1 matrix value `x\N{REPLACEMENT CHARACTER}` cannot be part of a job's name"),
+        ({"a": ["1"], "A": ["2"]}, "4:1 matrix `A` and `a` would both be MATRIX_A"),
+    ],
+)
+def test_a_matrix_that_cannot_name_jobs_is_refused(matrix: dict[str, list[str]], said: str) -> None:
+    assert complaints(expand({}, [job("t", matrix=matrix)])) == [said]
+
+
+def test_limits_of_size_hold_after_expansion() -> None:
+    long_name = "n" * (NAME_BYTES_MAX + 1)
+    assert complaints(expand({}, [job(long_name)]))[0].startswith("1:1 the job's full name")
+    many = {f"V{n}": "" for n in range(ENV_MAX + 1)}
+    assert complaints(expand({}, [job("t", env=many)])) == [f"1:1 job `t` sets more than {ENV_MAX} variables"]
+    grown = "${{ matrix.a }}" * (TEXT_BYTES_MAX // 60 + 1)
+    said = complaints(expand({}, [job("t", run=grown, matrix={"a": ["é" * 40]})]))
+    assert said == ["3:1 this text is larger than 256 KiB once its matrix values are filled in"]
+    heavy = {f"V{n}": "x" * (JOB_BYTES_MAX // 3) for n in range(4)}
+    assert complaints(expand({}, [job("t", env=heavy)])) == ["1:1 job `t` is larger than 768 KiB"]
+    cells = [str(n) for n in range(JOBS_MAX)]
+    said = complaints(expand({}, [job("t", run="x" * (PIPELINE_BYTES_MAX // 200), matrix={"a": cells})]))
+    assert said == ["1:1 all jobs together are larger than 8 MiB once expanded"]
+
+
+def test_a_label_must_be_a_label_after_filling_in() -> None:
+    said = complaints(expand({}, [job("t", labels=["${{ matrix.a }}"], matrix={"a": ["two words"]})]))
+    assert said == ["1:1 `two words` is not a label"]
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("# set up\n\n  make\nmake test", "make"),
+        ("# only a comment", "# only a comment"),
+        ("x" * 81, "x" * 79 + "…"),
+    ],
+)
+def test_a_step_without_a_name_is_called_by_the_first_line_that_does_something(script: str, name: str) -> None:
+    (spec,) = expand({}, [job("t", run=script)]).jobs
+    assert spec.steps[0].name == name
+
+
+def test_when_always_without_needs_is_a_complaint() -> None:
+    declared = JobDeclaration(
+        name=text("t"), when="always", timeout_ms=1, steps=(StepDeclaration(name=None, run=text("x")),)
+    )
+    assert complaints(expand({}, [declared])) == ["1:1 job `t` says `when: always` but needs nothing"]
+
+
+def test_complaints_come_in_the_order_of_the_file() -> None:
+    jobs = [job("b", "x", line=30), job("a", "y", line=10)]
+    assert complaints(expand({}, jobs)) == [
+        "11:1 job `a` needs `y`, which does not exist",
+        "31:1 job `b` needs `x`, which does not exist",
+    ]

@@ -1,0 +1,306 @@
+"""Whole pipeline files: what `.surveil.yml` means, and how its mistakes are shown."""
+
+# ruff: noqa: E501  # A table of mistakes is read one case a line.
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
+from surveil.pipeline.values import IMAGE_REFUSED
+from surveil.protocol import JobSpec, StepSpec
+
+MINIMAL = "jobs: {t: {steps: [{run: make}]}}"
+
+
+def good(text: str, filename: str = ".surveil.yml") -> tuple[JobSpec, ...]:
+    loaded = load(text, filename)
+    assert isinstance(loaded, Pipeline), loaded.render()
+    return loaded.jobs
+
+
+def bad(text: bytes | str, filename: str = ".surveil.yml") -> Invalid:
+    loaded = load(text, filename)
+    assert isinstance(loaded, Invalid)
+    return loaded
+
+
+def said(text: str) -> list[str]:
+    return [f"{c.place.line}:{c.place.column} {c.message}" for c in bad(text).complaints]
+
+
+def in_job(line: str) -> str:
+    return f"jobs:\n  t:\n    {line}\n    steps:\n      - run: make\n"
+
+
+def in_step(line: str) -> str:
+    return f"jobs:\n  t:\n    steps:\n      - run: make\n        {line}\n"
+
+
+def test_every_key_of_the_file_reaches_the_job() -> None:
+    jobs = good("""\
+version: 1
+env: {CI_COLOR: "1", A: over}
+jobs:
+  build:
+    steps: [{run: make}]
+  test:
+    labels: [linux]
+    needs: [build]
+    when: always
+    matrix: {python: [3.10, "3.12"]}
+    env: {A: b, TIME: 12:30, NORWAY: NO, FLAG: true, NUMBER: 010}
+    timeout: 10m
+    retry: 1
+    on_runner_loss: fail
+    steps:
+      - run: |
+          pip install -e .[test]
+          pip list
+      - name: Tests
+        run: pytest --junitxml=report.xml
+        timeout: 5m
+        shell: bash
+        env: {B: ""}
+        continue_on_error: true
+""")
+    env = {"CI_COLOR": "1", "A": "b", "TIME": "12:30", "NORWAY": "NO", "FLAG": "true", "NUMBER": "010"}
+    steps = (
+        StepSpec(name="pip install -e .[test]", run="pip install -e .[test]\npip list\n", env={}),
+        StepSpec(
+            name="Tests",
+            run="pytest --junitxml=report.xml",
+            shell="bash",
+            timeout_ms=300_000,
+            continue_on_error=True,
+            env={"B": ""},
+        ),
+    )
+    assert jobs[0] == JobSpec(
+        name="build",
+        env={"CI_COLOR": "1", "A": "over"},
+        timeout_ms=3_600_000,
+        steps=(StepSpec(name="make", run="make", env={}),),
+        matrix={},
+    )
+    assert list(jobs[1:]) == [
+        JobSpec(
+            name=f"test[python={version}]",
+            needs=("build",),
+            when="always",
+            labels=("linux",),
+            env=env | {"MATRIX_PYTHON": version},
+            timeout_ms=600_000,
+            retry=1,
+            on_runner_loss="fail",
+            steps=steps,
+            matrix={"python": version},
+        )
+        for version in ("3.10", "3.12")
+    ]
+
+
+def test_one_value_stands_for_a_list_of_one() -> None:
+    jobs = good("jobs: {a: {steps: [{run: x}]}, b: {needs: a, labels: linux, steps: [{run: x}]}}")
+    assert jobs[1].needs == ("a",)
+    assert jobs[1].labels == ("linux",)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("jobs: {}", ["1:1 the pipeline has no jobs"]),
+        ("version: 1", ["1:1 `jobs` is missing"]),
+        ("jobs:", ["1:6 `jobs`: expected keys and values, not nothing"]),
+        ("hello", ["1:1 expected keys and values like `jobs:`, not `hello`"]),
+        ("- a", ["1:1 expected keys and values like `jobs:`, not a list"]),
+        ("jobs: [a]", ["1:1 `jobs`: expected keys and values, not a list"]),
+        ("jobs: {t: }", ["1:11 `jobs.t`: expected keys and values, not nothing"]),
+        ("jobs: {t: {}}", ["1:8 `jobs.t.steps` is missing"]),
+        ("jobs: {t: {steps: }}", ["1:19 `jobs.t.steps`: expected a list, not nothing"]),
+        ("jobs: {t: {steps: []}}", ["1:8 job `t` has no steps"]),
+        ("jobs: {t: {steps: [make]}}", ["1:20 `jobs.t.steps[0]`: expected keys and values, not `make`"]),
+        ("jobs: {t: {steps: [{name: x}]}}", ["1:20 `jobs.t.steps[0].run` is missing"]),
+        ("jobs: {t: {steps: [{run: [a]}]}}", ["1:21 `jobs.t.steps[0].run`: expected a single value, not a list"]),
+        ("jobs: {t: {steps: [{run: ' '}]}}", ["1:26 `jobs.t.steps[0].run`: the script is empty"]),
+        ('jobs: {t: {steps: [{run: "a\\0b"}]}}', ["1:26 `jobs.t.steps[0].run`: the value holds a NUL character, which no process can be given"]),
+        ("version: 2\n" + MINIMAL, ["1:10 `version`: version `2` is not known: this version of surveil reads `version: 1`"]),
+        (in_job("timeout: 10"), ["3:14 `jobs.t.timeout`: `10` is not a duration: write a number and a unit, like `90s`, `10m` or `2h`"]),
+        (in_job("timeout: 0s"), ["3:14 `jobs.t.timeout`: `0s` is outside of `1s` to `7d`"]),
+        (in_job("timeout: 8d"), ["3:14 `jobs.t.timeout`: `8d` is outside of `1s` to `7d`"]),
+        (in_job("retry: yes"), ["3:12 `jobs.t.retry`: `yes` is not a whole number from 0 to 10"]),
+        (in_job("retry: 11"), ["3:12 `jobs.t.retry`: `11` is not a whole number from 0 to 10"]),
+        (in_job("retry: '1'"), ["3:12 `jobs.t.retry`: `1` is not a whole number from 0 to 10"]),
+        (in_job("on_runner_loss: wait"), ["3:21 `jobs.t.on_runner_loss`: `wait` is not one of `retry`, `fail`, `hold`"]),
+        (in_job("when: never"), ["3:11 `jobs.t.when`: `never` is not one of `passed`, `always`"]),
+        (in_job("env: {1A: x}"), ["3:11 `jobs.t.env.1A`: `1A` cannot be a variable's name: use letters, digits and `_`, no digit first"]),
+        (in_job("env: {SURVEIL_SHA: x}"), ["3:11 `jobs.t.env.SURVEIL_SHA`: `SURVEIL_SHA` is set by surveil itself"]),
+        (in_job("env: {A: }"), ['3:14 `jobs.t.env.A`: there is no value: write one, or "" for the empty text']),
+        (in_job("env: [A=1]"), ["3:5 `jobs.t.env`: expected keys and values, not a list"]),
+        (in_job("labels: [a b]"), ["3:14 `a b` is not a label"]),
+        (in_job("labels: [[a]]"), ["3:14 `jobs.t.labels[0]`: expected a single value, not a list"]),
+        (in_job("needs: {a: b}"), ["3:5 `jobs.t.needs`: expected a list, not keys and values"]),
+        (in_job("needs: t"), ["3:12 jobs wait for each other in a circle: `t` needs `t`"]),
+        (in_job("matrix: {py-v: [1]}"), ["3:14 `jobs.t.matrix.py-v`: `py-v` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
+        (in_job("image: python:3.12"), [f"3:5 {IMAGE_REFUSED}"]),
+        (in_step("continue_on_error: on"), ["5:28 `jobs.t.steps[0].continue_on_error`: `on` is neither `true` nor `false`"]),
+        (in_step("shell: a;b"), ["5:16 `jobs.t.steps[0].shell`: `a;b` is not a shell: write a program and its options, like `bash` or `sh -eu`"]),
+        (in_step('name: "a\\nb"'), ["5:15 `jobs.t.steps[0].name`: a name is one line of printable text"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_explained_at_its_place(text: str, sentences: list[str]) -> None:
+    assert said(text) == sentences
+
+
+@pytest.mark.parametrize("name", ["-x", ".x", "a/b", "a,b", "a[b]", "''", "' a'", '"a\\nb"', '"\\u202ea"'])
+def test_a_name_that_cannot_be_a_jobs_is_refused_at_its_key(name: str) -> None:
+    (sentence,) = said(f"jobs:\n  ? {name}\n  : {{steps: [{{run: x}}]}}\n")
+    assert sentence.startswith("2:5 ")
+    assert "cannot be a job's name" in sentence
+
+
+@pytest.mark.parametrize("name", ["test", "Unit tests", "test_3.11", "größe", "1"])
+def test_a_name_that_people_would_choose_is_allowed(name: str) -> None:
+    assert good(f"jobs: {{{name}: {{steps: [{{run: x}}]}}}}")[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "hint"),
+    [
+        ("job: 1\n" + MINIMAL, "1:1 unknown key `job`", "did you mean `jobs`?"),
+        (in_job("time_out: 1m"), "3:5 unknown key `time_out` in `jobs.t`", "did you mean `timeout`?"),
+        (in_job("on-runner-loss: fail"), "3:5 unknown key `on-runner-loss` in `jobs.t`", "did you mean `on_runner_loss`?"),
+        (in_job("runs-on: x"), "3:5 unknown key `runs-on` in `jobs.t`", "use `labels: [linux]` to choose machines"),
+        (in_step("uses: a/b"), "5:9 unknown key `uses` in `jobs.t.steps[0]`", "a step is a shell script: write `run: COMMAND`"),
+        (
+            in_step("zzzzzz: 1"),
+            "5:9 unknown key `zzzzzz` in `jobs.t.steps[0]`",
+            "known are `continue_on_error`, `env`, `name`, `run`, `shell`, `timeout`",
+        ),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_is_an_error_that_says_what_was_meant(text: str, sentence: str, hint: str) -> None:
+    (complaint,) = bad(text).complaints
+    assert f"{complaint.place.line}:{complaint.place.column} {complaint.message}" == sentence
+    assert complaint.hint == hint
+
+
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
+    text = "jobs:\n  a:\n    retry: x\n    steps: [{run: x}]\n  b:\n    stepz: []\n"
+    assert [c.place.line for c in bad(text).complaints] == [3, 5, 6]
+
+
+def test_the_number_of_complaints_is_bounded() -> None:
+    text = "jobs:\n" + "".join(f"  j{n}: x\n" for n in range(500))
+    assert len(bad(text).complaints) == 50
+
+
+def test_complaints_are_rendered_with_line_caret_and_hint() -> None:
+    loaded = bad("jobs:\n  tést:\n    env: {日本: [x]}\n    stepz: 1\n    steps: [{run: x}]\n", "sub/.surveil.yml")
+    assert loaded.render().splitlines()[-4:] == [
+        "sub/.surveil.yml:4:5: unknown key `stepz` in `jobs.tést`",
+        "        stepz: 1",
+        "        ^",
+        "    hint: did you mean `steps`?",
+    ]
+    assert loaded.render().splitlines()[1:3] == ["        env: {日本: [x]}", "              ^"]
+    assert loaded.sentences()[-1] == (
+        "sub/.surveil.yml:4:5: unknown key `stepz` in `jobs.tést` (did you mean `steps`?)"
+    )
+
+
+def test_a_caret_stands_below_its_place_behind_tabs_and_wide_characters_and_in_endless_lines() -> None:
+    tab = bad("a:\n\tb: c").render().splitlines()
+    assert tab[1:3] == ["    \tb: c", "    ^"]
+    wide = bad("{日本: 1, 日本: 2}").render().splitlines()
+    assert wide[1:3] == ["    {日本: 1, 日本: 2}", "              ^"]
+    endless = bad("x: '" + "y" * 5000 + "'\nx: 1, y: [" + "z" * 5000 + "]: 2").render().splitlines()
+    assert all(len(line) < 200 for line in endless)
+
+
+def test_nothing_in_a_complaint_can_move_the_cursor() -> None:
+    text = 'jobs: {"\\e[2J": {"\\e]0;x\\a": 1, steps: [{run: x, "\\u202e": 1}]}}'
+    loaded = bad(text.encode() + b"\n# \xe2\x80\xae", "evil\x1b.yml")
+    shown = loaded.render() + "".join(loaded.sentences())
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert all(char.isprintable() or char == "\n" for char in bad(b"a: \x1b[2J").render())
+
+
+def test_complaints_as_json_name_file_line_column_message_and_hint() -> None:
+    assert json.loads(json.dumps(bad("job: 1\njobs: {t: {steps: [{run: x}]}}").as_json())) == {
+        "file": ".surveil.yml",
+        "complaints": [{"line": 1, "column": 1, "message": "unknown key `job`", "hint": "did you mean `jobs`?"}],
+    }
+
+
+def test_the_names_are_looked_for_in_the_documented_order() -> None:
+    assert FILENAMES == (".surveil.yml", ".runnerci.yml", "narwhal.yml")
+
+
+def test_any_other_file_name_is_read_like_surveil_yml() -> None:
+    assert good(MINIMAL, "folder/other.yaml") == good(MINIMAL)
+
+
+def _mutated(dice: random.Random, value: Any) -> Any:
+    """Change something anywhere in a valid pipeline: a value's type, a key, a text."""
+    strange: list[Any] = [
+        None,
+        0,
+        -1,
+        1e300,
+        True,
+        "",
+        "x",
+        [],
+        {},
+        [[]],
+        {"": None},
+        "1h",
+        ["a", "a"],
+        "${{ matrix.x }}",
+    ]
+    if dice.random() < 0.2:
+        return dice.choice(strange)
+    if isinstance(value, dict):
+        items = [(key, _mutated(dice, item)) for key, item in value.items() if dice.random() > 0.05]
+        return dict(items) | (
+            {dice.choice(["env", "needs", "x", "run", ""]): dice.choice(strange)} if dice.random() < 0.1 else {}
+        )
+    if isinstance(value, list):
+        return [_mutated(dice, item) for item in value] * dice.choice([1, 1, 1, 2])
+    return value
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from([*FILENAMES, "x"]))
+def test_any_shape_of_pipeline_is_loaded_or_explained(dice: random.Random, filename: str) -> None:
+    shape = {
+        "version": 1, "name": "x", "env": {"A": "b"}, "image": "x",
+        "jobs": {
+            "a": {"steps": [{"name": "s", "run": "x ${{ matrix.v }}", "timeout": "1m"}], "matrix": {"v": ["1", "2"]}},
+            "b": {"needs": ["a"], "labels": ["l"], "env": {"B": "c"}, "steps": [{"run": "y"}]},
+        },
+        "steps": [{"name": "n", "command": "c", "dependencies": ["n"]}],
+    }  # fmt: skip
+    text = json.dumps(_mutated(dice, shape))
+    loaded = load(text, filename)
+    if isinstance(loaded, Invalid):
+        assert loaded.complaints
+        assert loaded.render()
+        assert loaded.sentences()
+        json.dumps(loaded.as_json())
+    else:
+        assert loaded.jobs
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=300), st.text(max_size=300)), st.sampled_from(FILENAMES))
+def test_any_bytes_are_loaded_or_explained(data: bytes | str, filename: str) -> None:
+    loaded = load(data, filename)
+    assert isinstance(loaded, Pipeline) or loaded.render()
