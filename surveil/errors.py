@@ -1,8 +1,8 @@
 """The errors that surveil raises on purpose, split by whose fault they are.
 
-What belongs here: exception classes whose text is one sentence for a person (what, where, why, what to type next) and whose `exit_code` is
-the process's answer to a script. What does not: values that describe ordinary bad news of a job (those are states), and bugs of our own
-(those are assertions).
+What belongs here: exception classes whose text is one sentence for a person (what, where, why, what to type
+next) and whose `exit_code` is the process's answer to a script. What does not: values that describe ordinary
+bad news of a job (those are states), and bugs of our own (those are assertions).
 """
 
 from __future__ import annotations

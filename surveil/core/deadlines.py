@@ -1,7 +1,10 @@
-"""Deadlines by key, cheap to move: a renewal is one dictionary write, because a heap entry that turns out early is simply put back."""
+"""Deadlines by key, cheap to move: a renewal is one dictionary write, because a heap entry that turns out early
+is simply put back.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -9,7 +12,10 @@ Key = TypeVar("Key", tuple[str, int], str)
 
 
 class Deadlines(Generic[Key]):
-    """When each key is due, in milliseconds. Keys of one instant come out in their own order, so that a replay is exact."""
+    """When each key is due, in milliseconds.
+
+    Keys of one instant come out in their own order, so that a replay is exact.
+    """
 
     __slots__ = ("_at", "_heap")
 
@@ -19,6 +25,9 @@ class Deadlines(Generic[Key]):
 
     def __contains__(self, key: Key) -> bool:
         return key in self._at
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._at)
 
     def __len__(self) -> int:
         return len(self._at)
@@ -63,7 +72,3 @@ class Deadlines(Generic[Key]):
         """Move every deadline by the same time."""
         self._at = {key: at + by_ms for key, at in self._at.items()}
         self._heap = sorted((at, key) for key, at in self._at.items())
-
-    def items(self) -> list[tuple[Key, int]]:
-        """All keys with their deadlines, in order of insertion."""
-        return list(self._at.items())

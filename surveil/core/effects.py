@@ -1,4 +1,7 @@
-"""Everything that the dispatcher's mind can ask of the world. Effects are performed in order, after the commit of what caused them."""
+"""Everything that the dispatcher's mind can ask of the world.
+
+Effects are performed in order, after the commit of what caused them.
+"""
 
 from __future__ import annotations
 

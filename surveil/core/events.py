@@ -1,6 +1,7 @@
 """Everything that can happen to the dispatcher's mind.
 
-Events are facts about the world, already checked at the edge: the sender is who it says, and holds the role that may say this.
+Events are facts about the world, already checked at the edge: the sender is who it says, and holds the role
+that may say this.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class RunnerDisconnected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildWanted:
-    """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or `complaints`.
+    """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or
+    `complaints`.
 
     `carried` names jobs that need not run again, each with the sentence that says why (`retry --failed`).
     """
@@ -53,6 +55,15 @@ class BuildWanted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelWanted:
     """A person wants these jobs of a build to end; no names mean all of them."""
+
+    build: int
+    names: tuple[str, ...] = ()
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnholdWanted:
+    """A person decided that held jobs of a build may be tried again; no names mean all of them."""
 
     build: int
     names: tuple[str, ...] = ()
@@ -94,4 +105,14 @@ class Tick:
     """Time went by; what is due is done. Said at the end of every batch of events."""
 
 
-Event: TypeAlias = RunnerSaid | RunnerDisconnected | BuildWanted | CancelWanted | RunnerWanted | Recovered | Stalled | Tick
+Event: TypeAlias = (
+    RunnerSaid
+    | RunnerDisconnected
+    | BuildWanted
+    | CancelWanted
+    | UnholdWanted
+    | RunnerWanted
+    | Recovered
+    | Stalled
+    | Tick
+)

@@ -13,9 +13,13 @@ class Policy:
     lease_ms: int = 8_000
     """How long a runner may go on without word from us; it counts from when the runner spoke, on the runner's clock."""
     margin_ms: int = 1_000
-    """How much longer than the runner we wait, for clocks that run at different rates: (lease + margin) / lease is the rate tolerated."""
+    """How much longer than the runner we wait, for clocks that run at different rates: (lease + margin) / lease
+    is the rate tolerated.
+    """
     suspect_ms: int = 2_000
-    """A connection that the system closed is strong evidence of death: so long may its runner take to come back on a new one."""
+    """A connection that the system closed is strong evidence of death: so long may its runner take to come back
+    on a new one.
+    """
     returning_ms: int = 60_000
     """A runner that said it would be back (an upgrade) may take so long."""
     restart_grace_ms: int = 20_000
@@ -43,9 +47,8 @@ class Policy:
     """A runner that we cordoned ourselves gets one job to prove itself after this."""
     breaker_runners: int = 3
     breaker_percent: int = 55
-    """If at least so many runners and such a share of all fall silent together, we suspect ourselves first and wait one more lease.
-    The share is Kubernetes' unhealthy-zone threshold (its node lifecycle controller)."""
-    hellos_per_second: int = 200
+    """If at least so many runners and such a share of all fall silent together, we suspect ourselves first and
+    wait one more lease. The share is Kubernetes' unhealthy-zone threshold (its node lifecycle controller).
+    """
+    hellos_per_second: int = 1_000
     """More runners than this that introduce themselves in one second are asked to come back in a while."""
-    forget_ms: int = 600_000
-    """A runner unseen for so long, with nothing assigned, is no longer kept in memory."""

@@ -1,4 +1,5 @@
-"""The queue of jobs that could run now, ordered so that the next one for a free slot is found without looking at the others.
+"""The queue of jobs that could run now, ordered so that the next one for a free slot is found without looking at
+the others.
 
 What belongs here: order within and between repositories. What does not: whether a runner fits (schedule).
 """

@@ -1,15 +1,17 @@
 """All that the dispatcher's mind holds in memory, and the one door through which records change.
 
-What belongs here: the records of open builds, the volatile sessions and deadlines of runners, the indexes over them, and the collection of
-what changed. What does not: why anything changes (dispatch, leases, schedule). `put` checks the legal steps, keeps the indexes and notes
-the change, so that forgetting to persist is impossible.
+What belongs here: the records of open builds, the volatile sessions and deadlines of runners, the indexes
+over them, and the collection of what changed. What does not: why anything changes (dispatch, leases,
+schedule). `put` checks the legal steps, keeps the indexes and notes the change, so that forgetting to persist
+is impossible.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, assert_never
 
 from surveil.core.deadlines import Deadlines
 from surveil.core.model import (
@@ -28,22 +30,39 @@ from surveil.core.model import (
 )
 from surveil.core.ready import ReadyJobs
 
+SETTLED_MIDS_MAX: Final = 10_000
+"""More than one batch of events can hold, so that a fact repeated within a batch finds its build before the
+store does.
+"""
+
 
 @dataclass(slots=True)
 class Session:
-    """A runner's present incarnation as its own words show it; gone with our process, and told again by its next `Hello`."""
+    """A runner's present incarnation as its own words show it; gone with our process, and told again by its next
+    `Hello`.
+    """
 
     incarnation: int
     seq: int
     heard_at: int
     """When `seq` was processed: the anchor on our clock for leases that the runner counts from when it sent `seq`."""
-    free: int = 0
+    refusing: bool = False
+    """It said that it takes nothing now, though it has slots: its disk is full, or it just refused something."""
     load_percent: int = 0
     disk_free_mib: int = 0
     mirrors: tuple[str, ...] = ()
     connected: bool = True
     silent: bool = False
     """Its leases ran out without a word; it is out of the pool until it speaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this dispatcher is, in what it says to runners. `epoch` grows with each start; `cluster` stays for ever."""
+
+    cluster: str
+    epoch: int
+    bulk_port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +81,7 @@ class Changes:
 class State:
     """The open part of the world. Builds leave it when they are settled; the store keeps them."""
 
+    identity: Identity
     next_build: int = 1
     builds: dict[int, Build] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -73,13 +93,20 @@ class State:
     leases: Deadlines[AttemptId] = field(default_factory=Deadlines)
     repeats: Deadlines[AttemptId] = field(default_factory=Deadlines)
     """When an unanswered `Assign`, or a `Cancel` whose attempt has not ended, is said again."""
+    silences: Deadlines[str] = field(default_factory=Deadlines)
+    """When each runner counts as silent, unless it speaks."""
     probations: Deadlines[str] = field(default_factory=Deadlines)
-    grace_until_at: int = 0
     breaker_at: int | None = None
     """When so many runners fell silent together that we began to suspect ourselves."""
+    hellos: tuple[int, int] = (0, 0)
+    """The present second, and how many runners introduced themselves in it."""
 
     # Indexes over the records above.
     by_mid: dict[str, int] = field(default_factory=dict)
+    """Builds by the fact that asked for them; the newest `SETTLED_MIDS_MAX` settled ones stay, until the store
+    certainly answers for them.
+    """
+    _settled_mids: deque[str] = field(default_factory=deque)
     ready: ReadyJobs = field(default_factory=ReadyJobs)
     held_by: dict[str, dict[AttemptId, None]] = field(default_factory=dict)
     """Attempts that take a slot of each runner: the open ones, and cancelled ones that have not ended."""
@@ -94,13 +121,13 @@ class State:
     _touched: dict[tuple[str, object], Record] = field(default_factory=dict)
     _notes: list[Note] = field(default_factory=list)
 
-    # ---- the door -------------------------------------------------------------------------------------------------------------------
+    # ---- the door --------------------------------------------------------------------------------
 
     def put(self, record: Record, now: int) -> None:
         """Take a new or changed record: the only way anything here changes.
 
         Raises:
-            AssertionError: the step from the old state to the new one is not legal. That is a defect of ours, not of a peer.
+            AssertionError: the step from the old state to the new one is not legal, which is a defect of ours.
         """
         match record:
             case Job():
@@ -139,8 +166,12 @@ class State:
 
     def _put_job(self, job: Job) -> None:
         old = self.jobs.get(job.id)
-        assert old is None or old.state == job.state or job.state in NEXT[old.state], f"{job.id}: {old.state} to {job.state}"
-        assert old is None or job.attempt >= old.attempt, f"{job.id}: attempt {old.attempt} was followed by {job.attempt}"
+        assert old is None or old.state == job.state or job.state in NEXT[old.state], (
+            f"{job.id}: {old.state} to {job.state}"
+        )
+        assert old is None or job.attempt >= old.attempt, (
+            f"{job.id}: attempt {old.attempt} was followed by {job.attempt}"
+        )
         self.jobs[job.id] = job
         was_running, runs = old is not None and old.state == Status.RUNNING, job.state == Status.RUNNING
         if was_running != runs:
@@ -167,7 +198,9 @@ class State:
 
     def _put_build(self, build: Build) -> None:
         old = self.builds.get(build.id)
-        assert old is None or old.state not in VERDICTS or old.state == build.state, f"build {build.id}: {old.state} is final"
+        assert old is None or old.state not in VERDICTS or old.state == build.state, (
+            f"build {build.id}: {old.state} is final"
+        )
         self.builds[build.id] = build
         self.by_mid[build.mid] = build.id
         self.next_build = max(self.next_build, build.id + 1)
@@ -177,14 +210,17 @@ class State:
             case Runner():
                 step = _pool_state(record)
                 if old is None or not isinstance(old, Runner) or _pool_state(old) != step:
-                    self._notes.append(Note(at=now, what="runner", id=record.id, build=None, state=step, reason=record.cordoned))
+                    self._notes.append(
+                        Note(at=now, what="runner", id=record.id, build=None, state=step, reason=record.cordoned)
+                    )
             case Build() | Job() | Attempt():
-                if old is None or isinstance(old, Runner) or old.state != record.state:
+                changed = old is None or isinstance(old, Runner) or old.state != record.state
+                if changed and not _goes_without_saying(old, record):
                     self._notes.append(_note_of(record, now))
             case _:
                 assert_never(record)
 
-    # ---- indexes that follow runners ------------------------------------------------------------------------------------------------
+    # ---- indexes that follow runners -------------------------------------------------------------
 
     def leave(self, attempt: Attempt) -> None:
         """Free the slot that the attempt took, and its deadlines."""
@@ -214,14 +250,18 @@ class State:
             for number in range(1, job.attempt + 1):
                 self.attempts.pop((job_id, number), None)
         del self.builds[build.id]
-        del self.by_mid[build.mid]
+        self._settled_mids.append(build.mid)
+        if len(self._settled_mids) > SETTLED_MIDS_MAX:
+            del self.by_mid[self._settled_mids.popleft()]
 
-    # ---- loading and checking -------------------------------------------------------------------------------------------------------
+    # ---- loading and checking --------------------------------------------------------------------
 
     @classmethod
-    def load(cls, records: Iterable[Record], *, next_build: int) -> State:
-        """The state after a restart: what the store held of open builds, and every runner. Nothing counts as changed."""
-        state = cls(next_build=next_build)
+    def load(cls, records: Iterable[Record], *, identity: Identity, next_build: int) -> State:
+        """The state after a restart: what the store held of open builds, and every runner. Nothing counts as
+        changed.
+        """
+        state = cls(identity=identity, next_build=next_build)
         for record in records:
             state.put(record, 0)
         state.take_changes()
@@ -231,23 +271,40 @@ class State:
         """Assert that records, indexes and deadlines agree. For tests and simulation; it looks at everything."""
         for job in self.jobs.values():
             assert job.build in self.builds, f"{job.id} belongs to no open build"
-            assert (job.state == Status.QUEUED) == (job.id in self.ready), f"{job.id} is {job.state}, yet wrongly in or out of the queue"
+            assert (job.state == Status.QUEUED) == (job.id in self.ready), (
+                f"{job.id} is {job.state}, yet wrongly in or out of the queue"
+            )
             if job.state == Status.RUNNING:
                 assert self.attempts[job.id, job.attempt].state in OPEN, f"{job.id} runs without an open attempt"
         for attempt in self.attempts.values():
             if attempt.state in OPEN:
                 job = self.jobs[attempt.job]
-                assert job.state == Status.RUNNING, f"{attempt.job} is {job.state} while attempt {attempt.number} is open"
+                assert job.state == Status.RUNNING, (
+                    f"{attempt.job} is {job.state} while attempt {attempt.number} is open"
+                )
                 assert job.attempt == attempt.number, f"{attempt.job} has two open attempts"
                 assert attempt.id in self.leases, f"{attempt.job} attempt {attempt.number} is open without a lease"
         for runner, held in self.held_by.items():
             for key in held:
                 assert self.attempts[key].runner == runner, f"{key} is counted at a stranger"
-        for key, _ in self.leases.items():
+        for key in self.leases.keys()  # noqa: SIM118  # Deadlines is no mapping:
             assert key in self.held_by.get(self.attempts[key].runner, {}), f"{key} has a lease and takes no slot"
         for repo, count in self.running_of.items():
             real = sum(job.state == Status.RUNNING for job in self.jobs.values() if job.repo == repo)
             assert count == real, f"{repo} runs {real} jobs and {count} are counted"
+
+
+def _goes_without_saying(old: Record | None, record: Build | Job | Attempt) -> bool:
+    """Whether the journal says it already: a new job by its build, a running job or build by its attempt."""
+    match record:
+        case Job():
+            return record.state == Status.RUNNING or (old is None and record.state in {Status.QUEUED, Status.BLOCKED})
+        case Build():
+            return record.state == Status.RUNNING
+        case Attempt():
+            return False
+        case _:
+            assert_never(record)
 
 
 def _pool_state(runner: Runner) -> str:
@@ -261,7 +318,9 @@ def _pool_state(runner: Runner) -> str:
 def _note_of(record: Build | Job | Attempt, now: int) -> Note:
     match record:
         case Build():
-            return Note(at=now, what="build", id=str(record.id), build=record.id, state=record.state, reason=record.reason)
+            return Note(
+                at=now, what="build", id=str(record.id), build=record.id, state=record.state, reason=record.reason
+            )
         case Job():
             return Note(at=now, what="job", id=record.id, build=record.build, state=record.state, reason=record.reason)
         case Attempt():

@@ -1,0 +1,243 @@
+"""Codecs made from annotations: a frozen dataclass becomes a plain map and back, every received value checked
+against its field's limit.
+
+What belongs here: turning classes into codecs, and msgpack with every limit set. What does not: any message
+(protocol).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import msgpack
+
+from surveil.errors import ProtocolError
+
+INT_MAX: Final = 2**53
+"""The largest integer that every JSON reader keeps exact."""
+
+ITEMS_MAX: Final = 4096
+BINARY_BYTES_MAX: Final = 1024
+TEXT_BYTES_MAX: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """A limit on the length of a text, a list or a map."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A regular expression that a text matches as a whole."""
+
+    pattern: str
+
+
+Pack: TypeAlias = Callable[[Any], dict[str, Any]]
+Unpack: TypeAlias = Callable[[dict[str, Any], bytes | None], Any]
+_Check: TypeAlias = Callable[[Any, str], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How one message class becomes a map and back.
+
+    A `bulk` message has a `data` field that travels as a frame of its own.
+    """
+
+    name: str
+    header: bytes
+    bulk: bool
+    pack: Pack
+    unpack: Unpack
+
+
+def codec_for(header: bytes, kind: type) -> Codec:
+    """Make the codec of a message class from its annotations."""
+    bulk = any(field.name == "data" for field in fields(kind))
+    return Codec(name=kind.__name__, header=header, bulk=bulk, pack=packer(kind), unpack=unpacker(kind))
+
+
+def pack_map(body: dict[str, Any]) -> bytes:
+    """Turn a plain map into a frame."""
+    frame: bytes = msgpack.packb(body)
+    return frame
+
+
+def unpack_map(frame: bytes) -> dict[str, Any]:
+    """Turn a frame from a peer into a plain map.
+
+    Raises:
+        ProtocolError: the frame is no msgpack map within the limits.
+    """
+    try:
+        body = msgpack.unpackb(
+            frame, raw=False, strict_map_key=True, use_list=True,
+            max_str_len=TEXT_BYTES_MAX, max_bin_len=BINARY_BYTES_MAX,
+            max_array_len=ITEMS_MAX, max_map_len=ITEMS_MAX, max_ext_len=0,
+        )  # fmt: skip
+    except (ValueError, RecursionError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
+        raise ProtocolError(f"the message's fields cannot be read: {error}") from error
+    if type(body) is not dict:
+        raise ProtocolError("the message's fields are not a map")
+    return body
+
+
+def _check_for(hint: Any) -> _Check:
+    """Make the function that takes a received value of type `hint`, or raises `ProtocolError` with the field's name."""
+    if get_origin(hint) is Annotated:
+        inner, *limits = get_args(hint)
+        return _limited(_check_for(inner), limits)
+    if hint is Any:
+        return _anything
+    if get_origin(hint) is Literal:
+        return _one_of(get_args(hint))
+    if get_origin(hint) in {Union, UnionType}:
+        (inner,) = [part for part in get_args(hint) if part is not NoneType]
+        check = _check_for(inner)
+        return lambda value, where: None if value is None else check(value, where)
+    if get_origin(hint) is tuple:
+        return _tuple_of(_check_for(get_args(hint)[0]))
+    if get_origin(hint) is Mapping:
+        return _map_of(_check_for(get_args(hint)[1]))
+    if hint is int:
+        return _check_int
+    if hint in {str, bool, bytes}:
+        return _exactly(hint)
+    return _part(hint)
+
+
+def _anything(value: Any, where: str) -> Any:  # noqa: ARG001  # one signature for all checks
+    return value
+
+
+def _exactly(kind: type) -> _Check:
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not kind:
+            raise ProtocolError(f"{where} must be of type {kind.__name__}, not {type(value).__name__}")
+        return value
+
+    return check
+
+
+def _check_int(value: Any, where: str) -> int:
+    if type(value) is not int or not -INT_MAX <= value <= INT_MAX:
+        raise ProtocolError(f"{where} must be an integer of at most 53 bits")
+    return value
+
+
+def _one_of(choices: tuple[Any, ...]) -> _Check:
+    known = frozenset(choices)
+
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not str or value not in known:
+            raise ProtocolError(f"{where} must be one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _tuple_of(item: _Check) -> _Check:
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not list:
+            raise ProtocolError(f"{where} must be a list")
+        return tuple([item(element, where) for element in value])
+
+    return check
+
+
+def _map_of(item: _Check) -> _Check:
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not dict or not all(type(key) is str for key in value):
+            raise ProtocolError(f"{where} must be a map with texts as keys")
+        return {key: item(element, where) for key, element in value.items()}
+
+    return check
+
+
+def _limited(check: _Check, limits: Sequence[Any]) -> _Check:
+    (limit,) = limits
+    if isinstance(limit, Matches):
+        matches = re.compile(limit.pattern).fullmatch
+
+        def check_match(value: Any, where: str) -> Any:
+            if matches(check(value, where)) is None:
+                raise ProtocolError(f"{where} does not look as it must")
+            return value
+
+        return check_match
+    assert isinstance(limit, Most), f"{limit!r} is no limit"
+    most = limit.items
+
+    def check_length(value: Any, where: str) -> Any:
+        if hasattr(value, "__len__") and len(value) > most:
+            raise ProtocolError(f"{where} is longer than {most}")
+        return check(value, where)
+
+    return check_length
+
+
+def _part(kind: type) -> _Check:
+    unpack = unpacker(kind)
+
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not dict:
+            raise ProtocolError(f"{where} must be a map")
+        return unpack(value, None)
+
+    return check
+
+
+def unpacker(kind: type) -> Unpack:
+    """Make the function that builds a `kind` from a received map, and from the raw frame of a bulk message."""
+    hints = get_type_hints(kind, include_extras=True)
+    own = [field for field in fields(kind) if field.name != "data"]
+    rules = [
+        (field.name, _check_for(hints[field.name]), field.default is MISSING, f"{kind.__name__}.{field.name}")
+        for field in own
+    ]
+
+    def unpack(body: dict[str, Any], data: bytes | None) -> Any:
+        values: dict[str, Any] = {} if data is None else {"data": data}
+        for name, check, required, where in rules:
+            if name in body:
+                values[name] = check(body[name], where)
+            elif required:
+                raise ProtocolError(f"{where} is missing")
+        return kind(**values)
+
+    return unpack
+
+
+def packer(kind: type) -> Pack:
+    """Make the function that turns a message into plain maps and lists; only fields that hold parts need more
+    than a look.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in fields(kind) if field.name != "data"]
+    nested = [(name, how) for name in names if (how := _pack_for(hints[name])) is not None]
+
+    def pack(message: Any) -> dict[str, Any]:
+        body = {name: getattr(message, name) for name in names}
+        for name, pack_field in nested:
+            body[name] = pack_field(body[name])
+        return body
+
+    return pack
+
+
+def _pack_for(hint: Any) -> Callable[[Any], Any] | None:
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is tuple:
+        pack_item = _pack_for(get_args(hint)[0])
+        return None if pack_item is None else lambda value: [pack_item(item) for item in value]
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        return packer(hint)
+    return None

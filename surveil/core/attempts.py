@@ -1,0 +1,206 @@
+"""What becomes of an attempt: accepted, refused, finished, lost, cancelled; and of its job in consequence.
+
+What belongs here: each way in which one try ends, and whether there is another. What does not: how a loss is
+noticed (leases, pool) and where the next try goes (schedule). Every function takes the current attempt of a
+job; asking whether it is current is the caller's fence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from surveil.core.builds import forget_if_settled, spread
+from surveil.core.effects import Effect, Send
+from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
+from surveil.core.policy import Policy
+from surveil.core.state import State
+from surveil.protocol import Cancel, Finished, Progress, StepReport
+
+
+def is_current(state: State, attempt: Attempt) -> bool:
+    """Whether this try still decides about its job: it is open, or it was given up and no other try has begun."""
+    job = state.jobs[attempt.job]
+    if attempt.number != job.attempt:
+        return False
+    return attempt.state in OPEN or (attempt.state == AttemptState.LOST and job.state in {Status.QUEUED, Status.HELD})
+
+
+def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
+    """Believe a runner that still has an attempt: it is accepted, and if it was given up, it is not lost after all."""
+    job = state.jobs[attempt.job]
+    if attempt.state == AttemptState.LOST:
+        early = tuple(name for name in job.lost_early if name != attempt.runner)
+        back = replace(
+            job, state=Status.RUNNING, reason="", lost=max(0, job.lost - 1), lost_early=early, not_before_at=0
+        )
+        state.put(back, now)
+        reason = f"runner {attempt.runner_name} came back with it"
+        state.put(replace(attempt, state=AttemptState.RUNNING, reason=reason, finished_at=None), now)
+        spread(state, job.build, now)
+    elif attempt.state == AttemptState.ASSIGNED:
+        state.repeats.discard(attempt.id)
+        state.put(replace(attempt, state=AttemptState.RUNNING, accepted_at=now), now)
+    return state.attempts[attempt.id]
+
+
+def progress(state: State, attempt: Attempt, said: Progress, now: int) -> None:
+    """Note how the steps of a running attempt stand."""
+    attempt = adopt(state, attempt, now)
+    if attempt.steps != said.steps:
+        started_at = _at(attempt, _first_start(said.steps), now)
+        state.put(replace(attempt, steps=said.steps, started_at=started_at), now)
+
+
+def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Policy) -> None:
+    """Record what the attempt really did, and what that means for its job."""
+    attempt = adopt(state, attempt, now)
+    known = replace(
+        attempt, exit_code=said.exit_code, log_bytes=said.log_bytes, steps=said.steps, isolation=said.isolation,
+        reason=said.reason, started_at=_at(attempt, said.started_after_ms, now),
+        finished_at=_at(attempt, said.finished_after_ms, now),
+    )  # fmt: skip
+    match said.outcome:
+        case "passed":
+            _conclude(state, known, AttemptState.PASSED, Status.PASSED, now)
+        case "failed":
+            _fail(state, known, now)
+        case "errored":
+            _err(state, known, now, policy)
+        case "cancelled" | "lost":
+            # We did not ask for its end, else its job would not be open: the machine or its owner took it away.
+            lose(state, known, said.reason, now, policy)
+    _judge_runner(state, known, said, now, policy)
+
+
+def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
+    """Queue the job again: its runner is certain not to have begun this attempt, so nothing was lost."""
+    sentence = f"runner {attempt.runner_name} refused it: {reason}"
+    state.put(replace(attempt, state=AttemptState.LOST, reason=sentence, finished_at=now), now)
+    state.put(replace(state.jobs[attempt.job], state=Status.QUEUED, reason=sentence), now)
+    spread(state, state.jobs[attempt.job].build, now)
+
+
+def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy) -> None:
+    """Give an attempt up, and do with its job what it asks for in that case."""
+    state.put(replace(attempt, state=AttemptState.LOST, reason=reason, finished_at=now), now)
+    job = state.jobs[attempt.job]
+    early = job.lost_early
+    if attempt.accepted_at is not None and now - attempt.accepted_at < policy.poison_ms and attempt.runner not in early:
+        early = (*early, attempt.runner)
+    job = replace(job, lost=job.lost + 1, lost_early=early)
+    if job.spec.on_runner_loss == "hold":
+        _put_job(state, replace(job, state=Status.HELD, reason=f"{reason}; it waits for a person's decision"), now)
+    elif job.spec.on_runner_loss == "fail":
+        _put_job(state, replace(job, state=Status.ERRORED, reason=reason, finished_at=now), now)
+    elif len(early) >= policy.poison_runners:
+        sentence = (
+            f"{len(early)} runners were lost within {policy.poison_ms // 1000} s of starting it; the last: {reason}"
+        )
+        _put_job(state, replace(job, state=Status.ERRORED, reason=sentence, finished_at=now), now)
+    elif job.lost >= policy.lost_max:
+        sentence = f"{job.lost} attempts were lost with their runners; the last: {reason}"
+        _put_job(state, replace(job, state=Status.ERRORED, reason=sentence, finished_at=now), now)
+    else:
+        _put_job(state, replace(job, state=Status.QUEUED, reason=reason, not_before_at=0), now)
+
+
+def cancel(state: State, job: Job, reason: str, now: int, policy: Policy) -> list[Effect]:
+    """End a job by a person's wish. Its attempt keeps its slot until the runner says that the processes are gone."""
+    effects: list[Effect] = []
+    attempt = state.attempts.get((job.id, job.attempt))
+    if job.state == Status.RUNNING and attempt is not None:
+        until_at = state.leases.get(attempt.id)
+        assert until_at is not None, f"{job.id} runs without a lease"
+        state.put(replace(attempt, state=AttemptState.CANCELLED, reason=reason, finished_at=now), now)
+        state.linger(attempt, until_at, now + policy.cancel_repeat_ms)
+        effects.append(cancel_order(attempt, reason, policy))
+    state.put(replace(job, state=Status.CANCELLED, reason=reason, finished_at=now), now)
+    return effects
+
+
+def cancel_order(attempt: Attempt, reason: str, policy: Policy) -> Send:
+    """The word to a runner that an attempt is to end."""
+    order = Cancel(job=attempt.job, attempt=attempt.number, grace_ms=policy.cancel_grace_ms, reason=reason)
+    return Send(runner=attempt.runner, message=order)
+
+
+def end_lingering(state: State, attempt: Attempt) -> None:
+    """Free the slot of a cancelled attempt: its runner is done with it, or gone."""
+    state.leave(attempt)
+    forget_if_settled(state, state.jobs[attempt.job].build)
+
+
+def _put_job(state: State, job: Job, now: int) -> None:
+    state.put(job, now)
+    spread(state, job.build, now)
+    if job.state in VERDICTS:
+        forget_if_settled(state, job.build)
+
+
+def _conclude(state: State, attempt: Attempt, how: AttemptState, verdict: Status, now: int) -> None:
+    state.put(replace(attempt, state=how), now)
+    job = state.jobs[attempt.job]
+    _put_job(state, replace(job, state=verdict, reason=attempt.reason, finished_at=now), now)
+
+
+def _fail(state: State, attempt: Attempt, now: int) -> None:
+    job = state.jobs[attempt.job]
+    if job.failed >= job.spec.retry:
+        _conclude(state, attempt, AttemptState.FAILED, Status.FAILED, now)
+        return
+    state.put(replace(attempt, state=AttemptState.FAILED), now)
+    reason = f"{attempt.reason}; retry {job.failed + 1} of {job.spec.retry}"
+    _put_job(state, replace(job, state=Status.QUEUED, failed=job.failed + 1, reason=reason, not_before_at=0), now)
+
+
+def _err(state: State, attempt: Attempt, now: int, policy: Policy) -> None:
+    job = state.jobs[attempt.job]
+    errored = job.errored + 1
+    state.put(replace(job, errored=errored), now)
+    if errored >= policy.errored_max:
+        _conclude(state, attempt, AttemptState.ERRORED, Status.ERRORED, now)
+        return
+    state.put(replace(attempt, state=AttemptState.ERRORED), now)
+    not_before_at = now + policy.retry_ms * 4 ** (errored - 1)
+    job = replace(
+        state.jobs[job.id],
+        state=Status.QUEUED,
+        reason=f"tried again after: {attempt.reason}",
+        not_before_at=not_before_at,
+    )
+    _put_job(state, job, now)
+
+
+def _judge_runner(state: State, attempt: Attempt, said: Finished, now: int, policy: Policy) -> None:
+    """Cordon a runner on which everything errors at once, and trust it again when something does not."""
+    runner = state.runners[attempt.runner]
+    if said.outcome in {"passed", "failed"}:
+        if runner.quick_errors or runner.probation_at is not None:
+            state.probations.discard(runner.id)
+            cordoned = "" if runner.probation_at is not None else runner.cordoned
+            state.put(replace(runner, quick_errors=0, probation_at=None, cordoned=cordoned), now)
+    elif said.outcome == "errored" and said.finished_after_ms < policy.black_hole_ms:
+        blame(state, attempt.runner, said.reason, now, policy)
+
+
+def blame(state: State, runner_id: str, reason: str, now: int, policy: Policy) -> None:
+    """Count a quick error against a runner; enough of them in a row take it out of the pool until its probation."""
+    runner = state.runners[runner_id]
+    runner = replace(runner, quick_errors=runner.quick_errors + 1)
+    if runner.quick_errors >= policy.black_hole_failures and (not runner.cordoned or runner.probation_at is not None):
+        probation_at = now + policy.probation_ms
+        state.probations.set(runner.id, probation_at)
+        sentence = f"{runner.quick_errors} attempts errored at once in a row; the last: {reason}"
+        runner = replace(runner, cordoned=sentence, probation_at=probation_at)
+    state.put(runner, now)
+
+
+def _first_start(steps: tuple[StepReport, ...]) -> int | None:
+    return min((step.started_after_ms for step in steps if step.started_after_ms is not None), default=None)
+
+
+def _at(attempt: Attempt, after_ms: int | None, now: int) -> int | None:
+    """The instant, on our clock, of something that a runner counted from its acceptance; never in the future."""
+    if after_ms is None:
+        return None
+    return min(now, (attempt.accepted_at if attempt.accepted_at is not None else now) + max(0, after_ms))

@@ -1,0 +1,132 @@
+"""What becomes of builds: opened from a commit, carried on from job to job along `needs`, and closed with one
+verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from surveil.core.events import BuildWanted
+from surveil.core.model import VERDICTS, Build, Job, Status
+from surveil.core.state import State
+from surveil.protocol import JobSpec
+
+
+def open_build(state: State, wanted: BuildWanted, now: int) -> int:
+    """Make the build that a commit asks for, unless the same fact made one before; return its number."""
+    known = state.by_mid.get(wanted.mid)
+    if known is not None:
+        return known
+    build = Build(
+        id=state.next_build, mid=wanted.mid, repo=wanted.repo, ref=wanted.ref, sha=wanted.sha, event=wanted.event,
+        message=wanted.message, author=wanted.author, pipeline_file=wanted.pipeline_file, rule=wanted.rule,
+        complaints=wanted.complaints, retry_of=wanted.retry_of, created_at=now,
+        jobs=tuple(f"{state.next_build}/{spec.name}" for spec in wanted.jobs),
+        state=Status.QUEUED, reason=_reason_of(wanted),
+    )  # fmt: skip
+    if wanted.complaints or not wanted.jobs:
+        reason = wanted.complaints[0] if wanted.complaints else "the pipeline has no jobs"
+        state.put(replace(build, state=Status.ERRORED, reason=reason, finished_at=now), now)
+        state.forget(state.builds[build.id])
+        return build.id
+    state.put(build, now)
+    for position, spec in enumerate(wanted.jobs):
+        state.put(_new_job(build, position, spec, wanted.carried.get(spec.name), now), now)
+    spread(state, build.id, now)
+    return build.id
+
+
+def _reason_of(wanted: BuildWanted) -> str:
+    if wanted.retry_of is not None:
+        return f"a retry of build {wanted.retry_of}"
+    return f"nothing told surveil what to run, so it chose by {wanted.rule}" if wanted.rule else ""
+
+
+def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, now: int) -> Job:
+    job = Job(
+        id=f"{build.id}/{spec.name}", build=build.id, position=position, repo=build.repo, spec=spec, created_at=now,
+        state=Status.BLOCKED if spec.needs else Status.QUEUED, reason=_waits_for(spec.needs),
+    )  # fmt: skip
+    if carried is not None:
+        return replace(job, state=Status.PASSED, reason=carried, finished_at=now)
+    return job
+
+
+def _waits_for(needs: tuple[str, ...]) -> str:
+    return f"waits for {', '.join(needs)}" if needs else ""
+
+
+def spread(state: State, build_id: int, now: int) -> None:
+    """Let the jobs of a build follow from each other until nothing moves, then say how the build stands."""
+    build = state.builds[build_id]
+    moved = True
+    while moved:
+        moved = False
+        for job_id in build.jobs:
+            job = state.jobs[job_id]
+            if job.state == Status.BLOCKED and (following := _unblocked(state, job, now)) is not None:
+                state.put(following, now)
+                moved = True
+    _fold(state, build, now)
+
+
+def _unblocked(state: State, job: Job, now: int) -> Job | None:
+    """The job as its needs make it, or None while one of them is still open."""
+    needs = [state.jobs[f"{job.build}/{name}"] for name in job.spec.needs]
+    if any(need.state not in VERDICTS for need in needs):
+        return None
+    hindrance = next((need for need in needs if need.state != Status.PASSED), None)
+    if hindrance is None or job.spec.when == "always":
+        return replace(job, state=Status.QUEUED, reason="")
+    reason = f"needs {hindrance.spec.name}, which {_ended(hindrance.state)}"
+    return replace(job, state=Status.SKIPPED, reason=reason, finished_at=now)
+
+
+def _ended(state: Status) -> str:
+    return state.value if state in {Status.PASSED, Status.FAILED} else f"was {state.value}"
+
+
+def _fold(state: State, build: Build, now: int) -> None:
+    """Say how the build stands, as its jobs make it."""
+    jobs = [state.jobs[job_id] for job_id in build.jobs]
+    status = _status_of([job.state for job in jobs])
+    if status == build.state:
+        return
+    started_at = build.started_at
+    if started_at is None and status == Status.RUNNING:
+        started_at = now
+    if status not in VERDICTS:
+        state.put(replace(build, state=status, started_at=started_at), now)
+        return
+    culprit = next((job for job in jobs if job.state == status and status != Status.PASSED), None)
+    reason = build.reason if culprit is None else f"{culprit.spec.name}: {culprit.reason}"
+    state.put(replace(build, state=status, reason=reason, started_at=started_at, finished_at=now), now)
+
+
+def _status_of(states: list[Status]) -> Status:
+    """One state for many: open ones first, then the worst verdict; a failure is known to be the commit's, so it
+    outweighs an error.
+    """
+    if any(state not in VERDICTS for state in states):
+        if all(state in VERDICTS or state == Status.HELD for state in states):
+            return Status.HELD
+        begun = any(state == Status.RUNNING or state in VERDICTS for state in states)
+        return Status.RUNNING if begun else Status.QUEUED
+    for verdict in (Status.FAILED, Status.ERRORED, Status.CANCELLED):
+        if verdict in states:
+            return verdict
+    return Status.PASSED
+
+
+def forget_if_settled(state: State, build_id: int) -> None:
+    """Drop a build from memory once it has its verdict and none of its attempts takes a slot any more."""
+    build = state.builds.get(build_id)
+    if build is None or build.state not in VERDICTS:
+        return
+    for job_id in build.jobs:
+        job = state.jobs[job_id]
+        for number in range(1, job.attempt + 1):
+            attempt = state.attempts.get((job_id, number))
+            if attempt is not None and attempt.id in state.leases:
+                return
+    state.forget(build)

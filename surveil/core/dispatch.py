@@ -1,0 +1,174 @@
+"""The dispatcher's mind: what follows from each event. Believe it, spread its consequences, hand out work.
+
+`handle` is pure: the result depends on its arguments alone, and `state` changes through `State.put` only. The
+hands call it for each event of a batch, always with a `Tick` at the end, commit what `state.take_changes()`
+returns, and only then perform the effects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, TypeAlias, assert_never
+
+from surveil.core.attempts import adopt, blame, cancel, end_lingering, finish, is_current, progress, refuse
+from surveil.core.builds import forget_if_settled, open_build, spread
+from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.events import (
+    BuildWanted,
+    CancelWanted,
+    Event,
+    Recovered,
+    RunnerDisconnected,
+    RunnerSaid,
+    RunnerWanted,
+    Stalled,
+    Tick,
+    UnholdWanted,
+)
+from surveil.core.leases import expire, recover, stall
+from surveil.core.model import VERDICTS, Attempt, AttemptState, Job, Status
+from surveil.core.policy import Policy
+from surveil.core.pool import bye, disconnected, heartbeat, hello, order
+from surveil.core.schedule import hand_out, probe, repeat
+from surveil.core.state import State
+from surveil.protocol import Accepted, Bye, Finished, Heartbeat, Hello, Progress, Rejected, Release
+
+Fate: TypeAlias = Literal["recorded", "duplicate", "stale"]
+
+
+def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]:
+    """Take one event at the instant `now` (ms) and return what is to be done after the commit."""
+    effects = _believe(state, event, now, policy)
+    effects += hand_out(state, now, policy)
+    return effects
+
+
+def next_deadline(state: State, now: int) -> int | None:
+    """When a `Tick` is due even if nothing happens, or None; never before `now`."""
+    candidates = (
+        state.leases.next(), state.silences.next(), state.repeats.next(),
+        state.probations.next(), state.ready.waiting.next(),
+    )  # fmt: skip
+    due = [at for at in candidates if at is not None]
+    return max(now, min(due)) if due else None
+
+
+def _believe(state: State, event: Event, now: int, policy: Policy) -> list[Effect]:
+    match event:
+        case RunnerSaid():
+            return _hear(state, event, now, policy)
+        case RunnerDisconnected():
+            disconnected(state, event.runner, now, policy)
+            return []
+        case BuildWanted():
+            return [Acknowledge(mid=event.mid, build=open_build(state, event, now))]
+        case CancelWanted():
+            return _cancel(state, event, now, policy)
+        case UnholdWanted():
+            return _unhold(state, event, now)
+        case RunnerWanted():
+            return order(state, event, now)
+        case Recovered():
+            recover(state, now, policy)
+            return []
+        case Stalled():
+            stall(state, event.gap_ms)
+            return []
+        case Tick():
+            expire(state, now, policy)
+            probe(state, now)
+            return repeat(state, now, policy)
+        case _:
+            assert_never(event)
+
+
+def _hear(state: State, event: RunnerSaid, now: int, policy: Policy) -> list[Effect]:
+    """Take a runner's word.
+
+    Words about an attempt count only from the runner that has it, and only while it is current.
+    """
+    said, key = event.message, event.runner
+    match said:
+        case Hello():
+            return hello(state, key, said, now, policy)
+        case Heartbeat():
+            return heartbeat(state, key, said, now, policy)
+        case Bye():
+            bye(state, key, said, now, policy)
+            return []
+        case Finished():
+            return _hear_end(state, key, said, now, policy)
+        case Accepted() | Progress() | Rejected():
+            attempt = state.attempts.get((said.job, said.attempt))
+            if attempt is not None and attempt.runner == key and is_current(state, attempt):
+                _hear_of(state, attempt, said, now, policy)
+            return []
+        case _:
+            assert_never(said)
+
+
+def _hear_of(state: State, attempt: Attempt, said: Accepted | Progress | Rejected, now: int, policy: Policy) -> None:
+    match said:
+        case Accepted():
+            # A given-up attempt is taken back by what its runner holds, never by a word that may be older
+            # than the loss.
+            if attempt.state == AttemptState.ASSIGNED:
+                adopt(state, attempt, now)
+        case Progress():
+            if attempt.state != AttemptState.LOST:
+                progress(state, attempt, said, now)
+        case Rejected():
+            if attempt.state == AttemptState.ASSIGNED:
+                refuse(state, attempt, said.reason, now)
+                blame(state, attempt.runner, said.reason, now, policy)
+                session = state.sessions.get(attempt.runner)
+                if session is not None:
+                    session.refusing = True
+        case _:
+            assert_never(said)
+
+
+def _hear_end(state: State, key: str, said: Finished, now: int, policy: Policy) -> list[Effect]:
+    """Record an attempt's end if it decides; and tell its runner in any case that it need not be repeated."""
+    attempt = state.attempts.get((said.job, said.attempt))
+    if attempt is None or attempt.runner != key:
+        return [_release(key, said, "stale")]
+    if is_current(state, attempt):
+        finish(state, attempt, said, now, policy)
+        return [_release(key, said, "recorded")]
+    fate: Fate = "stale" if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else "duplicate"
+    if attempt.id in state.leases:
+        end_lingering(state, attempt)
+    return [_release(key, said, fate)]
+
+
+def _release(key: str, said: Finished, fate: Fate) -> Send:
+    return Send(runner=key, message=Release(job=said.job, attempt=said.attempt, fate=fate))
+
+
+def _cancel(state: State, wanted: CancelWanted, now: int, policy: Policy) -> list[Effect]:
+    effects: list[Effect] = []
+    for job in _jobs_named(state, wanted.build, wanted.names):
+        if job.state not in VERDICTS:
+            effects += cancel(state, job, wanted.reason, now, policy)
+    if wanted.build in state.builds:
+        spread(state, wanted.build, now)
+        forget_if_settled(state, wanted.build)
+    return effects
+
+
+def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:
+    for job in _jobs_named(state, wanted.build, wanted.names):
+        if job.state == Status.HELD:
+            state.put(replace(job, state=Status.QUEUED, reason=wanted.reason, not_before_at=0), now)
+    if wanted.build in state.builds:
+        spread(state, wanted.build, now)
+    return []
+
+
+def _jobs_named(state: State, build_id: int, names: tuple[str, ...]) -> list[Job]:
+    build = state.builds.get(build_id)
+    if build is None:
+        return []
+    jobs = [state.jobs[job_id] for job_id in build.jobs]
+    return [job for job in jobs if not names or job.spec.name in names]

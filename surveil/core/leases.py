@@ -1,0 +1,92 @@
+"""Time that runs out: runners that fall silent, leases that end, and every reason to doubt ourselves before we
+doubt a runner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from surveil.core.attempts import end_lingering, lose
+from surveil.core.model import OPEN, Attempt, AttemptState, Note
+from surveil.core.policy import Policy
+from surveil.core.state import State
+
+
+def expire(state: State, now: int, policy: Policy) -> None:
+    """Believe what the deadlines say, unless so many say it together that the fault is more likely ours."""
+    due = state.silences.next()
+    if due is not None and due <= now and _breaks(state, now, policy):
+        _wait_one_more_lease(state, now, policy)
+    for key in state.silences.take_due(now):
+        session, runner = state.sessions.get(key), state.runners[key]
+        if session is not None:
+            session.silent = True
+        state.roomy.pop(key, None)
+        if runner.online:
+            seen_at = runner.seen_at if session is None else session.heard_at
+            state.put(replace(runner, online=False, seen_at=seen_at), now)
+    for attempt_id in state.leases.take_due(now):
+        attempt = state.attempts[attempt_id]
+        if attempt.state in OPEN:
+            lose(state, attempt, _silence(state, attempt, now), now, policy)
+        else:
+            end_lingering(state, attempt)
+
+
+def recover(state: State, now: int, policy: Policy) -> None:
+    """After a restart of ours: nobody loses a lease for our absence, and unanswered assignments are said again."""
+    until_at = now + policy.lease_ms + policy.margin_ms + policy.restart_grace_ms
+    for attempt in state.attempts.values():
+        if attempt.state in OPEN:
+            state.leases.set(attempt.id, until_at)
+        if attempt.state == AttemptState.ASSIGNED:
+            state.repeats.set(attempt.id, now + policy.answer_ms)
+    for runner in state.runners.values():
+        if runner.online:
+            state.silences.set(runner.id, until_at)
+        if runner.probation_at is not None:
+            state.probations.set(runner.id, min(runner.probation_at, now + policy.probation_ms))
+    for job in state.jobs.values():
+        # The clock may have been set back while we were away; no back-off is that long.
+        if job.id in state.ready.waiting:
+            longest_at = now + policy.retry_ms * 4**policy.errored_max
+            state.ready.waiting.set(job.id, min(job.not_before_at, longest_at))
+
+
+def stall(state: State, gap_ms: int) -> None:
+    """We were away: every deadline moves by as much, so that what waits in the sockets is heard first."""
+    for deadlines in (state.leases, state.repeats):
+        deadlines.shift(gap_ms)
+    state.silences.shift(gap_ms)
+    for session in state.sessions.values():
+        session.heard_at += gap_ms
+
+
+def _breaks(state: State, now: int, policy: Policy) -> bool:
+    """Whether so many runners are silent at once that we suspect ourselves; once in three leases at the most."""
+    if state.breaker_at is not None and now - state.breaker_at <= 3 * policy.lease_ms:
+        return False
+    quiet_since = now - (policy.lease_ms + policy.margin_ms - policy.heartbeat_ms)
+    present = [session for session in state.sessions.values() if session.connected and not session.silent]
+    quiet = sum(session.heard_at <= quiet_since for session in present)
+    return quiet >= policy.breaker_runners and quiet * 100 >= len(present) * policy.breaker_percent
+
+
+def _wait_one_more_lease(state: State, now: int, policy: Policy) -> None:
+    state.breaker_at = now
+    until_at = now + policy.lease_ms
+    for key, session in state.sessions.items():
+        if session.silent or not session.connected:
+            continue
+        state.silences.set(key, max(until_at, state.silences.get(key) or 0))
+        for attempt in state.attempts_of(key):
+            state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
+    reason = "most runners fell silent together, so the fault may be here: their leases run one more time"
+    state.note(Note(at=now, what="dispatcher", id="", build=None, state="doubtful", reason=reason))
+
+
+def _silence(state: State, attempt: Attempt, now: int) -> str:
+    session = state.sessions.get(attempt.runner)
+    if session is None:
+        return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
+    return f"runner {attempt.runner_name} stopped answering {(now - session.heard_at) / 1000:.1f} s ago"

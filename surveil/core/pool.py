@@ -1,0 +1,179 @@
+"""The runners: how they introduce themselves, beat, fall away, and what people order of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from surveil.core.attempts import adopt, end_lingering, is_current, lose
+from surveil.core.effects import Effect, Send
+from surveil.core.events import RunnerOrder, RunnerWanted
+from surveil.core.model import OPEN, Attempt, Runner
+from surveil.core.policy import Policy
+from surveil.core.state import Session, State
+from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
+
+
+def hello(state: State, key: str, said: Hello, now: int, policy: Policy) -> list[Effect]:
+    """A runner introduces itself.
+
+    Only a new incarnation proves that what it does not hold is gone; an old word may come late.
+    """
+    known = state.runners.get(key)
+    session = state.sessions.get(key)
+    if known is not None and said.incarnation < known.incarnation:
+        return []
+    if session is not None and session.incarnation == said.incarnation and said.seq <= session.seq:
+        return []
+    if _too_many(state, now, policy):
+        return [_busy(state, key, now, policy)]
+    restarted = known is not None and said.incarnation > known.incarnation
+    runner = replace(
+        known or Runner(id=key, name=said.name), name=said.name, host=said.host, software=said.software,
+        labels=said.labels, slots=said.slots, incarnation=said.incarnation, online=True, seen_at=now,
+    )  # fmt: skip
+    state.put(runner, now)
+    _leave_mirrors(state, key)
+    state.sessions[key] = Session(incarnation=said.incarnation, seq=said.seq, heard_at=now, mirrors=said.mirrors)
+    for repo in said.mirrors:
+        state.warm.setdefault(repo, {})[key] = None
+    renewed, revoked = _take_stock(state, key, said.held, now, policy)
+    if restarted:
+        _lose_absent(state, runner, said.held, now, policy)
+    welcome = Welcome(
+        cluster=state.identity.cluster, epoch=state.identity.epoch, incarnation=said.incarnation, seq=said.seq,
+        heartbeat_ms=policy.heartbeat_ms, lease_ms=policy.lease_ms, bulk_port=state.identity.bulk_port,
+        renewed=renewed, revoked=revoked, draining=runner.draining,
+    )  # fmt: skip
+    return [Send(runner=key, message=welcome)]
+
+
+def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy) -> list[Effect]:
+    """A runner beats: the one thing that renews leases. Whatever it holds that is not its own any more, it is told."""
+    session = state.sessions.get(key)
+    if session is None or session.incarnation < said.incarnation:
+        return [Send(runner=key, message=Introduce(epoch=state.identity.epoch))]
+    if session.incarnation > said.incarnation or said.seq <= session.seq:
+        return []
+    runner = state.runners[key]
+    session.seq, session.heard_at = said.seq, now
+    session.connected, session.silent = True, False
+    session.refusing = said.free == 0 and len(said.held) < runner.slots
+    session.load_percent, session.disk_free_mib = said.load_percent, said.disk_free_mib
+    if not runner.online:
+        state.put(replace(runner, online=True, seen_at=now), now)
+    renewed, revoked = _take_stock(state, key, said.held, now, policy)
+    return [Send(runner=key, message=Beat(epoch=state.identity.epoch, seq=said.seq, renewed=renewed, revoked=revoked))]
+
+
+def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
+    """A runner stops. If it will be back, its work goes on meanwhile; if not, what it held is lost at once."""
+    session = state.sessions.get(key)
+    if session is None or session.incarnation != said.incarnation:
+        return
+    session.connected = False
+    wait_ms = policy.returning_ms if said.returning else 0
+    state.silences.set(key, now + wait_ms)
+    for attempt in state.attempts_of(key):
+        if said.returning or not state.jobs[attempt.job].spec.exclusive:
+            state.leases.set(attempt.id, now + wait_ms)
+
+
+def disconnected(state: State, key: str, now: int, policy: Policy) -> None:
+    """The system closed a runner's connection: strong evidence, so its leases shrink to the time that a
+    reconnection takes.
+
+    Not those of exclusive jobs: their runner trusts its lease to the end, and so must we.
+    """
+    session = state.sessions.get(key)
+    if session is None or not session.connected:
+        return
+    session.connected = False
+    soon_at = now + policy.suspect_ms
+    state.silences.set(key, min(soon_at, state.silences.get(key) or soon_at))
+    for attempt in state.attempts_of(key):
+        if not state.jobs[attempt.job].spec.exclusive:
+            state.leases.set(attempt.id, min(soon_at, state.leases.get(attempt.id) or soon_at))
+
+
+def order(state: State, wanted: RunnerWanted, now: int) -> list[Effect]:
+    """Do what a person wants of a runner."""
+    runner = state.runners.get(wanted.runner)
+    if runner is None:
+        return []
+    match wanted.order:
+        case RunnerOrder.DRAIN:
+            state.put(replace(runner, draining=True), now)
+            return [Send(runner=runner.id, message=Drain())]
+        case RunnerOrder.CORDON:
+            state.probations.discard(runner.id)
+            state.put(replace(runner, cordoned=wanted.reason, probation_at=None), now)
+        case RunnerOrder.UNCORDON:
+            state.probations.discard(runner.id)
+            state.put(replace(runner, cordoned="", probation_at=None, draining=False, quick_errors=0), now)
+            state.roomy[runner.id] = None
+        case RunnerOrder.REVOKE:
+            state.put(replace(runner, cordoned=wanted.reason, probation_at=None), now)
+            for attempt in state.attempts_of(runner.id):
+                if not state.jobs[attempt.job].spec.exclusive:
+                    state.leases.set(attempt.id, now)
+    return []
+
+
+def _take_stock(
+    state: State, key: str, held: tuple[Held, ...], now: int, policy: Policy
+) -> tuple[tuple[Ref, ...], tuple[Ref, ...]]:
+    """Renew what a runner rightly holds, and name what it does not."""
+    until_at = now + policy.lease_ms + policy.margin_ms
+    renewed, revoked = [], []
+    for item in held:
+        attempt = state.attempts.get((item.job, item.attempt))
+        ref = Ref(job=item.job, attempt=item.attempt)
+        if attempt is not None and attempt.runner == key and is_current(state, attempt):
+            adopt(state, attempt, now)
+            state.leases.set(attempt.id, until_at)
+            renewed.append(ref)
+            continue
+        if attempt is not None and attempt.runner == key and attempt.id in state.leases:
+            state.leases.set(attempt.id, until_at)  # Cancelled and still ending: its slot is really taken.
+        revoked.append(ref)
+    state.silences.set(key, until_at)
+    state.roomy[key] = None
+    return tuple(renewed), tuple(revoked)
+
+
+def _lose_absent(state: State, runner: Runner, held: tuple[Held, ...], now: int, policy: Policy) -> None:
+    present = {(item.job, item.attempt) for item in held}
+    for attempt in state.attempts_of(runner.id):
+        if attempt.id not in present:
+            _give_up(state, attempt, f"runner {runner.name} restarted and no longer had it", now, policy)
+
+
+def _give_up(state: State, attempt: Attempt, reason: str, now: int, policy: Policy) -> None:
+    if attempt.state in OPEN:
+        lose(state, attempt, reason, now, policy)
+    else:
+        end_lingering(state, attempt)
+
+
+def _too_many(state: State, now: int, policy: Policy) -> bool:
+    second, count = state.hellos
+    count = count + 1 if second == now // 1000 else 1
+    state.hellos = (now // 1000, count)
+    return count > policy.hellos_per_second
+
+
+def _busy(state: State, key: str, now: int, policy: Policy) -> Send:
+    """Send a runner away for a while. It lives, and it is us who do not listen: that must not cost it a lease."""
+    for attempt in state.attempts_of(key):
+        state.leases.set(attempt.id, max(state.leases.get(attempt.id) or 0, now + policy.lease_ms + policy.margin_ms))
+    spread_ms = sum(map(ord, key)) % 2000
+    return Send(runner=key, message=Busy(retry_ms=1000 + spread_ms))
+
+
+def _leave_mirrors(state: State, key: str) -> None:
+    session = state.sessions.get(key)
+    for repo in session.mirrors if session is not None else ():
+        warm = state.warm.get(repo, {})
+        warm.pop(key, None)
+        if not warm:
+            state.warm.pop(repo, None)

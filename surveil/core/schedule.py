@@ -1,0 +1,143 @@
+"""Which queued job goes to which runner: order first (fair between repositories, oldest first), then the runner
+that will finish first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from surveil.core.attempts import cancel_order
+from surveil.core.builds import spread
+from surveil.core.effects import Effect, Send
+from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
+from surveil.core.policy import Policy
+from surveil.core.state import Session, State
+from surveil.protocol import Assign
+
+CANDIDATES_MAX: Final = 64
+"""Runners compared for one job.
+
+With more that have room, the best of some is as good as the best of all, and much sooner found.
+"""
+
+COLD_PENALTY: Final = 40
+"""What a missing mirror of the repository counts, in percent of a busy machine: a first clone costs about that."""
+
+
+def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
+    """Assign queued jobs to runners with room, as long as there are both.
+
+    One job a repository in turn, least served first.
+    """
+    state.ready.release(now)
+    effects: list[Effect] = []
+    moved = True
+    while moved and state.roomy and len(state.ready):
+        moved = False
+        heads = state.ready.heads()
+        heads.sort(key=lambda head: (state.running_of.get(head[0][0], 0), head[1]))
+        for _, (_, _, job_id) in heads:
+            job = state.jobs[job_id]
+            runner = choose(state, job, now)
+            if runner is not None:
+                effects.append(assign(state, job, runner, now, policy))
+                moved = True
+    return effects
+
+
+def choose(state: State, job: Job, now: int) -> Runner | None:
+    """The runner that will finish this job first, of those that fit and have room; None when there is none."""
+    best: tuple[int, str] | None = None
+    wanted = frozenset(job.spec.labels)
+    for key in _candidates(state, job.repo, wanted, now):
+        score = (_cost(state, key, job.repo), key)
+        if best is None or score < best:
+            best = score
+    return None if best is None else state.runners[best[1]]
+
+
+def _candidates(state: State, repo: str, wanted: frozenset[str], now: int) -> list[str]:
+    found: dict[str, None] = {}
+    warm = state.warm.get(repo, {})
+    for keys in (islice(warm, CANDIDATES_MAX), list(state.roomy)):
+        for key in keys:
+            if room(state, key, now) <= 0:
+                state.roomy.pop(key, None)
+            elif wanted.issubset(state.runners[key].labels):
+                found[key] = None
+            if len(found) >= CANDIDATES_MAX:
+                break
+    return list(found)
+
+
+def room(state: State, key: str, now: int) -> int:
+    """How many more attempts this runner may be given now."""
+    runner, session = state.runners[key], state.sessions.get(key)
+    if session is None or session.silent or session.refusing or not session.connected or runner.draining:
+        return 0
+    busy = len(state.held_by.get(key, ()))
+    if runner.cordoned:
+        proving = runner.probation_at is not None and runner.probation_at <= now
+        return 1 if proving and busy == 0 else 0
+    return runner.slots - busy
+
+
+def _cost(state: State, key: str, repo: str) -> int:
+    """How long this runner would take, in percent of a busy machine: its taken slots, its load, and a cold mirror."""
+    session = state.sessions[key]
+    taken = 100 * len(state.held_by.get(key, ())) // state.runners[key].slots
+    cold = 0 if key in state.warm.get(repo, {}) else COLD_PENALTY
+    return taken + min(session.load_percent, 200) // 2 + cold
+
+
+def assign(state: State, job: Job, runner: Runner, now: int, policy: Policy) -> Send:
+    """Hand a job to a runner as its next attempt; the lease counts from the runner's last word."""
+    session = state.sessions[runner.id]
+    attempt = Attempt(
+        job=job.id, number=job.attempt + 1, runner=runner.id, runner_name=runner.name, incarnation=session.incarnation,
+        state=AttemptState.ASSIGNED, reason="", assigned_at=now,
+    )  # fmt: skip
+    started_at = now if job.started_at is None else job.started_at
+    state.put(replace(job, state=Status.RUNNING, reason="", attempt=attempt.number, started_at=started_at), now)
+    state.put(attempt, now)
+    spread(state, job.build, now)
+    state.repeats.set(attempt.id, now + policy.answer_ms)
+    return _order(state, attempt, session, policy)
+
+
+def repeat(state: State, now: int, policy: Policy) -> list[Effect]:
+    """Say again what was not answered: assignments, and cancellations of attempts that have not ended."""
+    effects: list[Effect] = []
+    for attempt_id in state.repeats.take_due(now):
+        attempt = state.attempts[attempt_id]
+        if attempt.state == AttemptState.ASSIGNED:
+            state.repeats.set(attempt_id, now + policy.answer_ms)
+            session = state.sessions.get(attempt.runner)
+            if session is not None and session.incarnation == attempt.incarnation:
+                effects.append(_order(state, attempt, session, policy))
+        elif attempt.state == AttemptState.CANCELLED:
+            state.repeats.set(attempt_id, now + policy.cancel_repeat_ms)
+            effects.append(cancel_order(attempt, attempt.reason, policy))
+    return effects
+
+
+def probe(state: State, now: int) -> None:
+    """Let runners whose probation has come stand in line for one job."""
+    for key in state.probations.take_due(now):
+        state.roomy[key] = None
+
+
+def _order(state: State, attempt: Attempt, session: Session, policy: Policy) -> Send:
+    """The order itself. A newer anchor gives the runner a longer first lease, so ours must grow with it."""
+    until_at = session.heard_at + policy.lease_ms + policy.margin_ms
+    state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
+    job = state.jobs[attempt.job]
+    build = state.builds[job.build]
+    order = Assign(
+        epoch=state.identity.epoch, incarnation=attempt.incarnation, anchor=session.seq,
+        job=job.id, attempt=attempt.number,
+        build=build.id, repo=build.repo, ref=build.ref, sha=build.sha, spec=job.spec,
+    )  # fmt: skip
+    return Send(runner=attempt.runner, message=order)
