@@ -287,7 +287,7 @@ class State:
         for runner, held in self.held_by.items():
             for key in held:
                 assert self.attempts[key].runner == runner, f"{key} is counted at a stranger"
-        for key in self.leases.keys()  # noqa: SIM118  # Deadlines is no mapping:
+        for key in self.leases:
             assert key in self.held_by.get(self.attempts[key].runner, {}), f"{key} has a lease and takes no slot"
         for repo, count in self.running_of.items():
             real = sum(job.state == Status.RUNNING for job in self.jobs.values() if job.repo == repo)
