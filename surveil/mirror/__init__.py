@@ -1,0 +1,15 @@
+"""Repositories: their addresses, their refs, and bare mirrors of them. The only package that runs git.
+
+What belongs here: everything that knows git's commands, its files on disk and its ways to fail. What does
+not: which commits are worth a build (`core.observe`), what a step does in its work tree (`execute`).
+
+* `address` says what a repository may be called, and its one canonical name.
+* `command` runs git: fixed arguments, scrubbed environment, bounded output, bounded time, no process left
+  behind.
+* `local` reads the refs of a repository on this machine without any process; `refs` asks any other one.
+* `watch` notices that a local repository changed.
+* `mirror` keeps bare mirrors; `checkout` makes a private work tree from one.
+
+Every call blocks; the hands give them to threads. No git ever runs inside a repository that somebody else may
+write to, but for one listing of refs in a storage format that `local` does not read.
+"""
