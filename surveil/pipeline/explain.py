@@ -1,0 +1,86 @@
+"""A loaded pipeline shown to people and scripts: its expanded graph.
+
+What belongs here: words and JSON about a pipeline that is valid. What does not: complaints (`Invalid.render`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from surveil.core.graph import in_order
+from surveil.core.spelling import format_duration, printable
+from surveil.pipeline import Pipeline
+from surveil.protocol import JobSpec, StepSpec
+
+
+def explain(pipeline: Pipeline) -> str:
+    """The graph as text: jobs in ranks, a rank after all that it waits for, each with what is not the default."""
+    by_name = {job.name: job for job in pipeline.jobs}
+    ranks = in_order(pipeline.jobs)
+    steps = sum(len(job.steps) for job in pipeline.jobs)
+    lines = [f"{pipeline.filename}: {_count(len(by_name), 'job')}, {_count(steps, 'step')}"]
+    for number, rank in enumerate(ranks, start=1):
+        lines += ["", f"{number}. {'first' if number == 1 else 'then'}"]
+        for name in rank:
+            lines += _explain_job(by_name[name])
+    return "\n".join(lines)
+
+
+def as_json(pipeline: Pipeline) -> dict[str, Any]:
+    """The graph for `--json`: `file`, and `jobs` in its order; durations in ms, `null` for none of its own."""
+    return {"file": pipeline.filename, "jobs": [_job_json(job) for job in pipeline.jobs]}
+
+
+def _explain_job(job: JobSpec) -> list[str]:
+    lines = [f"   {printable(job.name)}"]
+    if job.needs:
+        condition = "has ended" if job.when == "always" else "passed"
+        lines.append(f"     after     {', '.join(job.needs)} {condition}")
+    if job.labels:
+        lines.append(f"     on        runners with {', '.join(job.labels)}")
+    if job.env:
+        lines.append(f"     env       {', '.join(sorted(job.env))}")
+    again = f", {job.retry} more after a failure" if job.retry else ""
+    lines.append(
+        f"     attempts  at most {format_duration(job.timeout_ms)} each{again}; a lost runner: {job.on_runner_loss}"
+    )
+    lines += [f"     {number:>2}. {_explain_step(step)}" for number, step in enumerate(job.steps, start=1)]
+    return lines
+
+
+def _explain_step(step: StepSpec) -> str:
+    notes = [step.shell or "sh -eu"]
+    if step.timeout_ms:
+        notes.append(f"at most {format_duration(step.timeout_ms)}")
+    if step.continue_on_error:
+        notes.append("may fail")
+    return f"{printable(step.name)}  ({', '.join(notes)})"
+
+
+def _job_json(job: JobSpec) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "needs": list(job.needs),
+        "when": job.when,
+        "labels": list(job.labels),
+        "matrix": dict(job.matrix),
+        "env": dict(job.env),
+        "timeout_ms": job.timeout_ms,
+        "retry": job.retry,
+        "on_runner_loss": job.on_runner_loss,
+        "steps": [
+            {
+                "name": step.name,
+                "run": step.run,
+                "shell": step.shell or None,
+                "timeout_ms": step.timeout_ms or None,
+                "continue_on_error": step.continue_on_error,
+                "env": dict(step.env),
+            }
+            for step in job.steps
+        ],
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,89 @@
+"""The expanded graph as people and scripts read it."""
+
+from __future__ import annotations
+
+import json
+
+from surveil.pipeline import Pipeline, load
+from surveil.pipeline.explain import as_json, explain
+
+TEXT = """\
+jobs:
+  report: {needs: [test], when: always, steps: [{run: make report}]}
+  test:
+    needs: [build]
+    labels: [linux]
+    matrix: {python: ["3.11", "3.12"]}
+    retry: 1
+    timeout: 10m
+    steps: [{name: Tests, run: pytest, shell: bash, timeout: 90s, continue_on_error: true}]
+  build: {steps: [{run: make}]}
+"""
+
+
+def loaded() -> Pipeline:
+    pipeline = load(TEXT, ".surveil.yml")
+    assert isinstance(pipeline, Pipeline)
+    return pipeline
+
+
+def test_the_text_shows_jobs_in_the_order_in_which_they_can_run() -> None:
+    assert (
+        explain(loaded())
+        == """\
+.surveil.yml: 4 jobs, 4 steps
+
+1. first
+   build
+     attempts  at most 1h each; a lost runner: retry
+      1. make  (sh -eu)
+
+2. then
+   test[python=3.11]
+     after     build passed
+     on        runners with linux
+     env       MATRIX_PYTHON
+     attempts  at most 10m each, 1 more after a failure; a lost runner: retry
+      1. Tests  (bash, at most 90s, may fail)
+   test[python=3.12]
+     after     build passed
+     on        runners with linux
+     env       MATRIX_PYTHON
+     attempts  at most 10m each, 1 more after a failure; a lost runner: retry
+      1. Tests  (bash, at most 90s, may fail)
+
+3. then
+   report
+     after     test[python=3.11], test[python=3.12] has ended
+     attempts  at most 1h each; a lost runner: retry
+      1. make report  (sh -eu)"""
+    )
+
+
+def test_the_json_holds_every_field_of_every_job() -> None:
+    document = json.loads(json.dumps(as_json(loaded())))
+    assert document["file"] == ".surveil.yml"
+    assert [job["name"] for job in document["jobs"]] == ["report", "test[python=3.11]", "test[python=3.12]", "build"]
+    assert document["jobs"][1] == {
+        "name": "test[python=3.11]",
+        "needs": ["build"],
+        "when": "passed",
+        "labels": ["linux"],
+        "matrix": {"python": "3.11"},
+        "env": {"MATRIX_PYTHON": "3.11"},
+        "timeout_ms": 600_000,
+        "retry": 1,
+        "on_runner_loss": "retry",
+        "steps": [
+            {
+                "name": "Tests",
+                "run": "pytest",
+                "shell": "bash",
+                "timeout_ms": 90_000,
+                "continue_on_error": True,
+                "env": {},
+            }
+        ],
+    }
+    assert document["jobs"][3]["steps"][0]["shell"] is None
+    assert document["jobs"][3]["steps"][0]["timeout_ms"] is None
