@@ -89,4 +89,6 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     session = state.sessions.get(attempt.runner)
     if session is None:
         return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
-    return f"runner {attempt.runner_name} stopped answering {(now - session.heard_at) / 1000:.1f} s ago"
+    said = f"runner {attempt.runner_name} {session.parting or 'stopped answering'}"
+    ago = f"{(now - session.heard_at) / 1000:.1f} s ago"
+    return f"{said} and has not come back; it was last heard {ago}" if session.parting else f"{said} {ago}"

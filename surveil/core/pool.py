@@ -56,7 +56,7 @@ def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy)
         return []
     runner = state.runners[key]
     session.seq, session.heard_at = said.seq, now
-    session.connected, session.silent = True, False
+    session.connected, session.parting, session.silent = True, "", False
     session.refusing = said.free == 0 and len(said.held) < runner.slots
     session.load_percent, session.disk_free_mib = said.load_percent, said.disk_free_mib
     if not runner.online:
@@ -70,7 +70,7 @@ def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
     session = state.sessions.get(key)
     if session is None or session.incarnation != said.incarnation:
         return
-    session.connected = False
+    session.connected, session.parting = False, "said goodbye"
     wait_ms = policy.returning_ms if said.returning else 0
     state.silences.set(key, now + wait_ms)
     for attempt in state.attempts_of(key):
@@ -87,7 +87,7 @@ def disconnected(state: State, key: str, now: int, policy: Policy) -> None:
     session = state.sessions.get(key)
     if session is None or not session.connected:
         return
-    session.connected = False
+    session.connected, session.parting = False, "closed its connection"
     soon_at = now + policy.suspect_ms
     state.silences.set(key, min(soon_at, state.silences.get(key) or soon_at))
     for attempt in state.attempts_of(key):

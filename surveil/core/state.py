@@ -52,6 +52,8 @@ class Session:
     disk_free_mib: int = 0
     mirrors: tuple[str, ...] = ()
     connected: bool = True
+    parting: str = ""
+    """How it left, for the reason that people read; empty for one that just fell silent."""
     silent: bool = False
     """Its leases ran out without a word; it is out of the pool until it speaks."""
 
