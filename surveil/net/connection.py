@@ -1,0 +1,254 @@
+"""The peers' side of a connection: runner, observer and client, each with a control connection and perhaps one for
+bulk.
+
+What belongs here: sockets, their life, and noticing that a connection came or went. What does not: what is said and
+repeated (the hands).
+
+A connection mends itself: libzmq dials again after a loss, and when it gives up (it does after a refused handshake)
+or nothing works for `REDIAL_MS`, the socket is made anew. The owner is told of each change by a `Link` among the
+messages, and says `Hello` after each `CONNECTED`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Self, TypeAlias
+
+import zmq
+
+from surveil.errors import ProtocolError
+from surveil.net.addresses import Address
+from surveil.net.inlet import Alarm, Inlet
+from surveil.net.keys import KeyPair
+from surveil.net.monitor import Monitor
+from surveil.net.options import LINGER_MS, apply_options, check_libzmq, peer_options, scatter_dice
+from surveil.protocol import Message, Output, decode, encode
+
+BATCH_MAX: Final = 256
+SLEEP_MS: Final = 1_000
+REDIAL_MS: Final = 15_000
+REFUSED_REDIAL_MS: Final = 5_000
+"""A refused key is tried again, because it may be enrolled anew or the dispatcher may have been given back its table.
+"""
+
+_REFUSED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_STRANGE: Final = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_WATCHED_EVENTS: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED | _STRANGE
+
+
+class Link(StrEnum):
+    """What became of a connection."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    REFUSED = "refused"
+    """The dispatcher does not let this key in: it is unknown or revoked, or no token is valid."""
+    STRANGE = "strange"
+    """Something answers, but it does not hold the dispatcher's key, or does not speak ZeroMQ."""
+    BULK_CONNECTED = "bulk connected"
+    BULK_DISCONNECTED = "bulk disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    """The dispatcher said something that is no message of this version; `reason` is a sentence for people."""
+
+    reason: str
+
+
+Incoming: TypeAlias = Message | Link | Garbled
+
+
+class Connection:
+    """Both connections of one peer to the dispatcher at `address` that holds `server_key`, between `async with` and
+    its end.
+    """
+
+    def __init__(self, address: Address, server_key: str, keys: KeyPair) -> None:
+        check_libzmq()
+        scatter_dice()
+        self._address = address
+        self._server_key = server_key
+        self._keys = keys
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        self._alarm = Alarm()
+        self._control: _Line | None = None
+        self._bulk: _Line | None = None
+        self._woken = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the control connection stands."""
+        return self._control is not None and self._control.up
+
+    @property
+    def bulk_connected(self) -> bool:
+        """Whether the bulk connection stands."""
+        return self._bulk is not None and self._bulk.up
+
+    async def __aenter__(self) -> Self:
+        self._control = self._line(self._address, bulk=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close; what was sent may leave for another `LINGER_MS`, if the dispatcher is there."""
+        await self.close(LINGER_MS)
+
+    async def close(self, linger_ms: int = 0) -> None:
+        """Close both connections, and give what was sent `linger_ms` to leave."""
+        for line in (self._control, self._bulk):
+            if line is not None:
+                line.close(linger_ms if line.up else 0)
+        self._control = self._bulk = None
+        await asyncio.to_thread(self._context.term)
+
+    def use_bulk(self, port: int) -> None:
+        """Open the bulk connection to this port of the dispatcher's host, as `Welcome` tells it; the same port again
+        changes nothing.
+        """
+        if self._bulk is not None:
+            if self._bulk.address.port == port:
+                return
+            self._bulk.close(0)
+        self._bulk = self._line(self._address.with_port(port), bulk=True)
+        self._alarm.ring()
+
+    def send(self, message: Message) -> bool:
+        """Say something, `Output` on the bulk connection and all else on control; False if it cannot be said now.
+
+        Raises:
+            ProtocolError: the message is larger than any peer would take.
+        """
+        line = self._bulk if isinstance(message, Output) else self._control
+        frames = encode(message)
+        if line is None or not line.send(frames):
+            return False
+        self._alarm.ring()
+        return True
+
+    def wake(self) -> None:
+        """Make the running or next `receive` return, with an empty list if need be."""
+        self._woken = True
+        self._alarm.ring()
+
+    async def receive(self, timeout_ms: int) -> list[Incoming]:
+        """Messages and changes in their order, as soon as there are any; an empty list after `timeout_ms` or `wake`.
+
+        Cancelling it loses nothing: messages are taken and returned without a wait in between.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_ms / 1000
+        while True:
+            await asyncio.sleep(0)
+            taken, busy = self._take()
+            left_ms = int((until - loop.time()) * 1000)
+            if taken or self._woken or left_ms <= 0:
+                self._woken = False
+                return taken
+            if not busy:
+                await self._alarm.sleep(self._descriptors(), min(left_ms, SLEEP_MS))
+
+    def _take(self) -> tuple[list[Incoming], bool]:
+        taken: list[Incoming] = []
+        busy = False
+        for line in (self._control, self._bulk):
+            if line is not None:
+                taken.extend(line.take())
+                busy |= line.busy
+        return taken, busy
+
+    def _descriptors(self) -> list[int]:
+        return [
+            descriptor for line in (self._control, self._bulk) if line is not None for descriptor in line.descriptors
+        ]
+
+    def _line(self, address: Address, *, bulk: bool) -> _Line:
+        options = peer_options(self._keys, self._server_key, bulk=bulk)
+
+        def dial() -> tuple[zmq.Socket[bytes], Monitor]:
+            socket = self._context.socket(zmq.DEALER)
+            apply_options(socket, options)
+            monitor = Monitor(self._context, socket, _WATCHED_EVENTS)
+            socket.connect(str(address))
+            return socket, monitor
+
+        return _Line(address, dial, self._alarm, bulk=bulk)
+
+
+class _Line:
+    """One of a peer's two connections; it dials again when libzmq does not."""
+
+    def __init__(self, address: Address, dial: Any, alarm: Alarm, *, bulk: bool) -> None:
+        self.address = address
+        self.up = False
+        self.busy = False
+        self._redial_at = 0.0
+        self._dial = dial
+        self._alarm = alarm
+        self._came, self._went = (
+            (Link.BULK_CONNECTED, Link.BULK_DISCONNECTED) if bulk else (Link.CONNECTED, Link.DISCONNECTED)
+        )
+        self._open()
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        return self._descriptor, self._monitor.descriptor
+
+    def send(self, frames: list[bytes]) -> bool:
+        """Whether the frames were taken; a connection that is down or full takes none."""
+        if not self.up:
+            return False
+        try:
+            self._socket.send(frames[0], zmq.SNDMORE | zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        for frame in frames[1:-1]:
+            self._socket.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
+        self._socket.send(frames[-1], zmq.NOBLOCK)
+        return True
+
+    def take(self) -> Iterator[Incoming]:
+        """What came in. A loss is told before the messages that were read with it, a connection before its first
+        message.
+        """
+        yield from self._changes()
+        for frames in self._inlet.take(BATCH_MAX):
+            try:
+                yield decode([frame.bytes for frame in frames])
+            except ProtocolError as error:
+                yield Garbled(str(error))
+        self.busy = not (self._inlet.dry and self._monitor.dry)
+
+    def _changes(self) -> Iterator[Link]:
+        now = asyncio.get_running_loop().time()
+        for event in self._monitor.take():
+            if event.event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.up = True
+                yield self._came
+            elif event.event == _REFUSED:
+                self._redial_at = min(self._redial_at, now + REFUSED_REDIAL_MS / 1000)
+                yield Link.REFUSED
+            elif event.event & _STRANGE:
+                yield Link.STRANGE
+            elif self.up:
+                self.up = False
+                self._redial_at = now + REDIAL_MS / 1000
+                yield self._went
+        if not self.up and now >= self._redial_at:
+            self.close(0)
+            self._open()
+
+    def _open(self) -> None:
+        self._socket, self._monitor = self._dial()
+        self._descriptor = int(self._socket.FD)
+        self._inlet = Inlet(self._socket)
+        self._redial_at = asyncio.get_running_loop().time() + REDIAL_MS / 1000
+
+    def close(self, linger_ms: int) -> None:
+        """Close the socket for good."""
+        self._alarm.forget(self.descriptors)
+        self._monitor.close()
+        self._socket.close(linger_ms)

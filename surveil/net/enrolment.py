@@ -1,0 +1,102 @@
+"""How a machine that holds a join token becomes known to its dispatcher.
+
+What belongs here: the newcomer's side, and the files that it keeps. What does not: which tokens are valid and who is
+put into the table (the dispatcher).
+
+The key is made before the first word and kept under a name of its own until the dispatcher has said yes. A try that
+breaks off in the middle is therefore repeated with the same key, and a dispatcher that already said yes to this key
+says it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
+from surveil.net.connection import Connection, Garbled, Incoming, Link
+from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
+from surveil.net.known import KnownDispatcher
+from surveil.net.peers import Role
+from surveil.net.tokens import JoinToken
+from surveil.protocol import Enrol, Enrolled, Refused
+
+ENROL_MS: Final = 15_000
+REPEAT_MS: Final = 5_000
+KEYS_FOLDER: Final = "keys"
+KEY_FILES: Final = {Role.RUNNER: RUNNER_KEY, Role.OBSERVER: OBSERVER_KEY, Role.CLIENT: CLIENT_KEY}
+
+
+async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_ms: int = ENROL_MS) -> Enrolled:
+    """Make a key, have it enrolled as `name`, and keep it with the dispatcher's address and key in the folder `data`.
+
+    Raises:
+        NotAllowedError: the token is unknown, used up, expired, revoked, or made for another role.
+        UnreachableError: nothing that holds the dispatcher's key answers at the token's address.
+        InfrastructureError: `data` cannot be written.
+    """
+    key_file = data / KEYS_FOLDER / KEY_FILES[role]
+    draft = key_file.with_suffix(".joining")
+    keys = load_or_make_keys(draft)
+    try:
+        async with Connection(token.address, token.server_key, keys) as connection:
+            answer = await _ask(connection, token, name, timeout_ms)
+    except NotAllowedError:
+        draft.unlink(missing_ok=True)
+        raise
+    if answer.role != role:
+        draft.unlink(missing_ok=True)
+        raise NotAllowedError(
+            f"the token is for a machine that joins as {answer.role}, not as {role}: "
+            f"make another with 'surveil token create --role {role}'"
+        )
+    KnownDispatcher(address=token.address, server_key=token.server_key, cluster=answer.cluster).save(data)
+    try:
+        os.replace(draft, key_file)  # noqa: PTH105  # The word that says what happens to an older key.
+    except OSError as error:
+        raise InfrastructureError(f"{key_file} cannot be written: {error.strerror}") from error
+    return answer
+
+
+async def _ask(connection: Connection, token: JoinToken, name: str, timeout_ms: int) -> Enrolled:
+    """Say `Enrol` on each new connection, and again now and then, until there is an answer."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout_ms / 1000
+    wish = Enrol(secret=token.secret, name=name)
+    strange = False
+    while (left_ms := int((until - loop.time()) * 1000)) > 0:
+        for item in await connection.receive(min(left_ms, REPEAT_MS)):
+            if (answer := _read(item, token)) is not None:
+                return answer
+            strange = strange or item is Link.STRANGE
+        if connection.connected:
+            connection.send(wish)
+    if strange:
+        raise UnreachableError(
+            f"what answers at {token.address} is not the dispatcher that made this token: "
+            "check that its address was not given to another process, and make a new token with 'surveil token create'"
+        )
+    raise UnreachableError(
+        f"no dispatcher answers at {token.address} within {timeout_ms / 1000:g} s: check that it runs "
+        "('surveil status' on its machine), that it listens on an address that this machine reaches, "
+        "and that no firewall is between"
+    )
+
+
+def _read(item: Incoming, token: JoinToken) -> Enrolled | None:
+    match item:
+        case Enrolled():
+            return item
+        case Refused(reason=reason):
+            raise NotAllowedError(f"the dispatcher at {token.address} refused: {reason}")
+        case Garbled(reason=reason):
+            raise NotAllowedError(f"the dispatcher at {token.address} cannot be understood: {reason}")
+        case Link.REFUSED:
+            raise NotAllowedError(
+                f"the dispatcher at {token.address} takes no token now, so this one is expired, used up or revoked: "
+                "make a new one with 'surveil token create' on the dispatcher's machine"
+            )
+        case _:
+            return None

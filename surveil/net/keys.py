@@ -1,0 +1,139 @@
+"""CURVE key pairs in files that only their owner can read.
+
+What belongs here: making, keeping and reading keys. What does not: which keys are known to a dispatcher (peers), join
+tokens (tokens).
+
+A file holds the secret key alone, as 40 characters of z85; the public key follows from it, so that the two can never
+disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from surveil.errors import InfrastructureError
+
+SERVER_KEY: Final = "server.key"
+CLIENT_KEY: Final = "client.key"
+RUNNER_KEY: Final = "runner.key"
+OBSERVER_KEY: Final = "observer.key"
+KEY_FILE_BYTES_MAX: Final = 128
+
+_Z85: Final = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A CURVE key pair in z85. The secret never shows in a log or a traceback."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+def make_keys() -> KeyPair:
+    """A new key pair, from libsodium's or libzmq's own source of randomness."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public.decode(), secret.decode())
+
+
+def load_or_make_keys(path: Path) -> KeyPair:
+    """The key pair in `path`; if there is no such file, a new one with owner-only access, in a folder of the same kind.
+
+    Two processes that start at once get the same key: whoever comes second reads what the first has written.
+
+    Raises:
+        InfrastructureError: the file cannot be read or made, others have access to it, or it does not hold a key.
+    """
+    if not path.exists():
+        keys = make_keys()
+        write_privately(path, keys.secret.encode() + b"\n", replace=False)
+    return load_keys(path)
+
+
+def load_keys(path: Path) -> KeyPair:
+    """The key pair in `path`.
+
+    Raises:
+        InfrastructureError: the file cannot be read, others have access to it, or it does not hold a key.
+    """
+    content = read_privately(path, KEY_FILE_BYTES_MAX)
+    if not _Z85.fullmatch(content):
+        raise InfrastructureError(f"{path} does not hold a key: put back your copy of it, or remove it and enrol again")
+    secret = content.strip()
+    return KeyPair(zmq.curve_public(secret).decode(), secret.decode())
+
+
+def read_privately(path: Path, bytes_max: int) -> bytes:
+    """What is in a file that nobody but this user may read or write.
+
+    Raises:
+        InfrastructureError: it cannot be read, is larger than `bytes_max`, or others have access to it.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read(bytes_max + 1)
+    except OSError as error:
+        raise InfrastructureError(f"the key file {path} cannot be read: {error.strerror}") from error
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise InfrastructureError(
+            f"the key file {path} is open to other users (mode {mode:04o}): type 'chmod 600 {path}', "
+            "and make a new key if somebody may have read this one"
+        )
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise InfrastructureError(f"the key file {path} belongs to another user: type 'chown {os.geteuid()} {path}'")
+    if len(content) > bytes_max:
+        raise InfrastructureError(f"{path} is larger than any key file: put back your copy of it")
+    return content
+
+
+def write_privately(path: Path, content: bytes, *, replace: bool) -> None:
+    """Write a file that only this user can read, whole or not at all; without `replace`, an existing one is left as
+    it is.
+
+    Raises:
+        InfrastructureError: the folder or the file cannot be written.
+    """
+    # A hard link, unlike a rename, fails when the name is taken: so of two processes that start at once exactly one
+    # decides.
+    settle: Callable[[Path, Path], None] = os.replace if replace else _link_unless_taken
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123  # A descriptor.
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        settle(draft, path)
+        draft.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror}; check the folder's rights and free space"
+        ) from error
+
+
+def _link_unless_taken(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,287 @@
+"""The dispatcher's side of every connection: two sockets, read in batches, each message judged before anybody sees it.
+
+What belongs here: sockets, their life, and the way from bytes to a judged message and back. What does not: what
+messages mean (core), what is answered (dispatcher), who is known (peers).
+
+`receive` reads the sockets only when it is called and only a bounded piece, so what the caller cannot take in waits
+in ZeroMQ's bounded queues and then in the peers. `send` and `reply` never wait: they return False when the peer is
+gone or does not read, and the protocol repeats what matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Self
+
+import zmq
+
+from surveil.errors import ProtocolError
+from surveil.net.addresses import Address
+from surveil.net.admission import Admission, Denied, as_enrolled
+from surveil.net.inlet import FRAMES_KEPT_MAX, Alarm, Inlet
+from surveil.net.keys import KeyPair, make_keys
+from surveil.net.monitor import ConnectionEvent, Monitor
+from surveil.net.options import LINGER_MS, apply_options, check_libzmq, scatter_dice, server_options
+from surveil.net.peers import Peer, Peers
+from surveil.net.ports import listen
+from surveil.net.traffic import Batch, Received, Route, ServerCounts
+from surveil.net.watchdog import handshake_succeeds
+from surveil.net.whereabouts import Whereabouts
+from surveil.net.zap import ZapHandler
+from surveil.protocol import FRAMES_MAX, Hello, Message, Refused, decode, encode
+
+CONTROL_BATCH_MAX: Final = 512
+BULK_BATCH_MAX: Final = 32
+"""So many chunks of 256 KiB are 8 MiB, which are copied in a few milliseconds."""
+SLEEP_MS: Final = 1_000
+"""A sleep is never longer, so that a sign which was missed in spite of all costs a second and not a cluster."""
+TURN_MS: Final = 2
+"""So long the reader may go on before everything else in the loop has its turn."""
+WATCH_MS: Final = 10_000
+HANDSHAKE_MS: Final = 5_000
+IO_THREADS: Final = 2
+SOCKETS_MAX: Final = 64
+
+_AUTOMATIC_ID_BYTES: Final = 5
+"""Routing ids that libzmq gives are a zero and four bytes; no honest peer asks for one of its own."""
+_LAST: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+_WATCHED_EVENTS: Final = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_ACCEPT_FAILED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class Server:
+    """The dispatcher's two sockets, between `async with` and its end.
+
+    `listen` is the control address; bulk listens on the next port, or on any free one when the control port is 0.
+
+    Raises:
+        InfrastructureError: on entering, when a port cannot be had or libzmq is too old.
+    """
+
+    def __init__(self, listen: Address, keys: KeyPair, peers: Peers) -> None:
+        self._listen = listen
+        self._keys = keys
+        self._own_keys = make_keys()
+        self._admission = Admission(peers)
+        self._whereabouts = Whereabouts()
+        self._alarm = Alarm()
+        self._bulk_paused = False
+        self._busy = False
+        self._woken = False
+        self._turn_at = 0.0
+        self.counts = ServerCounts()
+        check_libzmq()
+        scatter_dice()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
+        self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self._zap = ZapHandler(self._context, peers, self._own_keys.public)
+
+    # ---- life ------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._zap.start()
+            self._control, self._monitor = self._open(bulk=False)
+            self.control_port = listen(self._control, self._listen)
+            self._bulk, self._bulk_monitor = self._open(bulk=True)
+            next_port = 0 if self._listen.port == 0 else self.control_port + 1
+            self.bulk_port = listen(self._bulk, self._listen.with_port(next_port))
+        except BaseException:
+            self._zap.stop()
+            self._context.destroy(linger=0)
+            raise
+        self._inlets = {False: Inlet(self._control), True: Inlet(self._bulk)}
+        self._descriptors = (self._control.FD, self._monitor.descriptor, self._bulk_monitor.descriptor)
+        self._bulk_descriptor = self._bulk.FD
+        self._watch = asyncio.create_task(self._keep_zap_alive(), name="zap watchdog")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close both ports; what was sent may leave for another `LINGER_MS`."""
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        self._alarm.forget((*self._descriptors, self._bulk_descriptor))
+        self._zap.stop()
+        self._monitor.close()
+        self._bulk_monitor.close()
+        self._control.close(LINGER_MS)
+        self._bulk.close(LINGER_MS)
+        await asyncio.to_thread(self._context.term)
+
+    def _open(self, *, bulk: bool) -> tuple[zmq.Socket[bytes], Monitor]:
+        socket = self._context.socket(zmq.ROUTER)
+        apply_options(socket, server_options(self._keys, bulk=bulk))
+        return socket, Monitor(self._context, socket, _WATCHED_EVENTS)
+
+    async def _keep_zap_alive(self) -> None:
+        """Shake hands with ourselves now and then; when that fails nobody can connect, so the handler starts anew."""
+        address = self._listen.with_port(self.control_port).from_here()
+        while True:
+            await asyncio.sleep(WATCH_MS / 1000)
+            alive = await handshake_succeeds(
+                self._context, address, server_key=self._keys.public, keys=self._own_keys, timeout_ms=HANDSHAKE_MS
+            )
+            if not alive:
+                self.counts.zap_restarts += 1
+                self._zap.restart()
+
+    # ---- in --------------------------------------------------------------------------------------------------------
+
+    @property
+    def bulk_paused(self) -> bool:
+        """Whether bulk is left unread, so that the runners hold it back."""
+        return self._bulk_paused
+
+    @bulk_paused.setter
+    def bulk_paused(self, paused: bool) -> None:
+        self._bulk_paused = paused
+        self._alarm.ring()
+
+    def wake(self) -> None:
+        """Make the running or next `receive` return, with an empty batch if need be."""
+        self._woken = True
+        self._alarm.ring()
+
+    async def receive(self, timeout_ms: int) -> Batch:
+        """What came in, as soon as there is something; an empty batch after `timeout_ms` or `wake`.
+
+        Cancelling it loses nothing: messages are taken and returned without a wait in between.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_ms / 1000
+        while True:
+            if self._watch.done():
+                self._watch.result()
+            await self._give_turn()
+            batch = self._take()
+            left_ms = int((until - loop.time()) * 1000)
+            if batch or self._woken or left_ms <= 0:
+                self._woken = False
+                return batch
+            if not self._busy:
+                await self._alarm.sleep(self._wanted(), min(left_ms, SLEEP_MS))
+                self._turn_at = loop.time()
+
+    async def _give_turn(self) -> None:
+        """Let the loop do the rest of its work now and then, so that no flood can starve handshakes and timers."""
+        if asyncio.get_running_loop().time() - self._turn_at > TURN_MS / 1000:
+            await asyncio.sleep(0)
+            self._turn_at = asyncio.get_running_loop().time()
+
+    def _wanted(self) -> tuple[int, ...]:
+        return self._descriptors if self._bulk_paused else (*self._descriptors, self._bulk_descriptor)
+
+    def _take(self) -> Batch:
+        batch = Batch()
+        for frames in self._inlets[False].take(CONTROL_BATCH_MAX):
+            received = self._judge(frames, bulk=False)
+            if received is None:
+                continue
+            if isinstance(received.message, Hello):
+                self._whereabouts.said_hello(received.peer.key, received.route.id, int(frames[0].get(zmq.SRCFD)))
+            batch.control.append(received)
+        batch.gone = self._whereabouts.follow(self._events())
+        if not self._bulk_paused:
+            judged = (self._judge(frames, bulk=True) for frames in self._inlets[True].take(BULK_BATCH_MAX))
+            batch.bulk.extend(received for received in judged if received is not None)
+        self._busy = not self._inlets[False].dry or not (self._bulk_paused or self._inlets[True].dry)
+        return batch
+
+    def _judge(self, frames: list[zmq.Frame], *, bulk: bool) -> Received | None:
+        """The message in these frames, or None after its sender was told why not, if that makes sense."""
+        route = Route(bulk, frames[0].bytes)
+        denied: Denied | None
+        try:
+            if not 1 < len(frames) < FRAMES_KEPT_MAX:
+                raise ProtocolError(f"a message has 2 to {FRAMES_MAX} frames")
+            if len(route.id) != _AUTOMATIC_ID_BYTES or route.id[0] != 0:
+                raise ProtocolError("a peer does not choose its routing id")
+            peer = self._admission.sender(str(frames[0].get("User-Id")), sum(map(len, frames)))
+            if isinstance(peer, Peer):
+                message = decode([frame.bytes for frame in frames[1:]])
+                denied = self._admission.allowed(peer, message, bulk=bulk)
+                if denied is None:
+                    return self._admit(peer, route, message)
+            else:
+                denied = peer
+        except ProtocolError as error:
+            self.counts.malformed += 1
+            self.reply(route, Refused(reason=_short(error)))
+            return None
+        self.counts.denied += 1
+        if denied.told:
+            self.reply(route, Refused(reason=denied.reason))
+        return None
+
+    def _admit(self, peer: Peer, route: Route, message: Message) -> Received:
+        self.counts.received += 1
+        if not isinstance(message, Hello):
+            return Received(peer, route, message)
+        hello, beyond = as_enrolled(peer, message)
+        return Received(peer, route, hello, beyond)
+
+    def _events(self) -> Iterable[ConnectionEvent]:
+        """Openings and closings of control connections; everything else is only counted."""
+        for event in self._bulk_monitor.take():
+            self._count(event)
+        for event in self._monitor.take():
+            self._count(event)
+            if event.event in {zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED}:
+                yield event
+
+    def _count(self, event: ConnectionEvent) -> None:
+        match event.event:
+            case zmq.EVENT_ACCEPTED:
+                self.counts.connections += 1
+            case zmq.EVENT_DISCONNECTED:
+                self.counts.disconnections += 1
+            case zmq.EVENT_ACCEPT_FAILED:
+                self.counts.accept_failed += 1
+            case _:
+                self.counts.handshakes_failed += 1
+
+    # ---- out -------------------------------------------------------------------------------------------------------
+
+    def send(self, runner: str, message: Message) -> bool:
+        """Say something to the runner with this key, on the connection of its latest `Hello`; False if it cannot be
+        said now.
+        """
+        route_id = self._whereabouts.route_id(runner)
+        if route_id is None:
+            self.counts.unsent += 1
+            return False
+        return self.reply(Route(bulk=False, id=route_id), message)
+
+    def reply(self, route: Route, message: Message) -> bool:
+        """Say something on the connection that a message came from; False if it cannot be said now."""
+        socket = self._bulk if route.bulk else self._control
+        try:
+            frames = encode(message)
+            socket.send(route.id, _MORE)
+        except ProtocolError:
+            self.counts.too_large += 1
+            return False
+        except zmq.ZMQError as error:
+            if error.errno not in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
+                raise
+            self.counts.unsent += 1
+            return False
+        # Once the routing id is taken the rest is: ZeroMQ counts whole messages.
+        for frame in frames[:-1]:
+            socket.send(frame, _MORE)
+        socket.send(frames[-1], _LAST)
+        self.counts.sent += 1
+        self._alarm.ring()
+        return True
+
+
+def _short(error: ProtocolError) -> str:
+    return str(error)[:1_000]

@@ -1,0 +1,62 @@
+"""What the server hands to its owner: judged messages, where answers go, and what was counted.
+
+What belongs here: plain values. What does not: how they come about (server).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from surveil.net.peers import Peer
+from surveil.protocol import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A connection: where an answer goes. It dies with the connection and says nothing about who is at its end."""
+
+    bulk: bool
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that `peer` has said and may say. `beyond` are the labels of a `Hello` that were dropped as not
+    granted.
+    """
+
+    peer: Peer
+    route: Route
+    message: Message
+    beyond: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What came in: control first, then bulk, then the keys of runners whose control connection the system has
+    closed.
+    """
+
+    control: list[Received] = field(default_factory=list)
+    bulk: list[Received] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.control or self.bulk or self.gone)
+
+
+@dataclass(slots=True)
+class ServerCounts:
+    """What happened since the start, for people and metrics."""
+
+    received: int = 0
+    malformed: int = 0
+    denied: int = 0
+    sent: int = 0
+    unsent: int = 0
+    too_large: int = 0
+    connections: int = 0
+    disconnections: int = 0
+    accept_failed: int = 0
+    handshakes_failed: int = 0
+    zap_restarts: int = 0

@@ -1,0 +1,113 @@
+"""Who may connect: the answer to each CURVE handshake (ZeroMQ's ZAP, RFC 27).
+
+What belongs here: the handler and its life in the event loop. What does not: the table of peers (peers), what a peer
+may say (admission).
+
+The handler cannot be killed by what it is asked: whatever goes wrong is answered with 500. If it is dead all the
+same, nobody is let in, because the sockets enforce their domain; `server` notices by shaking hands with itself and
+starts the handler anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from surveil.net.options import ZAP_DOMAIN
+from surveil.net.peers import Peers
+
+ENDPOINT: Final = "inproc://zeromq.zap.01"
+STRANGER_PREFIX: Final = "stranger:"
+ANSWERS_PER_TURN_MAX: Final = 64
+
+_VERSION: Final = b"1.0"
+_FRAMES: Final = 7
+_CURVE_KEY_BYTES: Final = 32
+
+
+@dataclass(slots=True)
+class ZapCounts:
+    """How often each answer was given."""
+
+    admitted: int = 0
+    strangers: int = 0
+    refused: int = 0
+    malformed: int = 0
+    failed: int = 0
+
+
+class ZapHandler:
+    """Answers the handshakes of one context's sockets from `peers`. `own_key` is let in as itself: the watchdog's."""
+
+    def __init__(self, context: zmq.Context[Any], peers: Peers, own_key: str) -> None:
+        self._context = context
+        self._peers = peers
+        self._own_key = own_key
+        self._socket: zmq.Socket[bytes] | None = None
+        self.counts = ZapCounts()
+
+    def start(self) -> None:
+        """Begin to answer, in the running event loop."""
+        socket = self._context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.bind(ENDPOINT)
+        self._socket = socket
+        asyncio.get_running_loop().add_reader(socket.FD, self._answer_waiting)
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.FD)
+            self._socket.close()
+            self._socket = None
+
+    def restart(self) -> None:
+        """Begin anew with a new socket, whatever happened to the old one."""
+        self.stop()
+        self.start()
+
+    def _answer_waiting(self) -> None:
+        """Answer until nothing waits: the descriptor does not become ready again for what was left."""
+        if self._socket is None:
+            return
+        for _ in range(ANSWERS_PER_TURN_MAX):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                self._socket.send_multipart(self._reply(frames), zmq.NOBLOCK)
+            except zmq.Again:
+                return
+        asyncio.get_running_loop().call_soon(self._answer_waiting)
+
+    def _reply(self, frames: Sequence[bytes]) -> list[bytes]:
+        envelope = list(frames[:2])
+        request = frames[2:]
+        request_id = request[1] if len(request) > 1 else b""
+        try:
+            status, text, user = self._judge(request)
+        except Exception:  # noqa: BLE001  # An error here, left alone, would lock everybody out in silence; it is counted instead.
+            self.counts.failed += 1
+            status, text, user = b"500", b"the dispatcher failed to judge this key", ""
+        return [*envelope, _VERSION, request_id, status, text, user.encode(), b""]
+
+    def _judge(self, request: Sequence[bytes]) -> tuple[bytes, bytes, str]:
+        """The status, text and user id for a request: version, id, domain, address, identity, mechanism, key."""
+        if len(request) != _FRAMES or request[0] != _VERSION or len(request[6]) != _CURVE_KEY_BYTES:
+            self.counts.malformed += 1
+            return b"400", b"malformed request", ""
+        if request[2] != ZAP_DOMAIN or request[5] != b"CURVE":
+            self.counts.malformed += 1
+            return b"400", b"wrong domain or mechanism", ""
+        key = z85.encode(request[6]).decode("ascii")
+        if key == self._own_key or self._peers.admitted(key) is not None:
+            self.counts.admitted += 1
+            return b"200", b"OK", key
+        if self._peers.get(key) is None and self._peers.enrolling:
+            self.counts.strangers += 1
+            return b"200", b"OK", STRANGER_PREFIX + key
+        self.counts.refused += 1
+        return b"400", b"this key is not known here, or was revoked", ""
