@@ -1,0 +1,250 @@
+"""What is kept on disk, and the promise that every implementation of the store gives.
+
+What belongs here: the two halves of the store's contract (`Store` for the one writer, `Reader` for everybody), the
+records that only the store knows, and its errors. What does not: SQL (`tables`, `writing`, `reading`), files and
+locks (`sqlite`), logs (`logs`), and why anything is written (the minds).
+
+`Store` is called by one thread at a time. `Reader` is called by any thread, of any process, and sees only what is
+durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from surveil.core.model import Attempt, Build, Job, Note, Record, Runner
+from surveil.core.state import Changes
+from surveil.errors import InfrastructureError
+
+ROWS_MAX: Final = 1000
+"""The most builds or lines of the journal that one question returns."""
+
+
+class StoreError(InfrastructureError):
+    """The disk's fault: nothing of the transaction is known to be durable.
+
+    Memory is now ahead of the disk, so whoever gets this from `commit` ends the process; starting again is the
+    recovery.
+    """
+
+
+class FencedError(StoreError):
+    """Another dispatcher took this database over: nothing that we say is written any more."""
+
+
+class DefectError(StoreError):
+    """Our own fault: a change that must never be asked for, such as leaving a verdict. Nothing of the transaction was
+    written.
+    """
+
+
+class Role(StrEnum):
+    """What an enrolled key may be used for."""
+
+    RUNNER = "runner"
+    OBSERVER = "observer"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A key that is let in, or was until `revoked_at`. A revoked key never comes back; its machine enrols with a new
+    one.
+    """
+
+    key: str
+    role: Role
+    name: str
+    labels: tuple[str, ...]
+    created_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A join token, known by the SHA-256 of its secret only."""
+
+    id: str
+    digest: bytes
+    role: Role
+    labels: tuple[str, ...]
+    uses_left: int
+    created_at: int
+    expires_at: int
+    revoked_at: int | None = None
+
+    def usable(self, now: int) -> bool:
+        """Whether it would still let a stranger in."""
+        return self.uses_left > 0 and self.expires_at > now and self.revoked_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Which installation this is. `epoch` grows by at least one with each start of a dispatcher and fences the one
+    before.
+    """
+
+    id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildDetail:
+    """A build with its jobs in their order, and all attempts at these, oldest first within a job."""
+
+    build: Build
+    jobs: tuple[Job, ...]
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalLine:
+    """A line of the journal at its position. Positions only grow; a later commit has later ones."""
+
+    position: int
+    note: Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many jobs of open builds stand where, and how many slots of runners that are online are taken."""
+
+    blocked: int
+    held: int
+    queued: int
+    running: int
+    online: int
+    offline: int
+    slots: int
+    busy: int
+
+
+class Reader(Protocol):
+    """Questions about what is durable. Every answer is one consistent moment; none takes a lock that the writer waits
+    for.
+
+    Every method raises `StoreError` where the database cannot be read.
+    """
+
+    def cluster(self) -> Cluster:
+        """Which installation this is, and the epoch of its newest dispatcher."""
+
+    def builds(
+        self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
+    ) -> list[Build]:
+        """The newest builds first, at most `limit` (and `ROWS_MAX`), of this `repo` and `ref`, with ids below
+        `before`.
+        """
+
+    def newest_build(self, repo: str, ref: str) -> Build | None:
+        """The newest build of a ref, None where there is none."""
+
+    def build(self, build: int) -> BuildDetail | None:
+        """One build with everything under it."""
+
+    def details(self, builds: Sequence[int]) -> list[BuildDetail]:
+        """Several builds, at most `ROWS_MAX`, each with everything under it, in the order asked for; unknown ids are
+        left out.
+        """
+
+    def build_of_mid(self, mid: str) -> int | None:
+        """The build that the fact `mid` made, None where it was never seen."""
+
+    def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
+        """Lines after position `after`, oldest first, at most `limit` (and `ROWS_MAX`)."""
+
+    def journal_end(self) -> int:
+        """The position of the newest line, 0 before the first."""
+
+    def counts(self) -> Counts:
+        """How much waits and runs."""
+
+    def runners(self) -> list[Runner]:
+        """Every runner that ever said hello, by name."""
+
+    def owner(self, job: str, attempt: int) -> str | None:
+        """The key of the runner that this attempt was given to."""
+
+    def open_attempts(self) -> list[Attempt]:
+        """The attempts whose runner is trusted to be at work."""
+
+    def peers(self) -> list[Peer]:
+        """Every enrolled key, revoked ones too, oldest first."""
+
+    def peer(self, key: str) -> Peer | None:
+        """What is known about a key."""
+
+    def tokens(self) -> list[Token]:
+        """Every join token, spent and revoked ones too, oldest first."""
+
+    def close(self) -> None:
+        """Let go of all connections. Closing twice is harmless."""
+
+
+class Store(Protocol):
+    """The writer's half. There is at most one at a time: the lock of the data folder says so, and `epoch` makes sure
+    of it.
+
+    What is written is durable when the method returns, also against a loss of power. Every method that writes raises
+    `FencedError` when deposed, `DefectError` for a change that must not happen, and `StoreError` for any other
+    failure; in each case nothing was written.
+    """
+
+    @property
+    def cluster(self) -> Cluster:
+        """Which installation this is, with the epoch that this store holds."""
+
+    @property
+    def reader(self) -> Reader:
+        """The other half, for any thread of this process; closed together with this."""
+
+    def load(self) -> tuple[list[Record], int]:
+        """The records of open builds (builds before their jobs, jobs before their attempts), every runner, and the
+        next build's id.
+        """
+
+    def commit(self, changes: Changes) -> None:
+        """Write one batch as one transaction.
+
+        `new` records are inserted. Of `changed` ones only what may change is written: state, reason, counters and
+        times, but neither a job's spec nor what a build was asked for. Runners are taken either way, because the mind
+        forgets those that were away for long.
+
+        Raises:
+            DefectError: a verdict of a build, job or attempt would change, a job's attempt number would fall, a
+            record that is new exists,
+                or one that changed does not.
+        """
+
+    def add_peer(self, peer: Peer) -> Peer:
+        """Let a key in. Saying it again for a live key of that role returns what is stored.
+
+        Raises:
+            NotAllowedError: the key was revoked or has another role, or a live key of this role has that name.
+        """
+
+    def revoke_peer(self, key: str, *, now: int) -> bool:
+        """Let a key in no more; False where it was not let in anyway."""
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new join token."""
+
+    def revoke_token(self, token: str, *, now: int) -> bool:
+        """Make the token with this id worthless; False where no live token has it."""
+
+    def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
+        """Spend one use of the token whose secret has this SHA-256, and let `key` in with its role and labels: both
+        or neither.
+
+        A key that was let in before, by this token or another of its role, is answered without spending a use: the
+        first answer was lost.
+
+        Raises:
+            NotAllowedError: the token is unknown, spent, expired or revoked, or `add_peer` refuses the key.
+        """
+
+    def close(self) -> None:
+        """Let go of the database and the lock. Closing twice is harmless."""

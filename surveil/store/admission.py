@@ -1,0 +1,99 @@
+"""Who is let in: the rows of keys and tokens, each step one statement that decides and writes at once.
+
+What belongs here: the rules that the database itself has to keep, because two strangers may come at one moment. What
+does not: secrets and their digests (net), what a role may do (net).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from surveil.errors import NotAllowedError
+from surveil.store import Peer, Role, Token, codec
+from surveil.store.statements import Statements
+from surveil.store.tables import peers, tokens
+
+
+def settle_peer(connection: Connection, statements: Statements, peer: Peer) -> Peer:
+    """Let a key in, or return what is stored of it; see `surveil.store.Store.add_peer`."""
+    known = _peer(connection, peer.key)
+    if known is not None:
+        _check_known(known, peer.role)
+        return known
+    taken = select(peers.c.key).where(
+        peers.c.role == peer.role, peers.c.name == peer.name, peers.c.revoked_at.is_(None)
+    )
+    if connection.execute(taken).first() is not None:
+        raise NotAllowedError(
+            f"another {peer.role} is enrolled as `{peer.name}`: choose another name with --name, "
+            "or revoke the other one first"
+        )
+    statements.new_peer.run(connection, [codec.peer_row(peer)])
+    return peer
+
+
+def redeem(connection: Connection, statements: Statements, digest: bytes, *, key: str, name: str, now: int) -> Peer:
+    """Spend one use of a token for a key; see `surveil.store.Store.redeem`."""
+    token = _token(connection, digest)
+    if token is None:
+        raise NotAllowedError(
+            "this dispatcher does not know the token: make a new one there with `surveil token create`"
+        )
+    known = _peer(connection, key)
+    if known is not None:
+        _check_known(known, token.role)
+        return known
+    spend = (
+        update(tokens)
+        .where(
+            tokens.c.digest == digest, tokens.c.uses_left > 0, tokens.c.expires_at > now, tokens.c.revoked_at.is_(None)
+        )
+        .values(uses_left=tokens.c.uses_left - 1)
+        .returning(tokens.c.id)
+    )
+    if connection.execute(spend).first() is None:
+        raise NotAllowedError(
+            f"the token {token.id} {_why_not(token, now)}: make a new one with `surveil token create`"
+        )
+    peer = Peer(key=key, role=token.role, name=name, labels=token.labels, created_at=now)
+    return settle_peer(connection, statements, peer)
+
+
+def revoke_peer(connection: Connection, key: str, now: int) -> bool:
+    """Let a key in no more."""
+    live = update(peers).where(peers.c.key == key, peers.c.revoked_at.is_(None))
+    return connection.execute(live.values(revoked_at=now)).rowcount == 1
+
+
+def revoke_token(connection: Connection, token: str, now: int) -> bool:
+    """Make a token worthless."""
+    live = update(tokens).where(tokens.c.id == token, tokens.c.revoked_at.is_(None))
+    return connection.execute(live.values(revoked_at=now)).rowcount == 1
+
+
+def _peer(connection: Connection, key: str) -> Peer | None:
+    row = connection.execute(select(peers).where(peers.c.key == key)).first()
+    return None if row is None else codec.peer_of(row)
+
+
+def _token(connection: Connection, digest: bytes) -> Token | None:
+    row = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
+    return None if row is None else codec.token_of(row)
+
+
+def _check_known(known: Peer, role: Role) -> None:
+    if known.revoked_at is not None:
+        raise NotAllowedError(
+            f"the key of `{known.name}` was revoked: enrol with a fresh data folder, which makes a new key"
+        )
+    if known.role != role:
+        raise NotAllowedError(
+            f"this key is enrolled as the {known.role} `{known.name}` and cannot be a {role} as well: "
+            "use another data folder with --data"
+        )
+
+
+def _why_not(token: Token, now: int) -> str:
+    if token.revoked_at is not None:
+        return "was revoked"
+    return "was used up" if token.expires_at > now else "has expired"

@@ -1,0 +1,273 @@
+"""The reader's half of the store, over any database that SQLAlchemy reaches.
+
+What belongs here: questions. What does not: writing, and how a connection is made.
+
+Every answer is read within one transaction, so it shows one moment. Jobs and attempts are found by their build, never
+by a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Select, Table, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from surveil.core.model import OPEN, Attempt, Build, Job, Record, Runner, Status
+from surveil.errors import ProtocolError
+from surveil.protocol import JobSpec
+from surveil.store import (
+    ROWS_MAX,
+    BuildDetail,
+    Cluster,
+    Counts,
+    JournalLine,
+    Peer,
+    StoreError,
+    Token,
+    codec,
+)
+from surveil.store.tables import (
+    OPEN_BUILD,
+    attempts,
+    builds,
+    cluster,
+    jobs,
+    notes,
+    peers,
+    runners,
+    specs,
+    tokens,
+)
+
+_IDS_MAX: Final = 500
+"""Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
+_OPEN_ATTEMPTS: Final = sorted(OPEN)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent look at the database.
+
+    Raises:
+        StoreError: it cannot be read, or what it holds cannot be understood.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"the database cannot be read ({error}): look at the disk and the folder's permissions, "
+            "then run `surveil db check`"
+        ) from error
+    except (ProtocolError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"the database holds something that this version of surveil cannot read ({error}): run `surveil db check`"
+        ) from error
+
+
+class SqlReader:
+    """Answers from the tables; see `surveil.store.Reader` for what each question means."""
+
+    def __init__(self, engine: Engine, dispose: Callable[[], None] | None = None) -> None:
+        self._engine = engine
+        self._dispose = dispose or engine.dispose
+
+    def cluster(self) -> Cluster:
+        """Which installation this is."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(cluster.c.id, cluster.c.epoch)).one()
+        return Cluster(id=row[0], epoch=row[1])
+
+    def builds(
+        self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
+    ) -> list[Build]:
+        """The newest builds first."""
+        wanted = select(builds).order_by(builds.c.id.desc()).limit(_bounded(limit))
+        if repo is not None:
+            wanted = wanted.where(builds.c.repo == repo)
+        if ref is not None:
+            wanted = wanted.where(builds.c.ref == ref)
+        if before is not None:
+            wanted = wanted.where(builds.c.id < before)
+        with reading(self._engine) as connection:
+            return _builds(connection, wanted)
+
+    def newest_build(self, repo: str, ref: str) -> Build | None:
+        """The newest build of a ref."""
+        found = self.builds(repo=repo, ref=ref, limit=1)
+        return found[0] if found else None
+
+    def build(self, build: int) -> BuildDetail | None:
+        """One build with everything under it."""
+        found = self.details([build])
+        return found[0] if found else None
+
+    def details(self, builds: Sequence[int]) -> list[BuildDetail]:
+        """Several builds with everything under them."""
+        wanted = list(dict.fromkeys(builds))[:ROWS_MAX]
+        with reading(self._engine) as connection:
+            found = {detail.build.id: detail for part in _parts(wanted) for detail in _details(connection, part)}
+        return [found[build] for build in wanted if build in found]
+
+    def build_of_mid(self, mid: str) -> int | None:
+        """The build that a fact made."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(builds.c.id).where(builds.c.mid == mid)).scalar()
+
+    def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
+        """Lines after a position."""
+        wanted = select(notes).where(notes.c.position > after).order_by(notes.c.position).limit(_bounded(limit))
+        if build is not None:
+            wanted = wanted.where(notes.c.build == build)
+        with reading(self._engine) as connection:
+            return [JournalLine(position=row[0], note=codec.note_of(row)) for row in connection.execute(wanted)]
+
+    def journal_end(self) -> int:
+        """The position of the newest line."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(func.max(notes.c.position))).scalar() or 0
+
+    def counts(self) -> Counts:
+        """How much waits and runs."""
+        states = (
+            select(jobs.c.state, func.count())
+            .select_from(builds.join(jobs, jobs.c.build == builds.c.id))
+            .where(_open_build())
+            .group_by(jobs.c.state)
+        )
+        pool = select(runners.c.online, func.count(), func.sum(runners.c.slots)).group_by(runners.c.online)
+        with reading(self._engine) as connection:
+            jobs_in = {row[0]: row[1] for row in connection.execute(states)}
+            pools = {bool(row[0]): (row[1], row[2]) for row in connection.execute(pool)}
+        online, slots = pools.get(True, (0, 0))
+        return Counts(
+            blocked=jobs_in.get(Status.BLOCKED, 0),
+            held=jobs_in.get(Status.HELD, 0),
+            queued=jobs_in.get(Status.QUEUED, 0),
+            running=jobs_in.get(Status.RUNNING, 0),
+            online=online,
+            offline=pools.get(False, (0, 0))[0],
+            slots=int(slots),
+            busy=jobs_in.get(Status.RUNNING, 0),
+        )
+
+    def runners(self) -> list[Runner]:
+        """Every runner, by name."""
+        with reading(self._engine) as connection:
+            return _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
+
+    def owner(self, job: str, attempt: int) -> str | None:
+        """Whose attempt this is."""
+        build, name = codec.split_job(job)
+        wanted = select(attempts.c.runner).where(
+            attempts.c.build == build, attempts.c.name == name, attempts.c.number == attempt
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar()
+
+    def open_attempts(self) -> list[Attempt]:
+        """The attempts that are being worked on."""
+        wanted = (
+            select(attempts)
+            .select_from(builds.join(attempts, attempts.c.build == builds.c.id))
+            .where(_open_build(), attempts.c.state.in_(_OPEN_ATTEMPTS))
+            .order_by(attempts.c.build, attempts.c.name, attempts.c.number)
+        )
+        with reading(self._engine) as connection:
+            return _all(connection, wanted, codec.attempt_of)
+
+    def peers(self) -> list[Peer]:
+        """Every key."""
+        with reading(self._engine) as connection:
+            return _all(connection, select(peers).order_by(peers.c.created_at, peers.c.key), codec.peer_of)
+
+    def peer(self, key: str) -> Peer | None:
+        """One key."""
+        with reading(self._engine) as connection:
+            found = _all(connection, select(peers).where(peers.c.key == key), codec.peer_of)
+        return found[0] if found else None
+
+    def tokens(self) -> list[Token]:
+        """Every token."""
+        with reading(self._engine) as connection:
+            return _all(connection, select(tokens).order_by(tokens.c.created_at, tokens.c.id), codec.token_of)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._dispose()
+
+
+def load(engine: Engine) -> tuple[list[Record], int]:
+    """Read the open builds with all under them, every runner, and the next build's id; see
+    `surveil.store.Store.load`.
+    """
+    with reading(engine) as connection:
+        newest = connection.execute(select(func.max(builds.c.id))).scalar() or 0
+        first = connection.execute(select(cluster.c.first_build)).scalar_one()
+        opened, under, tries = _under(connection, _open_build())
+        found: list[Record] = [*opened, *under, *tries]
+        found += _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
+    return found, max(newest + 1, first)
+
+
+def _bounded(limit: int) -> int:
+    return max(0, min(limit, ROWS_MAX))
+
+
+def _open_build() -> Any:
+    return text(f"builds.{OPEN_BUILD}")
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[at : at + _IDS_MAX] for at in range(0, len(ids), _IDS_MAX))
+
+
+def _all(connection: Connection, wanted: Select[Any], read: Callable[[Sequence[Any]], Any]) -> list[Any]:
+    return [read(row) for row in connection.execute(wanted)]
+
+
+def _builds(connection: Connection, wanted: Select[Any]) -> list[Build]:
+    rows = connection.execute(wanted).all()
+    names: dict[int, list[str]] = {row[0]: [] for row in rows}
+    for part in _parts(list(names)):
+        listed = select(jobs.c.build, jobs.c.name).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)
+        for build, name in connection.execute(listed):
+            names[build].append(f"{build}/{name}")
+    return [codec.build_of(row, names[row[0]]) for row in rows]
+
+
+def _details(connection: Connection, ids: Sequence[int]) -> Iterable[BuildDetail]:
+    opened, under, tries = _under(connection, builds.c.id.in_(ids))
+    jobs_of = {build: tuple(found) for build, found in groupby(under, key=lambda job: job.build)}
+    tries_of = {
+        build: tuple(found) for build, found in groupby(tries, key=lambda attempt: codec.split_job(attempt.job)[0])
+    }
+    return [
+        BuildDetail(build=build, jobs=jobs_of.get(build.id, ()), attempts=tries_of.get(build.id, ()))
+        for build in opened
+    ]
+
+
+def _under(connection: Connection, condition: Any) -> tuple[list[Build], list[Job], list[Attempt]]:
+    """Read the builds that meet `condition`, their jobs and the attempts at these; builds, then positions, in order."""
+
+    def of(table: Table, *order: Any) -> Select[Any]:
+        joined = builds.join(table, table.c.build == builds.c.id)
+        return select(table).select_from(joined).where(condition).order_by(table.c.build, *order)
+
+    rows = connection.execute(select(builds).where(condition).order_by(builds.c.id)).all()
+    repos = {row[0]: row[2] for row in rows}
+    # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
+    wanted_specs = select(jobs.c.spec).select_from(builds.join(jobs, jobs.c.build == builds.c.id)).where(condition)
+    bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
+    spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1]) for row in bodies}
+    under = [codec.job_of(row, repos[row[0]], spec_of) for row in connection.execute(of(jobs, jobs.c.position))]
+    names: dict[int, list[str]] = {build: [] for build in repos}
+    for job in under:
+        names[job.build].append(job.id)
+    tries = _all(connection, of(attempts, attempts.c.name, attempts.c.number), codec.attempt_of)
+    return [codec.build_of(row, names[row[0]]) for row in rows], under, tries

@@ -1,0 +1,240 @@
+"""The store in one SQLite file: the lock of the data folder, the file's settings, and the epoch of each start.
+
+What belongs here: what only SQLite needs. What does not: statements and questions (`statements`, `reading`,
+`writing`), other databases.
+
+WAL with `synchronous=FULL` loses no acknowledged commit when power fails; `NORMAL` does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from surveil.errors import InfrastructureError, InvalidError
+from surveil.store import Cluster, StoreError, migrations
+from surveil.store.reading import SqlReader
+from surveil.store.tables import builds, cluster
+from surveil.store.writing import SqlStore
+
+FILE: Final = "surveil.db"
+LOCK: Final = "lock"
+READERS_MAX: Final = 8
+"""Connections for reading at one time; more questions than this wait."""
+READER_WAIT_S: Final = 30
+BUSY_MS: Final = 10_000
+"""How long a statement waits for another process, for example for the end of a checkpoint."""
+WAL_BYTES_MAX: Final = 64 * 1024 * 1024
+CHECKPOINT_PAGES: Final = 4096
+"""Pages of 4 KiB in the log before they are moved into the file: a longer log means fewer moves of pages that change
+often."""
+CACHE_KIB: Final = 32 * 1024
+BUILDS_SKIPPED: Final = 1_000_000
+"""A restored backup goes on so many builds later: runners may hold results of builds made since the backup, whose
+numbers must not come again for other commits."""
+
+
+def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
+    """Open the data folder for writing, making or updating what is in it. The epoch is higher afterwards, durably.
+
+    Args:
+        data: the dispatcher's data folder; made where it is missing.
+        now: milliseconds since 1970.
+        database: the URL of a database elsewhere than in the folder, `sqlite:///PATH`.
+
+    Raises:
+        InvalidError: the database is of a newer version or another program, or `database` is of an unknown kind.
+        InfrastructureError: another dispatcher runs on this folder.
+        StoreError: the disk does not do its part.
+    """
+    path = database_path(data, database)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unlock = lock(data)
+    except OSError as error:
+        raise StoreError(
+            f"the data folder {data} cannot be used ({error.strerror}): make it writable, or choose another with --data"
+        ) from error
+    engine = _engine(path, poolclass=StaticPool, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+    with ExitStack() as undo:
+        undo.callback(unlock)
+        undo.callback(engine.dispose)
+        held = _take_over(engine, path, now)
+        _sync_folder(path.parent)
+        undo.pop_all()
+    return SqlStore(engine, held=held, reader=SqlReader(_reading_engine(path)), release=unlock)
+
+
+def open_reader(data: Path, *, database: str = "") -> SqlReader:
+    """Open the data folder for reading only, whether or not a dispatcher runs on it.
+
+    Raises:
+        InvalidError: there is no database, or it is of another version or another program.
+        StoreError: it cannot be read.
+    """
+    path = database_path(data, database)
+    if not path.exists():
+        raise InvalidError(f"there is no database at {path}: name the dispatcher's data folder with --data")
+    engine = _reading_engine(path)
+    try:
+        with engine.begin() as connection:
+            present = migrations.check(connection, where=f"the database {path}")
+        if present != migrations.head():
+            raise InvalidError(f"the database {path} is of an older version: start the dispatcher once to update it")
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise _unreadable(path, error) from error
+    except InvalidError:
+        engine.dispose()
+        raise
+    return SqlReader(engine)
+
+
+def database_path(data: Path, database: str) -> Path:
+    """The file that a database URL means; without one, the data folder's own.
+
+    Raises:
+        InvalidError: the URL is not of SQLite.
+    """
+    if not database:
+        return data / FILE
+    if database.startswith("sqlite:///") and len(database) > len("sqlite:///"):
+        return Path(database.removeprefix("sqlite:///"))
+    kind = database.partition(":")[0]
+    raise InvalidError(
+        f"the database is to be of kind `{kind}`, and this version of surveil keeps its data in SQLite only: "
+        "leave out --database, or give it as sqlite:///PATH"
+    )
+
+
+def lock(data: Path) -> Callable[[], None]:
+    """Hold the data folder's lock until the returned function is called, or this process ends.
+
+    Raises:
+        InfrastructureError: another process holds it; the sentence names it.
+        OSError: the folder does not let us.
+    """
+    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        raise InfrastructureError(
+            f"another dispatcher (process {holder}) runs on the data folder {data}: "
+            "stop it first, or choose another folder with --data"
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    held = [handle]
+
+    def unlock() -> None:
+        if held:
+            os.close(held.pop())
+
+    return unlock
+
+
+# ---- connections
+
+
+_WRITER_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+)
+_READER_PRAGMAS: Final = (f"PRAGMA busy_timeout = {BUSY_MS}", "PRAGMA query_only = ON")
+
+
+def _reading_engine(path: Path) -> Engine:
+    return _engine(
+        path,
+        mode="ro",
+        poolclass=QueuePool,
+        pool={"pool_size": READERS_MAX, "max_overflow": 0, "pool_timeout": READER_WAIT_S},
+        begin="BEGIN",
+        pragmas=_READER_PRAGMAS,
+    )
+
+
+def _engine(
+    path: Path,
+    *,
+    mode: str = "rwc",
+    poolclass: type[Any],
+    pool: dict[str, Any] | None = None,
+    begin: str,
+    pragmas: tuple[str, ...],
+) -> Engine:
+    """Connect to a file. Transactions begin when we say so and in the way that we say, not when the driver thinks
+    fit.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        for pragma in pragmas:
+            connection.execute(pragma)
+        return connection
+
+    engine = create_engine("sqlite:///", creator=connect, poolclass=poolclass, **(pool or {}))
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _take_over(engine: Engine, path: Path, now: int) -> Cluster:
+    """Bring the tables up to date and raise the epoch, in one transaction."""
+    try:
+        with engine.begin() as connection:
+            migrations.bring_up_to_date(connection, where=f"the database {path}")
+            return _next_epoch(connection, now)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _next_epoch(connection: Connection, now: int) -> Cluster:
+    row = connection.execute(select(cluster)).first()
+    if row is None:
+        made = Cluster(id=uuid.uuid4().hex, epoch=1)
+        connection.execute(insert(cluster).values(one=1, id=made.id, epoch=1, first_build=1))
+        return made
+    epoch, first_build = row.epoch + 1, row.first_build
+    if row.copied_at is not None:
+        # The original went on after this copy was made, by epochs and builds that we cannot know.
+        newest = connection.execute(select(func.max(builds.c.id))).scalar() or 0
+        epoch, first_build = max(epoch, now // 1000), max(newest + 1, first_build) + BUILDS_SKIPPED
+    connection.execute(update(cluster).values(epoch=epoch, first_build=first_build, copied_at=None))
+    return Cluster(id=row.id, epoch=epoch)
+
+
+def _unreadable(path: Path, error: Exception) -> InfrastructureError | InvalidError:
+    if "not a database" in str(error):
+        return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
+    return StoreError(f"the database {path} cannot be opened ({error}): run `surveil db check`, or restore a backup")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the files' names durable, as SQLite makes their contents."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

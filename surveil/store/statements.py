@@ -1,0 +1,116 @@
+"""The statements that write, made once for each database from the tables.
+
+What belongs here: what may be written over what, said in the statement itself, so that no reader of the past can be
+lied to by a writer that is late. What does not: running them (`writing`), questions (`reading`).
+
+All of it is SQL that SQLite and PostgreSQL share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect, Table, bindparam, insert, text, update
+from sqlalchemy.sql import ClauseElement
+
+from surveil.core.model import NEXT_ATTEMPT, VERDICTS, AttemptState
+from surveil.store import codec
+from surveil.store.tables import attempts, builds, jobs, notes, peers, tokens
+
+_FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement compiled for one database, which takes rows as tuples in the order of `names`."""
+
+    sql: str
+    names: tuple[str, ...]
+    positional: bool
+
+    @classmethod
+    def compiled(cls, statement: ClauseElement, names: Sequence[str], dialect: Dialect) -> Statement:
+        """Compile once what runs often: building it anew for each batch costs more than the database does."""
+        made = statement.compile(dialect=dialect)
+        order = getattr(made, "positiontup", None)
+        assert order is None or list(order) == list(names), f"{made} takes {order}, not {names}"
+        return cls(sql=str(made), names=tuple(names), positional=order is not None)
+
+    def run(self, connection: Connection, rows: Sequence[codec.Row]) -> int:
+        """Run it for each row, at least one; returns how many rows of the table it touched, all in all."""
+        given: Any = list(rows) if self.positional else [dict(zip(self.names, row, strict=True)) for row in rows]
+        # A single row goes by another path of the driver, which reports the same count.
+        return connection.exec_driver_sql(self.sql, given).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """All that is ever written."""
+
+    new_build: Statement
+    new_spec: Statement
+    new_job: Statement
+    new_attempt: Statement
+    new_note: Statement
+    new_peer: Statement
+    new_token: Statement
+    put_runner: Statement
+    change_build: Statement
+    change_job: Statement
+    change_attempt: Statement
+
+    @classmethod
+    def compiled(cls, dialect: Dialect) -> Statements:
+        """All statements for one database."""
+
+        def made(statement: ClauseElement, *names: str) -> Statement:
+            return Statement.compiled(statement, names, dialect)
+
+        return cls(
+            new_build=made(_insert(builds, codec.BUILD_COLUMNS), *codec.BUILD_COLUMNS),
+            new_spec=made(_INSERT_SPEC, *codec.SPEC_COLUMNS),
+            new_job=made(_insert(jobs, codec.JOB_COLUMNS), *codec.JOB_COLUMNS),
+            new_attempt=made(_insert(attempts, codec.ATTEMPT_COLUMNS), *codec.ATTEMPT_COLUMNS),
+            new_note=made(_insert(notes, codec.NOTE_COLUMNS), *codec.NOTE_COLUMNS),
+            new_peer=made(_insert(peers, codec.PEER_COLUMNS), *codec.PEER_COLUMNS),
+            new_token=made(_insert(tokens, codec.TOKEN_COLUMNS), *codec.TOKEN_COLUMNS),
+            put_runner=made(_UPSERT_RUNNER, *codec.RUNNER_COLUMNS),
+            change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_KEY, VERDICTS)),
+            change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_KEY, VERDICTS, rising="attempt")),
+            change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)),
+        )
+
+
+_INSERT_SPEC: Final = text("INSERT INTO specs (digest, body) VALUES (:digest, :body) ON CONFLICT (digest) DO NOTHING")
+
+_UPSERT_RUNNER: Final = text(
+    f"INSERT INTO runners ({', '.join(codec.RUNNER_COLUMNS)}) "  # noqa: S608  # names of our own columns
+    f"VALUES ({', '.join(f':{name}' for name in codec.RUNNER_COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in codec.RUNNER_COLUMNS if name != "id")
+)
+
+
+def _insert(table: Table, columns: Sequence[str]) -> ClauseElement:
+    return insert(table).values({name: bindparam(name) for name in columns})
+
+
+def _change(
+    table: Table, changes: Sequence[str], key: Sequence[str], finals: frozenset[Any], *, rising: str = ""
+) -> tuple[Any, ...]:
+    """Update `changes` of the row with this `key`, unless that would leave one of `finals` or lower the column
+    `rising`.
+
+    A row that may not change is not touched, so that the count of touched rows tells.
+    """
+    names = [*changes, *(f"key_{name}" for name in key), "same_state"]
+    listed = ", ".join(f"'{state}'" for state in sorted(finals))
+    statement = update(table).values({name: bindparam(name) for name in changes})
+    for name in key:
+        statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
+    statement = statement.where(text(f"({table.name}.state NOT IN ({listed}) OR {table.name}.state = :same_state)"))
+    if rising:
+        statement = statement.where(table.c[rising] <= bindparam("fence"))
+        names.append("fence")
+    return (statement, *names)

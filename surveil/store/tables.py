@@ -1,0 +1,181 @@
+"""The tables, their keys and indexes, for SQLite and PostgreSQL alike.
+
+What belongs here: the shape of what is stored. What does not: statements (`writing`, `reading`) and how a shape
+becomes the next one (`migrations`; a test compares the two).
+
+Jobs and attempts are keyed by their build first, so that everything of a build lies together, new rows go to the end
+of the trees, and no further index is needed to find it. Specs are kept by digest: the jobs of a repository hardly
+differ from build to build, and an update of a job's state never touches its scripts. Lists are JSON texts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+Number: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""53 bits. SQLite's INTEGER has 64, and only under that name is a primary key the row's own number."""
+
+OPEN_BUILD: Final = "state IN ('blocked', 'held', 'queued', 'running')"
+"""Literal, because an index over a part of a table serves only queries that repeat its condition word for word."""
+LIVE_PEER: Final = "revoked_at IS NULL"
+
+metadata: Final = MetaData()
+
+cluster: Final = Table(
+    "cluster",
+    metadata,
+    Column("one", Number, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),
+    Column("epoch", Number, nullable=False),
+    Column("first_build", Number, nullable=False),
+    # When a backup wrote this copy; the next start learns from it that the world has moved on, and clears it.
+    Column("copied_at", Number),
+)
+
+builds: Final = Table(
+    "builds",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("mid", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("sha", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("pipeline_file", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("complaints", Text, nullable=False),
+    Column("retry_of", Number),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("started_at", Number),
+    Column("finished_at", Number),
+    UniqueConstraint("mid", name="builds_mid"),
+    Index("builds_repo", "repo", "id"),
+    Index("builds_ref", "repo", "ref", "id"),
+    Index("builds_open", "id", sqlite_where=text(OPEN_BUILD), postgresql_where=text(OPEN_BUILD)),
+)
+
+specs: Final = Table(
+    "specs",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("position", Number, nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempt", Number, nullable=False),
+    Column("failed", Number, nullable=False),
+    Column("errored", Number, nullable=False),
+    Column("lost", Number, nullable=False),
+    Column("lost_early", Text, nullable=False),
+    Column("not_before_at", Number, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("started_at", Number),
+    Column("finished_at", Number),
+    sqlite_with_rowid=False,
+)
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("runner", Text, nullable=False),
+    Column("runner_name", Text, nullable=False),
+    Column("incarnation", Number, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("assigned_at", Number, nullable=False),
+    Column("accepted_at", Number),
+    Column("started_at", Number),
+    Column("finished_at", Number),
+    Column("exit_code", Number),
+    Column("log_bytes", Number, nullable=False),
+    Column("steps", Text, nullable=False),
+    Column("isolation", Text, nullable=False),
+    Column("released", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+runners: Final = Table(
+    "runners",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("software", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("slots", Number, nullable=False),
+    Column("incarnation", Number, nullable=False),
+    Column("online", Number, nullable=False),
+    Column("draining", Number, nullable=False),
+    Column("cordoned", Text, nullable=False),
+    Column("probation_at", Number),
+    Column("quick_errors", Number, nullable=False),
+    Column("seen_at", Number, nullable=False),
+)
+
+notes: Final = Table(
+    "notes",
+    metadata,
+    Column("position", Number, primary_key=True),
+    Column("at", Number, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("build", Number),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("notes_build", "build", "position"),
+)
+
+peers: Final = Table(
+    "peers",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("revoked_at", Number),
+    # Two live machines of one name could not be told apart by people.
+    Index("peers_name", "role", "name", unique=True, sqlite_where=text(LIVE_PEER), postgresql_where=text(LIVE_PEER)),
+)
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("uses_left", Number, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+    Column("revoked_at", Number),
+    UniqueConstraint("digest", name="tokens_digest"),
+)

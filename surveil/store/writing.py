@@ -1,0 +1,190 @@
+"""The writer's half of the store, over any database that SQLAlchemy reaches.
+
+What belongs here: transactions, the fence of the epoch around each, and the batches in them. What does not: the
+statements' wording (`statements`), keys and tokens (`admission`), and how a connection is made (`sqlite`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Final, assert_never
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from surveil.core.model import Attempt, Build, Job, Record, Runner
+from surveil.core.state import Changes
+from surveil.store import Cluster, DefectError, FencedError, Peer, Reader, StoreError, Token, codec
+from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
+from surveil.store.reading import load
+from surveil.store.statements import Statement, Statements
+from surveil.store.tables import cluster
+
+_KNOWN_SPECS_MAX: Final = 10_000
+"""Digests of specs that are known to be stored; beyond this they are asked of the database again."""
+_NAMED_MAX: Final = 3
+"""How many records a complaint names."""
+
+
+class SqlStore:
+    """Writes to the tables; see `surveil.store.Store` for what each method promises."""
+
+    def __init__(self, engine: Engine, *, held: Cluster, reader: Reader, release: Callable[[], None]) -> None:
+        self._engine = engine
+        self._held = held
+        self._reader = reader
+        self._release = release
+        self._statements = Statements.compiled(engine.dialect)
+        self._specs: dict[bytes, None] = {}
+        self._busy = Lock()
+
+    @property
+    def cluster(self) -> Cluster:
+        """Which installation this is."""
+        return self._held
+
+    @property
+    def reader(self) -> Reader:
+        """The other half."""
+        return self._reader
+
+    def load(self) -> tuple[list[Record], int]:
+        """What the mind needs after a start."""
+        return load(self._engine)
+
+    def commit(self, changes: Changes) -> None:
+        """Write one batch as one transaction."""
+        with self._transaction() as connection:
+            known = self._insert(connection, changes.new)
+            self._update(connection, changes.changed)
+            runners = [record for record in (*changes.new, *changes.changed) if isinstance(record, Runner)]
+            _run(self._statements.put_runner, connection, [codec.runner_row(runner) for runner in runners])
+            _run(self._statements.new_note, connection, [codec.note_row(note) for note in changes.notes])
+        self._remember(known)
+
+    def add_peer(self, peer: Peer) -> Peer:
+        """Let a key in."""
+        with self._transaction() as connection:
+            return settle_peer(connection, self._statements, peer)
+
+    def revoke_peer(self, key: str, *, now: int) -> bool:
+        """Let a key in no more."""
+        with self._transaction() as connection:
+            return revoke_peer(connection, key, now)
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new join token."""
+        with self._transaction() as connection:
+            self._statements.new_token.run(connection, [codec.token_row(token)])
+
+    def revoke_token(self, token: str, *, now: int) -> bool:
+        """Make a token worthless."""
+        with self._transaction() as connection:
+            return revoke_token(connection, token, now)
+
+    def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
+        """Spend one use of a token for a key."""
+        with self._transaction() as connection:
+            return redeem(connection, self._statements, digest, key=key, name=name, now=now)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._reader.close()
+        self._engine.dispose()
+        self._release()
+
+    # ---- inside
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One durable transaction that only the present epoch may make.
+
+        The epoch's row is read locked, so that no other dispatcher can raise it between this look and the commit:
+        SQLite takes the whole database at the transaction's begin, PostgreSQL the row.
+        """
+        assert self._busy.acquire(blocking=False), "two threads write to the store at once"
+        try:
+            with self._engine.begin() as connection:
+                epoch = connection.execute(select(cluster.c.epoch).with_for_update(read=True)).scalar_one()
+                if epoch != self._held.epoch:
+                    raise FencedError(
+                        f"another dispatcher (epoch {epoch}) took this data folder over from this one (epoch "
+                        f"{self._held.epoch}): this one ends; keep one dispatcher for each data folder"
+                    )
+                yield connection
+        except IntegrityError as error:
+            raise DefectError(f"a record was to be stored that the database must not hold ({error.orig})") from error
+        except SQLAlchemyError as error:
+            raise StoreError(
+                f"the database could not be written ({error}): look at the disk's free space and health"
+            ) from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise DefectError(f"a value was to be stored that no database can hold ({error})") from error
+        finally:
+            self._busy.release()
+
+    def _insert(self, connection: Connection, records: Sequence[Record]) -> dict[bytes, None]:
+        """Insert what is new; returns the digests of the specs that are stored now and were not known to be."""
+        builds: list[codec.Row] = []
+        jobs: list[codec.Row] = []
+        attempts: list[codec.Row] = []
+        bodies: dict[bytes, str] = {}
+        for record in records:
+            match record:
+                case Build():
+                    builds.append(codec.build_row(record))
+                case Job():
+                    digest, body = codec.spec_row(record.spec)
+                    if digest not in self._specs:
+                        bodies[digest] = body
+                    jobs.append(codec.job_row(record, digest))
+                case Attempt():
+                    attempts.append(codec.attempt_row(record))
+                case Runner():
+                    pass
+                case _:
+                    assert_never(record)
+        _run(self._statements.new_build, connection, builds)
+        _run(self._statements.new_spec, connection, list(bodies.items()))
+        _run(self._statements.new_job, connection, jobs)
+        _run(self._statements.new_attempt, connection, attempts)
+        return dict.fromkeys(bodies)
+
+    def _update(self, connection: Connection, records: Sequence[Record]) -> None:
+        builds = [record for record in records if isinstance(record, Build)]
+        jobs = [record for record in records if isinstance(record, Job)]
+        attempts = [record for record in records if isinstance(record, Attempt)]
+        _change(self._statements.change_build, connection, builds, [codec.build_change(build) for build in builds])
+        _change(self._statements.change_job, connection, jobs, [codec.job_change(job) for job in jobs])
+        rows = [codec.attempt_change(attempt) for attempt in attempts]
+        _change(self._statements.change_attempt, connection, attempts, rows)
+
+    def _remember(self, digests: dict[bytes, None]) -> None:
+        if len(self._specs) + len(digests) > _KNOWN_SPECS_MAX:
+            self._specs.clear()
+        self._specs.update(digests)
+
+
+def _run(statement: Statement, connection: Connection, rows: Sequence[codec.Row]) -> None:
+    if rows:
+        statement.run(connection, rows)
+
+
+def _change(statement: Statement, connection: Connection, records: Sequence[Record], rows: Sequence[codec.Row]) -> None:
+    """Update one row for each record.
+
+    Raises:
+        DefectError: a row is missing, or is settled otherwise.
+    """
+    if not rows or statement.run(connection, rows) == len(rows):
+        return
+    # Each is tried alone, inside the transaction that is rolled back, to name those that were refused.
+    refused = [record for record, row in zip(records, rows, strict=True) if statement.run(connection, [row]) != 1]
+    named = ", ".join(f"{type(record).__name__.lower()} {record.id}" for record in refused[:_NAMED_MAX])
+    raise DefectError(
+        f"{len(refused)} records were to change although they are settled, or were never stored: {named}. "
+        "This is a defect of surveil; nothing of the transaction was written"
+    )

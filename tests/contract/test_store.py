@@ -1,0 +1,314 @@
+"""What every store promises, tried on each implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surveil.core.model import AttemptState, Status
+from surveil.core.state import Changes
+from surveil.errors import NotAllowedError
+from surveil.store import BuildDetail, Counts, DefectError, Role, Store
+from surveil.store.sqlite import open_store
+from tests.store.memory import MemoryStore
+from tests.store.records import (
+    KEY,
+    changed,
+    finished,
+    make_attempt,
+    make_build,
+    make_job,
+    make_note,
+    make_peer,
+    make_runner,
+    make_token,
+    new,
+)
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened: Store = open_store(tmp_path, now=1) if request.param == "sqlite" else MemoryStore()
+    yield opened
+    opened.close()
+
+
+def test_an_empty_store_answers_every_question(store: Store) -> None:
+    reader = store.reader
+    assert store.load() == ([], 1)
+    assert reader.cluster() == store.cluster
+    assert reader.builds() == []
+    assert reader.build(1) is None
+    assert reader.newest_build("/srv/repo", "refs/heads/main") is None
+    assert reader.build_of_mid("m") is None
+    assert reader.journal() == []
+    assert reader.journal_end() == 0
+    assert reader.counts() == Counts(blocked=0, held=0, queued=0, running=0, online=0, offline=0, slots=0, busy=0)
+    assert reader.owner("1/test", 1) is None
+    assert (reader.runners(), reader.open_attempts(), reader.peers(), reader.tokens()) == ([], [], [], [])
+    assert reader.peer(KEY) is None
+
+
+def test_what_was_committed_comes_back_as_it_was(store: Store) -> None:
+    build = make_build(jobs=("z", "a/b é"), retry_of=None)
+    jobs = (make_job(name="z"), make_job(name="a/b é", position=1, lost_early=("x",), not_before_at=7))
+    attempt = make_attempt(name="z")
+    runner = make_runner(cordoned="too quick", probation_at=9, draining=True, quick_errors=2, seen_at=4, incarnation=1)
+    note = make_note()
+    store.commit(new(build, *jobs, attempt, runner, notes=(note,)))
+    assert store.load() == ([build, *jobs, attempt, runner], 2)
+    reader = store.reader
+    assert reader.build(1) == BuildDetail(build=build, jobs=jobs, attempts=(attempt,))
+    assert reader.builds() == [build]
+    assert reader.build_of_mid(build.mid) == 1
+    assert [(line.position, line.note) for line in reader.journal()] == [(1, note)]
+    assert reader.runners() == [runner]
+    assert reader.owner("1/z", 1) == attempt.runner
+    assert reader.owner("1/z", 2) is None
+    assert reader.open_attempts() == [attempt]
+
+
+def test_what_may_change_changes(store: Store) -> None:
+    build, job, attempt, runner = make_build(), make_job(), make_attempt(), make_runner()
+    store.commit(new(build, job, runner))
+    running = replace(
+        job, state=Status.RUNNING, attempt=1, started_at=5, failed=1, errored=2, lost=3, lost_early=("q",)
+    )
+    store.commit(Changes(new=(attempt,), changed=(running,), notes=()))
+    passed = replace(running, state=Status.PASSED, reason="done", finished_at=6, not_before_at=3)
+    settled = replace(build, state=Status.PASSED, reason="all passed", started_at=5, finished_at=6)
+    gone = replace(runner, online=False, slots=9, name="other", labels=("x",))
+    store.commit(changed(passed, finished(attempt), settled, gone))
+    assert store.reader.build(1) == BuildDetail(build=settled, jobs=(passed,), attempts=(finished(attempt),))
+    assert store.reader.runners() == [gone]
+    assert store.reader.open_attempts() == []
+    assert store.load() == ([gone], 2)
+
+
+def test_only_what_may_change_changes(store: Store) -> None:
+    store.commit(new(make_build(), make_job(), make_attempt()))
+    store.commit(
+        changed(
+            make_build(sha="b" * 40), make_job(position=4, created_at=0), make_attempt(runner="s" * 40, assigned_at=0)
+        )
+    )
+    assert store.reader.build(1) == BuildDetail(build=make_build(), jobs=(make_job(),), attempts=(make_attempt(),))
+
+
+def test_an_empty_batch_is_no_harm(store: Store) -> None:
+    store.commit(new())
+    assert store.load() == ([], 1)
+
+
+def test_a_runner_that_the_mind_had_forgotten_is_taken_as_new_again(store: Store) -> None:
+    store.commit(new(make_runner(slots=1)))
+    store.commit(new(make_runner(slots=2)))
+    assert store.reader.runners() == [make_runner(slots=2)]
+
+
+@pytest.mark.parametrize("verdict", [Status.PASSED, Status.FAILED, Status.ERRORED, Status.CANCELLED, Status.SKIPPED])
+def test_a_verdict_is_never_left(store: Store, verdict: Status) -> None:
+    build, job = make_build(state=verdict), make_job(state=verdict, attempt=1)
+    store.commit(new(build, job, make_runner()))
+    late = make_note()
+    for wrong in (replace(build, state=Status.RUNNING), replace(job, state=Status.QUEUED, attempt=2)):
+        with pytest.raises(DefectError, match="1"):
+            store.commit(Changes(new=(make_build(2),), changed=(make_runner(slots=77), wrong), notes=(late,)))
+    assert store.reader.builds() == [build]
+    assert store.reader.build(1) == BuildDetail(build=build, jobs=(job,), attempts=())
+    assert store.reader.runners() == [make_runner()]
+    assert store.reader.journal() == []
+
+
+@pytest.mark.parametrize(
+    "state", [AttemptState.PASSED, AttemptState.FAILED, AttemptState.ERRORED, AttemptState.CANCELLED]
+)
+def test_the_end_of_an_attempt_is_never_left_but_may_be_released(store: Store, state: AttemptState) -> None:
+    attempt = make_attempt(state=state)
+    store.commit(new(make_build(), make_job(), attempt))
+    with pytest.raises(DefectError, match="attempt"):
+        store.commit(changed(replace(attempt, state=AttemptState.LOST)))
+    released = replace(attempt, released=True)
+    store.commit(changed(released))
+    assert store.reader.build(1) == BuildDetail(build=make_build(), jobs=(make_job(),), attempts=(released,))
+
+
+def test_a_lost_attempt_may_come_back(store: Store) -> None:
+    attempt = make_attempt(state=AttemptState.LOST)
+    store.commit(new(make_build(), make_job(), attempt))
+    back = replace(attempt, state=AttemptState.RUNNING, incarnation=9)
+    store.commit(changed(back))
+    assert store.reader.open_attempts() == [back]
+
+
+def test_the_number_of_attempts_never_falls(store: Store) -> None:
+    store.commit(new(make_build(), make_job(attempt=2)))
+    with pytest.raises(DefectError):
+        store.commit(changed(make_job(attempt=1)))
+    assert store.load() == ([make_build(), make_job(attempt=2)], 2)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [make_build(), make_build(2, mid=make_build().mid), make_job(), make_attempt()],
+    ids=["build", "mid", "job", "attempt"],
+)
+def test_nothing_is_new_twice(store: Store, twice: object) -> None:
+    store.commit(new(make_build(), make_job(), make_attempt()))
+    with pytest.raises(DefectError):
+        store.commit(Changes(new=(twice,), changed=(), notes=(make_note(),)))  # type: ignore[arg-type]
+    assert store.load() == ([make_build(), make_job(), make_attempt()], 2)
+    assert store.reader.journal() == []
+
+
+def test_what_was_never_stored_cannot_change(store: Store) -> None:
+    for record in (make_build(), make_job(), make_attempt()):
+        with pytest.raises(DefectError):
+            store.commit(changed(record))
+    assert store.load() == ([], 1)
+
+
+def test_builds_are_listed_newest_first_and_page_by_page(store: Store) -> None:
+    builds = [make_build(n, repo=f"/r{n % 2}", ref=f"refs/heads/b{n % 3}") for n in range(1, 13)]
+    store.commit(new(*builds, *(make_job(n, repo=f"/r{n % 2}") for n in range(1, 13))))
+    reader = store.reader
+
+    def ids(**question: object) -> list[int]:
+        return [build.id for build in reader.builds(**question)]  # type: ignore[arg-type]
+
+    assert reader.builds() == builds[::-1]
+    assert ids(limit=3) == [12, 11, 10]
+    assert ids(limit=3, before=10) == [9, 8, 7]
+    assert ids(limit=0) == []
+    assert ids(repo="/r1") == [11, 9, 7, 5, 3, 1]
+    assert ids(ref="refs/heads/b0") == [12, 9, 6, 3]
+    assert ids(repo="/r0", ref="refs/heads/b0", limit=1) == [12]
+    assert ids(repo="/none") == []
+    assert reader.newest_build("/r1", "refs/heads/b0") == builds[8]
+    assert [detail.build.id for detail in reader.details([3, 99, 12, 3])] == [3, 12]
+    assert [detail.jobs[0].id for detail in reader.details([3, 12])] == ["3/test", "12/test"]
+
+
+def test_settled_builds_stay_in_the_store_and_out_of_the_mind(store: Store) -> None:
+    settled = make_build(5, state=Status.FAILED)
+    store.commit(new(make_build(4), make_job(4), settled, make_job(5, state=Status.FAILED), make_attempt(5)))
+    assert store.load() == ([make_build(4), make_job(4)], 6)
+    assert store.reader.counts().queued == 1
+
+
+def test_the_journal_is_read_on_from_a_position(store: Store) -> None:
+    notes = [make_note(name=str(n), build=n % 2 or None) for n in range(6)]
+    store.commit(new(notes=tuple(notes[:4])))
+    store.commit(new(notes=tuple(notes[4:])))
+    lines = store.reader.journal()
+    assert [line.note for line in lines] == notes
+    assert [line.position for line in lines] == sorted({line.position for line in lines})
+    assert store.reader.journal(after=lines[2].position, limit=2) == lines[3:5]
+    assert store.reader.journal(after=lines[-1].position) == []
+    assert [line.note for line in store.reader.journal(build=1)] == notes[1::2]
+    assert store.reader.journal_end() == lines[-1].position
+
+
+def test_counts_say_what_waits_runs_and_serves(store: Store) -> None:
+    states = [Status.BLOCKED, Status.HELD, Status.QUEUED, Status.QUEUED, Status.RUNNING, Status.PASSED]
+    jobs = [make_job(name=f"j{at}", position=at, state=state) for at, state in enumerate(states)]
+    build = make_build(jobs=tuple(f"j{at}" for at in range(len(states))))
+    store.commit(new(build, *jobs, make_runner("a"), make_runner("b", slots=3), make_runner("c", online=False)))
+    assert store.reader.counts() == Counts(blocked=1, held=1, queued=2, running=1, online=2, offline=1, slots=7, busy=1)
+
+
+# ---- keys and tokens ------------------------------------------------------------------------------------------------
+
+
+def test_a_token_lets_in_as_many_as_it_says(store: Store) -> None:
+    token = make_token(uses_left=2)
+    store.add_token(token)
+    first = store.redeem(token.digest, key="1" * 40, name="one", now=10)
+    assert first == make_peer("one", key="1" * 40, created_at=10)
+    assert store.redeem(token.digest, key="2" * 40, name="two", now=10).name == "two"
+    with pytest.raises(NotAllowedError):
+        store.redeem(token.digest, key="3" * 40, name="three", now=10)
+    assert [peer.name for peer in store.reader.peers()] == ["one", "two"]
+    assert store.reader.tokens() == [replace(token, uses_left=0)]
+    assert store.reader.peer("1" * 40) == first
+
+
+def test_an_enrolment_that_is_repeated_costs_no_second_use(store: Store) -> None:
+    token = make_token(uses_left=1)
+    store.add_token(token)
+    first = store.redeem(token.digest, key="1" * 40, name="one", now=10)
+    assert store.redeem(token.digest, key="1" * 40, name="one", now=5000) == first
+    assert store.reader.peers() == [first]
+
+
+@pytest.mark.parametrize(
+    ("fields", "now"),
+    [({"expires_at": 10}, 10), ({"revoked_at": 3}, 5), ({"uses_left": 0}, 5)],
+    ids=["expired", "revoked", "spent"],
+)
+def test_a_worthless_token_lets_nobody_in(store: Store, fields: dict[str, Any], now: int) -> None:
+    token = make_token(**fields)
+    store.add_token(token)
+    with pytest.raises(NotAllowedError):
+        store.redeem(token.digest, key=KEY, name="one", now=now)
+    with pytest.raises(NotAllowedError):
+        store.redeem(b"?" * 32, key=KEY, name="one", now=now)
+    assert store.reader.peers() == []
+    assert store.reader.tokens() == [token]
+
+
+def test_a_token_is_not_spent_on_a_name_that_is_taken(store: Store) -> None:
+    token = make_token()
+    store.add_token(token)
+    store.add_peer(make_peer("one"))
+    with pytest.raises(NotAllowedError):
+        store.redeem(token.digest, key=KEY, name="one", now=10)
+    assert store.reader.tokens() == [token]
+    assert store.redeem(token.digest, key=KEY, name="two", now=10).key == KEY
+
+
+def test_a_name_is_taken_within_its_role_and_only_while_its_key_lives(store: Store) -> None:
+    one = make_peer("one")
+    store.add_peer(one)
+    observer = make_peer("one", key="o" * 40, role=Role.OBSERVER)
+    assert store.add_peer(observer) == observer
+    successor = make_peer("one", key="s" * 40)
+    with pytest.raises(NotAllowedError):
+        store.add_peer(successor)
+    assert store.revoke_peer(one.key, now=9)
+    assert store.add_peer(successor) == successor
+    assert store.reader.peer(one.key) == replace(one, revoked_at=9)
+
+
+def test_a_revoked_key_never_comes_back(store: Store) -> None:
+    token, peer = make_token(uses_left=5), make_peer("one")
+    store.add_token(token)
+    store.add_peer(peer)
+    assert store.revoke_peer(peer.key, now=9)
+    assert not store.revoke_peer(peer.key, now=10)
+    assert not store.revoke_peer("?" * 40, now=10)
+    with pytest.raises(NotAllowedError):
+        store.add_peer(peer)
+    with pytest.raises(NotAllowedError):
+        store.redeem(token.digest, key=peer.key, name="one", now=9)
+    assert store.reader.peers() == [replace(peer, revoked_at=9)]
+    assert store.reader.tokens() == [token]
+
+
+def test_a_key_has_one_role(store: Store) -> None:
+    store.add_peer(make_peer("one"))
+    with pytest.raises(NotAllowedError):
+        store.add_peer(make_peer("one", role=Role.CLIENT))
+    assert store.reader.peers() == [make_peer("one")]
+
+
+def test_a_token_is_revoked_once(store: Store) -> None:
+    store.add_token(make_token())
+    assert store.revoke_token("t1", now=7)
+    assert not store.revoke_token("t1", now=8)
+    assert not store.revoke_token("t2", now=8)
+    assert store.reader.tokens() == [make_token(revoked_at=7)]

@@ -1,0 +1,267 @@
+"""The store as dictionaries: what every real store is compared with, and what simulations may use where a disk is too
+slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from surveil.core.model import (
+    NEXT_ATTEMPT,
+    OPEN,
+    VERDICTS,
+    Attempt,
+    AttemptId,
+    AttemptState,
+    Build,
+    Job,
+    Record,
+    Runner,
+    Status,
+)
+from surveil.core.state import Changes
+from surveil.errors import NotAllowedError
+from surveil.store import ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Peer, Token
+
+_FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
+_BUILD_CHANGES = ("state", "reason", "started_at", "finished_at")
+_JOB_CHANGES = (
+    *_BUILD_CHANGES,
+    "attempt",
+    "failed",
+    "errored",
+    "lost",
+    "lost_early",
+    "not_before_at",
+)
+_ATTEMPT_STAYS = ("job", "number", "runner", "runner_name", "assigned_at")
+
+
+class MemoryStore:
+    """The writer's half. It forgets everything when the process ends, and is never fenced."""
+
+    def __init__(self) -> None:
+        self._cluster = Cluster(id="memory", epoch=1)
+        self.builds: dict[int, Build] = {}
+        self.jobs: dict[str, Job] = {}
+        self.attempts: dict[AttemptId, Attempt] = {}
+        self.runners: dict[str, Runner] = {}
+        self.lines: list[JournalLine] = []
+        self.peers: dict[str, Peer] = {}
+        self.tokens: dict[str, Token] = {}
+
+    # ---- writing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._cluster
+
+    @property
+    def reader(self) -> MemoryReader:
+        return MemoryReader(self)
+
+    def load(self) -> tuple[list[Record], int]:
+        opened = [build for build in self.builds.values() if build.state not in VERDICTS]
+        found: list[Record] = [*sorted(opened, key=lambda build: build.id)]
+        for detail in self.reader.details([build.id for build in opened]):
+            found += [*detail.jobs, *detail.attempts]
+        return [*found, *self.reader.runners()], max(self.builds, default=0) + 1
+
+    def commit(self, changes: Changes) -> None:
+        before = (dict(self.builds), dict(self.jobs), dict(self.attempts))
+        try:
+            for record in changes.new:
+                self._insert(record)
+            for record in changes.changed:
+                self._update(record)
+        except DefectError:
+            self.builds, self.jobs, self.attempts = before
+            raise
+        for note in changes.notes:
+            self.lines.append(JournalLine(position=len(self.lines) + 1, note=note))
+        for record in (*changes.new, *changes.changed):
+            if isinstance(record, Runner):
+                self.runners[record.id] = record
+
+    def _insert(self, record: Record) -> None:
+        match record:
+            case Build() if record.id in self.builds or self.reader.build_of_mid(record.mid) is not None:
+                _refuse(record)
+            case Build():
+                self.builds[record.id] = record
+            case Job() if record.id in self.jobs:
+                _refuse(record)
+            case Job():
+                self.jobs[record.id] = record
+            case Attempt() if record.id in self.attempts:
+                _refuse(record)
+            case Attempt():
+                self.attempts[record.id] = record
+            case Runner():
+                pass
+
+    def _update(self, record: Record) -> None:
+        match record:
+            case Build():
+                build = self.builds.get(record.id)
+                if build is None or (build.state in VERDICTS and build.state != record.state):
+                    _refuse(record)
+                self.builds[record.id] = replace(build, **{name: getattr(record, name) for name in _BUILD_CHANGES})
+            case Job():
+                job = self.jobs.get(record.id)
+                settled = job is not None and job.state in VERDICTS and job.state != record.state
+                if job is None or settled or record.attempt < job.attempt:
+                    _refuse(record)
+                self.jobs[record.id] = replace(job, **{name: getattr(record, name) for name in _JOB_CHANGES})
+            case Attempt():
+                attempt = self.attempts.get(record.id)
+                if attempt is None or (attempt.state in _FINAL_ATTEMPTS and attempt.state != record.state):
+                    _refuse(record)
+                kept = {name: getattr(attempt, name) for name in _ATTEMPT_STAYS}
+                self.attempts[record.id] = replace(record, **kept)
+            case Runner():
+                pass
+
+    def add_peer(self, peer: Peer) -> Peer:
+        known = self.peers.get(peer.key)
+        if known is not None:
+            if known.revoked_at is not None or known.role != peer.role:
+                raise NotAllowedError("revoked, or of another role")
+            return known
+        live = [other for other in self.peers.values() if other.revoked_at is None]
+        if any((other.role, other.name) == (peer.role, peer.name) for other in live):
+            raise NotAllowedError("the name is taken")
+        self.peers[peer.key] = peer
+        return peer
+
+    def revoke_peer(self, key: str, *, now: int) -> bool:
+        known = self.peers.get(key)
+        if known is None or known.revoked_at is not None:
+            return False
+        self.peers[key] = replace(known, revoked_at=now)
+        return True
+
+    def add_token(self, token: Token) -> None:
+        if token.id in self.tokens:
+            raise DefectError("the token exists")
+        self.tokens[token.id] = token
+
+    def revoke_token(self, token: str, *, now: int) -> bool:
+        known = self.tokens.get(token)
+        if known is None or known.revoked_at is not None:
+            return False
+        self.tokens[token] = replace(known, revoked_at=now)
+        return True
+
+    def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
+        token = next((token for token in self.tokens.values() if token.digest == digest), None)
+        if token is None:
+            raise NotAllowedError("unknown")
+        peer = Peer(key=key, role=token.role, name=name, labels=token.labels, created_at=now)
+        if key in self.peers:
+            return self.add_peer(peer)
+        if not token.usable(now):
+            raise NotAllowedError("unusable")
+        self.add_peer(peer)
+        self.tokens[token.id] = replace(token, uses_left=token.uses_left - 1)
+        return peer
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryReader:
+    """The reader's half, over the writer's dictionaries."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def cluster(self) -> Cluster:
+        return self._store.cluster
+
+    def builds(
+        self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
+    ) -> list[Build]:
+        found = [
+            build
+            for build in sorted(self._store.builds.values(), key=lambda build: -build.id)
+            if repo in {None, build.repo} and ref in {None, build.ref} and (before is None or build.id < before)
+        ]
+        return found[: min(limit, ROWS_MAX)]
+
+    def newest_build(self, repo: str, ref: str) -> Build | None:
+        return next(iter(self.builds(repo=repo, ref=ref, limit=1)), None)
+
+    def build(self, build: int) -> BuildDetail | None:
+        return next(iter(self.details([build])), None)
+
+    def details(self, builds: Sequence[int]) -> list[BuildDetail]:
+        return [
+            BuildDetail(build=self._store.builds[build], jobs=self._jobs(build), attempts=self._attempts(build))
+            for build in dict.fromkeys(builds)
+            if build in self._store.builds
+        ]
+
+    def _jobs(self, build: int) -> tuple[Job, ...]:
+        found = [job for job in self._store.jobs.values() if job.build == build]
+        return tuple(sorted(found, key=lambda job: job.position))
+
+    def _attempts(self, build: int) -> tuple[Attempt, ...]:
+        prefix = f"{build}/"
+        found = [attempt for attempt in self._store.attempts.values() if attempt.job.startswith(prefix)]
+        return tuple(sorted(found, key=lambda attempt: (attempt.job.encode(), attempt.number)))
+
+    def build_of_mid(self, mid: str) -> int | None:
+        return next((build.id for build in self._store.builds.values() if build.mid == mid), None)
+
+    def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
+        found = [
+            line for line in self._store.lines if line.position > after and (build is None or line.note.build == build)
+        ]
+        return found[: min(limit, ROWS_MAX)]
+
+    def journal_end(self) -> int:
+        return len(self._store.lines)
+
+    def counts(self) -> Counts:
+        opened = {build.id for build in self._store.builds.values() if build.state not in VERDICTS}
+        states = [job.state for job in self._store.jobs.values() if job.build in opened]
+        pool = list(self._store.runners.values())
+        return Counts(
+            blocked=states.count(Status.BLOCKED),
+            held=states.count(Status.HELD),
+            queued=states.count(Status.QUEUED),
+            running=states.count(Status.RUNNING),
+            online=sum(runner.online for runner in pool),
+            offline=sum(not runner.online for runner in pool),
+            slots=sum(runner.slots for runner in pool if runner.online),
+            busy=states.count(Status.RUNNING),
+        )
+
+    def runners(self) -> list[Runner]:
+        return sorted(self._store.runners.values(), key=lambda runner: (runner.name, runner.id))
+
+    def owner(self, job: str, attempt: int) -> str | None:
+        found = self._store.attempts.get((job, attempt))
+        return None if found is None else found.runner
+
+    def open_attempts(self) -> list[Attempt]:
+        opened = sorted(build.id for build in self._store.builds.values() if build.state not in VERDICTS)
+        return [attempt for build in opened for attempt in self._attempts(build) if attempt.state in OPEN]
+
+    def peers(self) -> list[Peer]:
+        return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))
+
+    def peer(self, key: str) -> Peer | None:
+        return self._store.peers.get(key)
+
+    def tokens(self) -> list[Token]:
+        return sorted(self._store.tokens.values(), key=lambda token: (token.created_at, token.id))
+
+    def close(self) -> None:
+        pass
+
+
+def _refuse(record: Record) -> NoReturn:
+    raise DefectError(f"{type(record).__name__.lower()} {record.id} may not be stored so")
