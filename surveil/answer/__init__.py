@@ -1,0 +1,140 @@
+"""What clients may ask of a dispatcher, and what comes of it: a reply, or a wish that the dispatcher's hands fulfil.
+
+What belongs here: the contract of the package. What does not: how records become documents (`views`), how arguments
+are read (`arguments`), where readers wait (`parking`), and the answers themselves (`answers` reads, `wishes` acts).
+
+A question that only reads is answered from the store. One that acts is never performed here: it becomes a `Wish`,
+checked and complete, and the dispatcher performs it with everything else that changes the world, and then says what
+`wish.reply` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from surveil.core.events import BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
+from surveil.protocol import CommitSeen
+
+WAIT_MS_MAX: Final = 30_000
+"""The longest that one question may wait for news; the asker then asks again."""
+
+
+class Question(StrEnum):
+    """The names of all questions; `Ask.what` is one of them."""
+
+    STATUS = "status"
+    BUILDS = "builds"
+    BUILD = "build"
+    LOG = "log"
+    JOURNAL = "journal"
+    RUNNERS = "runners"
+    RUNNER = "runner"
+    SUBMIT = "submit"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    UNHOLD = "unhold"
+    TOKEN_CREATE = "token_create"  # noqa: S105  # a question's name, not a secret
+    TOKENS = "tokens"
+    TOKEN_REVOKE = "token_revoke"  # noqa: S105  # the same
+    PEERS = "peers"
+    DB_BACKUP = "db_backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer that is ready: a JSON-like `body`, and raw bytes beside it (of a log)."""
+
+    body: Any = None
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitWish:
+    """Test this commit: treat it as if an observer had said it, and answer once its build is on disk."""
+
+    commit: CommitSeen
+
+    def reply(self, build: int) -> Reply:
+        """The answer, once the fact `commit.mid` is acknowledged as `build`."""
+        return Reply(body={"build": build})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryWish:
+    """Build the same commit again: give `event` to the mind, and answer once it is on disk."""
+
+    event: BuildWanted
+
+    def reply(self, build: int) -> Reply:
+        """The answer, once the fact `event.mid` is acknowledged as `build`."""
+        return Reply(body={"build": build})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsWish:
+    """End jobs, or let held ones be tried again: give `event` to the mind, and answer once it is on disk."""
+
+    event: CancelWanted | UnholdWanted
+
+    def reply(self, state: str) -> Reply:
+        """The answer; `state` is the build's after the commit."""
+        return Reply(body={"build": self.event.build, "state": state})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerWish:
+    """Order a runner: give `event` to the mind, and answer once it is on disk. `revoke` also takes its key off the
+    list of known ones.
+    """
+
+    event: RunnerWanted
+
+    def reply(self) -> Reply:
+        """The answer."""
+        return Reply(body={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenWish:
+    """Make a join token for `uses` new peers of this role, good for `expires_ms` from now."""
+
+    role: str
+    labels: tuple[str, ...]
+    expires_ms: int
+    uses: int
+
+    def reply(self, *, token: str, token_id: str, expires_at: str) -> Reply:
+        """The answer; `expires_at` as RFC 3339."""
+        return Reply(body={"token": token, "id": token_id, "expires_at": expires_at})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeTokenWish:
+    """Make a join token useless."""
+
+    token: str
+
+    def reply(self) -> Reply:
+        """The answer."""
+        return Reply(body={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupWish:
+    """Copy the database, as it is at one moment, to a new file on the dispatcher's machine."""
+
+    destination: str
+
+    def reply(self, *, size_bytes: int) -> Reply:
+        """The answer, once the copy is whole and on disk."""
+        return Reply(body={"path": self.destination, "bytes": size_bytes})
+
+
+Wish: TypeAlias = SubmitWish | RetryWish | JobsWish | RunnerWish | TokenWish | RevokeTokenWish | BackupWish
+
+
+Document: TypeAlias = Mapping[str, Any]
+"""What `--json` prints: maps with texts as keys, lists, texts, integers, booleans, None."""

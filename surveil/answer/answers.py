@@ -1,0 +1,328 @@
+"""The answers: one method for each question that only reads, and the table that leads to all of them.
+
+What belongs here: which documents a question gets, in pages that fit a message. What does not: their shapes
+(`views`), logs (`logbook`), and questions that act (`wishes`).
+
+The store is read in threads, a bounded number at a time; the dispatcher's memory is read on its own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, TypeVar, assert_never
+
+from surveil import __version__
+from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
+from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.live import Live
+from surveil.answer.logbook import Logbook, Logs
+from surveil.answer.parking import Parking
+from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
+from surveil.core.model import Attempt, Build, Note
+from surveil.core.spelling import did_you_mean
+from surveil.errors import InfrastructureError, SurveilError, UsageError
+from surveil.protocol import Answer, Ask
+from surveil.store import BuildDetail, JournalLine, Reader
+
+BUILDS_MAX: Final = 200
+"""Builds in one answer; the asker turns pages with `before`."""
+SCANNED_BUILDS_MAX: Final = 10_000
+"""How far back a question with the end of a repository's name looks; with its whole name it looks back without end.
+"""
+NOTES_MAX: Final = 1000
+PAGE_COST_MAX: Final = 400_000
+"""About how many bytes of documents one answer carries; far enough below a message's limit for the guess to be rough.
+"""
+READS_MAX: Final = 4
+ASKED_MAX: Final = 2000
+"""Questions in work at once, waiting ones included; more are refused."""
+
+_JOURNAL: Final = "journal"
+_Read = TypeVar("_Read")
+
+
+class Answers:
+    """Answers questions. The dispatcher's hands call `answer` for each, and the `on_...` methods when there is news."""
+
+    def __init__(self, reader: Reader, logs: Logs, live: Live) -> None:
+        self._reader = reader
+        self._live = live
+        self._parking = Parking()
+        self._reads = asyncio.Semaphore(READS_MAX)
+        self._logbook = Logbook(reader, logs, live, self._parking, self._read)
+        self._asked = 0
+
+    # ---- what the hands call
+    # ----------------------------------------------------------------------------------------
+
+    async def answer(self, ask: Ask) -> Reply | Wish:
+        """Answer one question of a client who may ask.
+
+        Raises:
+            SurveilError: a sentence for the asker; `refusal` makes the message of it.
+        """
+        if self._asked >= ASKED_MAX:
+            raise InfrastructureError(
+                f"The dispatcher is at work on {ASKED_MAX} questions already; ask again in a while."
+            )
+        self._asked += 1
+        try:
+            try:
+                question = Question(ask.what)
+            except ValueError:
+                raise UsageError(
+                    f"This dispatcher knows no question `{ask.what[:60]}`; {did_you_mean(ask.what, Question)}"
+                ) from None
+            return await self._answer(question, Arguments(ask.what, ask.about))
+        finally:
+            self._asked -= 1
+
+    def on_commit(self, notes: Iterable[Note]) -> None:
+        """Records and these lines of the journal are on disk now: wake who waits for them."""
+        topics: dict[Hashable, None] = {}
+        for note in notes:
+            topics[_JOURNAL, None] = None
+            topics[_JOURNAL, note.build] = None
+            if note.what in {"attempt", "job"}:
+                topics[note.id.rpartition("#")[0] if note.what == "attempt" else note.id] = None
+        for topic in topics:
+            self._parking.wake(topic)
+
+    def on_log(self, job: str, attempt: int) -> None:
+        """More of this attempt's log can be read now: wake who waits for it."""
+        self._parking.wake((job, attempt))
+
+    def on_stop(self) -> None:
+        """The dispatcher stops: everybody who waits gets what there is."""
+        self._parking.wake_all()
+
+    # ---- questions
+    # --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, question: Question, about: Arguments) -> Reply | Wish:
+        match question:
+            case Question.STATUS:
+                return self._status(about)
+            case Question.BUILDS:
+                return await self._builds(about)
+            case Question.BUILD:
+                return await self._build(about)
+            case Question.LOG:
+                return await self._logbook.log(about)
+            case Question.JOURNAL:
+                return await self._journal(about)
+            case Question.RUNNERS:
+                about.finish()
+                return await self._listed(self._reader.runners, lambda runner: runner_view(*self._live.runner(runner)))
+            case Question.TOKENS:
+                about.finish()
+                return await self._listed(self._reader.tokens, lambda token: wishes.token_view(token, self._live.now()))
+            case Question.PEERS:
+                about.finish()
+                return await self._listed(self._reader.peers, wishes.peer_view)
+            case _:
+                return await self._wish(question, about)
+
+    async def _wish(
+        self,
+        question: Literal[
+            Question.SUBMIT,
+            Question.RETRY,
+            Question.CANCEL,
+            Question.UNHOLD,
+            Question.RUNNER,
+            Question.TOKEN_CREATE,
+            Question.TOKEN_REVOKE,
+            Question.DB_BACKUP,
+        ],
+        about: Arguments,
+    ) -> Reply | Wish:
+        match question:
+            case Question.SUBMIT:
+                return wishes.submit(about)
+            case Question.RETRY:
+                detail = await self._detail(about.number("build"))
+                return wishes.retry(about, detail)
+            case Question.CANCEL:
+                detail = await self._detail(about.number("build"))
+                return wishes.cancel(about, detail)
+            case Question.UNHOLD:
+                detail = await self._detail(about.number("build"))
+                return wishes.unhold(about, detail)
+            case Question.RUNNER:
+                return wishes.order_runner(about, await self._read(self._reader.runners))
+            case Question.TOKEN_CREATE:
+                return wishes.create_token(about)
+            case Question.TOKEN_REVOKE:
+                return wishes.revoke_token(about, await self._read(self._reader.tokens))
+            case Question.DB_BACKUP:
+                return wishes.back_up(about)
+            case _:
+                assert_never(question)
+
+    def _status(self, about: Arguments) -> Reply:
+        about.finish()
+        live = self._live
+        return Reply(
+            body=status_view(
+                state=live.state,
+                now=live.now(),
+                cluster=live.cluster,
+                epoch=live.epoch,
+                version=__version__,
+                started_at=live.started_at,
+                watching=live.watching,
+            )
+        )
+
+    async def _listed(self, read: Callable[[], Sequence[_Read]], view: Callable[[_Read], dict[str, Any]]) -> Reply:
+        return Reply(body=[view(item) for item in await self._read(read)])
+
+    async def _builds(self, about: Arguments) -> Reply:
+        repo = about.text("repo") if about.has("repo") else None
+        ref = about.text("ref") if about.has("ref") else None
+        limit = about.number("limit", 20, least=1, most=BUILDS_MAX)
+        before = about.number("before", least=1) if about.has("before") else None
+        about.finish()
+
+        def read() -> list[BuildDetail]:
+            return self._reader.details([build.id for build in self._matching(repo, ref, limit, before)])
+
+        return Reply(body=[self._view(detail, 0, cost) for detail, cost in _shares(await self._read(read))])
+
+    def _matching(self, repo: str | None, ref: str | None, limit: int, before: int | None) -> list[Build]:
+        """The builds asked for; a repository that has none by this whole name is looked for by its name's end."""
+        whole = _whole_refs(ref)
+        if repo is None or self._reader.builds(repo=repo, limit=1):
+            for name in whole:
+                if found := self._reader.builds(repo=repo, ref=name, limit=limit, before=before):
+                    return found
+            return []
+        matching: list[Build] = []
+        scanned = 0
+        while scanned < SCANNED_BUILDS_MAX and len(matching) < limit:
+            page = self._reader.builds(limit=NOTES_MAX, before=before)
+            if not page:
+                break
+            scanned += len(page)
+            before = page[-1].id
+            matching += [
+                build for build in page if _ends_with(build.repo, repo) and (ref is None or build.ref in whole)
+            ]
+        return matching[:limit]
+
+    async def _build(self, about: Arguments) -> Reply:
+        number = about.number("build", least=0)
+        jobs_at = about.number("jobs_at", 0)
+        about.finish()
+        return Reply(body=self._view(await self._detail(number), jobs_at, PAGE_COST_MAX))
+
+    async def _journal(self, about: Arguments) -> Reply:
+        build = about.number("build") if about.has("build") else None
+        limit = about.number("limit", 200, least=1, most=NOTES_MAX)
+        wait_ms = about.number("wait_ms", 0, most=WAIT_MS_MAX)
+        after = about.number("after", -1, least=-1)
+        about.finish()
+        if build is not None:
+            await self._detail(build)
+        if after < 0:
+            after = await self._read(self._reader.journal_end)
+        until = asyncio.get_running_loop().time() + wait_ms / 1000
+        while True:
+            with self._parking.enter((_JOURNAL, build)) as place:
+                lines = await self._read(lambda: self._reader.journal(after=after, limit=limit, build=build))
+                left_ms = int((until - asyncio.get_running_loop().time()) * 1000)
+                if lines or left_ms <= 0 or not await place.wait(left_ms):
+                    return self._notes(lines, after)
+
+    def _notes(self, lines: Sequence[JournalLine], after: int) -> Reply:
+        names = self._live.names()
+        notes: list[dict[str, Any]] = []
+        cost = 0
+        for line in lines:
+            # The guess of a line's bytes: its texts and about as much for the keys.
+            cost += len(line.note.reason) * 2 + 300
+            if notes and cost > PAGE_COST_MAX:
+                break
+            name = names.get(line.note.id) if line.note.what == "runner" else None
+            notes.append(note_view(line.position, line.note, name))
+        return Reply(body={"notes": notes, "position": notes[-1]["position"] if notes else after})
+
+    # ---- reading
+    # ----------------------------------------------------------------------------------------------------
+
+    async def _detail(self, number: int) -> BuildDetail:
+        detail = await self._read(lambda: self._reader.build(number))
+        if detail is None:
+            raise not_found("build", number, "`surveil builds` lists those that there are.")
+        return detail
+
+    async def _read(self, read: Callable[[], _Read]) -> _Read:
+        async with self._reads:
+            return await asyncio.to_thread(read)
+
+    def _view(self, detail: BuildDetail, jobs_at: int, cost_max: int) -> dict[str, Any]:
+        """A build with its jobs from number `jobs_at` on, as many as fit; `jobs_next` says where the next page
+        begins.
+        """
+        attempts: dict[str, list[Attempt]] = {}
+        for attempt in detail.attempts:
+            attempts.setdefault(attempt.job, []).append(attempt)
+        jobs: list[dict[str, Any]] = []
+        cost = 0
+        for job in detail.jobs[jobs_at:]:
+            tried = attempts.get(job.id, [])
+            cost += _cost(job.reason, tried) + 40 * len(job.spec.needs)
+            if jobs and cost > cost_max:
+                break
+            jobs.append(job_view(job, tried, self._logbook.log_bytes))
+        view = build_view(detail.build, jobs)
+        if jobs_at + len(jobs) < len(detail.jobs):
+            view["jobs_next"] = jobs_at + len(jobs)
+        return view
+
+
+def refusal(ask: Ask, error: SurveilError) -> Answer:
+    """The message that tells the asker why not."""
+    return Answer(id=ask.id, error=str(error)[:4096] or type(error).__name__, exit_code=int(error.exit_code))
+
+
+def answered(ask: Ask, reply: Reply) -> Answer:
+    """The message that carries a reply."""
+    return Answer(id=ask.id, body=reply.body, data=reply.data)
+
+
+def _cost(reason: str, attempts: Sequence[Attempt]) -> int:
+    """About how many bytes a job's document takes; a step is 150 bytes and its name, an attempt 400 and its reason."""
+    steps = sum(150 + 2 * len(step.name) for attempt in attempts for step in attempt.steps)
+    return 600 + 2 * len(reason) + steps + sum(400 + 2 * len(attempt.reason) for attempt in attempts)
+
+
+def _shares(details: Sequence[BuildDetail]) -> Iterator[tuple[BuildDetail, int]]:
+    """Builds from the first on, each with what it may cost, as long as the page has room; never none of them."""
+    left = PAGE_COST_MAX
+    for detail in details:
+        by_job: dict[str, list[Attempt]] = {}
+        for attempt in detail.attempts:
+            by_job.setdefault(attempt.job, []).append(attempt)
+        cost = 2000 + 2 * sum(map(len, (detail.build.message, detail.build.reason, *detail.build.complaints)))
+        whole = cost + sum(_cost(job.reason, by_job.get(job.id, [])) for job in detail.jobs)
+        if left < PAGE_COST_MAX and whole > left:
+            return
+        yield detail, left
+        left -= whole
+
+
+def _whole_refs(ref: str | None) -> tuple[str | None, ...]:
+    """What a person may mean by a ref: what it says, a branch, a tag."""
+    if ref is None or ref.startswith("refs/"):
+        return (ref,)
+    return (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+def _ends_with(repo: str, end: str) -> bool:
+    """Whether `end` is the last part, or parts, of a repository's address."""
+    plain = repo.rstrip("/").removesuffix(".git")
+    wanted = end.strip("/").removesuffix(".git")
+    return bool(wanted) and (plain == wanted or plain.endswith((f"/{wanted}", f":{wanted}")))

@@ -1,0 +1,41 @@
+"""What only the dispatcher's memory knows, as far as answers need it.
+
+What belongs here: one record that the dispatcher fills in and keeps current. What does not: anything that is on disk,
+which is read from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from surveil.core.model import Runner
+from surveil.core.state import Session, State
+from surveil.protocol import WatchedRepo
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """The dispatcher's memory. Answers only read it, on the dispatcher's own thread.
+
+    `now` is the dispatcher's clock in milliseconds since 1970; `watching` maps an observer's name to what it said
+    last.
+    """
+
+    cluster: str
+    epoch: int
+    started_at: int
+    state: State
+    now: Callable[[], int]
+    watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
+
+    def runner(self, stored: Runner) -> tuple[Runner, Session | None, int]:
+        """A runner as memory knows it (the mind forgets those that were away for long), its session, and how many
+        slots it has busy.
+        """
+        runner = self.state.runners.get(stored.id, stored)
+        return runner, self.state.sessions.get(stored.id), len(self.state.held_by.get(stored.id, ()))
+
+    def names(self) -> Mapping[str, str]:
+        """The names of the runners in memory, by key."""
+        return {key: runner.name for key, runner in self.state.runners.items()}

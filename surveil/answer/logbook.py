@@ -1,0 +1,194 @@
+"""Answers about logs: pieces of an attempt's bytes, waiting for those that are still to come.
+
+What belongs here: which attempt is meant, when its log is complete, and the long poll. What does not: files and
+checksums (`surveil.store.logs`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from surveil.answer import WAIT_MS_MAX, Reply
+from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.live import Live
+from surveil.answer.parking import Parking
+from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job
+from surveil.protocol import CHUNK_BYTES_MAX
+from surveil.store import BuildDetail, Reader
+
+TAIL_LINES_MAX: Final = 100_000
+LATE_MS: Final = 60_000
+"""How long after an attempt's end the rest of its log is waited for: its runner may have died with it."""
+
+
+class LogSlice(Protocol):
+    """Bytes of a log, from byte `at` on; `end` is how far the log reaches, `gaps` the ranges (from, to) that cannot
+    be read.
+    """
+
+    @property
+    def at(self) -> int:
+        """Where the bytes begin."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+
+    @property
+    def end(self) -> int:
+        """How far the log reaches."""
+
+    @property
+    def gaps(self) -> Sequence[tuple[int, int]]:
+        """Ranges, from and to, that cannot be read."""
+
+
+class Logs(Protocol):
+    """The log store, as far as reading goes. Every method may be called from any thread."""
+
+    def size(self, job: str, attempt: int) -> int:
+        """How many bytes of the log can be read."""
+
+    def read(self, job: str, attempt: int, at: int, limit: int) -> LogSlice:
+        """At most `limit` bytes from byte `at` on; beyond the end, none."""
+
+    def tail(self, job: str, attempt: int, lines: int) -> int:
+        """Where the last `lines` lines begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """A question for a log after its checks. `number` 0 means the newest attempt."""
+
+    job: str
+    number: int
+    at: int
+    limit: int
+    tail_lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is for a request now."""
+
+    job: Job
+    number: int
+    attempt: Attempt | None
+    part: LogSlice | None
+
+    @property
+    def news(self) -> bool:
+        return self.part is not None and bool(self.part.data or self.part.gaps)
+
+
+Read = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class Logbook:
+    """Answers the question `log`."""
+
+    def __init__(self, reader: Reader, logs: Logs, live: Live, parking: Parking, read: Read) -> None:
+        self._reader = reader
+        self._logs = logs
+        self._live = live
+        self._parking = parking
+        self._read = read
+
+    def log_bytes(self, job: str, attempt: int) -> int:
+        """How many bytes of an open attempt's log are kept so far."""
+        return self._logs.size(job, attempt)
+
+    async def log(self, about: Arguments) -> Reply:
+        """A piece of a log, at once if there is one past `at`; else when it comes, when the log is complete, or after
+        `wait_ms`.
+
+        An attempt that is not there yet may be asked for, if it would be the next: the answer comes when it begins,
+        or when the job has its verdict without it.
+        """
+        request = _Request(
+            job=about.text("job", most=300),
+            number=about.number("attempt", 0),
+            at=about.number("at", 0),
+            limit=about.number("limit", CHUNK_BYTES_MAX, least=1, most=CHUNK_BYTES_MAX),
+            tail_lines=about.number("tail_lines", 0, most=TAIL_LINES_MAX),
+        )
+        wait_ms = about.number("wait_ms", 0, most=WAIT_MS_MAX)
+        about.finish()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_ms / 1000
+        while True:
+            with self._parking.enter(request.job) as steps:
+                found: _Found = await self._read(lambda: self._look(request))
+                left_ms = int((until - loop.time()) * 1000)
+                if found.news or left_ms <= 0 or self._complete(found):
+                    return self._reply(request, found)
+                with self._parking.enter((request.job, found.number)) as growth:
+                    # Bytes may have come between the look and this second place.
+                    if found.attempt is not None and self._logs.size(request.job, found.number) > request.at:
+                        continue
+                    await steps.wait_with(growth, left_ms)
+
+    def _look(self, request: _Request) -> _Found:
+        job, attempts = self._job_of(request.job)
+        number = request.number or max(job.attempt, 1)
+        if number > job.attempt + 1:
+            raise not_found("attempt", number, f"the newest of {request.job} is {job.attempt}.")
+        attempt = next((attempt for attempt in attempts if attempt.number == number), None)
+        if attempt is None:
+            return _Found(job=job, number=number, attempt=None, part=None)
+        at = request.at
+        if request.tail_lines:
+            at = max(at, self._logs.tail(request.job, number, request.tail_lines))
+        part = self._logs.read(request.job, number, at, request.limit)
+        return _Found(job=job, number=number, attempt=attempt, part=part)
+
+    def _job_of(self, name: str) -> tuple[Job, list[Attempt]]:
+        number = name.partition("/")[0]
+        detail: BuildDetail | None = self._reader.build(int(number)) if number.isascii() and number.isdigit() else None
+        job = next((job for job in detail.jobs if job.id == name), None) if detail else None
+        if detail is None or job is None:
+            raise not_found("job", name, "jobs are called BUILD/NAME, and `surveil show BUILD` lists them.")
+        return job, [attempt for attempt in detail.attempts if attempt.job == name]
+
+    def _complete(self, found: _Found) -> bool:
+        """Whether nothing more will come for this attempt."""
+        attempt, job = found.attempt, found.job
+        if attempt is None or found.part is None:
+            return job.state in VERDICTS
+        if attempt.state in OPEN:
+            return False
+        if attempt.state == AttemptState.LOST:
+            # Its runner may come back for it, as long as nobody else was given the job.
+            return job.attempt > attempt.number or job.state in VERDICTS
+        whole = found.part.end >= attempt.log_bytes and (attempt.released or attempt.state != AttemptState.CANCELLED)
+        return whole or self._live.now() - (attempt.finished_at or 0) > LATE_MS
+
+    def _reply(self, request: _Request, found: _Found) -> Reply:
+        part, attempt = found.part, found.attempt
+        at = request.at if part is None else part.at
+        data = b"" if part is None else part.data
+        gaps = [] if part is None else list(part.gaps)
+        end = 0 if part is None else part.end
+        complete = self._complete(found)
+        read_to = max([at + len(data), *(gap_end for _, gap_end in gaps)])
+        if complete and attempt is not None and read_to >= end < attempt.log_bytes:
+            # The runner said how much there was, and it never came.
+            gaps.append((end, attempt.log_bytes))
+            read_to = end = attempt.log_bytes
+        return Reply(
+            body={
+                "job": request.job,
+                "attempt": found.number,
+                "exists": attempt is not None,
+                "at": at,
+                "next": read_to,
+                "end": end,
+                "complete": complete and read_to >= end,
+                "settled": found.job.state in VERDICTS and found.number >= found.job.attempt,
+                "damaged": [{"at": gap_at, "end": gap_end} for gap_at, gap_end in gaps],
+            },
+            data=data,
+        )

@@ -1,0 +1,197 @@
+"""Records as documents: the shapes that `--json` prints and that scripts rely on.
+
+What belongs here: pure functions from records to maps, one for each shape, with its keys in the order in which people
+read them. What does not: where the records come from (`answers`) and how documents look on a terminal
+(`surveil.cli`).
+
+Times are RFC 3339 in UTC with milliseconds, durations integers of milliseconds, unknown values None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, overload
+
+from surveil.core.model import OPEN, Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.state import Session, State
+from surveil.protocol import StepReport, WatchedRepo
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+LogBytes = Callable[[str, int], int]
+"""How many bytes of an attempt's log are on disk; the record itself learns it only at the end."""
+
+
+@overload
+def time_text(at: int) -> str: ...
+
+
+@overload
+def time_text(at: int | None) -> str | None: ...
+
+
+def time_text(at: int | None) -> str | None:
+    """Milliseconds since 1970 as `2026-11-20T09:15:00.123Z`; None stays None."""
+    if at is None:
+        return None
+    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+
+
+def step_view(step: StepReport, accepted_at: int | None) -> dict[str, Any]:
+    """A step of an attempt; its output starts at byte `log_at` of the attempt's log."""
+    return {
+        "name": step.name,
+        "state": step.state,
+        "exit_code": step.exit_code,
+        "started_at": _after(accepted_at, step.started_after_ms),
+        "finished_at": _after(accepted_at, step.finished_after_ms),
+        "log_at": step.log_at,
+    }
+
+
+def attempt_view(attempt: Attempt, log_bytes: LogBytes | None = None) -> dict[str, Any]:
+    """An attempt. Of an open one `log_bytes` tells how much log there is so far."""
+    known = attempt.log_bytes
+    if log_bytes is not None and attempt.state in OPEN | {AttemptState.LOST}:
+        known = max(known, log_bytes(attempt.job, attempt.number))
+    return {
+        "number": attempt.number,
+        "runner": attempt.runner_name,
+        "state": attempt.state.value,
+        "reason": attempt.reason,
+        "assigned_at": time_text(attempt.assigned_at),
+        "started_at": time_text(attempt.started_at),
+        "finished_at": time_text(attempt.finished_at),
+        "exit_code": attempt.exit_code,
+        "log_bytes": known,
+        "isolation": attempt.isolation or None,
+        "steps": [step_view(step, attempt.accepted_at) for step in attempt.steps],
+    }
+
+
+def job_view(job: Job, attempts: Iterable[Attempt], log_bytes: LogBytes | None = None) -> dict[str, Any]:
+    """A job with its attempts, oldest first."""
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "state": job.state.value,
+        "reason": job.reason,
+        "needs": list(job.spec.needs),
+        "labels": list(job.spec.labels),
+        "matrix": dict(job.spec.matrix),
+        "created_at": time_text(job.created_at),
+        "started_at": time_text(job.started_at),
+        "finished_at": time_text(job.finished_at),
+        "attempt": job.attempt,
+        "attempts": [attempt_view(attempt, log_bytes) for attempt in attempts],
+    }
+
+
+def build_view(build: Build, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A build with the documents of its jobs, in the order of the pipeline file."""
+    return {
+        "id": build.id,
+        "repo": build.repo,
+        "ref": build.ref,
+        "sha": build.sha,
+        "message": build.message,
+        "author": build.author,
+        "event": build.event,
+        "state": build.state.value,
+        "reason": build.reason,
+        "created_at": time_text(build.created_at),
+        "started_at": time_text(build.started_at),
+        "finished_at": time_text(build.finished_at),
+        "pipeline_file": build.pipeline_file or None,
+        "rule": build.rule or None,
+        "complaints": list(build.complaints),
+        "retry_of": build.retry_of,
+        "jobs": jobs,
+    }
+
+
+def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str, Any]:
+    """A runner of the pool. `load` is in percent of its processors; it and `disk_free_mib` are None while it is not
+    heard.
+    """
+    heard = session is not None and runner.online
+    seen_at = max(runner.seen_at, session.heard_at if session is not None else 0)
+    return {
+        "id": runner.id,
+        "name": runner.name,
+        "state": runner_state(runner, session),
+        "reason": runner.cordoned or None,
+        "host": runner.host or None,
+        "labels": list(runner.labels),
+        "slots": runner.slots,
+        "busy": busy,
+        "incarnation": runner.incarnation,
+        "last_seen_at": time_text(seen_at or None),
+        "load": session.load_percent if heard and session is not None else None,
+        "disk_free_mib": session.disk_free_mib if heard and session is not None else None,
+        "version": runner.software or None,
+    }
+
+
+def runner_state(runner: Runner, session: Session | None) -> str:
+    """`online suspect offline draining cordoned`; the first of these that matters to somebody who waits for the
+    runner.
+    """
+    if not runner.online:
+        return "offline"
+    if session is None or session.silent or not session.connected:
+        return "suspect"
+    if runner.cordoned:
+        return "cordoned"
+    return "draining" if runner.draining else "online"
+
+
+def status_view(
+    *,
+    state: State,
+    now: int,
+    cluster: str,
+    epoch: int,
+    version: str,
+    started_at: int,
+    watching: Mapping[str, Iterable[WatchedRepo]],
+) -> dict[str, Any]:
+    """The whole installation at a glance. `watching` maps an observer's name to what it watches."""
+    counts = dict.fromkeys(Status, 0)
+    for job in state.jobs.values():
+        counts[job.state] += 1
+    online = [runner for runner in state.runners.values() if runner.online]
+    return {
+        "dispatcher": {"id": cluster, "epoch": epoch, "version": version, "uptime_ms": now - started_at},
+        "queue": {name.value: counts[name] for name in (Status.QUEUED, Status.RUNNING, Status.BLOCKED, Status.HELD)},
+        "runners": {
+            "online": len(online),
+            "offline": len(state.runners) - len(online),
+            "slots": sum(runner.slots for runner in online),
+            "busy": sum(len(state.held_by.get(runner.id, ())) for runner in online),
+        },
+        "watching": [
+            {"repo": watched.repo, "problem": watched.problem, "observer": observer}
+            for observer, repos in sorted(watching.items())
+            for watched in repos
+        ],
+    }
+
+
+def note_view(position: int, note: Note, name: str | None = None) -> dict[str, Any]:
+    """One line of the journal. `name` is that of a runner, whose `id` is its key."""
+    return {
+        "position": position,
+        "at": time_text(note.at),
+        "what": note.what,
+        "id": note.id,
+        "name": name,
+        "build": note.build,
+        "state": note.state,
+        "reason": note.reason,
+    }
+
+
+def _after(accepted_at: int | None, after_ms: int | None) -> str | None:
+    return None if accepted_at is None or after_ms is None else time_text(accepted_at + after_ms)

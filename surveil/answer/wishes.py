@@ -1,0 +1,241 @@
+"""Questions that act: checked here, and turned into wishes that the dispatcher's hands fulfil.
+
+What belongs here: what a wish must look like, and what it becomes. What does not: performing it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from surveil.answer import (
+    BackupWish,
+    JobsWish,
+    Reply,
+    RetryWish,
+    RevokeTokenWish,
+    RunnerWish,
+    SubmitWish,
+    TokenWish,
+)
+from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.views import time_text
+from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.model import VERDICTS, Job, Runner, Status
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.errors import NotAllowedError, NotFoundError, UsageError
+from surveil.protocol import CommitSeen
+from surveil.store import BuildDetail, Peer, Role, Token
+
+EXPIRES_MS_MAX: Final = 7 * 86_400_000
+"""A token that lies about for longer than a week is a key under the mat."""
+EXPIRES_MS_DEFAULT: Final = 3_600_000
+USES_MAX: Final = 1000
+KEPT_JOBS: Final = frozenset({Status.PASSED})
+
+_SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_MID: Final = re.compile(r"manual:[0-9A-Za-z-]{8,64}")
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
+
+
+def submit(about: Arguments) -> SubmitWish:
+    """A commit to be tested now; its pipeline's text comes with it, as it does from an observer."""
+    commit = CommitSeen(
+        mid=_mid(about),
+        repo=about.text("repo"),
+        ref=about.text("ref"),
+        sha=_matching(about, "sha", _SHA, "a commit's full name of 40 or 64 hexadecimal digits"),
+        event="manual",
+        message=about.text("message", ""),
+        author=about.text("author", ""),
+        pipeline=about.script("pipeline"),
+        pipeline_file=about.text("pipeline_file", ""),
+        rule=about.text("rule", ""),
+        problem=about.text("problem", ""),
+    )
+    about.finish()
+    if commit.pipeline is None and not commit.problem:
+        raise UsageError("A submitted commit needs its `pipeline`, or the `problem` that kept it from having one.")
+    return SubmitWish(commit=commit)
+
+
+def retry(about: Arguments, detail: BuildDetail) -> RetryWish:
+    """The same commit once more. Jobs that passed are carried over where only the failed ones, or some by name, are
+    to run again.
+    """
+    failed = about.flag("failed")
+    names = about.names("jobs")
+    mid = _mid(about)
+    about.number("build")
+    about.finish()
+    _check_names(detail, names)
+    build = detail.build
+    if build.state not in VERDICTS and not (failed or names):
+        raise NotAllowedError(f"Build {build.id} is still {build.state}; `surveil cancel {build.id}` ends it first.")
+    again = _again(detail.jobs, failed=failed, names=names)
+    if failed and not again and detail.jobs:
+        raise NotAllowedError(f"Nothing of build {build.id} failed; `surveil retry {build.id}` builds all of it again.")
+    carried = {
+        job.spec.name: f"carried over from build {build.id}, where it {job.state.value}"
+        for job in detail.jobs
+        if job.spec.name not in again
+    }
+    return RetryWish(
+        event=BuildWanted(
+            mid=mid,
+            repo=build.repo,
+            ref=build.ref,
+            sha=build.sha,
+            event="manual",
+            message=build.message,
+            author=build.author,
+            pipeline_file=build.pipeline_file,
+            rule=build.rule,
+            jobs=tuple(job.spec for job in detail.jobs),
+            complaints=build.complaints,
+            retry_of=build.id,
+            carried=carried,
+        )
+    )
+
+
+def cancel(about: Arguments, detail: BuildDetail) -> JobsWish | Reply:
+    """An end to jobs of a build. One that has its verdict stays as it is: asking twice is no mistake."""
+    names, reason = _some_jobs(about, detail, "cancelled by a person")
+    if detail.build.state in VERDICTS:
+        return Reply(body={"build": detail.build.id, "state": detail.build.state.value})
+    return JobsWish(event=CancelWanted(build=detail.build.id, names=names, reason=reason))
+
+
+def unhold(about: Arguments, detail: BuildDetail) -> JobsWish:
+    """Another try for jobs that wait for a person's word."""
+    names, reason = _some_jobs(about, detail, "let go by a person")
+    held = [job.spec.name for job in detail.jobs if job.state == Status.HELD]
+    if not held or not set(names) <= set(held):
+        waiting = f"only {', '.join(map(quoted, held))} of it" if held else "nothing of it"
+        raise NotAllowedError(f"In build {detail.build.id} {waiting} is held.")
+    return JobsWish(event=UnholdWanted(build=detail.build.id, names=names, reason=reason))
+
+
+def order_runner(about: Arguments, runners: Sequence[Runner]) -> RunnerWish:
+    """An order for a runner, found by its name or key."""
+    name = about.text("name")
+    order = about.choice("order", RunnerOrder)
+    reason = about.text("reason", "", most=500) or "by a person"
+    about.finish()
+    found = [runner for runner in runners if name in {runner.name, runner.id}]
+    if not found:
+        hint = did_you_mean(name, {runner.name for runner in runners}) or "no runner has ever said hello."
+        raise not_found("runner", name, hint)
+    # A name may have had several keys in its time; the one that was seen last is meant.
+    newest = max(found, key=lambda runner: (runner.online, runner.seen_at))
+    return RunnerWish(event=RunnerWanted(runner=newest.id, order=order, reason=reason))
+
+
+def create_token(about: Arguments) -> TokenWish:
+    """A join token, within limits."""
+    role = about.choice("role", Role)
+    labels = about.names("labels")
+    expires_ms = about.number("expires_ms", EXPIRES_MS_DEFAULT, least=1000, most=EXPIRES_MS_MAX)
+    uses = about.number("uses", 1, least=1, most=USES_MAX)
+    about.finish()
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise UsageError(f"{quoted(label)} is not a label: labels are letters, digits and `_.:/=+-`, at most 64.")
+    return TokenWish(role=role.value, labels=labels, expires_ms=expires_ms, uses=uses)
+
+
+def revoke_token(about: Arguments, tokens: Sequence[Token]) -> RevokeTokenWish:
+    """An end to a token, found by its id or the unmistakable beginning of one."""
+    wanted = about.text("id", most=100)
+    about.finish()
+    found = [token.id for token in tokens if wanted and token.id.startswith(wanted)]
+    if len(found) > 1 and wanted in found:
+        found = [wanted]
+    if len(found) != 1:
+        more = (
+            "several tokens' ids begin so; type more of it."
+            if found
+            else "`surveil token list` lists those that there are."
+        )
+        raise not_found("token", wanted, more)
+    return RevokeTokenWish(token=found[0])
+
+
+def back_up(about: Arguments) -> BackupWish:
+    """A copy of the database at an absolute path of the dispatcher's machine, where nothing is yet."""
+    destination = about.text("destination")
+    about.finish()
+    if not Path(destination).is_absolute() or "\0" in destination:
+        raise UsageError(f"{quoted(destination)} is no absolute path on the dispatcher's machine.")
+    return BackupWish(destination=destination)
+
+
+def token_view(token: Token, now: int) -> dict[str, Any]:
+    """A join token without its secret, which nobody has any more."""
+    return {
+        "id": token.id,
+        "role": token.role.value,
+        "labels": list(token.labels),
+        "uses_left": token.uses_left,
+        "usable": token.usable(now),
+        "created_at": time_text(token.created_at),
+        "expires_at": time_text(token.expires_at),
+        "revoked_at": time_text(token.revoked_at),
+    }
+
+
+def peer_view(peer: Peer) -> dict[str, Any]:
+    """An enrolled key."""
+    return {
+        "key": peer.key,
+        "role": peer.role.value,
+        "name": peer.name,
+        "labels": list(peer.labels),
+        "created_at": time_text(peer.created_at),
+        "revoked_at": time_text(peer.revoked_at),
+    }
+
+
+def _again(jobs: Sequence[Job], *, failed: bool, names: Sequence[str]) -> set[str]:
+    """The names of the jobs that run again: those asked for and all that need them, directly or not."""
+    if not failed and not names:
+        return {job.spec.name for job in jobs}
+    # What never passed has nothing to carry over, whether it was named or not.
+    wanted = set(names) | {job.spec.name for job in jobs if job.state not in KEPT_JOBS}
+    for _ in jobs:
+        needing = {job.spec.name for job in jobs if wanted.intersection(job.spec.needs)}
+        if needing <= wanted:
+            break
+        wanted |= needing
+    return wanted
+
+
+def _some_jobs(about: Arguments, detail: BuildDetail, default: str) -> tuple[tuple[str, ...], str]:
+    names = about.names("jobs")
+    reason = about.text("reason", "", most=500) or default
+    about.number("build")
+    about.finish()
+    _check_names(detail, names)
+    return names, reason
+
+
+def _check_names(detail: BuildDetail, names: Sequence[str]) -> None:
+    known = {job.spec.name for job in detail.jobs}
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or "it has no jobs."
+            raise NotFoundError(f"Build {detail.build.id} has no job {quoted(name)}; {hint}")
+
+
+def _mid(about: Arguments) -> str:
+    return _matching(about, "mid", _MID, "`manual:` and a UUID")
+
+
+def _matching(about: Arguments, name: str, pattern: re.Pattern[str], what: str) -> str:
+    value = about.text(name)
+    if not pattern.fullmatch(value):
+        raise UsageError(f"The argument `{name}` is {quoted(value)}, and must be {what}.")
+    return value
