@@ -33,6 +33,11 @@ class Most:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """An integer that may be negative; all others count something."""
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
     """A regular expression that a text matches as a whole."""
 
@@ -65,8 +70,15 @@ def codec_for(header: bytes, kind: type) -> Codec:
 
 
 def pack_map(body: dict[str, Any]) -> bytes:
-    """Turn a plain map into a frame."""
-    frame: bytes = msgpack.packb(body)
+    """Turn a plain map into a frame.
+
+    Raises:
+        ProtocolError: a text in it has no UTF-8, or an integer no 64 bits.
+    """
+    try:
+        frame: bytes = msgpack.packb(body)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise ProtocolError(f"the message's fields cannot be written: {error}") from error
     return frame
 
 
@@ -93,6 +105,8 @@ def _check_for(hint: Any) -> _Check:
     """Make the function that takes a received value of type `hint`, or raises `ProtocolError` with the field's name."""
     if get_origin(hint) is Annotated:
         inner, *limits = get_args(hint)
+        if limits == [Signed()]:
+            return _check_signed
         return _limited(_check_for(inner), limits)
     if hint is Any:
         return _anything
@@ -127,6 +141,12 @@ def _exactly(kind: type) -> _Check:
 
 
 def _check_int(value: Any, where: str) -> int:
+    if type(value) is not int or not 0 <= value <= INT_MAX:
+        raise ProtocolError(f"{where} must be an integer from 0 to 53 bits")
+    return value
+
+
+def _check_signed(value: Any, where: str) -> int:
     if type(value) is not int or not -INT_MAX <= value <= INT_MAX:
         raise ProtocolError(f"{where} must be an integer of at most 53 bits")
     return value
@@ -198,13 +218,16 @@ def unpacker(kind: type) -> Unpack:
     """Make the function that builds a `kind` from a received map, and from the raw frame of a bulk message."""
     hints = get_type_hints(kind, include_extras=True)
     own = [field for field in fields(kind) if field.name != "data"]
+    check_data = _check_for(hints.get("data", bytes))
     rules = [
         (field.name, _check_for(hints[field.name]), field.default is MISSING, f"{kind.__name__}.{field.name}")
         for field in own
     ]
 
     def unpack(body: dict[str, Any], data: bytes | None) -> Any:
-        values: dict[str, Any] = {} if data is None else {"data": data}
+        values: dict[str, Any] = {}
+        if data is not None:
+            values["data"] = check_data(data, f"{kind.__name__}.data")
         for name, check, required, where in rules:
             if name in body:
                 values[name] = check(body[name], where)

@@ -15,7 +15,7 @@ runner accepted the attempt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from surveil.codec import (
@@ -24,6 +24,7 @@ from surveil.codec import (
     Codec,
     Matches,
     Most,
+    Signed,
     codec_for,
     pack_map,
     packer,
@@ -56,6 +57,9 @@ JobId: TypeAlias = Annotated[str, Matches(r"[1-9][0-9]{0,15}/[^\x00-\x1f\x7f]{1,
 """`BUILD/NAME`."""
 Env: TypeAlias = Annotated[Mapping[str, Script], Most(1000)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Most(256)]
+
+ExitStatus: TypeAlias = Annotated[int, Signed()]
+"""What a process ended with; minus the number of the signal that killed it."""
 
 Outcome: TypeAlias = Literal["passed", "failed", "errored", "cancelled", "lost"]
 StepState: TypeAlias = Literal["pending", "running", "passed", "failed", "errored", "cancelled", "skipped"]
@@ -106,7 +110,7 @@ class StepReport:
 
     name: Text
     state: StepState
-    exit_code: int | None = None
+    exit_code: ExitStatus | None = None
     started_after_ms: int | None = None
     finished_after_ms: int | None = None
     log_at: int | None = None
@@ -215,7 +219,7 @@ class Finished:
     attempt: int
     outcome: Outcome
     reason: Text
-    exit_code: int | None
+    exit_code: ExitStatus | None
     started_after_ms: int | None
     finished_after_ms: int
     log_bytes: int
@@ -234,7 +238,7 @@ class Output:
     at: int
     crc: int
     after_ms: int
-    data: bytes
+    data: Annotated[bytes, Most(CHUNK_BYTES_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,7 +413,7 @@ class Answer:
 class Enrol:
     """A stranger shows the secret of a join token, and asks that its key be known as `name` from now on."""
 
-    secret: Annotated[bytes, Most(64)]
+    secret: Annotated[bytes, Most(64)] = field(repr=False)
     name: Name
 
 

@@ -1,0 +1,75 @@
+"""One message of each kind with a value in every field, for golden bytes and for fuzzing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from surveil import protocol
+from surveil.protocol import Held, JobSpec, Message, Ref, StepReport, StepSpec, WatchedRepo
+
+STEP: Final = StepReport(
+    name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536
+)
+SPEC: Final = JobSpec(
+    name="test-3.12",
+    needs=("build",),
+    when="always",
+    labels=("linux", "gpu"),
+    env={"CI_COLOR": "1"},
+    timeout_ms=600_000,
+    retry=1,
+    on_runner_loss="hold",
+    steps=(
+        StepSpec(
+            name="Tests", run="pytest\n", shell="bash", timeout_ms=300_000, continue_on_error=True, env={"A": "ä"}
+        ),
+    ),
+    matrix={"python": "3.12"},
+)
+HELD: Final = (Held(job="7/test", attempt=2, finished=True, log_bytes=70_000),)
+REFS: Final = (Ref(job="7/test", attempt=2, log_bytes=70_000),)
+SHA: Final = "0123456789abcdef0123456789abcdef01234567"
+
+SAMPLES: Final[tuple[Message, ...]] = (
+    protocol.Hello(
+        name="spare-2", software="0.1.0", host="box", cluster="c0ffee", incarnation=3, seq=1, labels=("linux",),
+        slots=4, held=HELD, mirrors=("/srv/repo.git",),
+    ),
+    protocol.Heartbeat(incarnation=3, seq=17, held=HELD, free=3, load_percent=42, disk_free_mib=10_240),
+    protocol.Accepted(job="7/test", attempt=2),
+    protocol.Rejected(job="7/test", attempt=2, reason="no slot is free"),
+    protocol.Progress(job="7/test", attempt=2, steps=(STEP,)),
+    protocol.Finished(
+        job="7/test", attempt=2, outcome="failed", reason="step Tests ended with 1", exit_code=1, started_after_ms=3,
+        finished_after_ms=1_240, log_bytes=70_000, steps=(STEP,), isolation="process",
+    ),
+    protocol.Output(job="7/test", attempt=2, at=65_536, crc=0xDEADBEEF, after_ms=900, data=b"\x00ok\n\xff"),
+    protocol.Bye(incarnation=3, returning=True),
+    protocol.Welcome(
+        cluster="c0ffee", epoch=5, incarnation=3, seq=1, heartbeat_ms=2_000, lease_ms=8_000, bulk_port=7_301,
+        renewed=REFS, revoked=REFS, draining=True,
+    ),
+    protocol.Beat(epoch=5, seq=17, renewed=REFS, revoked=REFS),
+    protocol.Introduce(epoch=5),
+    protocol.Busy(retry_ms=1_500),
+    protocol.Assign(
+        epoch=5, incarnation=3, anchor=17, job="7/test", attempt=2, build=7, repo="https://example.org/r.git",
+        ref="refs/heads/main", sha=SHA, spec=SPEC,
+    ),
+    protocol.Cancel(job="7/test", attempt=2, grace_ms=10_000, reason="somebody asked"),
+    protocol.Release(job="7/test", attempt=2, fate="recorded"),
+    protocol.Kept(job="7/test", attempt=2, upto=70_000),
+    protocol.Drain(stop=True),
+    protocol.CommitSeen(
+        mid="push:r:refs/heads/main:" + SHA, repo="https://example.org/r.git", ref="refs/heads/main", sha=SHA,
+        event="push", message="Mend it", author="A <a@example.org>", pipeline="version: 1\n",
+        pipeline_file=".surveil.yml", rule="pyproject", problem="a problem",
+    ),
+    protocol.Seen(mid="manual:1", build=7),
+    protocol.Watching(repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
+    protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}),
+    protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
+    protocol.Enrol(secret=bytes(range(32)), name="spare-2"),
+    protocol.Enrolled(cluster="c0ffee", name="spare-2", role="runner", labels=("linux",)),
+    protocol.Refused(reason="this key was revoked", exit_code=5),
+)  # fmt: skip
