@@ -6,12 +6,16 @@ What does not: files, formats, and what the declarations lead to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 COMPLAINTS_MAX: Final = 50
 """More complaints than this about one file help nobody."""
+
+LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
+"""What a label looks like, a job's as well as a runner's."""
 
 When: TypeAlias = Literal["passed", "always"]
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]

@@ -14,6 +14,7 @@ from typing import Final
 
 from surveil.core.declared import (
     COMPLAINTS_MAX,
+    LABEL,
     START,
     Complaint,
     JobDeclaration,
@@ -42,7 +43,6 @@ STEP_NAME_CHARACTERS_MAX: Final = 80
 
 _EXPRESSION: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
 _MATRIX_NAME: Final = re.compile(r"matrix\.([A-Za-z_][A-Za-z0-9_]*)")
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class _Cell:
 
     def _label(self, label: Text) -> str:
         filled = self._fill(label)
-        if _LABEL.fullmatch(filled) is None:
+        if LABEL.fullmatch(filled) is None:
             hint = "labels are letters, digits and `_.:/=+-`, at most 64"
             self._complain(f"{quoted(filled)} is not a label", label.place, hint)
         return filled

@@ -1,0 +1,185 @@
+"""How one setting's value is read, whether it was typed as a flag, set in the environment or written in the file.
+
+What belongs here: functions from any value to a checked one; a `ValueError` says what is wrong as a clause for
+people. What does not: which settings there are (`roles`) and where values come from (`sources`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from surveil.core.declared import LABEL
+from surveil.core.spelling import parse_duration, quoted
+
+LIST_MAX: Final = 1000
+NAME_CHARACTERS_MAX: Final = 100
+TEXT_CHARACTERS_MAX: Final = 4096
+
+_HOST: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
+_TCP: Final = re.compile(rf"(?:tcp://)?({_HOST}):([0-9]{{1,5}})")
+_HTTP: Final = re.compile(rf"(?:http://)?({_HOST})?:([0-9]{{1,5}})/?")
+_URL: Final = re.compile(r"[a-z][a-z0-9+]*://\S*")
+_PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
+_PORT_MAX: Final = 65_535
+
+Item = TypeVar("Item")
+
+
+def text(value: object) -> str:
+    """A text of one line."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, not {_described(value)}")  # one kind of error for all
+    if not value or not value.isprintable() or len(value) > TEXT_CHARACTERS_MAX:
+        raise ValueError(f"{quoted(value)} is not one line of printable text")
+    return value
+
+
+def path(value: object) -> Path:
+    """A path; `~` is the home folder, and what is relative is taken from the current folder once and for all."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"expected a path, not {_described(value)}")
+    return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111  # a path need not exist yet
+
+
+def name(value: object) -> str:
+    """A name that people will type."""
+    found = text(value)
+    if len(found) > NAME_CHARACTERS_MAX or found != found.strip() or "/" in found or found.startswith("-"):
+        raise ValueError(
+            f"{quoted(found)} cannot be a name: at most {NAME_CHARACTERS_MAX} characters, no `/`, no `-` first"
+        )
+    return found
+
+
+def address(value: object) -> str:
+    """`tcp://HOST:PORT`; the scheme may be left out."""
+    match = _TCP.fullmatch(text(value))
+    if match is None or int(match[2]) > _PORT_MAX:
+        raise ValueError(f"{quoted(text(value))} is not an address like `tcp://127.0.0.1:7300`")
+    return f"tcp://{match[1]}:{int(match[2])}"
+
+
+def http_address(value: object) -> str:
+    """`HOST:PORT`, from which `http://` and the host may be left out; without a host only this machine is served."""
+    match = _HTTP.fullmatch(text(value))
+    if match is None or int(match[2]) > _PORT_MAX:
+        raise ValueError(f"{quoted(text(value))} is not an address like `127.0.0.1:8080`")
+    return f"{match[1] or '127.0.0.1'}:{int(match[2])}"
+
+
+def database_url(value: object) -> str:
+    """A database's URL."""
+    if _URL.fullmatch(text(value)) is None:
+        raise ValueError("expected a URL like `sqlite:////var/lib/surveil/surveil.db`")  # It may hold a password.
+    return text(value)
+
+
+def without_password(value: object) -> str:
+    """A URL as it may be shown."""
+    return _PASSWORD.sub(r"\1:***@", str(value))
+
+
+def label(value: object) -> str:
+    """A label of a runner."""
+    if LABEL.fullmatch(text(value)) is None:
+        raise ValueError(f"{quoted(text(value))} is not a label: use letters, digits and `_.:/=+-`, at most 64")
+    return text(value)
+
+
+def ref_pattern(value: object) -> str:
+    """A pattern of full ref names; one that does not start with `refs/` speaks of branches."""
+    found = text(value)
+    if found.startswith("-") or " " in found:
+        raise ValueError(f"{quoted(found)} is not a pattern of refs like `refs/heads/*`")
+    return found if found.startswith("refs/") else f"refs/heads/{found}"
+
+
+def repository(value: object) -> str:
+    """A repository's path or URL; whether it is one is seen when it is read."""
+    found = text(value)
+    if found.startswith("-"):
+        raise ValueError(f"{quoted(found)} is neither a path nor a URL")
+    return found
+
+
+def duration(least_ms: int, most_ms: int) -> Callable[[object], int]:
+    """A duration like `90s`; an integer is milliseconds that somebody has read already."""
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"expected a duration like `90s`, not {_described(value)}")
+        found_ms = value if isinstance(value, int) else parse_duration(value)
+        if not least_ms <= found_ms <= most_ms:
+            raise ValueError(f"{quoted(str(value))} is outside of {least_ms} ms to {most_ms} ms")
+        return found_ms
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[object], int]:
+    """A whole number within limits."""
+
+    def read(value: object) -> int:
+        found = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,15}", value) else value
+        if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+            raise ValueError(f"{_described(value)} is not a whole number from {least} to {most}")
+        return found
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """One word of a closed set."""
+
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"{_described(value)} is not one of {', '.join(f'`{choice}`' for choice in choices)}")
+        return str(value)
+
+    return read
+
+
+def flag(value: object) -> bool:
+    """True or false; the environment has only texts for it."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = known.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError(f"{_described(value)} is neither `true` nor `false`")
+    return found
+
+
+def listed(item: Callable[[object], Item]) -> Callable[[object], tuple[Item, ...]]:
+    """A list; in the environment its items stand between commas or on lines of their own."""
+
+    def read(value: object) -> tuple[Item, ...]:
+        if isinstance(value, str):
+            value = [part.strip() for part in re.split(r"[,\n]", value) if part.strip()]
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"expected a list, not {_described(value)}")
+        if len(value) > LIST_MAX:
+            raise ValueError(f"the list has {len(value)} items; at most {LIST_MAX} are allowed")
+        return tuple(dict.fromkeys(item(part) for part in value))
+
+    return read
+
+
+def _described(value: object) -> str:
+    match value:
+        case str():
+            return quoted(value)
+        case bool():
+            return f"`{str(value).lower()}`"
+        case int() | float():
+            return f"`{value}`"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a table"
+        case _:
+            return f"a {type(value).__name__}"
