@@ -3,8 +3,8 @@
 What belongs here: settings. What does not: where their values come from (`sources`), how one value is read
 (`values`).
 
-These are plain records and not models of the validator: a runner or a client would pay a quarter of a second and
-several MB for it, at each start, to check a dozen values.
+These are plain records and not models of the validator, which reads pipeline files: it was measured to cost every
+runner and client 60 to 90 ms of start and 15 MB of memory, to check a dozen values.
 """
 
 from __future__ import annotations

@@ -65,17 +65,17 @@ class NarwhalFile(Strict):
     steps: list[NarwhalStep]
 
 
-_RUNNERCI_TABLES: Final[Tables] = {
+RUNNERCI_TABLES: Final[Tables] = {
     (): RunnerciFile,
     ("jobs", "*"): RunnerciJob,
     ("jobs", "*", "steps", "*"): RunnerciStep,
 }
-_NARWHAL_TABLES: Final[Tables] = {(): NarwhalFile, ("steps", "*"): NarwhalStep}
+NARWHAL_TABLES: Final[Tables] = {(): NarwhalFile, ("steps", "*"): NarwhalStep}
 
 
 def declare_runnerci(root: Node) -> Declared | list[Complaint]:
     """Read the tree of a `.runnerci.yml`: jobs that do not wait for each other, each with steps."""
-    checked = check(RunnerciFile, _RUNNERCI_TABLES, root)
+    checked = check(RunnerciFile, RUNNERCI_TABLES, root)
     if isinstance(checked, list):
         return checked
     jobs = [
@@ -91,7 +91,7 @@ def declare_runnerci(root: Node) -> Declared | list[Complaint]:
 
 def declare_narwhal(root: Node) -> Declared | list[Complaint]:
     """Read the tree of a `narwhal.yml`: its steps form a graph, so each becomes a job with one step."""
-    checked = check(NarwhalFile, _NARWHAL_TABLES, root)
+    checked = check(NarwhalFile, NARWHAL_TABLES, root)
     if isinstance(checked, list):
         return checked
     complaints: list[Complaint] = []
