@@ -55,8 +55,16 @@ _REQUIREMENT: Final = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._\-]*(?:\[[A-Za-z0-9._\-, ]*\])?[A-Za-z0-9._\-<>=!~,*+;'\"() ]*"
 )
 _REQUIREMENTS_MAX: Final = 200
-_EXTRA_IN_SETUP: Final = re.compile(r"""extras_require.*?['"](test|tests|testing|dev)['"]\s*:""", re.DOTALL)
+_EXTRA_IN_SETUP: Final = re.compile(
+    r"""extras_require.*?['"](test|tests|testing|dev)['"]\s*(?::|\]\s*=)""", re.DOTALL | re.IGNORECASE
+)
 _USE_ENVIRONMENT: Final = 'export VIRTUAL_ENV="$TMPDIR/venv" PATH="$TMPDIR/venv/bin:$PATH"'
+# The root's listing only tells that there is something called `requirements`; what is in it is seen when it is there.
+_REQUIREMENTS_IN_FOLDER: Final = (
+    "for list in requirements/test.txt requirements/tests.txt requirements/testing.txt requirements/dev.txt; do",
+    '  if [ -f "$list" ]; then python -m pip install -r "$list"; break; fi',
+    "done",
+)
 _LOOKS_LIKE_PYTEST: Final = "'^(import pytest|from pytest|(async )?def test_)'"
 
 
@@ -86,6 +94,8 @@ def detect_python(files: Mapping[str, str | None]) -> Recipe | None:
     commands = [_install(files, project, source, installable=installable, wants_pytest=mentions_pytest)]
     if source is not None and source.is_group:
         commands.insert(0, "python -m pip install 'pip>=25.1'")  # Older ones do not know `--group`.
+    if source is None and "requirements" in files:
+        commands += _REQUIREMENTS_IN_FOLDER
     prepare = ('python3 -m venv "$TMPDIR/venv"', _USE_ENVIRONMENT, *filter(None, commands))
     described = f"installed with {source.described}, " if source else ""
     runner = "pytest" if mentions_pytest else "pytest or unittest, whichever its tests are written for"

@@ -110,6 +110,17 @@ def test_a_python_project_is_installed_with_what_its_tests_need(
             "python -m pip install -e '.[tests]'\n",
         ),
         (
+            {"setup.py": "EXTRAS_REQUIRE = {}\nEXTRAS_REQUIRE['tests'] = ['pytest']\nsetup(extras_require=EXTRAS_REQUIRE)"},
+            "python -m pip install -e '.[tests]'\n",
+        ),
+        (
+            {"setup.py": "", "pytest.ini": "", "requirements": None},
+            "python -m pip install -e '.' pytest\n"
+            "for list in requirements/test.txt requirements/tests.txt requirements/testing.txt requirements/dev.txt; do\n"
+            '  if [ -f "$list" ]; then python -m pip install -r "$list"; break; fi\n'
+            "done\n",
+        ),
+        (
             {"setup.py": "setup()", "setup.cfg": "[options.extras_require]\ntesting =\n  pytest\n"},
             "python -m pip install -e '.[testing]'\n",
         ),
