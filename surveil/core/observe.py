@@ -162,8 +162,6 @@ def _observed(state: State, repo: Repo, event: Observed, now: int) -> list[Effec
         repo.numbers.pop(ref, None)
         remember = True
     repo.seen, repo.head = seen, event.head
-    # A name that nobody sees any more has no last word: should it come back, it is news.
-    repo.newest = {ref: mid for ref, mid in repo.newest.items() if ref in seen}
     repo.queue = deque(sorted(ref for ref, sha in seen.items() if repo.last_word(ref) != sha))
     if remember:
         effects.append(Remember(repo=repo.repo))

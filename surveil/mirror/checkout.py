@@ -15,10 +15,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from surveil.mirror.command import MirrorError, run
+from surveil.mirror.command import run
 from surveil.mirror.local import LocalRepository
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA256_DIGITS, check_sha, is_ref, ref_bytes
+from surveil.mirror.trouble import MirrorError
 
 CHECKOUT_TIMEOUT_S: Final = 10 * 60.0
 """A hundred thousand files on a slow disk."""

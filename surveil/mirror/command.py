@@ -1,7 +1,7 @@
 """Runs git, and makes sure that nothing of it outlives the call.
 
-What belongs here: the environment, the options that every call gets, limits on time and output, and the words
-for failures. What does not: what is asked of git (`refs`, `mirror`, `checkout`).
+What belongs here: the environment, the options that every call gets, limits on time and output. What does not: the
+words for failures (`trouble`), and what is asked of git (`refs`, `mirror`, `checkout`).
 
 GitPython's command wrapper starts the process. Reading, waiting and ending are done here, because the wrapper
 bounds neither the output nor the life of git's own children: `git-remote-https` and `ssh` hold the pipes long
@@ -11,19 +11,16 @@ after git itself was killed.
 from __future__ import annotations
 
 import os
-import re
 import selectors
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import IO, Any, Final
 
-from surveil.errors import InfrastructureError
 from surveil.mirror.address import Address, Kind, show
+from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 LOCAL_TIMEOUT_S: Final = 60.0
 """For calls that touch this machine's disk alone."""
@@ -64,45 +61,36 @@ _KEPT_FOR_NETWORK: Final = (
 _HELPER: Final = '!f() { printf "username=%s\\npassword=%s\\n" "$SURVEIL_GIT_USER" "$SURVEIL_GIT_PASSWORD"; }; f'
 
 
-class Trouble(StrEnum):
-    """Why git could not do what was asked, as far as the reason changes what anybody does next."""
+class Halt:
+    """A bell that ends every call of git that was given it, those under way and those to come.
 
-    UNREACHABLE = "unreachable"
-    NOT_A_REPOSITORY = "not a repository"
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    MISSING = "missing"
-    CORRUPT = "corrupt"
-    TOO_LARGE = "too large"
-    NO_GIT = "no git"
-    NO_SPACE = "no space"
-    FAILED = "failed"
+    Threads cannot be interrupted; without it a process that is told to end would wait for its slowest remote.
+    """
 
-
-class MirrorError(InfrastructureError):
-    """A repository could not be read. `trouble` is the kind of reason; the text is a sentence for people."""
-
-    def __init__(self, sentence: str, trouble: Trouble = Trouble.FAILED) -> None:
-        super().__init__(sentence)
-        self.trouble = trouble
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """What a call left: its exit status, its output, and the last lines of what it complained about."""
-
-    status: int
-    stdout: bytes
-    stderr: str
+    def __init__(self) -> None:
+        # The reading end of a pipe becomes readable for everybody, and for good, when the writing end is closed.
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self._rung = False
 
     @property
-    def complaint(self) -> str:
-        """The one line of stderr that says most."""
-        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        telling = [
-            line for line in lines if re.match(r"(fatal|error|ssh|remote|ERROR)\b", line) and "early EOF" not in line
-        ]
-        return show((telling or lines or [f"git ended with status {self.status}"])[0])
+    def rung(self) -> bool:
+        """Whether it was rung."""
+        return self._rung
+
+    def fileno(self) -> int:
+        """What becomes readable when it rings."""
+        return self._reader
+
+    def ring(self) -> None:
+        """End the calls. May be called from any thread, and twice."""
+        if not self._rung:
+            self._rung = True
+            os.close(self._writer)
+
+    def close(self) -> None:
+        """Free its descriptors, when no call listens any more."""
+        self.ring()
+        os.close(self._reader)
 
 
 def run(
@@ -117,6 +105,7 @@ def run(
     output_bytes_max: int = OUTPUT_BYTES_MAX,
     cut: bool = False,
     may_fail: bool = False,
+    halt: Halt | None = None,
 ) -> Output:
     """Run `git argv...` and wait for it, at most `timeout_s` seconds. Blocks.
 
@@ -129,9 +118,11 @@ def run(
     where = () if git_dir is None else ("--git-dir=" + git_dir,)
     process = _start([*_OPTIONS, *options, *where, *argv], cwd=cwd, stdin=stdin, environment=environment)
     try:
-        stdout, stderr, fate = _collect(process, time.monotonic() + timeout_s, output_bytes_max)
+        stdout, stderr, fate = _collect(process, time.monotonic() + timeout_s, output_bytes_max, halt)
     finally:
         _end(process)
+    if fate is Trouble.HALTED:
+        raise MirrorError(f"git {argv[0]} of {show(about)} was ended, because surveil stops.", Trouble.HALTED)
     if fate is Trouble.TIMEOUT:
         raise MirrorError(f"{show(about)} gave no answer within {timeout_s:g} s (git {argv[0]}).", Trouble.TIMEOUT)
     if fate is Trouble.TOO_LARGE and not cut:
@@ -143,87 +134,6 @@ def run(
     if output.status != 0 and not may_fail and fate is None:
         raise failure(output, about)
     return output
-
-
-def failure(output: Output, about: str) -> MirrorError:
-    """The error that a failed call means: its kind from what git wrote, its sentence from the line that says
-    most.
-    """
-    trouble = next((kind for pattern, kind in _SIGNS if pattern.search(output.stderr)), Trouble.FAILED)
-    advice = _ADVICE.get(trouble, "")
-    return MirrorError(f"{show(about)}: {output.complaint.rstrip('.')}.{advice and ' ' + advice}", trouble)
-
-
-_SIGNS: Final = tuple(
-    (re.compile("|".join(patterns), re.IGNORECASE), kind)
-    for kind, patterns in {
-        Trouble.NO_SPACE: ("no space left on device", "disk quota exceeded"),
-        Trouble.CORRUPT: (
-            "is empty$",
-            "is corrupt",
-            "corrupt (loose|patch|pack)",
-            "inflate: ",
-            "unable to unpack",
-            "bad (tree|object|pack)",
-            "packfile .* (cannot|does not)",
-            "missing (blob|tree|commit)",
-            "unable to read (tree|sha1|[0-9a-f]{40})",
-            "failed to unpack tree object",
-            "did not send all necessary objects",
-            "fsck error",
-            "garbage at end",
-            "hash mismatch",
-            "unable to parse (object|commit)",
-            "could not parse object",
-        ),
-        Trouble.MISSING: (
-            "not our ref",
-            "unadvertised object",
-            "couldn't find remote ref",
-            "no such remote ref",
-            "bad revision",
-            "not a valid object name",
-            "not a valid commit",
-            "unknown revision",
-        ),
-        Trouble.REFUSED: (
-            "authentication failed",
-            "permission denied",
-            "access denied",
-            "could not read (username|password)",
-            "terminal prompts disabled",
-            "host key verification failed",
-            "HTTP 40[13]",
-            "returned error: 40[13]",
-            "access or permission",
-        ),
-        Trouble.NOT_A_REPOSITORY: (
-            "not a git repository",
-            "does not appear to be a git repo",
-            "repository .*not found",
-            "not exported",
-            "returned error: 404",
-        ),
-        Trouble.UNREACHABLE: (
-            "could not resolve",
-            "connection (refused|reset|timed out|closed)",
-            "timed out",
-            "unable to connect",
-            "failed to connect",
-            "no route",
-            "unable to access",
-            "unexpected disconnect",
-            "the remote end hung up",
-            "early EOF",
-            r"returned error: (429|5\d\d)",
-        ),
-    }.items()
-)
-
-_ADVICE: Final = {
-    Trouble.REFUSED: "Check the address, and that this user may read it (ssh key, known host).",
-    Trouble.NOT_A_REPOSITORY: "Check the path or address with `git ls-remote`.",
-}
 
 
 def _environment(address: Address | None) -> dict[str, str]:
@@ -306,39 +216,45 @@ def _start(
 
 
 def _collect(
-    process: subprocess.Popen[bytes], deadline: float, output_bytes_max: int
+    process: subprocess.Popen[bytes], deadline: float, output_bytes_max: int, halt: Halt | None
 ) -> tuple[bytes, bytes, Trouble | None]:
     """Read both pipes until git is gone, the time is up, or there is too much to read."""
     assert process.stdout is not None
     assert process.stderr is not None
-    stdout, stderr = bytearray(), bytearray()
+    pipes = ((process.stdout, bytearray(), output_bytes_max), (process.stderr, bytearray(), STDERR_BYTES_MAX))
+    (_, stdout, _), (_, stderr, _) = pipes
     pidfd = os.pidfd_open(process.pid)
+    fate: Trouble | None = None
     try:
         with selectors.DefaultSelector() as selector:
-            for pipe in (process.stdout, process.stderr):
+            for pipe, _, _ in pipes:
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, selectors.EVENT_READ)
             selector.register(pidfd, selectors.EVENT_READ)
+            if halt is not None:
+                selector.register(halt, selectors.EVENT_READ)
             gone = False
-            while not gone:
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    return bytes(stdout), bytes(stderr), Trouble.TIMEOUT
-                gone = any(key.fileobj == pidfd for key, _ in ready)
+            while not gone and fate is None:
+                ready = [key.fileobj for key, _ in selector.select(max(0.0, deadline - time.monotonic()))]
+                gone = pidfd in ready
                 # Once git is gone its last words are in the pipes already; its children's are none of ours.
-                for pipe, text, limit in (
-                    (process.stdout, stdout, output_bytes_max),
-                    (process.stderr, stderr, STDERR_BYTES_MAX),
-                ):
+                for pipe, text, limit in pipes:
                     if pipe in selector.get_map() and not _drain(pipe, text, limit):
                         selector.unregister(pipe)
-                if len(stdout) > output_bytes_max:
-                    return bytes(stdout), bytes(stderr), Trouble.TOO_LARGE
-                if len(stderr) > STDERR_BYTES_MAX:
-                    del stderr[: -STDERR_BYTES_MAX // 2]
+                del stderr[: max(0, len(stderr) - STDERR_BYTES_MAX)]
+                fate = _fate(ready, halt, too_large=len(stdout) > output_bytes_max)
     finally:
         os.close(pidfd)
-    return bytes(stdout), bytes(stderr), None
+    return bytes(stdout), bytes(stderr), fate
+
+
+def _fate(ready: Sequence[object], halt: Halt | None, *, too_large: bool) -> Trouble | None:
+    """Why to stop listening to git, if there is a reason."""
+    if not ready:
+        return Trouble.TIMEOUT
+    if halt is not None and halt in ready:
+        return Trouble.HALTED
+    return Trouble.TOO_LARGE if too_large else None
 
 
 def _drain(pipe: IO[bytes], text: bytearray, limit: int) -> bool:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from surveil.mirror.address import show
-from surveil.mirror.command import MirrorError, Trouble, run
+from surveil.mirror.command import run
 from surveil.mirror.refs import REFS_MAX, SHA, RefList, is_ref, ref_text
+from surveil.mirror.trouble import MirrorError, Trouble
 
 Signature: TypeAlias = tuple[tuple[int, int, int], ...]
 """Inode, size and change time in nanoseconds of each file and folder whose change means that a ref may have
@@ -60,6 +61,7 @@ class LocalRepository:
         self._packed: dict[str, str] = {}
         self._packed_signature: tuple[int, int, int] | None = None
         self._folders: tuple[str, ...] = ()
+        self._read_at_ns = 0
 
     def layout(self) -> Layout:
         """Find the repository's folders; raises MirrorError with what is wrong at the path."""
@@ -72,6 +74,7 @@ class LocalRepository:
 
     def refs(self) -> RefList:
         """All refs now. Raises MirrorError."""
+        self._read_at_ns = time.time_ns()
         layout = self.layout()
         if layout.ref_storage != "files":
             return self._ask_git(layout)
@@ -104,7 +107,8 @@ class LocalRepository:
         paths = [os.path.join(layout.git, "HEAD"), os.path.join(layout.common, "packed-refs"), *self._folders]
         signature = tuple(_stamp(path) for path in paths)
         newest = max(changed for _, _, changed in signature)
-        return _ALWAYS if time.time_ns() - newest < _RACY_NS else signature
+        # A change after the refs were read, or just before, may not be among what was read.
+        return _ALWAYS if min(time.time_ns(), self._read_at_ns) - newest < _RACY_NS else signature
 
     def watch_folders(self) -> tuple[str, ...]:
         """The folders in which a change of refs shows: HEAD's, and all below refs. Call `refs` first. Raises

@@ -28,18 +28,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from surveil.mirror.address import Address
-from surveil.mirror.command import (
-    FETCH_TIMEOUT_S,
-    LOCAL_TIMEOUT_S,
-    MirrorError,
-    Output,
-    Trouble,
-    failure,
-    run,
-)
+from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
 from surveil.mirror.local import LocalRepository
 from surveil.mirror.objects import METADATA_BYTES_MAX, Commit, read_commit, requests
 from surveil.mirror.refs import SHA256_DIGITS, RefList, check_ref, check_sha, list_remote, ref_bytes
+from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 LOCK_TIMEOUT_S: Final = FETCH_TIMEOUT_S + 60.0
 """Nobody holds a lock longer than the longest fetch, unless it was stopped."""
@@ -89,8 +82,9 @@ class Mirror:
     share its folder.
     """
 
-    def __init__(self, root: str | Path, address: Address) -> None:
+    def __init__(self, root: str | Path, address: Address, halt: Halt | None = None) -> None:
         self.address = address
+        self._halt = halt
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", address.name).strip("-.")[:40] or "repository"
         digest = hashlib.sha256(address.key.encode()).hexdigest()[:12]
         self.path = Path(root).absolute() / f"{slug}-{digest}.git"
@@ -103,7 +97,7 @@ class Mirror:
         """
         if self.address.is_local:
             return LocalRepository(self.address.key).refs()
-        return list_remote(self.address, prefixes)
+        return list_remote(self.address, prefixes, self._halt)
 
     def has(self, sha: str) -> bool:
         """Whether the commit (or tag) is in the mirror already."""
@@ -311,6 +305,7 @@ class Mirror:
             output_bytes_max=output_bytes_max,
             cut=cut,
             may_fail=may_fail,
+            halt=self._halt,
         )
 
     @contextlib.contextmanager
@@ -331,6 +326,8 @@ class Mirror:
                     fcntl.flock(descriptor, how | fcntl.LOCK_NB)
                     break
                 except BlockingIOError as problem:
+                    if self._halt is not None and self._halt.rung:
+                        raise MirrorError(f"Nobody waits for {self.path} any more.", Trouble.HALTED) from problem
                     if time.monotonic() > deadline:
                         sentence = f"Another process has locked the mirror {self.path} for {LOCK_TIMEOUT_S:g} s."
                         raise MirrorError(sentence, Trouble.TIMEOUT) from problem

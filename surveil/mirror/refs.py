@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from surveil.mirror.address import Address, show
-from surveil.mirror.command import REMOTE_TIMEOUT_S, MirrorError, Trouble, run
+from surveil.mirror.command import REMOTE_TIMEOUT_S, Halt, run
+from surveil.mirror.trouble import MirrorError, Trouble
 
 REFS_MAX: Final = 200_000
 SHA256_DIGITS: Final = 64
@@ -77,12 +78,14 @@ def check_ref(ref: str) -> bytes:
     return name
 
 
-def list_remote(address: Address, prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*")) -> RefList:
+def list_remote(
+    address: Address, prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*"), halt: Halt | None = None
+) -> RefList:
     """Ask a remote for its HEAD and the refs that match `prefixes`. Blocks, at most REMOTE_TIMEOUT_S. Raises
     MirrorError.
     """
     argv = ["ls-remote", "--symref", "--end-of-options", address.url, "HEAD", *prefixes]
-    output = run(*argv, about=address.key, address=address, timeout_s=REMOTE_TIMEOUT_S)
+    output = run(*argv, about=address.key, address=address, timeout_s=REMOTE_TIMEOUT_S, halt=halt)
     return parse_remote(output.stdout, address.key)
 
 

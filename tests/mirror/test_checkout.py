@@ -7,8 +7,8 @@ import pytest
 
 from surveil.mirror.address import parse
 from surveil.mirror.checkout import checkout
-from surveil.mirror.command import MirrorError, Trouble
 from surveil.mirror.mirror import Mirror
+from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository, make_repository
 
 

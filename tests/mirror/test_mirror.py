@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from surveil.mirror.address import parse
-from surveil.mirror.command import MirrorError, Trouble
 from surveil.mirror.mirror import Mirror
+from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository, make_repository
 
 PIPELINE = "version: 1\n"

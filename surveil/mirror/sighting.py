@@ -1,0 +1,97 @@
+"""What a build needs to know of a commit: who, what, and its pipeline's text.
+
+What belongs here: choosing the pipeline file of a commit, or detecting what it would say. What does not: whether that
+text is a pipeline (`surveil.pipeline.load`, for which this is input), and which commits to look at.
+
+One process of git answers everything: the commit, its root folder, and every file that could matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.objects import Commit
+from surveil.pipeline import FILENAMES
+from surveil.pipeline.detect import READ_FILES, Detected, Files, detect
+from surveil.protocol import PIPELINE_BYTES_MAX
+
+_ASKED: Final = (*FILENAMES, *sorted(READ_FILES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A commit and its pipeline.
+
+    `pipeline` is the text of `pipeline_file`, or what detection `rule` wrote in its stead; None with a `problem`, a
+    sentence for the author.
+    """
+
+    sha: str
+    message: str
+    author: str
+    pipeline: str | None
+    pipeline_file: str
+    rule: str = ""
+    problem: str = ""
+
+
+def look(mirror: Mirror, sha: str, ref: str | None = None) -> Sighting:
+    """Fetch the commit that `sha` is or tags, and read its pipeline. Blocks. Raises MirrorError."""
+    mirror.fetch(sha, ref)
+    return sight(mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX))
+
+
+def sight(commit: Commit) -> Sighting:
+    """The pipeline of a commit that was read with all files that could matter."""
+    for name in FILENAMES:
+        if name not in commit.root:
+            continue
+        if name in commit.odd:
+            return _problem(commit, name, f"{name} is a link or a folder; make it a regular file.")
+        if name in commit.oversized:
+            size = commit.oversized[name]
+            return _problem(commit, name, f"{name} has {size} bytes; at most {PIPELINE_BYTES_MAX} are allowed.")
+        try:
+            return _sighting(commit, name, commit.files[name].decode("utf-8-sig"))
+        except UnicodeDecodeError as problem:
+            return _problem(commit, name, f"{name} is not UTF-8 (byte {problem.start}); save it as UTF-8.")
+        except KeyError:
+            return _problem(commit, name, f"{name} could not be read from the repository (a partial clone?).")
+    found = detect(_files(commit))
+    if isinstance(found, Detected):
+        return _sighting(commit, FILENAMES[0], found.text, rule=found.rule)
+    return _problem(commit, FILENAMES[0], found.sentence)
+
+
+def _files(commit: Commit) -> Files:
+    texts: dict[str, str | None] = dict.fromkeys(commit.root)
+    for name, body in commit.files.items():
+        try:
+            texts[name] = body.decode()
+        except UnicodeDecodeError:
+            continue  # No text: detection knows that it is there, and no more.
+    return texts
+
+
+def _sighting(commit: Commit, filename: str, text: str, rule: str = "") -> Sighting:
+    return Sighting(
+        sha=commit.sha,
+        message=commit.message,
+        author=commit.author,
+        pipeline=text,
+        pipeline_file=filename,
+        rule=rule,
+    )
+
+
+def _problem(commit: Commit, filename: str, sentence: str) -> Sighting:
+    return Sighting(
+        sha=commit.sha,
+        message=commit.message,
+        author=commit.author,
+        pipeline=None,
+        pipeline_file=filename,
+        problem=sentence,
+    )
