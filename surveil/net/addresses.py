@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,6 +45,12 @@ class Address:
         """Where a process on this machine reaches what listens on this address."""
         return replace(self, host=_EVERYWHERE.get(self.host, self.host))
 
+    def for_others(self) -> Address:
+        """Where other machines reach what listens on this address: where that is everywhere, this machine's own
+        address.
+        """
+        return replace(self, host=_own_host(self.host)) if self.host in _EVERYWHERE else self
+
 
 def parse_address(text: str, *, listening: bool = False) -> Address:
     """Read an address; `tcp://` may be left out. Port 0 and the host `*` are for `listening` only.
@@ -71,3 +78,16 @@ def _ipv6(host: str, text: str) -> str:
         return str(ipaddress.IPv6Address(host))
     except ValueError as error:
         raise UsageError(f"'{text}' has brackets around something that is not an IPv6 address: {_EXAMPLE}") from error
+
+
+def _own_host(listening: str) -> str:
+    """The address that this machine's packets carry on their way out; its name where it has no way out."""
+    family, outside = (socket.AF_INET6, "2001:db8::1") if listening == "::" else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing; it only chooses the way. The address is one for documentation.
+            probe.connect((outside, DEFAULT_PORT))
+        except OSError:
+            return socket.gethostname()
+        host: str = probe.getsockname()[0]
+        return host

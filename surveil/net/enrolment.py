@@ -18,7 +18,7 @@ from typing import Final
 from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
-from surveil.net.known import KnownDispatcher
+from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import JoinToken
 from surveil.protocol import Enrol, Enrolled, Refused
@@ -27,6 +27,19 @@ ENROL_MS: Final = 15_000
 REPEAT_MS: Final = 5_000
 KEYS_FOLDER: Final = "keys"
 KEY_FILES: Final = {Role.RUNNER: RUNNER_KEY, Role.OBSERVER: OBSERVER_KEY, Role.CLIENT: CLIENT_KEY}
+
+
+def is_enrolled(token: JoinToken, *, role: Role, data: Path) -> bool:
+    """Whether the folder `data` already holds what this token's dispatcher once gave a peer of this role.
+
+    A service whose command line has the token in it starts more than once, and the token is good only once.
+
+    Raises:
+        InfrastructureError: what is there cannot be read.
+    """
+    if not (data / KEYS_FOLDER / KEY_FILES[role]).exists() or not (data / FILE_NAME).exists():
+        return False
+    return load_known(data).server_key == token.server_key
 
 
 async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_ms: int = ENROL_MS) -> Enrolled:

@@ -9,6 +9,7 @@ disagree.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -118,7 +119,8 @@ def write_privately(path: Path, content: bytes, *, replace: bool) -> None:
         draft.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise InfrastructureError(
             f"{path} cannot be written: {error.strerror}; check the folder's rights and free space"
         ) from error

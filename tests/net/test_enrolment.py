@@ -1,0 +1,146 @@
+"""From a join token to a known peer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surveil.errors import NotAllowedError, UnreachableError
+from surveil.net.addresses import Address
+from surveil.net.enrolment import enrol, is_enrolled
+from surveil.net.keys import load_keys, make_keys
+from surveil.net.known import KnownDispatcher, load_known
+from surveil.net.peers import Peer, Role
+from surveil.net.tokens import JoinToken, make_token
+from surveil.net.traffic import Received
+from surveil.protocol import Enrol, Enrolled, Message, Refused
+from tests.net.stage import Stage, connected, free_ports, serving
+
+YES = Enrolled(cluster="c", name="spare-2", role="runner", labels=("linux",))
+
+
+@asynccontextmanager
+async def answering(stage: Stage, answer: Callable[[Received], Message | None]) -> AsyncIterator[list[Received]]:
+    """A dispatcher that answers each `Enrol` so, and what it heard."""
+    heard: list[Received] = []
+
+    async def serve() -> None:
+        while True:
+            for received in (await stage.server.receive(1_000)).control:
+                heard.append(received)
+                if (message := answer(received)) is not None:
+                    stage.server.reply(received.route, message)
+
+    serving_task = asyncio.create_task(serve())
+    try:
+        yield heard
+    finally:
+        serving_task.cancel()
+        await asyncio.gather(serving_task, return_exceptions=True)
+
+
+def token_for(stage: Stage) -> JoinToken:
+    return make_token(stage.address, stage.server_keys.public)
+
+
+def test_a_newcomer_keeps_a_key_that_connects_and_knows_its_dispatcher(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            token = token_for(stage)
+            stage.peers.open_enrolment(2_000)
+            assert not is_enrolled(token, role=Role.RUNNER, data=tmp_path)
+            async with answering(stage, lambda _: YES) as heard:
+                assert await enrol(token, name="spare-2", role=Role.RUNNER, data=tmp_path) == YES
+            (received,) = heard
+            keys = load_keys(tmp_path / "keys" / "runner.key")
+            assert received.message == Enrol(secret=token.secret, name="spare-2")
+            assert received.peer.key == keys.public
+            known = KnownDispatcher(address=stage.address, server_key=token.server_key, cluster="c")
+            assert load_known(tmp_path) == known
+            assert [path.name for path in (tmp_path / "keys").iterdir()] == ["runner.key"]
+            assert is_enrolled(token, role=Role.RUNNER, data=tmp_path)
+            stage.peers.put(Peer(key=keys.public, role=Role.RUNNER, name="spare-2"))
+            async with stage.connection(keys) as runner:
+                await connected(runner)
+
+    asyncio.run(scene())
+
+
+def test_a_try_whose_answer_was_lost_is_repeated_with_the_same_key(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            token = token_for(stage)
+            stage.peers.open_enrolment(2_000)
+
+            def lost(received: Received) -> None:
+                stage.peers.put(Peer(key=received.peer.key, role=Role.RUNNER, name="spare-2"))
+                stage.peers.open_enrolment(0)
+
+            async with answering(stage, lost) as first:
+                with pytest.raises(UnreachableError):
+                    await enrol(token, name="spare-2", role=Role.RUNNER, data=tmp_path, timeout_ms=500)
+            assert not is_enrolled(token, role=Role.RUNNER, data=tmp_path)
+            async with answering(stage, lambda _: YES) as second:
+                assert await enrol(token, name="spare-2", role=Role.RUNNER, data=tmp_path) == YES
+            assert {received.peer.key for received in first} == {received.peer.key for received in second}
+
+    asyncio.run(scene())
+
+
+def test_a_refused_token_is_explained_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            stage.peers.open_enrolment(2_000)
+            async with answering(stage, lambda _: Refused(reason="the token was used already")):
+                with pytest.raises(NotAllowedError, match="refused: the token was used already"):
+                    await enrol(token_for(stage), name="a", role=Role.RUNNER, data=tmp_path)
+            assert list((tmp_path / "keys").iterdir()) == []
+            assert not (tmp_path / "dispatcher.json").exists()
+
+    asyncio.run(scene())
+
+
+def test_a_token_for_another_role_is_explained(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            stage.peers.open_enrolment(2_000)
+            async with answering(stage, lambda _: replace(YES, role="observer")):
+                with pytest.raises(NotAllowedError, match=r"joins as observer, not as runner.*--role runner"):
+                    await enrol(token_for(stage), name="a", role=Role.RUNNER, data=tmp_path)
+            assert list((tmp_path / "keys").iterdir()) == []
+
+    asyncio.run(scene())
+
+
+def test_a_dispatcher_without_valid_tokens_turns_everybody_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            with pytest.raises(NotAllowedError, match=r"expired, used up or revoked.*surveil token create"):
+                await enrol(token_for(stage), name="a", role=Role.RUNNER, data=tmp_path)
+
+    asyncio.run(scene())
+
+
+def test_a_dispatcher_that_is_away_is_unreachable(tmp_path: Path) -> None:
+    async def scene() -> None:
+        token = make_token(Address("127.0.0.1", free_ports()), make_keys().public)
+        with pytest.raises(UnreachableError, match=r"no dispatcher answers at tcp://127\.0\.0\.1:.* within 0\.3 s"):
+            await enrol(token, name="a", role=Role.RUNNER, data=tmp_path, timeout_ms=300)
+
+    asyncio.run(scene())
+
+
+def test_another_dispatcher_at_the_tokens_address_is_told_from_the_right_one(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            stage.peers.open_enrolment(2_000)
+            token = make_token(stage.address, make_keys().public)
+            with pytest.raises(UnreachableError, match="is not the dispatcher that made this token"):
+                await enrol(token, name="a", role=Role.RUNNER, data=tmp_path, timeout_ms=4_000)
+
+    asyncio.run(scene())
