@@ -35,7 +35,7 @@ PAGE_COST_MAX: Final = 400_000
 """About how many bytes of documents one answer carries; far enough below a message's limit for the guess to be rough.
 """
 READS_MAX: Final = 4
-ASKED_MAX: Final = 2000
+ASKED_MAX: Final = 1000
 """Questions in work at once, waiting ones included; more are refused."""
 
 _JOURNAL: Final = "journal"
@@ -48,7 +48,8 @@ class Answers:
     def __init__(self, reader: Reader, logs: Logs, live: Live) -> None:
         self._reader = reader
         self._live = live
-        self._parking = Parking()
+        # A question about a log waits in two places.
+        self._parking = Parking(waiters_max=2 * ASKED_MAX)
         self._reads = asyncio.Semaphore(READS_MAX)
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._asked = 0
@@ -95,7 +96,7 @@ class Answers:
 
     def on_stop(self) -> None:
         """The dispatcher stops: everybody who waits gets what there is."""
-        self._parking.wake_all()
+        self._parking.close()
 
     # ---- questions
     # --------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ class Logbook:
             with self._parking.enter(request.job) as steps:
                 found: _Found = await self._read(lambda: self._look(request))
                 left_ms = int((until - loop.time()) * 1000)
-                if found.news or left_ms <= 0 or self._complete(found):
+                if found.news or left_ms <= 0 or self._parking.closed or self._complete(found):
                     return self._reply(request, found)
                 with self._parking.enter((request.job, found.number)) as growth:
                     # Bytes may have come between the look and this second place.

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from typing import Final, Self
+from typing import Self
 
 from surveil.errors import InfrastructureError
-
-WAITERS_MAX: Final = 1000
-"""More readers than this cannot wait at once; each costs a task and one place here."""
 
 
 class Parking:
     """Waiters by what they wait for."""
 
-    def __init__(self, waiters_max: int = WAITERS_MAX) -> None:
+    def __init__(self, *, waiters_max: int) -> None:
         self._waiting: dict[Hashable, set[asyncio.Future[None]]] = {}
         self._count = 0
         self._waiters_max = waiters_max
+        self._closed = False
 
     def __len__(self) -> int:
         return self._count
@@ -49,8 +47,14 @@ class Parking:
             if not future.done():
                 future.set_result(None)
 
-    def wake_all(self) -> None:
-        """Let everybody look again: at the end, so that nobody holds up the stopping."""
+    @property
+    def closed(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Let everybody look a last time, and nobody wait from now on."""
+        self._closed = True
         for topic in list(self._waiting):
             self.wake(topic)
 
@@ -79,10 +83,14 @@ class Place:
 
     async def wait(self, wait_ms: int) -> bool:
         """Wait at most so long; true if there was news since the place was taken."""
+        if self._parking.closed:
+            return False
         done, _ = await asyncio.wait({self._future}, timeout=wait_ms / 1000)
         return bool(done)
 
     async def wait_with(self, other: Place, wait_ms: int) -> None:
         """Wait at most so long for news of either of two topics."""
+        if self._parking.closed:
+            return
         futures = {self._future, other._future}  # of the same class
         await asyncio.wait(futures, timeout=wait_ms / 1000, return_when=asyncio.FIRST_COMPLETED)

@@ -163,7 +163,13 @@ def status_view(
         counts[job.state] += 1
     online = [runner for runner in state.runners.values() if runner.online]
     return {
-        "dispatcher": {"id": cluster, "epoch": epoch, "version": version, "uptime_ms": now - started_at},
+        "dispatcher": {
+            "id": cluster,
+            "epoch": epoch,
+            "version": version,
+            "uptime_ms": now - started_at,
+            "at": time_text(now),
+        },
         "queue": {name.value: counts[name] for name in (Status.QUEUED, Status.RUNNING, Status.BLOCKED, Status.HELD)},
         "runners": {
             "online": len(online),

@@ -1,0 +1,95 @@
+"""The shapes that scripts rely on, key by key."""
+
+from dataclasses import replace
+
+import pytest
+
+from surveil.answer.views import attempt_view, build_view, job_view, runner_state, runner_view, time_text
+from surveil.core.model import AttemptState, Runner
+from surveil.core.state import Session
+from tests.store.records import finished, make_attempt, make_build, make_job, make_runner
+
+SESSION = Session(incarnation=1, seq=4, heard_at=9000, load_percent=41, disk_free_mib=777)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_763_683_200_007, "2025-11-21T00:00:00.007Z"),
+        (4_102_444_800_999, "2100-01-01T00:00:00.999Z"),
+        (None, None),
+    ],
+)
+def test_times_are_rfc_3339_in_utc_with_milliseconds(at: int | None, text: str | None) -> None:
+    assert time_text(at) == text
+
+
+def test_an_attempt_shows_its_steps_at_the_times_that_its_runner_counted_from_acceptance() -> None:
+    assert attempt_view(finished(make_attempt()))["steps"][0] == {
+        "name": "Tests",
+        "state": "passed",
+        "exit_code": 0,
+        "started_at": "1970-01-01T00:00:02.006Z",
+        "finished_at": "1970-01-01T00:00:02.091Z",
+        "log_at": 17,
+    }
+
+
+def test_an_attempt_that_nobody_accepted_has_no_times_and_no_steps() -> None:
+    view = attempt_view(make_attempt())
+    assert (view["started_at"], view["finished_at"], view["exit_code"], view["steps"]) == (None, None, None, [])
+
+
+def test_an_open_attempt_shows_how_much_of_its_log_is_kept_and_a_finished_one_what_its_runner_said() -> None:
+    running = replace(make_attempt(), state=AttemptState.RUNNING)
+    assert attempt_view(running, lambda _job, _attempt: 99)["log_bytes"] == 99
+    assert attempt_view(finished(make_attempt()), lambda _job, _attempt: 99)["log_bytes"] == 4096
+
+
+def test_builds_jobs_and_attempts_have_the_keys_that_are_promised() -> None:
+    job = job_view(make_job(attempt=1), [make_attempt()])
+    build = build_view(make_build(), [job])
+    promised = {
+        "id", "repo", "ref", "sha", "message", "author", "state", "reason", "created_at", "started_at", "finished_at",
+        "jobs",
+    }  # fmt: skip
+    assert promised <= build.keys()
+    assert {"id", "name", "state", "reason", "needs", "labels", "attempt", "attempts"} <= job.keys()
+    assert {
+        "number", "runner", "state", "reason", "assigned_at", "started_at", "finished_at", "exit_code", "log_bytes",
+        "steps",
+    } <= job["attempts"][0].keys()  # fmt: skip
+    assert (build["id"], job["id"], job["attempts"][0]["runner"]) == (1, "1/test", "spare-2")
+
+
+def test_a_runner_has_the_keys_that_are_promised() -> None:
+    view = runner_view(make_runner(), SESSION, 2)
+    assert {
+        "id", "name", "state", "labels", "slots", "busy", "incarnation", "last_seen_at", "load", "version",
+    } <= view.keys()  # fmt: skip
+    assert (view["load"], view["busy"], view["last_seen_at"]) == (41, 2, "1970-01-01T00:00:09.000Z")
+
+
+@pytest.mark.parametrize(
+    ("runner", "session", "state"),
+    [
+        (make_runner(online=False), None, "offline"),
+        (make_runner(online=False, cordoned="full disk"), None, "offline"),
+        (make_runner(), None, "suspect"),
+        (make_runner(), replace(SESSION, silent=True), "suspect"),
+        (make_runner(), replace(SESSION, connected=False), "suspect"),
+        (make_runner(cordoned="full disk"), SESSION, "cordoned"),
+        (make_runner(draining=True), SESSION, "draining"),
+        (make_runner(), SESSION, "online"),
+    ],
+)
+def test_a_runners_state_is_what_matters_first_to_who_waits_for_it(
+    runner: Runner, session: Session | None, state: str
+) -> None:
+    assert runner_state(runner, session) == state
+
+
+def test_an_offline_runner_has_no_load() -> None:
+    view = runner_view(make_runner(online=False, seen_at=5), SESSION, 0)
+    assert (view["load"], view["disk_free_mib"]) == (None, None)
