@@ -273,13 +273,14 @@ class Welcome:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """The answer to `Heartbeat`: the leases of `renewed` run from the moment `seq` was sent; `revoked` are no
-    longer yours.
+    longer yours. While `draining`, take nothing new.
     """
 
     epoch: int
     seq: int
     renewed: Refs
     revoked: Refs
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,10 @@ def is_current(state: State, attempt: Attempt) -> bool:
     job = state.jobs[attempt.job]
     if attempt.number != job.attempt:
         return False
-    return attempt.state in OPEN or (attempt.state == AttemptState.LOST and job.state in {Status.QUEUED, Status.HELD})
+    if attempt.state in OPEN:
+        return True
+    # What its runner itself gave up or refused never comes back: an older word that says so only arrives late.
+    return attempt.state == AttemptState.LOST and not attempt.released and job.state in {Status.QUEUED, Status.HELD}
 
 
 def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
@@ -68,14 +71,15 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
             _err(state, known, now, policy)
         case "cancelled" | "lost":
             # We did not ask for its end, else its job would not be open: the machine or its owner took it away.
-            lose(state, known, said.reason, now, policy)
+            lose(state, replace(known, released=True), said.reason, now, policy)
     _judge_runner(state, known, said, now, policy)
 
 
 def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
     """Queue the job again: its runner is certain not to have begun this attempt, so nothing was lost."""
     sentence = f"runner {attempt.runner_name} refused it: {reason}"
-    state.put(replace(attempt, state=AttemptState.LOST, reason=sentence, finished_at=now), now)
+    refused = replace(attempt, state=AttemptState.LOST, reason=sentence, finished_at=now, released=True)
+    state.put(refused, now)
     state.put(replace(state.jobs[attempt.job], state=Status.QUEUED, reason=sentence), now)
     spread(state, state.jobs[attempt.job].build, now)
 

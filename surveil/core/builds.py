@@ -33,6 +33,7 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
     for position, spec in enumerate(wanted.jobs):
         state.put(_new_job(build, position, spec, wanted.carried.get(spec.name), now), now)
     spread(state, build.id, now)
+    forget_if_settled(state, build.id)  # Where all its jobs are carried over, it has its verdict already.
     return build.id
 
 

@@ -131,7 +131,10 @@ def _hear_of(state: State, attempt: Attempt, said: Accepted | Progress | Rejecte
 def _hear_end(state: State, key: str, said: Finished, now: int, policy: Policy) -> list[Effect]:
     """Record an attempt's end if it decides; and tell its runner in any case that it need not be repeated."""
     attempt = state.attempts.get((said.job, said.attempt))
-    if attempt is None or attempt.runner != key:
+    if attempt is None:
+        # Its build is settled and out of memory. `stale` would make the runner throw away a log that is still wanted.
+        return [_release(key, said, "duplicate")]
+    if attempt.runner != key:
         return [_release(key, said, "stale")]
     if is_current(state, attempt):
         finish(state, attempt, said, now, policy)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from surveil.core.attempts import adopt, end_lingering, is_current, lose
 from surveil.core.effects import Effect, Send
 from surveil.core.events import RunnerOrder, RunnerWanted
-from surveil.core.model import OPEN, Attempt, Runner
+from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Session, State
 from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
@@ -62,7 +62,10 @@ def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy)
     if not runner.online:
         state.put(replace(runner, online=True, seen_at=now), now)
     renewed, revoked = _take_stock(state, key, said.held, now, policy)
-    return [Send(runner=key, message=Beat(epoch=state.identity.epoch, seq=said.seq, renewed=renewed, revoked=revoked))]
+    beat = Beat(
+        epoch=state.identity.epoch, seq=said.seq, renewed=renewed, revoked=revoked, draining=runner.draining,
+    )  # fmt: skip
+    return [Send(runner=key, message=beat)]
 
 
 def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
@@ -135,7 +138,13 @@ def _take_stock(
             continue
         if attempt is not None and attempt.runner == key and attempt.id in state.leases:
             state.leases.set(attempt.id, until_at)  # Cancelled and still ending: its slot is really taken.
-        revoked.append(ref)
+        if not item.finished:
+            # What is finished is released by the answer to its `Finished`; its log may still be on the way.
+            revoked.append(ref)
+    for attempt in state.attempts_of(key):
+        if attempt.state == AttemptState.ASSIGNED and attempt.incarnation == state.sessions[key].incarnation:
+            # The order may still be on its way: no answer to it is no sign of a runner that is gone.
+            state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
     state.silences.set(key, until_at)
     state.roomy[key] = None
     return tuple(renewed), tuple(revoked)

@@ -156,6 +156,7 @@ def _hear(state: RunState, message: ToRunner | Refused, now: int, policy: Runner
     state.heard_at = now
     match message:
         case Beat():
+            state.told_to_drain = message.draining
             return _renew(state, message, now, policy)
         case Assign():
             return life.assign(state, message, now, policy)
@@ -169,7 +170,9 @@ def _hear(state: RunState, message: ToRunner | Refused, now: int, policy: Runner
                 state.hello_at = now + wait_ms + life.jitter(state, f"busy/{state.seq}", wait_ms // 2)
             return []
         case Drain(stop=stop):
-            state.draining = True
+            # Without `stop` it may be taken back: each `Welcome` and `Beat` says how things stand.
+            state.told_to_drain = True
+            state.draining = state.draining or stop
             state.exit_when_empty = state.exit_when_empty or stop
             return _heartbeat(state, now)
         case Refused(reason=reason, exit_code=exit_code):

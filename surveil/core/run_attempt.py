@@ -170,16 +170,13 @@ def renew(state: RunState, held: HeldAttempt, until_at: int, now: int) -> list[E
 
 def revoke(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -> list[Effect]:
     """The attempt is no longer ours: end it, say nothing more of it, offer the rest of its log for a while,
-    forget it.
+    forget it. What has finished is not concerned: it waits for its `Release`, and its log may still be wanted.
     """
-    if held.revoked:
+    if held.revoked or not held.open:
         return []
     held = put(state, replace(held, revoked=True))
-    if held.open:
-        ending = Ending(outcome="cancelled", reason="the dispatcher gave the attempt up")
-        return end(state, held, ending, now, policy, grace_ms=0)
-    put(state, replace(held, forget_at=now + policy.tail_ms))
-    return forget_if_done(state, state.held[held.id])
+    ending = Ending(outcome="cancelled", reason="the dispatcher gave the attempt up")
+    return end(state, held, ending, now, policy, grace_ms=0)
 
 
 def release(state: RunState, held: HeldAttempt, *, stale: bool, now: int, policy: RunnerPolicy) -> list[Effect]:

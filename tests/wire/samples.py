@@ -49,7 +49,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
         cluster="c0ffee", epoch=5, incarnation=3, seq=1, heartbeat_ms=2_000, lease_ms=8_000, bulk_port=7_301,
         renewed=REFS, revoked=REFS, draining=True,
     ),
-    protocol.Beat(epoch=5, seq=17, renewed=REFS, revoked=REFS),
+    protocol.Beat(epoch=5, seq=17, renewed=REFS, revoked=REFS, draining=True),
     protocol.Introduce(epoch=5),
     protocol.Busy(retry_ms=1_500),
     protocol.Assign(
