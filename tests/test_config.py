@@ -20,10 +20,13 @@ from surveil.config import (
     ObserverConfig,
     RunnerConfig,
     UpConfig,
+    data_home,
     default_file,
     load,
+    name_of_this_machine,
+    slots_of_this_machine,
 )
-from surveil.config.roles import Setting, data_home, name_of_this_machine, settings_of, slots_of_this_machine
+from surveil.config.roles import Setting, settings_of
 from surveil.core.policy import Policy
 from surveil.errors import InvalidError, SurveilError, UsageError
 

@@ -1,51 +1,143 @@
-"""Configuration: the only reader of the environment and of the configuration file.
+"""Configuration: what each role can be told, and the only reader of the environment and of the configuration file.
 
-What belongs here: `load`, which asks every place in order and remembers which one answered. What does not: what the
-roles do with their values.
+What belongs here: one record for each role, with its defaults, and `load`. What does not: how values are found
+(`sources`), read (`values`), checked and combined (`loading`), and what keys mean (`roles`).
 
 A flag wins over `SURVEIL_KEY` in the environment (or `SURVEIL_KEY_FILE`, the path of a file with the value), that
 over the configuration file, that over the default. The file is `--config`, else `SURVEIL_CONFIG`, else `config.toml`
 in the platform's user configuration folder.
+
+The records are plain and not models of the validator that reads pipeline files: it was measured to cost every runner
+and client 60 to 90 ms of start and 15 MB of memory, to check a dozen values.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
 
-from surveil.config.roles import (
-    ROLES,
-    ClientConfig,
-    DispatcherConfig,
-    ObserverConfig,
-    RunnerConfig,
-    Setting,
-    UpConfig,
-    settings_of,
-    shown,
-)
-from surveil.config.sources import CONFIG_VARIABLE, Found, Problem, from_environment, from_file, from_flags
 from surveil.core.policy import Policy
-from surveil.core.spelling import format_duration
-from surveil.errors import InvalidError, UsageError
 
-__all__ = [
-    "ROLES",
-    "ClientConfig",
-    "DispatcherConfig",
-    "Loaded",
-    "ObserverConfig",
-    "RunnerConfig",
-    "Shown",
-    "UpConfig",
-    "default_file",
-    "load",
-]
+LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
+REFS_DEFAULT: Final = ("refs/heads/*",)
+SLOTS_MAX: Final = 1024
 
-DEFAULT: Final = "default"
+
+def data_home() -> Path:
+    """The platform's folder for what programs of this user keep: the dispatcher's, and the others' are below it."""
+    from platformdirs import user_data_dir  # noqa: PLC0415  # most commands are told where their data is
+
+    return Path(user_data_dir("surveil"))
+
+
+def default_file() -> Path:
+    """Where the configuration file is looked for when nobody names one."""
+    from platformdirs import user_config_dir  # noqa: PLC0415  # whoever names a file does not need it
+
+    return Path(user_config_dir("surveil")) / "config.toml"
+
+
+def slots_of_this_machine() -> int:
+    """As many as the cores that this process may use."""
+    return min(len(os.sched_getaffinity(0)), SLOTS_MAX)
+
+
+def name_of_this_machine() -> str:
+    """The host's name, or a word where it has none that could be typed."""
+    from surveil.config.values import name  # noqa: PLC0415  # the package's own modules need these records first
+
+    try:
+        return name(socket.gethostname())
+    except ValueError:
+        return "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherConfig:
+    """`surveil dispatcher`."""
+
+    data: Path = field(default_factory=data_home)
+    listen: str = LISTEN_DEFAULT
+    http: str | None = None
+    database: str | None = None
+    spawn: int = 0
+    log_format: str = "auto"
+    log_level: str = "info"
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserverConfig:
+    """`surveil observer`. Without an interval, paths are looked at every 2 s and URLs every 10 s."""
+
+    data: Path = field(default_factory=lambda: data_home() / "observer")
+    dispatcher: str | None = None
+    join: str | None = None
+    name: str = field(default_factory=name_of_this_machine)
+    repos: tuple[str, ...] = ()
+    refs: tuple[str, ...] = REFS_DEFAULT
+    interval_ms: int | None = None
+    log_format: str = "auto"
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """`surveil runner`."""
+
+    data: Path = field(default_factory=lambda: data_home() / "runner")
+    dispatcher: str | None = None
+    join: str | None = None
+    name: str = field(default_factory=name_of_this_machine)
+    slots: int = field(default_factory=slots_of_this_machine)
+    labels: tuple[str, ...] = ()
+    log_format: str = "auto"
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpConfig:
+    """`surveil up`. `slots` and `labels` are those of each runner that it starts."""
+
+    data: Path = field(default_factory=data_home)
+    listen: str = LISTEN_DEFAULT
+    http: str | None = None
+    database: str | None = None
+    repos: tuple[str, ...] = ()
+    refs: tuple[str, ...] = REFS_DEFAULT
+    interval_ms: int | None = None
+    runners: int = 1
+    slots: int = field(default_factory=slots_of_this_machine)
+    labels: tuple[str, ...] = ()
+    once: bool = False
+    log_format: str = "auto"
+    log_level: str = "info"
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """Every command that asks a dispatcher: `status`, `submit`, `logs` and their like."""
+
+    data: Path = field(default_factory=data_home)
+    dispatcher: str | None = None
+    join: str | None = None
+
+
+ROLES: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        "dispatcher": DispatcherConfig,
+        "observer": ObserverConfig,
+        "runner": RunnerConfig,
+        "up": UpConfig,
+        "client": ClientConfig,
+    }
+)
 
 Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, ClientConfig)
 
@@ -68,17 +160,12 @@ class Loaded(Generic[Role]):
 
     def shown(self) -> list[Shown]:
         """Every setting of the role in the order of its record, durations as people write them."""
+        from surveil.config.roles import settings_of  # noqa: PLC0415  # only who shows them needs their meanings
+
         return [
-            Shown(key=key, value=_show(setting, _value_of(self.value, setting)), origin=self.origins[key])
+            Shown(key=key, value=setting.shown_in(self.value), origin=self.origins[key])
             for key, setting in settings_of(type(self.value)).items()
         ]
-
-
-def default_file() -> Path:
-    """Where the configuration file is looked for when nobody names one."""
-    from platformdirs import user_config_dir  # noqa: PLC0415  # whoever names a file does not need it
-
-    return Path(user_config_dir("surveil")) / "config.toml"
 
 
 def load(
@@ -97,88 +184,7 @@ def load(
         UsageError: only flags are wrong. The message holds one line for each of them.
         InvalidError: something in the environment or the file is wrong; one line for each problem, with its origin.
     """
-    environment = os.environ if environ is None else environ
-    settings = settings_of(role)
-    problems: list[Problem] = []
-    found: dict[str, Found] = {}
-    file = _file_of(config_file, environment)
-    if file is not None:
-        name = next(name for name, known in ROLES.items() if known is role)
-        found |= {each.key: each for each in from_file(name, settings, file, problems)}
-    found |= {each.key: each for each in from_environment(settings, environment, problems)}
-    found |= {each.key: each for each in from_flags(settings, flags)}
-    read = _read_all(settings, found, problems)
-    _refuse(problems)
-    value = _record(role, settings, read)
-    _check_policy(value, found)
-    origins = {key: found[key].origin if key in found else DEFAULT for key in settings}
+    from surveil.config.loading import find_and_check  # noqa: PLC0415  # these modules need the records first
+
+    value, origins = find_and_check(role, flags, os.environ if environ is None else environ, config_file)
     return Loaded(value=value, origins=origins)
-
-
-def _file_of(config_file: str | Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file that was named, which must exist, or the usual one if it does."""
-    named = config_file or environ.get(CONFIG_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    usual = default_file()
-    return usual if usual.exists() else None
-
-
-def _read_all(settings: Mapping[str, Setting], found: Mapping[str, Found], problems: list[Problem]) -> dict[str, Any]:
-    read: dict[str, Any] = {}
-    for key, each in found.items():
-        try:
-            read[settings[key].field] = settings[key].read(each.value)
-        except ValueError as error:
-            sentence = f"`{key}`, set by {each.origin}: {error}"
-            problems.append(Problem(sentence=sentence, typed=each.origin.startswith("flag ")))
-    return read
-
-
-def _refuse(problems: list[Problem]) -> None:
-    if problems:
-        message = "\n".join(problem.sentence for problem in problems)
-        raise UsageError(message) if all(problem.typed for problem in problems) else InvalidError(message)
-
-
-def _record(role: type[Role], settings: Mapping[str, Setting], read: Mapping[str, Any]) -> Role:
-    own = {name: value for name, value in read.items() if "." not in name}
-    if any("." in setting.field for setting in settings.values()):
-        changed = {name.partition(".")[2]: value for name, value in read.items() if "." in name}
-        own["policy"] = replace(Policy(), **changed)
-    return role(**own)
-
-
-def _check_policy(
-    value: DispatcherConfig | ObserverConfig | RunnerConfig | UpConfig | ClientConfig, found: Mapping[str, Found]
-) -> None:
-    """Numbers that are sound alone and harmful together."""
-    policy = getattr(value, "policy", None)
-    if not isinstance(policy, Policy):
-        return
-    places = sorted({each.origin for key, each in found.items() if key.startswith("policy.")})
-    if policy.lease_ms < 2 * policy.heartbeat_ms:
-        raise InvalidError(
-            f"`policy.lease` ({format_duration(policy.lease_ms)}) must be at least two heartbeats "
-            f"({format_duration(policy.heartbeat_ms)} each), or one lost message would lose a job; "
-            f"set by {', '.join(places)}"
-        )
-    if policy.margin_ms >= policy.lease_ms:
-        raise InvalidError(
-            f"`policy.margin` ({format_duration(policy.margin_ms)}) must be shorter than `policy.lease` "
-            f"({format_duration(policy.lease_ms)}); set by {', '.join(places)}"
-        )
-
-
-def _value_of(value: object, setting: Setting) -> object:
-    for name in setting.field.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def _show(setting: Setting, value: object) -> str:
-    if value is None:
-        return ""
-    if setting.field.endswith("_ms") and isinstance(value, int):
-        return format_duration(value)
-    return shown(value) if setting.show is str else setting.show(value)

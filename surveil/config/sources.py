@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from surveil.config.roles import ROLES, Setting, settings_of
+from surveil.config import ROLES
+from surveil.config.roles import Setting, settings_of
 from surveil.core.spelling import did_you_mean, quoted
 
 FILE_BYTES_MAX: Final = 1024 * 1024
