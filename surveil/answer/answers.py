@@ -16,7 +16,7 @@ from surveil import __version__
 from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
-from surveil.answer.logbook import Logbook, Logs
+from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
 from surveil.core.model import Attempt, Build, Note
@@ -24,6 +24,7 @@ from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
 from surveil.protocol import Answer, Ask
 from surveil.store import BuildDetail, JournalLine, Reader
+from surveil.store.logs import LogStore
 
 BUILDS_MAX: Final = 200
 """Builds in one answer; the asker turns pages with `before`."""
@@ -45,11 +46,10 @@ _Read = TypeVar("_Read")
 class Answers:
     """Answers questions. The dispatcher's hands call `answer` for each, and the `on_...` methods when there is news."""
 
-    def __init__(self, reader: Reader, logs: Logs, live: Live) -> None:
+    def __init__(self, reader: Reader, logs: LogStore, live: Live) -> None:
         self._reader = reader
         self._live = live
-        # A question about a log waits in two places.
-        self._parking = Parking(waiters_max=2 * ASKED_MAX)
+        self._parking = Parking(waiters_max=ASKED_MAX)
         self._reads = asyncio.Semaphore(READS_MAX)
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._asked = 0
@@ -90,9 +90,9 @@ class Answers:
         for topic in topics:
             self._parking.wake(topic)
 
-    def on_log(self, job: str, attempt: int) -> None:
-        """More of this attempt's log can be read now: wake who waits for it."""
-        self._parking.wake((job, attempt))
+    def on_log(self, job: str, _attempt: int) -> None:
+        """More of an attempt's log can be read now: wake who waits for news of its job."""
+        self._parking.wake(job)
 
     def on_stop(self) -> None:
         """The dispatcher stops: everybody who waits gets what there is."""
@@ -187,10 +187,11 @@ class Answers:
         before = about.number("before", least=1) if about.has("before") else None
         about.finish()
 
-        def read() -> list[BuildDetail]:
-            return self._reader.details([build.id for build in self._matching(repo, ref, limit, before)])
+        def read() -> list[dict[str, Any]]:
+            found = self._reader.details([build.id for build in self._matching(repo, ref, limit, before)])
+            return [self._view(detail, 0, cost) for detail, cost in _shares(found)]
 
-        return Reply(body=[self._view(detail, 0, cost) for detail, cost in _shares(await self._read(read))])
+        return Reply(body=await self._read(read))
 
     def _matching(self, repo: str | None, ref: str | None, limit: int, before: int | None) -> list[Build]:
         """The builds asked for; a repository that has none by this whole name is looked for by its name's end."""
@@ -217,7 +218,8 @@ class Answers:
         number = about.number("build", least=0)
         jobs_at = about.number("jobs_at", 0)
         about.finish()
-        return Reply(body=self._view(await self._detail(number), jobs_at, PAGE_COST_MAX))
+        detail = await self._detail(number)
+        return Reply(body=await self._read(lambda: self._view(detail, jobs_at, PAGE_COST_MAX)))
 
     async def _journal(self, about: Arguments) -> Reply:
         build = about.number("build") if about.has("build") else None

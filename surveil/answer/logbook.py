@@ -7,9 +7,9 @@ checksums (`surveil.store.logs`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from surveil.answer import WAIT_MS_MAX, Reply
 from surveil.answer.arguments import Arguments, not_found
@@ -18,45 +18,11 @@ from surveil.answer.parking import Parking
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job
 from surveil.protocol import CHUNK_BYTES_MAX
 from surveil.store import BuildDetail, Reader
+from surveil.store.log_live import LogSlice
+from surveil.store.logs import TAIL_LINES_MAX, LogStore
 
-TAIL_LINES_MAX: Final = 100_000
 LATE_MS: Final = 60_000
 """How long after an attempt's end the rest of its log is waited for: its runner may have died with it."""
-
-
-class LogSlice(Protocol):
-    """Bytes of a log, from byte `at` on; `end` is how far the log reaches, `gaps` the ranges (from, to) that cannot
-    be read.
-    """
-
-    @property
-    def at(self) -> int:
-        """Where the bytes begin."""
-
-    @property
-    def data(self) -> bytes:
-        """The bytes."""
-
-    @property
-    def end(self) -> int:
-        """How far the log reaches."""
-
-    @property
-    def gaps(self) -> Sequence[tuple[int, int]]:
-        """Ranges, from and to, that cannot be read."""
-
-
-class Logs(Protocol):
-    """The log store, as far as reading goes. Every method may be called from any thread."""
-
-    def size(self, job: str, attempt: int) -> int:
-        """How many bytes of the log can be read."""
-
-    def read(self, job: str, attempt: int, at: int, limit: int) -> LogSlice:
-        """At most `limit` bytes from byte `at` on; beyond the end, none."""
-
-    def tail(self, job: str, attempt: int, lines: int) -> int:
-        """Where the last `lines` lines begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +47,7 @@ class _Found:
 
     @property
     def news(self) -> bool:
-        return self.part is not None and bool(self.part.data or self.part.gaps)
+        return self.part is not None and bool(self.part.data)
 
 
 Read = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -90,7 +56,7 @@ Read = Callable[[Callable[[], Any]], Awaitable[Any]]
 class Logbook:
     """Answers the question `log`."""
 
-    def __init__(self, reader: Reader, logs: Logs, live: Live, parking: Parking, read: Read) -> None:
+    def __init__(self, reader: Reader, logs: LogStore, live: Live, parking: Parking, read: Read) -> None:
         self._reader = reader
         self._logs = logs
         self._live = live
@@ -99,7 +65,7 @@ class Logbook:
 
     def log_bytes(self, job: str, attempt: int) -> int:
         """How many bytes of an open attempt's log are kept so far."""
-        return self._logs.size(job, attempt)
+        return self._logs.length(job, attempt)
 
     async def log(self, about: Arguments) -> Reply:
         """A piece of a log, at once if there is one past `at`; else when it comes, when the log is complete, or after
@@ -120,16 +86,11 @@ class Logbook:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_ms / 1000
         while True:
-            with self._parking.enter(request.job) as steps:
+            with self._parking.enter(request.job) as place:
                 found: _Found = await self._read(lambda: self._look(request))
                 left_ms = int((until - loop.time()) * 1000)
-                if found.news or left_ms <= 0 or self._parking.closed or self._complete(found):
+                if found.news or left_ms <= 0 or self._complete(found) or not await place.wait(left_ms):
                     return self._reply(request, found)
-                with self._parking.enter((request.job, found.number)) as growth:
-                    # Bytes may have come between the look and this second place.
-                    if found.attempt is not None and self._logs.size(request.job, found.number) > request.at:
-                        continue
-                    await steps.wait_with(growth, left_ms)
 
     def _look(self, request: _Request) -> _Found:
         job, attempts = self._job_of(request.job)
@@ -139,10 +100,10 @@ class Logbook:
         attempt = next((attempt for attempt in attempts if attempt.number == number), None)
         if attempt is None:
             return _Found(job=job, number=number, attempt=None, part=None)
-        at = request.at
         if request.tail_lines:
-            at = max(at, self._logs.tail(request.job, number, request.tail_lines))
-        part = self._logs.read(request.job, number, at, request.limit)
+            part = self._logs.tail(request.job, number, lines=request.tail_lines, limit=request.limit)
+        else:
+            part = self._logs.read(request.job, number, request.at, request.limit)
         return _Found(job=job, number=number, attempt=attempt, part=part)
 
     def _job_of(self, name: str) -> tuple[Job, list[Attempt]]:
@@ -163,20 +124,20 @@ class Logbook:
         if attempt.state == AttemptState.LOST:
             # Its runner may come back for it, as long as nobody else was given the job.
             return job.attempt > attempt.number or job.state in VERDICTS
-        whole = found.part.end >= attempt.log_bytes and (attempt.released or attempt.state != AttemptState.CANCELLED)
+        whole = found.part.length >= attempt.log_bytes and (attempt.released or attempt.state != AttemptState.CANCELLED)
         return whole or self._live.now() - (attempt.finished_at or 0) > LATE_MS
 
     def _reply(self, request: _Request, found: _Found) -> Reply:
         part, attempt = found.part, found.attempt
         at = request.at if part is None else part.at
         data = b"" if part is None else part.data
-        gaps = [] if part is None else list(part.gaps)
-        end = 0 if part is None else part.end
+        end = 0 if part is None else part.length
+        read_to = at + len(data)
+        damaged = [{"at": at, "end": read_to}] if part is not None and part.damaged and data else []
         complete = self._complete(found)
-        read_to = max([at + len(data), *(gap_end for _, gap_end in gaps)])
         if complete and attempt is not None and read_to >= end < attempt.log_bytes:
-            # The runner said how much there was, and it never came.
-            gaps.append((end, attempt.log_bytes))
+            # The runner said how much there was, and it never came or cannot be read.
+            damaged.append({"at": end, "end": attempt.log_bytes})
             read_to = end = attempt.log_bytes
         return Reply(
             body={
@@ -188,7 +149,7 @@ class Logbook:
                 "end": end,
                 "complete": complete and read_to >= end,
                 "settled": found.job.state in VERDICTS and found.number >= found.job.attempt,
-                "damaged": [{"at": gap_at, "end": gap_end} for gap_at, gap_end in gaps],
+                "damaged": damaged,
             },
             data=data,
         )

@@ -87,10 +87,3 @@ class Place:
             return False
         done, _ = await asyncio.wait({self._future}, timeout=wait_ms / 1000)
         return bool(done)
-
-    async def wait_with(self, other: Place, wait_ms: int) -> None:
-        """Wait at most so long for news of either of two topics."""
-        if self._parking.closed:
-            return
-        futures = {self._future, other._future}  # of the same class
-        await asyncio.wait(futures, timeout=wait_ms / 1000, return_when=asyncio.FIRST_COMPLETED)

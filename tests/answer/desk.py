@@ -4,50 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
 from surveil.answer import Reply, Wish
 from surveil.answer.answers import Answers
 from surveil.answer.live import Live
 from surveil.core.state import Identity, State
 from surveil.protocol import Ask
+from surveil.store.logs import LogStore
 from tests.store.memory import MemoryStore
 
 Result = TypeVar("Result")
 NOW = 1_750_000_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    at: int
-    data: bytes
-    end: int
-    gaps: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass
-class MemoryLogs:
-    kept: dict[tuple[str, int], bytes] = field(default_factory=dict)
-
-    def size(self, job: str, attempt: int) -> int:
-        return len(self.kept.get((job, attempt), b""))
-
-    def read(self, job: str, attempt: int, at: int, limit: int) -> Slice:
-        log = self.kept.get((job, attempt), b"")
-        return Slice(at=at, data=log[at : at + limit], end=len(log))
-
-    def tail(self, job: str, attempt: int, lines: int) -> int:
-        kept = self.kept.get((job, attempt), b"").splitlines(keepends=True)
-        return sum(map(len, kept[: max(0, len(kept) - lines)]))
+NOWHERE = Path("/nonexistent")
+"""For questions that need no log."""
 
 
 class Desk:
     """Everything behind a dispatcher's answers, without a dispatcher."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Path = NOWHERE) -> None:
         self.store = MemoryStore()
-        self.logs = MemoryLogs()
+        self.logs = LogStore(logs)
         self.now = NOW
         self.live = Live(
             cluster="c1",
@@ -65,6 +45,12 @@ class Desk:
 
     def reply(self, what: str, **about: Any) -> Reply | Wish:
         return asyncio.run(self._within(self.answers().answer(Ask(id=1, what=what, about=about))))
+
+    def log(self, job: str, attempt: int, data: bytes) -> None:
+        """Write more of a log."""
+        at = self.logs.length(job, attempt)
+        self.logs.append(job, attempt, at, crc32(data), data, 0)
+        self.logs.flush()
 
     def answers(self) -> Answers:
         return Answers(self.store.reader, self.logs, self.live)

@@ -1,0 +1,5 @@
+"""`python -m surveil` is the same as `surveil`."""
+
+from surveil.cli import main
+
+main()

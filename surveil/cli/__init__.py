@@ -1,0 +1,22 @@
+"""The command line: what people type, what they see, and what a script gets back.
+
+What belongs here: `main`, where every command's process begins and ends. What does not: everything that only some
+commands need; their modules are imported when they are typed, so that `surveil --help` stays quick.
+
+* `grammar` knows the commands' names and finds their modules; `options` are the flags that many share.
+* `failing` turns errors into a sentence and an exit code; `screen` prints; `terminal` makes a job's output safe to
+  look at.
+* The other modules hold the commands, by what people come for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command that this process was started with, and end the process with its exit code."""
+    from surveil.cli.failing import run_to_exit_code
+    from surveil.cli.grammar import root
+
+    sys.exit(run_to_exit_code(root))

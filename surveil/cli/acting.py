@@ -1,0 +1,126 @@
+"""Commands that change something: submit, retry, cancel.
+
+What belongs here: what is sent, and what is said about it. What does not: reading a commit from a repository
+(`surveil.mirror`), and what the dispatcher makes of a wish.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import click
+
+from surveil.cli.connecting import Dispatcher, connected
+from surveil.cli.options import BUILD, Duration, client_flags, example, json_flag
+from surveil.cli.screen import print_json, print_line, tell
+from surveil.cli.watching import follow
+from surveil.errors import ExitCode
+
+
+@click.command(
+    epilog=example(
+        "surveil submit",
+        "surveil submit --ref main --wait --timeout 30m",
+        "surveil submit --repo https://example.org/lib.git 5f3a9c1e…",
+    )
+)
+@click.argument("sha", required=False)
+@click.option("--repo", metavar="PATH|URL", help="The repository.  [default: the one around this folder]")
+@click.option(
+    "--ref", metavar="REF", help="The ref that the build counts for, and whose commit is tested where no SHA is given."
+)
+@click.option("--wait", is_flag=True, help="Follow the build on stderr, and end with its exit code.")
+@click.option(
+    "--timeout", type=Duration(), metavar="DURATION", help="With --wait: give up waiting after this; exit code 124."
+)
+@client_flags
+@json_flag
+def submit(
+    sha: str | None,
+    *,
+    repo: str | None,
+    ref: str | None,
+    wait: bool,
+    timeout: int | None,
+    as_json: bool,
+    **where: str | None,
+) -> int:
+    """Test a commit now; prints the build's number.
+
+    The commit is SHA, or what REF points to, or HEAD. The work tree's uncommitted changes are not part of it:
+    `surveil run` tests those.
+    """
+    from surveil.cli.commits import read_commit
+    from surveil.cli.settings import client_settings
+    from surveil.client import ENROLLED_FOLDER
+
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
+    commit = read_commit(repo, ref, sha, client_settings(where).data / ENROLLED_FOLDER / "mirrors")
+    with connected(where) as dispatcher:
+        build = dispatcher.ask("submit", commit).body["build"]
+        return _answer(dispatcher, build, as_json=as_json, wait=wait, timeout_ms=timeout)
+
+
+@click.command(epilog=example("surveil retry 12", "surveil retry 12 --failed", "surveil retry 12 lint test"))
+@click.argument("build", type=BUILD)
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.option("--failed", is_flag=True, help="Run only the jobs that did not pass, and what needs them.")
+@click.option("--wait", is_flag=True, help="Follow the new build on stderr, and end with its exit code.")
+@click.option(
+    "--timeout", type=Duration(), metavar="DURATION", help="With --wait: give up waiting after this; exit code 124."
+)
+@client_flags
+@json_flag
+def retry(
+    build: int,
+    jobs: tuple[str, ...],
+    *,
+    failed: bool,
+    wait: bool,
+    timeout: int | None,
+    as_json: bool,
+    **where: str | None,
+) -> int:
+    """Build the same commit again; prints the new build's number.
+
+    With JOBs, only those and what needs them run again; the others are carried over as they were.
+    """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
+    with connected(where) as dispatcher:
+        about = {"build": build, "failed": failed, "jobs": list(jobs), "mid": f"manual:{uuid.uuid4()}"}
+        new = dispatcher.ask("retry", about).body["build"]
+        return _answer(dispatcher, new, as_json=as_json, wait=wait, timeout_ms=timeout)
+
+
+@click.command(epilog=example("surveil cancel 12", "surveil cancel 12 'test (python=3.12)' --reason 'found it'"))
+@click.argument("build", type=BUILD)
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
+@client_flags
+@json_flag
+def cancel(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **where: str | None) -> None:
+    """End a build, or some of its jobs."""
+    with connected(where) as dispatcher:
+        document = dispatcher.ask("cancel", {"build": build, "jobs": list(jobs), "reason": reason}).body
+    if as_json:
+        print_json(document)
+    else:
+        tell(f"Build {build} is {document['state']}; running jobs get a moment to end by themselves.")
+
+
+def _answer(dispatcher: Dispatcher, build: int, *, as_json: bool, wait: bool, timeout_ms: int | None) -> int:
+    """Print the build's number, and where wanted wait for its verdict."""
+    if as_json and not wait:
+        print_json({"build": build})
+    elif not as_json:
+        print_line(str(build))
+    if not wait:
+        return int(ExitCode.OK)
+    code = follow(dispatcher, build, quiet=True, timeout_ms=timeout_ms)
+    if as_json:
+        print_json(dispatcher.build(build))
+    elif code is not ExitCode.OK:
+        tell(f"See `surveil show {build}` and `surveil logs {build}`.")
+    return int(code)

@@ -1,0 +1,108 @@
+"""A commit as `submit` sends it: found by what a person typed, read from its repository, with its pipeline's text.
+
+What belongs here: choosing ref and commit. What does not: how git is asked (`surveil.mirror`), and what the pipeline
+means.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.errors import NotFoundError, UsageError
+from surveil.mirror.address import Address, parse
+from surveil.mirror.local import find_repository
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.refs import SHA, RefList
+from surveil.mirror.sighting import look
+
+DETACHED: Final = "HEAD"
+"""What a build counts for whose commit no ref was named for, and none is known to hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A commit of a repository, and the ref that its build counts for."""
+
+    address: Address
+    ref: str
+    sha: str
+
+
+def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Path) -> dict[str, Any]:
+    """What the question `submit` takes, for the commit that these three name; by default HEAD of the repository
+    around this folder.
+
+    Raises:
+        NotFoundError: there is no such ref or commit.
+        UsageError: the repository's address or the SHA is none.
+        MirrorError: the repository cannot be read.
+    """
+    address = address_of(repo)
+    mirror = Mirror(mirrors, address)
+    chosen = choose(address, mirror.refs(), ref, sha)
+    sighting = look(mirror, chosen.sha, chosen.ref if chosen.ref != DETACHED else None)
+    return {
+        "mid": f"manual:{uuid.uuid4()}",
+        "repo": address.key,
+        "ref": chosen.ref,
+        "sha": sighting.sha,
+        "message": sighting.message,
+        "author": sighting.author,
+        "pipeline": sighting.pipeline,
+        "pipeline_file": sighting.pipeline_file,
+        "rule": sighting.rule,
+        "problem": sighting.problem,
+    }
+
+
+def address_of(repo: str | None) -> Address:
+    """The address that was typed; of a path, the repository that holds it."""
+    cwd = str(Path.cwd())
+    if repo is None:
+        return parse(find_repository(cwd), cwd)
+    address = parse(repo, cwd)
+    return parse(find_repository(address.key), cwd) if address.is_local else address
+
+
+def choose(address: Address, refs: RefList, ref: str | None, sha: str | None) -> Chosen:
+    """The commit that is meant, and the ref that it counts for: the one named, else HEAD's branch, else one that
+    points to it.
+    """
+    if sha is not None and not SHA.fullmatch(sha):
+        matching = sorted(
+            {known for known in (*refs.refs.values(), refs.head_sha or "") if sha and known.startswith(sha)}
+        )
+        if len(matching) != 1:
+            raise UsageError(
+                f"{quoted(sha)} is not a commit's full name, nor the beginning of just one that a ref points to; "
+                f"`git rev-parse {sha}` says the full name."
+            )
+        sha = matching[0]
+    if ref is not None:
+        name = _named(address, refs, ref)
+        return Chosen(address=address, ref=name, sha=sha or refs.refs[name])
+    if sha is None:
+        if refs.head_sha is None:
+            raise NotFoundError(
+                f"{address.key} has no commit yet (HEAD points to nothing); commit something, or name a --ref."
+            )
+        return Chosen(address=address, ref=refs.head or DETACHED, sha=refs.head_sha)
+    pointing = [name for name, target in refs.refs.items() if target == sha]
+    if refs.head in pointing:
+        return Chosen(address=address, ref=refs.head or DETACHED, sha=sha)
+    return Chosen(address=address, ref=pointing[0] if pointing else DETACHED, sha=sha)
+
+
+def _named(address: Address, refs: RefList, ref: str) -> str:
+    """The full name of the ref that was typed."""
+    if ref == DETACHED and refs.head in refs.refs:
+        return refs.head or DETACHED
+    for name in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"):
+        if name in refs.refs:
+            return name
+    short = {name.removeprefix("refs/heads/").removeprefix("refs/tags/") for name in refs.refs}
+    raise NotFoundError(f"{address.key} has no ref {quoted(ref)}; {did_you_mean(ref, short) or 'it has none at all.'}")

@@ -1,0 +1,141 @@
+"""`doctor`: what is missing or weak on this machine, and for each the next command to type.
+
+What belongs here: the order of the checks, asking the dispatcher, and showing the findings. What does not: the checks
+of the machine itself (`findings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from surveil.cli.findings import (
+    Finding,
+    Health,
+    check_disk,
+    check_files,
+    check_folder,
+    check_git,
+    check_libzmq,
+    check_ports,
+    check_python,
+    check_settings,
+    check_system,
+)
+from surveil.cli.options import client_flags, example, json_flag
+from surveil.cli.screen import print_json, print_line, print_table
+from surveil.errors import ExitCode, NotAllowedError, SurveilError
+
+PATIENCE_MS: Final = 3_000
+CLOCK_MS_MAX: Final = 5_000
+"""Clocks further apart than this make ages and durations look wrong; nothing else depends on them."""
+
+
+@click.command(epilog=example("surveil doctor", "surveil doctor --dispatcher tcp://192.0.2.7:7300 --json"))
+@client_flags
+@json_flag
+def doctor(*, as_json: bool, **where: str | None) -> int:
+    """Say what is missing or weak on this machine, and what to type about it.
+
+    Changes nothing. Ends with exit code 7 if something is broken, and 0 otherwise.
+    """
+    found = list(_findings(where))
+    if as_json:
+        print_json(
+            [
+                {"name": each.name, "health": each.health.value, "sentence": each.sentence, "next": each.next or None}
+                for each in found
+            ]
+        )
+    else:
+        print_table(["", "", ""], [[each.health.value, each.name, each.sentence] for each in found])
+        wrong = [each for each in found if each.next]
+        if wrong:
+            print_line("")
+            print_line("What to type next:")
+        for each in wrong:
+            print_line(f"  {each.name}: {each.next}")
+    broken = any(each.health is Health.BROKEN for each in found)
+    return int(ExitCode.INFRASTRUCTURE if broken else ExitCode.OK)
+
+
+def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
+    yield from check_settings(where.get("config"))
+    yield from check_python()
+    yield from check_system()
+    yield from check_git()
+    yield from check_libzmq()
+    yield from check_files()
+    try:
+        from surveil.cli.settings import client_settings
+
+        settings = client_settings(where)
+    except SurveilError:
+        # The first check has said what is wrong; without settings nobody knows what else to look at.
+        return
+    yield from check_disk(settings.data)
+    yield from check_folder(settings.data)
+    yield from _dispatcher(settings.data, settings.dispatcher)
+
+
+def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
+    """Whether the dispatcher answers; where none is known or running here, whether one could listen."""
+    from surveil.cli.connecting import Dispatcher
+    from surveil.client import find_access
+    from surveil.config import LISTEN_DEFAULT
+
+    try:
+        access = find_access(data, address)
+    except NotAllowedError as error:
+        health = Health.BROKEN if address else Health.OK
+        known = str(error) if address else "none known here yet"
+        yield Finding(
+            name="dispatcher", health=health, sentence=known, next="surveil client --join TOKEN" if address else ""
+        )
+        yield from check_ports(LISTEN_DEFAULT)
+        return
+    except SurveilError as error:
+        yield Finding(name="dispatcher", health=Health.BROKEN, sentence=str(error), next=f"ls -l {data}")
+        return
+    try:
+        with Dispatcher(access) as dispatcher:
+            status = dispatcher.ask("status", patience_ms=PATIENCE_MS).body
+    except SurveilError as error:
+        health = Health.BROKEN if address else Health.WEAK
+        yield Finding(name="dispatcher", health=health, sentence=str(error), next=f"surveil dispatcher --data {data}")
+        if address is None and (data / "dispatcher.json").exists():
+            yield from check_ports(str(access.address))
+        return
+    yield Finding(name="dispatcher", health=Health.OK, sentence=f"answers at {access.address}")
+    yield from _of_status(status)
+
+
+def _of_status(status: dict[str, Any]) -> Iterator[Finding]:
+    """What the dispatcher's own answer tells about clocks, versions and runners."""
+    from surveil import __version__
+
+    about = status["dispatcher"]
+    apart_ms = abs((datetime.now(UTC) - datetime.fromisoformat(about["at"])).total_seconds() * 1000)
+    if apart_ms > CLOCK_MS_MAX:
+        sentence = f"This clock and the dispatcher's are {apart_ms / 1000:.0f} s apart; ages will look wrong."
+        yield Finding(name="clock", health=Health.WEAK, sentence=sentence, next="timedatectl set-ntp true")
+    else:
+        yield Finding(name="clock", health=Health.OK, sentence="agrees with the dispatcher's")
+    if about["version"] != __version__:
+        sentence = f"The dispatcher runs surveil {about['version']}, this is {__version__}."
+        yield Finding(
+            name="version", health=Health.WEAK, sentence=sentence, next="python -m pip install --upgrade surveil"
+        )
+    if not status["runners"]["online"]:
+        sentence = "No runner is online, so jobs wait."
+        yield Finding(name="runners", health=Health.WEAK, sentence=sentence, next="surveil token create")
+    for watched in status["watching"]:
+        if watched["problem"]:
+            sentence = f"{watched['repo']}: {watched['problem']}"
+            yield Finding(
+                name="repository", health=Health.WEAK, sentence=sentence, next=f"git ls-remote -- {watched['repo']}"
+            )

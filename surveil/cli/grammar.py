@@ -1,0 +1,113 @@
+"""The grammar: which commands there are, and in which module each one lives.
+
+What belongs here: names, one line of help for each, and the lazy look-up. What does not: what a command does or
+takes. Nothing but click is imported for `surveil --help`; a test compares these lines with the commands' own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+from surveil import __version__
+from surveil.core.spelling import closest
+
+
+class Entry(NamedTuple):
+    """Where a command lives: `module` below `surveil.cli`, and `attribute` in it; `help` is the first sentence of its
+    help.
+    """
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Final[dict[str, dict[str, Entry]]] = {
+    "Start": {
+        "up": Entry("roles", "up", "Run everything on this machine: dispatcher, observer and runners."),
+        "dispatcher": Entry("roles", "dispatcher", "Run the dispatcher alone."),
+        "observer": Entry("roles", "observer", "Watch repositories and report their commits."),
+        "runner": Entry("pool", "runner", "Offer this machine to run jobs."),
+        "token": Entry("tokens", "token", "Make, list and revoke join tokens."),
+        "client": Entry("tokens", "client", "Let this machine's commands talk to a dispatcher elsewhere."),
+    },
+    "Read": {
+        "status": Entry("reading", "status", "Show the dispatcher, its queue and its runners at a glance."),
+        "builds": Entry("reading", "builds", "List builds, newest first."),
+        "show": Entry("reading", "show", "Show one build with its jobs and attempts."),
+        "logs": Entry("logs", "logs", "Print what the steps of a build printed."),
+        "watch": Entry("watching", "watch", "Print what happens, as it happens."),
+        "runners": Entry("pool", "runners", "List the pool of runners, and give them orders."),
+    },
+    "Act": {
+        "submit": Entry("acting", "submit", "Test a commit now."),
+        "retry": Entry("acting", "retry", "Build the same commit again."),
+        "cancel": Entry("acting", "cancel", "End a build, or some of its jobs."),
+    },
+    "Work here, without a dispatcher": {
+        "run": Entry("here", "run", "Run the pipeline of this work tree here and now."),
+        "validate": Entry("pipelines", "validate", "Check a pipeline file."),
+        "explain": Entry("pipelines", "explain", "Show what would run, and why."),
+        "init": Entry("pipelines", "init", "Write down what surveil would run as a `.surveil.yml`."),
+    },
+    "Look after it": {
+        "doctor": Entry("doctor", "doctor", "Say what is missing or weak on this machine, and what to type about it."),
+        "config": Entry("upkeep", "config", "Show the settings and where each one comes from."),
+        "db": Entry("upkeep", "db", "Check and back up the dispatcher's database."),
+        "completion": Entry("upkeep", "completion", "Print what makes your shell complete surveil's commands."),
+        "version": Entry("upkeep", "version", "Print the versions of surveil and of what it stands on."),
+    },
+}
+"""All commands, by what people come for."""
+
+_FLAT: Final = {name: entry for section in COMMANDS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are typed."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All names, in the order of the help."""
+        return list(_FLAT)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None if there is no such name."""
+        entry = _FLAT.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(import_module(f"surveil.cli.{entry.module}"), entry.attribute)
+        assert isinstance(command, click.Command), f"{entry} names no command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but with the word that was probably meant."""
+        if args and args[0] not in _FLAT and not args[0].startswith("-"):
+            near = closest(args[0], _FLAT)
+            hint = f" Did you mean `surveil {near}`?" if near else ""
+            raise click.UsageError(f"There is no command `{args[0]}`.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections without importing anything."""
+        for section, entries in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="surveil", message="%(prog)s %(version)s")
+def root() -> None:
+    r"""Continuous integration that outlives its machines.
+
+    \b
+    Test this repository, now and at each commit:   surveil up
+    One verdict for its HEAD:                       surveil up --once
+    Look at what was built:                         surveil builds
+
+    Every command explains itself with --help.
+    """

@@ -1,0 +1,144 @@
+"""`logs`: the bytes that a build's steps printed.
+
+What belongs here: which attempts are shown, in which order, and what surveil adds on stderr (seams, lost attempts,
+damage). What does not: what is safe for a terminal (`terminal`), and getting the bytes (`surveil.client`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from surveil.cli.connecting import Dispatcher, connected
+from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.screen import is_terminal, print_json, print_json_line, tell
+from surveil.cli.terminal import SafeOutput
+from surveil.client import LogPiece
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.errors import NotFoundError
+
+
+@click.command(
+    epilog=example("surveil logs 12 test", "surveil logs 12 test -f", "surveil logs 12 --attempt 1 > first-try.log")
+)
+@click.argument("build", type=BUILD)
+@click.argument("job", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the job has its verdict.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt instead of the newest.")
+@click.option(
+    "--tail", type=click.IntRange(min=1, max=100_000), metavar="LINES", help="Begin with the last LINES lines."
+)
+@click.option("--raw", is_flag=True, help="Print every byte as it is, also on a terminal.")
+@client_flags
+@json_flag
+def logs(
+    build: int,
+    job: str | None,
+    *,
+    follow: bool,
+    attempt: int | None,
+    tail: int | None,
+    raw: bool,
+    as_json: bool,
+    **where: str | None,
+) -> None:
+    """Print what the steps of a build printed.
+
+    Without JOB: all jobs, one after the other. The bytes go to stdout just as they came; on a terminal, escape
+    sequences other than colours are left out unless --raw is given. What surveil itself has to say goes to stderr.
+    With --json: a line for each piece, with its job, attempt, offset and text.
+    """
+    with connected(where) as dispatcher:
+        document = dispatcher.build(build)
+        names = [known["name"] for known in document["jobs"]]
+        if job is not None and job not in names:
+            raise NotFoundError(f"Build {build} has no job {quoted(job)}; {did_you_mean(job, names)}")
+        if not names and as_json:
+            print_json([])
+        for known in document["jobs"]:
+            if job in {None, known["name"]}:
+                _print_job(
+                    dispatcher, known, _Writer(as_json=as_json, raw=raw), follow=follow, attempt=attempt, tail=tail
+                )
+
+
+class _Writer:
+    """Where the pieces of one log go."""
+
+    def __init__(self, *, as_json: bool, raw: bool) -> None:
+        self._as_json = as_json
+        self._safe = None if raw or as_json or not is_terminal(sys.stdout) else SafeOutput()
+
+    def write(self, job: str, piece: LogPiece) -> None:
+        """Write one piece at once; its gaps are told on stderr."""
+        for gap in piece.damaged:
+            tell(
+                f"--- {job} attempt {piece.attempt}: bytes {gap['at']} to {gap['end']} of the log are lost ---", "weak"
+            )
+        if self._as_json:
+            text = piece.data.decode("utf-8", "replace")
+            print_json_line(
+                {"job": job, "attempt": piece.attempt, "at": piece.at, "bytes": len(piece.data), "text": text}
+            )
+            return
+        write_bytes(piece.data if self._safe is None else self._safe.feed(piece.data))
+
+    def finish(self) -> None:
+        """Write what was held back."""
+        if self._safe is not None:
+            write_bytes(self._safe.finish())
+
+
+def write_bytes(data: bytes) -> None:
+    """Write to stdout past its text layer, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _print_job(
+    dispatcher: Dispatcher,
+    job: Mapping[str, Any],
+    writer: _Writer,
+    *,
+    follow: bool,
+    attempt: int | None,
+    tail: int | None,
+) -> None:
+    """One job's log: the attempt that was asked for, or the newest, or with `follow` every one from the newest on."""
+    if not job["attempts"] and not follow:
+        tell(f"--- {job['id']}: {job['state']}, no attempt yet{_because(job['reason'])} ---")
+        return
+    if attempt is not None and not follow and attempt > job["attempt"]:
+        raise NotFoundError(f"Job {quoted(job['id'])} has no attempt {attempt}; its newest is {job['attempt']}.")
+    shown = 0
+    for piece in dispatcher.follow_log(job["id"], attempt=attempt, tail_lines=tail, follow=follow):
+        if piece.attempt != shown:
+            _tell_seam(job, piece, shown)
+            shown = piece.attempt
+        writer.write(job["id"], piece)
+    writer.finish()
+
+
+def _tell_seam(job: Mapping[str, Any], piece: LogPiece, before: int) -> None:
+    """Say which attempt begins here, and what became of the one before it."""
+    by_number = {known["number"]: known for known in job["attempts"]}
+    if before:
+        tell(
+            f"--- {job['id']} attempt {before} is over, and the job is tried again: attempt {piece.attempt} begins ---",
+            "lost",
+        )
+        return
+    for number in sorted(by_number):
+        if number < piece.attempt and by_number[number]["state"] == "lost":
+            tell(f"--- {job['id']} attempt {number} was lost{_because(by_number[number]['reason'])} ---", "lost")
+    known = by_number.get(piece.attempt)
+    runner = f" on {known['runner']}: {known['state']}" if known else ""
+    tell(f"--- {job['id']} attempt {piece.attempt}{runner} ---")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

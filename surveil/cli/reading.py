@@ -1,0 +1,170 @@
+"""Commands that show the state of things: status, builds, show.
+
+What belongs here: what these print. What does not: the documents that they print, which the dispatcher makes
+(`surveil.answer.views`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from surveil.cli.connecting import connected
+from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.screen import age, print_facts, print_json, print_line, print_table, span, tell, took
+
+SHA_DIGITS: Final = 10
+FAILURES_SHOWN: Final = 5
+
+
+@click.command(epilog=example("surveil status", "surveil status --json | jq .queue"))
+@client_flags
+@json_flag
+def status(*, as_json: bool, **where: str | None) -> None:
+    """Show the dispatcher, its queue and its runners at a glance."""
+    with connected(where) as dispatcher:
+        document = dispatcher.ask("status").body
+    if as_json:
+        print_json(document)
+        return
+    about, queue, pool = document["dispatcher"], document["queue"], document["runners"]
+    counted = [f"{queue[name]} {name}" for name in ("queued", "running", "blocked", "held") if queue.get(name)]
+    busy = f"{pool['busy']} of {pool['slots']} slots busy"
+    print_facts(
+        [
+            ("dispatcher", f"{about['id']}, version {about['version']}, up {span(about['uptime_ms'], coarse=True)}"),
+            ("jobs", ", ".join(counted) or "nothing to do"),
+            ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
+            *(("watching", f"{watched['repo']} ({watched['problem'] or 'ok'})") for watched in document["watching"]),
+        ]
+    )
+    if not pool["online"]:
+        tell(
+            "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
+            "weak",
+        )
+
+
+@click.command(epilog=example("surveil builds --repo surveil --ref refs/heads/main --limit 5"))
+@click.option("--repo", metavar="REPO", help="Only this repository; the end of its address is enough.")
+@click.option("--ref", metavar="REF", help="Only this ref; a branch's short name will do.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@client_flags
+@json_flag
+def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **where: str | None) -> None:
+    """List builds, newest first."""
+    with connected(where) as dispatcher:
+        found = dispatcher.builds(repo=repo, ref=ref, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        tell(
+            "There are no builds"
+            + (" of this kind." if repo or ref else " yet: commit something, or type `surveil submit`.")
+        )
+        return
+    print_table(
+        ["id", "state", "repository", "ref", "commit", "age", "took", "message"],
+        [
+            [
+                str(build["id"]),
+                build["state"],
+                short_repo(build["repo"]),
+                short_ref(build["ref"]),
+                build["sha"][:SHA_DIGITS],
+                age(build["created_at"]),
+                took(build["started_at"], build["finished_at"]),
+                first_line(build["message"]),
+            ]
+            for build in found
+        ],
+    )
+
+
+@click.command(
+    epilog=example("surveil show 12", "surveil show 12 --json | jq -r '.jobs[] | select(.state == \"failed\").name'")
+)
+@click.argument("build", type=BUILD)
+@client_flags
+@json_flag
+def show(build: int, *, as_json: bool, **where: str | None) -> None:
+    """Show one build with its jobs and attempts."""
+    with connected(where) as dispatcher:
+        document = dispatcher.build(build)
+    if as_json:
+        print_json(document)
+        return
+    print_build(document)
+
+
+def print_build(build: Mapping[str, Any]) -> None:
+    """The whole build for people: its commit, its jobs, and what failed."""
+    rule = f"none; by its files: {build['rule']}" if build["rule"] else ""
+    print_facts(
+        [
+            ("build", str(build["id"])),
+            ("state", build["state"]),
+            ("reason", build["reason"]),
+            ("repository", build["repo"]),
+            ("ref", build["ref"]),
+            ("commit", build["sha"]),
+            ("message", first_line(build["message"])),
+            ("author", build["author"]),
+            ("pipeline", rule or build["pipeline_file"] or ""),
+            ("retry of", str(build["retry_of"] or "")),
+            ("created", build["created_at"] or ""),
+            ("took", took(build["started_at"], build["finished_at"])),
+        ]
+    )
+    for complaint in build["complaints"]:
+        print_line(f"  {complaint}")
+    if build["jobs"]:
+        print_line("")
+        print_table(["job", "state", "attempt", "runner", "took", "reason"], [_job_row(job) for job in build["jobs"]])
+    for line in _failed_steps(build):
+        print_line(line)
+
+
+def short_repo(repo: str) -> str:
+    """The last part of an address, which is how people call a repository."""
+    return repo.rstrip("/").rpartition("/")[2].removesuffix(".git") or repo
+
+
+def short_ref(ref: str) -> str:
+    """A branch's or tag's own name."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def first_line(message: str) -> str:
+    """The subject of a commit's message."""
+    return next(iter(message.splitlines()), "")
+
+
+def _job_row(job: Mapping[str, Any]) -> list[str]:
+    newest = job["attempts"][-1] if job["attempts"] else None
+    runner = newest["runner"] if newest else ""
+    return [
+        job["name"],
+        job["state"],
+        str(job["attempt"] or ""),
+        runner,
+        took(job["started_at"], job["finished_at"]),
+        job["reason"],
+    ]
+
+
+def _failed_steps(build: Mapping[str, Any]) -> Iterator[str]:
+    """For each job that went wrong: its failing step, and the command that shows its output."""
+    wrong = [job for job in build["jobs"] if job["state"] in {"failed", "errored"} and job["attempts"]]
+    for job in wrong[:FAILURES_SHOWN]:
+        steps = [step for step in job["attempts"][-1]["steps"] if step["state"] in {"failed", "errored"}]
+        yield ""
+        for step in steps:
+            code = f", exit code {step['exit_code']}" if step["exit_code"] is not None else ""
+            yield f"{job['name']}: step {first_line(step['name'])} {step['state']}{code}"
+        yield f"{job['name']}: its output is shown by `surveil logs {build['id']} '{job['name']}'`"
+    if len(wrong) > FAILURES_SHOWN:
+        yield f"and {len(wrong) - FAILURES_SHOWN} more jobs"

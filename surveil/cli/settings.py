@@ -1,0 +1,79 @@
+"""Flags that are settings: made from the records of `surveil.config`, so that a flag, a variable and a key of the
+file mean the same.
+
+What belongs here: the way from a role's record to click's options and back to a loaded record. What does not: the
+settings themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from surveil.config import ClientConfig, DispatcherConfig, Loaded, ObserverConfig, RunnerConfig, UpConfig, load
+from surveil.config.roles import Setting, settings_of
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, ClientConfig)
+
+_METAVARS: Final[Mapping[str, str]] = {
+    "data": "DIR",
+    "listen": "ADDR",
+    "http": "ADDR",
+    "dispatcher": "ADDR",
+    "database": "URL",
+    "join": "TOKEN",
+    "refs": "PATTERN",
+    "labels": "LABEL",
+    "interval": "DURATION",
+    "name": "NAME",
+    "log_format": "FORM",
+    "log_level": "LEVEL",
+}
+_LISTS: Final = frozenset({"refs", "labels"})
+_SWITCHES: Final = frozenset({"once"})
+_REPOS: Final = "repos"
+
+
+def role_flags(role: type[Role]) -> Callable[[Decorated], Decorated]:
+    """Add a flag for each setting of the role but the policy's numbers, which belong in a file; and `--config`."""
+
+    def decorate(command: Decorated) -> Decorated:
+        command = click.option("--config", metavar="FILE", help="Read settings from FILE.  [env: SURVEIL_CONFIG]")(
+            command
+        )
+        for key, setting in reversed(settings_of(role).items()):
+            if "." in key:
+                continue
+            command = _argument(command) if key == _REPOS else _option(key, setting)(command)
+        return command
+
+    return decorate
+
+
+def load_flags(role: type[Role], flags: Mapping[str, Any]) -> Loaded[Role]:
+    """The role's record from what was typed, the environment and the file. Raises UsageError and InvalidError."""
+    typed = {
+        key: (value or None) if isinstance(value, bool) else value for key, value in flags.items() if key != "config"
+    }
+    return load(role, typed, config_file=flags.get("config"))
+
+
+def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
+    """Where the dispatcher is and where our keys are, for a command that asks."""
+    return load_flags(ClientConfig, flags).value
+
+
+def _argument(command: Decorated) -> Decorated:
+    return click.argument(_REPOS, nargs=-1, metavar="[REPO ...]")(command)
+
+
+def _option(key: str, setting: Setting) -> Callable[[Decorated], Decorated]:
+    meaning = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}.  [env: {setting.variable}]"
+    if key in _SWITCHES:
+        return click.option(setting.flag, key, is_flag=True, help=meaning)
+    return click.option(
+        setting.flag, key, metavar=_METAVARS.get(key, "N"), multiple=key in _LISTS, default=None, help=meaning
+    )

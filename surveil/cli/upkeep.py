@@ -1,0 +1,142 @@
+"""Commands that look after an installation: config show, db check, db backup, completion, version.
+
+What belongs here: what these print. What does not: settings (`surveil.config`) and the database (`surveil.store`).
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Final
+
+import click
+
+from surveil import __version__
+from surveil.cli.options import client_flags, config_flag, example, json_flag
+from surveil.cli.screen import print_facts, print_json, print_table, tell
+
+PACKAGES: Final = ("click", "gitpython", "msgpack", "pydantic", "pyyaml", "pyzmq", "sqlalchemy")
+
+
+@click.group(epilog=example("surveil config show", "surveil config show --role runner --origin"))
+def config() -> None:
+    """Show the settings and where each one comes from."""
+
+
+@config.command(
+    epilog=example("surveil config show --origin", "SURVEIL_SLOTS=2 surveil config show --role runner --origin --json")
+)
+@click.option(
+    "--role",
+    type=click.Choice(["dispatcher", "observer", "runner", "up", "client"]),
+    default="up",
+    show_default=True,
+    help="Whose settings.",
+)
+@click.option("--origin", is_flag=True, help="Also show where each value came from.")
+@config_flag
+@json_flag
+def show(role: str, *, origin: bool, config: str | None, as_json: bool) -> None:
+    """Show every setting of a role as it would be used; secrets are covered."""
+    from surveil.config import ROLES, load
+
+    shown = load(ROLES[role], {}, config_file=config).shown()
+    if as_json:
+        print_json([{"key": each.key, "value": each.value, "origin": each.origin} for each in shown])
+    elif origin:
+        print_table(["key", "value", "origin"], [[each.key, each.value, each.origin] for each in shown])
+    else:
+        print_table(["key", "value"], [[each.key, each.value] for each in shown])
+
+
+@click.group(epilog=example("surveil db check", "surveil db backup /var/backups/surveil.db"))
+def db() -> None:
+    """Check and back up the dispatcher's database."""
+
+
+@db.command(epilog=example("surveil db backup /var/backups/surveil.db"))
+@click.argument("destination", type=click.Path(path_type=Path))
+@client_flags
+@json_flag
+def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
+    """Copy the database to a new file, also while the dispatcher runs.
+
+    The copy is the database as it was at one moment. DESTINATION is a path on the dispatcher's machine. Where no
+    dispatcher runs, the files under --data are copied directly.
+    """
+    from surveil.cli.database import back_up
+
+    document = back_up(destination, where)
+    if as_json:
+        print_json(document)
+    else:
+        tell(f"Wrote {document['path']}: {document['bytes']} bytes.")
+
+
+@db.command(epilog=example("surveil db check --data /var/lib/surveil"))
+@click.option("--data", metavar="DIR", help="The dispatcher's data folder.  [env: SURVEIL_DATA]")
+@config_flag
+@json_flag
+def check(data: str | None, config: str | None, *, as_json: bool) -> int:
+    """Look for damage in the database, also while the dispatcher runs; exit code 7 where there is some."""
+    from surveil.cli.database import find_problems
+    from surveil.errors import ExitCode
+
+    path, problems = find_problems({"data": data, "config": config})
+    if as_json:
+        print_json({"path": str(path), "problems": problems})
+    elif problems:
+        for problem in problems:
+            click.echo(problem)
+        tell(f"{path} is damaged: stop the dispatcher, keep a copy, and put back your newest backup.", "broken")
+    else:
+        click.echo(f"{path}: sound")
+    return int(ExitCode.INFRASTRUCTURE if problems else ExitCode.OK)
+
+
+@click.command(
+    epilog=example(
+        "surveil completion bash > ~/.local/share/bash-completion/completions/surveil",
+        "surveil completion zsh > ~/.zfunc/_surveil",
+        "surveil completion fish > ~/.config/fish/completions/surveil.fish",
+    )
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+def completion(shell: str) -> None:
+    """Print what makes your shell complete surveil's commands."""
+    from click.shell_completion import get_completion_class
+
+    from surveil.cli.grammar import root
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"This version of click ({version_of('click')}) does not know {shell}; update it.")
+    click.echo(kind(root, {}, "surveil", "_SURVEIL_COMPLETE").source())
+
+
+@click.command(epilog=example("surveil version", "surveil version --json"))
+@json_flag
+def version(*, as_json: bool) -> None:
+    """Print the versions of surveil and of what it stands on."""
+    from surveil.protocol import VERSION
+
+    versions = {
+        "surveil": __version__,
+        "protocol": str(VERSION),
+        "python": platform.python_version(),
+        **{package: _installed(package) for package in PACKAGES},
+    }
+    if as_json:
+        print_json({**versions, "protocol": VERSION, "executable": sys.executable})
+    else:
+        print_facts(list(versions.items()))
+
+
+def _installed(package: str) -> str:
+    try:
+        return version_of(package)
+    except PackageNotFoundError:
+        return "missing"

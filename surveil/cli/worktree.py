@@ -1,0 +1,93 @@
+"""The pipeline of the work tree around the current folder: its file, or what zero-configuration makes of its files.
+
+What belongs here: finding and reading it from disk. What does not: the same for a commit (`commits`), and what the
+text means (`surveil.pipeline`).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InvalidError, NotFoundError
+from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
+from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
+from surveil.protocol import PIPELINE_BYTES_MAX
+
+STANDARD_INPUT: Final = "-"
+ROOT_FILE_BYTES_MAX: Final = 256 * 1024
+"""What detection reads of one file at the root, as for commits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A pipeline's text and where it is from: `rule` is empty for a file, and what was recognised where there is
+    none.
+    """
+
+    text: bytes
+    filename: str
+    rule: str
+
+    def load(self) -> Pipeline | Invalid:
+        """The pipeline, or complaints."""
+        return load(self.text, self.filename)
+
+
+def root_of(folder: Path) -> Path:
+    """The root of the work tree that holds `folder`; the folder itself where there is no repository."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / ".git").exists():
+            return candidate
+    return folder
+
+
+def read_source(file: str | None) -> Source:
+    """Read FILE, or standard input for `-`; without a name the pipeline file of this work tree, or what detection
+    writes in its stead.
+
+    Raises:
+        NotFoundError: the file is not there or cannot be read.
+        InvalidError: there is no pipeline file, and nothing was recognised.
+    """
+    if file is not None:
+        return Source(text=_read(file), filename="standard input" if file == STANDARD_INPUT else file, rule="")
+    root = root_of(Path.cwd())
+    for name in FILENAMES:
+        if (root / name).is_file():
+            return Source(text=_read(str(root / name)), filename=name, rule="")
+    return detect_source(root)
+
+
+def detect_source(root: Path) -> Source:
+    """What zero-configuration would run for the files in `root`. Raises InvalidError where it recognises nothing."""
+    match detect({entry.name: _text_of(entry) for entry in root.iterdir()}):
+        case Detected(rule=rule, text=text):
+            return Source(text=text.encode(), filename=FILENAMES[0], rule=rule)
+        case Nothing(sentence=sentence):
+            raise InvalidError(f"{root}: {sentence}")
+
+
+def _read(file: str) -> bytes:
+    """At most a byte more than a pipeline may have, which is enough to be told so."""
+    if file == STANDARD_INPUT:
+        return sys.stdin.buffer.read(PIPELINE_BYTES_MAX + 1)
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(PIPELINE_BYTES_MAX + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"{file} cannot be read: {error.strerror}; `surveil init` writes a pipeline file."
+        ) from error
+
+
+def _text_of(entry: Path) -> str | None:
+    if entry.name not in READ_FILES or not entry.is_file() or entry.stat().st_size > ROOT_FILE_BYTES_MAX:
+        return None
+    try:
+        return entry.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        # As with a commit: what cannot be read as text says nothing about how to test it.
+        return None
