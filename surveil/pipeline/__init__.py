@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from surveil.core.declared import Complaint, Place
 from surveil.core.pipeline import expand
 from surveil.core.spelling import printable
-from surveil.protocol import JobSpec
+from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec
 
 FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")
 """Where a commit's pipeline stands, at its root: the first of these that exists."""
@@ -104,7 +104,8 @@ def load(text: bytes | str, filename: str) -> Loaded:
 
 def _as_text(data: bytes | str) -> str:
     """The text as far as it can be shown beside a complaint."""
-    text = data if isinstance(data, str) else data.decode("utf-8", errors="replace")
+    start = data[:PIPELINE_BYTES_MAX]
+    text = start if isinstance(start, str) else start.decode("utf-8", errors="replace")
     return text.removeprefix("\ufeff")
 
 

@@ -34,8 +34,8 @@ def as_json(pipeline: Pipeline) -> dict[str, Any]:
 def _explain_job(job: JobSpec) -> list[str]:
     lines = [f"   {printable(job.name)}"]
     if job.needs:
-        condition = "has ended" if job.when == "always" else "passed"
-        lines.append(f"     after     {', '.join(job.needs)} {condition}")
+        condition = "however they end" if job.when == "always" else "passed"
+        lines.append(f"     needs     {', '.join(job.needs)} ({condition})")
     if job.labels:
         lines.append(f"     on        runners with {', '.join(job.labels)}")
     if job.env:

@@ -40,13 +40,13 @@ def test_the_text_shows_jobs_in_the_order_in_which_they_can_run() -> None:
 
 2. then
    test[python=3.11]
-     after     build passed
+     needs     build (passed)
      on        runners with linux
      env       MATRIX_PYTHON
      attempts  at most 10m each, 1 more after a failure; a lost runner: retry
       1. Tests  (bash, at most 90s, may fail)
    test[python=3.12]
-     after     build passed
+     needs     build (passed)
      on        runners with linux
      env       MATRIX_PYTHON
      attempts  at most 10m each, 1 more after a failure; a lost runner: retry
@@ -54,7 +54,7 @@ def test_the_text_shows_jobs_in_the_order_in_which_they_can_run() -> None:
 
 3. then
    report
-     after     test[python=3.11], test[python=3.12] has ended
+     needs     test[python=3.11], test[python=3.12] (however they end)
      attempts  at most 1h each; a lost runner: retry
       1. make report  (sh -eu)"""
     )

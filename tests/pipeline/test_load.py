@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.pipeline.values import IMAGE_REFUSED
-from surveil.protocol import JobSpec, StepSpec
+from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec, StepSpec
 
 MINIMAL = "jobs: {t: {steps: [{run: make}]}}"
 
@@ -145,6 +145,7 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("env: [A=1]"), ["3:5 `jobs.t.env`: expected keys and values, not a list"]),
         (in_job("labels: [a b]"), ["3:14 `a b` is not a label"]),
         (in_job("labels: [[a]]"), ["3:14 `jobs.t.labels[0]`: expected a single value, not a list"]),
+        (in_job('labels: "a\\0"'), ["3:13 `jobs.t.labels[0]`: the value holds a NUL character, which no process can be given"]),
         (in_job("needs: {a: b}"), ["3:5 `jobs.t.needs`: expected a list, not keys and values"]),
         (in_job("needs: t"), ["3:12 jobs wait for each other in a circle: `t` needs `t`"]),
         (in_job("matrix: {py-v: [1]}"), ["3:14 `jobs.t.matrix.py-v`: `py-v` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
@@ -230,6 +231,11 @@ def test_nothing_in_a_complaint_can_move_the_cursor() -> None:
     shown = loaded.render() + "".join(loaded.sentences())
     assert all(char.isprintable() or char == "\n" for char in shown)
     assert all(char.isprintable() or char == "\n" for char in bad(b"a: \x1b[2J").render())
+
+
+def test_of_a_file_that_is_too_large_no_more_is_kept_than_of_one_that_is_not() -> None:
+    assert len(bad(b"x" * 5_000_000).text) == PIPELINE_BYTES_MAX
+    assert len(bad("é" * 5_000_000).text) == PIPELINE_BYTES_MAX
 
 
 def test_complaints_as_json_name_file_line_column_message_and_hint() -> None:
