@@ -20,14 +20,14 @@ STRANGER_TRIES_MAX: Final = 3
 STRANGERS_MAX: Final = 4_096
 """So many strangers' tries are remembered; the longest silent one is forgotten first."""
 
-_CONTROL: Final[Mapping[Role, frozenset[type]]] = {
+ALLOWED_ON_CONTROL: Final[Mapping[Role, frozenset[type]]] = {
     # A peer that is known already may show a token again: the answer to its first try may have been lost.
     Role.RUNNER: frozenset({*get_args(FromRunner), Enrol}),
     Role.OBSERVER: frozenset({CommitSeen, Watching, Enrol}),
     Role.CLIENT: frozenset({Ask, Enrol}),
     Role.STRANGER: frozenset({Enrol}),
 }
-_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Output})}
+ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Output})}
 _NOTHING: Final[frozenset[type]] = frozenset()
 
 
@@ -80,7 +80,7 @@ class Admission:
     @staticmethod
     def allowed(peer: Peer, message: Message, *, bulk: bool) -> Denied | None:
         """Why this peer may not say this on this connection, or None."""
-        allowed = (_BULK if bulk else _CONTROL).get(peer.role, _NOTHING)
+        allowed = (ALLOWED_ON_BULK if bulk else ALLOWED_ON_CONTROL).get(peer.role, _NOTHING)
         if type(message) in allowed:
             return None
         lane = "bulk" if bulk else "control"

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import zmq
 
-from surveil.errors import ProtocolError
+from surveil.errors import InfrastructureError, ProtocolError
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, as_enrolled
 from surveil.net.inlet import FRAMES_KEPT_MAX, Alarm, Inlet
@@ -94,7 +94,7 @@ class Server:
             self._bulk, self._bulk_monitor = self._open(bulk=True)
             next_port = 0 if self._listen.port == 0 else self.control_port + 1
             self.bulk_port = listen(self._bulk, self._listen.with_port(next_port))
-        except BaseException:
+        except (InfrastructureError, zmq.ZMQError):
             self._zap.stop()
             self._context.destroy(linger=0)
             raise
