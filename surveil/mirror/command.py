@@ -114,6 +114,8 @@ def run(
     `cut`, output beyond the limit is left out instead of being an error. Raises MirrorError; with `may_fail`,
     a failing status comes back in the Output instead.
     """
+    if halt is not None and halt.rung:
+        raise MirrorError(f"git {argv[0]} of {show(about)} was not started, because surveil stops.", Trouble.HALTED)
     environment = _environment(address)
     where = () if git_dir is None else ("--git-dir=" + git_dir,)
     process = _start([*_OPTIONS, *options, *where, *argv], cwd=cwd, stdin=stdin, environment=environment)

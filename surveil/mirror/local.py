@@ -139,6 +139,8 @@ class LocalRepository:
                 continue  # Deleted since its parent was read; git removes folders that it emptied.
             except PermissionError as problem:
                 raise _forbidden(self.path) from problem
+            except OSError as problem:
+                raise MirrorError(f"{show(self.path)} cannot be read: {problem.strerror}.") from problem
             for entry in entries:
                 name = folder + b"/" + entry.name
                 if entry.is_dir(follow_symlinks=False):

@@ -16,6 +16,7 @@ and so end with their holder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -104,7 +105,7 @@ class Mirror:
         check_sha(sha)
         if not self.path.is_dir():
             return False
-        with self.using():
+        with self._disk(), self.using():
             return self._has(sha)
 
     def fetch(self, sha: str, ref: str | None = None) -> None:
@@ -116,9 +117,13 @@ class Mirror:
         check_sha(sha)
         if ref is not None:
             check_ref(ref)
-        if self.address.is_local:
-            self._borrow(sha)
-            return
+        with self._disk():
+            if self.address.is_local:
+                self._borrow(sha)
+            else:
+                self._fetch_or_replace(sha, ref)
+
+    def _fetch_or_replace(self, sha: str, ref: str | None) -> None:
         try:
             self._fetch_remote(sha, ref)
         except MirrorError as problem:
@@ -136,7 +141,7 @@ class Mirror:
         """
         check_sha(sha)
         limit = METADATA_BYTES_MAX + len(names) * (file_bytes_max + _HEADER_BYTES)
-        with self.using(), tempfile.TemporaryFile() as asked:
+        with self._disk(), self.using(), tempfile.TemporaryFile() as asked:
             asked.write(requests(sha, names))
             asked.seek(0)
             output = self._git("cat-file", "--batch", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True)
@@ -160,7 +165,7 @@ class Mirror:
 
     def discard(self) -> None:
         """Throw the mirror away; the next fetch makes a new one."""
-        with self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
+        with self._disk(), self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
             if self.path.is_dir():
                 gone = tempfile.mkdtemp(dir=self.path.parent, prefix="gone-")
                 self.path.rename(Path(gone, "mirror"))
@@ -172,7 +177,7 @@ class Mirror:
         """
         if self.address.is_local or not self.path.is_dir():
             return
-        with self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
+        with self._disk(), self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
             horizon = time.time() - KEEP_REFS_S
             for kept in (self.path / "refs" / "surveil").glob("*"):
                 if kept.stat().st_mtime < horizon:
@@ -307,6 +312,15 @@ class Mirror:
             may_fail=may_fail,
             halt=self._halt,
         )
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Whatever this machine's disk refuses is a sentence about the mirror's folder."""
+        try:
+            yield
+        except OSError as problem:
+            trouble = Trouble.NO_SPACE if problem.errno in {errno.ENOSPC, errno.EDQUOT} else Trouble.FAILED
+            raise MirrorError(f"The mirror {self.path} cannot be used: {problem.strerror}.", trouble) from problem
 
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:

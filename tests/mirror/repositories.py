@@ -1,7 +1,12 @@
 """Makes real git repositories for tests, with a git that knows nothing of this machine's configuration."""
 
 import os
+import signal
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,3 +65,36 @@ def make_repository(path: Path, *options: str) -> Repository:
 
 def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
+
+
+@contextmanager
+def serve_git(folder: Path) -> Iterator[str]:
+    """A `git daemon` on loopback that serves everything below `folder`; yields its address, without a path."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ["--reuseaddr", "--export-all", f"--base-path={folder}", "--listen=127.0.0.1", f"--port={port}"]
+    process = subprocess.Popen(
+        ["git", "daemon", *arguments],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_for_port(port, process)
+        yield f"git://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        assert process.poll() is None, "git daemon ended at once; is Debian's package `git` whole?"
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "git daemon does not listen"
+            time.sleep(0.01)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-
 from surveil.mirror.address import Address, parse
 from surveil.mirror.command import run
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import list_remote
-from surveil.mirror.trouble import MirrorError, Trouble
+from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 from tests.mirror.repositories import Repository
 
 
@@ -152,9 +151,7 @@ def test_without_git_there_is_a_sentence_that_says_what_to_install(
 
 
 def test_complaints_name_the_line_that_says_most() -> None:
-    output = Output(
-        status=128, stdout=b"", stderr="Cloning...\nfatal: not our ref \x1b[31mabc\nfatal: early EOF\n"
-    )
+    output = Output(status=128, stdout=b"", stderr="Cloning...\nfatal: not our ref \x1b[31mabc\nfatal: early EOF\n")
     problem = failure(output, "https://ada:secret@example.org/a")
     assert problem.trouble is Trouble.MISSING
     assert str(problem).startswith("https://example.org/a: fatal: not our ref ?[31mabc.")

@@ -1,0 +1,360 @@
+"""The observer's hands: look at repositories, tell the dispatcher, write down what was acknowledged, decide nothing.
+
+What belongs here: one loop, the threads in which git blocks, file events, the connection. What does not: decisions
+(`core.observe`), how a repository is read (`mirror`), opening the parts (`observing`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar, assert_never
+
+from surveil.config import ObserverConfig
+from surveil.core.observe import handle, next_deadline, record
+from surveil.core.observe_model import (
+    Acknowledged,
+    Connected,
+    Deleted,
+    Disconnected,
+    Effect,
+    Event,
+    Failing,
+    Observed,
+    Poll,
+    PollFailed,
+    Recovered,
+    Remember,
+    Report,
+    ReportFailed,
+    Stirred,
+    Tick,
+    Unchanged,
+)
+from surveil.errors import ExitCode, InfrastructureError
+from surveil.mirror.sighting import Sighting, look
+from surveil.mirror.trouble import MirrorError, Trouble
+from surveil.mirror.watch import Watch
+from surveil.mirror.watched import Look, Watched
+from surveil.net.connection import Garbled, Incoming, Link
+from surveil.observing import Parts, opened
+from surveil.protocol import CommitSeen, Refused, Seen, WatchedRepo, Watching
+from surveil.say import Voice, begin
+
+LOCAL_THREADS: Final = 4
+REMOTE_THREADS: Final = 16
+"""So many remotes may hang at once before others wait for them, a minute at most."""
+IDLE_MS: Final = 1_000
+WRITE_MS: Final = 200
+"""What is to be remembered waits so long for company: a crash meanwhile costs a report too many."""
+WRITE_AGAIN_MS: Final = 5_000
+WATCHING_MS: Final = 60_000
+WATCHING_REPOS_MAX: Final = 1_000
+PROBLEM_CHARS_MAX: Final = 500
+TIDY_MS: Final = 3_600_000
+
+# These will not go away by waiting: the author or a person has to know, so they become the commit's build.
+_LASTING: Final = frozenset({Trouble.CORRUPT, Trouble.TOO_LARGE})
+
+Result = TypeVar("Result")
+_say = Voice("observer")
+
+
+class Observer:
+    """One running observer, on parts that are open already."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._state = parts.state
+        self._watched = parts.watched
+        self._records = parts.records
+        self._connection = parts.connection
+        self._halt = parts.halt
+        self._clock = parts.clock
+        self._inbox: deque[Event] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
+        self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
+        self._disk = ThreadPoolExecutor(1, "records")
+        self._files: Watch | None = None
+        self._ready: dict[str, CommitSeen] = {}
+        self._reading: set[str] = set()
+        self._problems: dict[str, str] = {}
+        self._dirty: dict[str, None] = {}
+        self._writing = False
+        self._write_at = 0
+        self._watching_at = 0
+        self._tidy_at = self._clock.now() + TIDY_MS
+        self._stopping = False
+        self._bug: BaseException | None = None
+
+    # ---- the loop ----
+
+    async def run(self) -> None:
+        """Observe until `stop`; at the end everything acknowledged is on disk and no git runs."""
+        self._open_files()
+        try:
+            while not self._stopping:
+                incoming = await self._connection.receive(self._timeout())
+                if self._bug is not None:
+                    raise self._bug
+                events = [event for item in incoming if (event := self._heard(item)) is not None]
+                events += self._inbox
+                self._inbox.clear()
+                now = self._clock.now()
+                for event in (*events, Tick()):
+                    for effect in handle(self._state, event, now):
+                        self._do(effect)
+                self._now_and_then(now)
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Let `run` end, and every git that it waits for."""
+        self._stopping = True
+        self._halt.ring()
+        self._connection.wake()
+
+    def _timeout(self) -> int:
+        if self._inbox:
+            return 0
+        deadlines = [next_deadline(self._state)]
+        if self._dirty and not self._writing:
+            deadlines.append(self._write_at)
+        now = self._clock.now()
+        return max(0, min([IDLE_MS, *(at - now for at in deadlines if at is not None)]))
+
+    def _put(self, event: Event) -> None:
+        self._inbox.append(event)
+        self._connection.wake()
+
+    async def _close(self) -> None:
+        if self._files is not None:
+            asyncio.get_running_loop().remove_reader(self._files.fileno())
+            self._files.close()
+        self._halt.ring()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in (self._local, self._remote):
+            await asyncio.to_thread(pool.shutdown)
+        await self._write_dirty()
+        await asyncio.to_thread(self._disk.shutdown)
+
+    # ---- what is heard ----
+
+    def _heard(self, item: Incoming) -> Event | None:
+        match item:
+            case Link.CONNECTED:
+                _say.info("connected")
+                self._watching_at = 0
+                return Connected()
+            case Link.DISCONNECTED:
+                _say.warning("the dispatcher is away; what is seen meanwhile is reported later")
+                return Disconnected()
+            case Link.REFUSED:
+                _say.error("the dispatcher refuses this observer's key; enrol it again with a new token")
+            case Link.STRANGE:
+                _say.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+            case Seen():
+                if self._ready.pop(item.mid, None) is not None:
+                    _say.info("commit acknowledged", mid=item.mid, build=item.build)
+                return Acknowledged(mid=item.mid)
+            case Refused() | Garbled():
+                _say.error("the dispatcher objects", reason=item.reason)
+            case _:
+                pass
+        return None
+
+    # ---- what is done ----
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Poll():
+                self._start(self._poll(self._watched[effect.repo]))
+            case Report():
+                self._report(effect)
+            case Remember():
+                if not self._dirty:
+                    self._write_at = max(self._write_at, self._clock.now() + WRITE_MS)
+                self._dirty[effect.repo] = None
+            case Deleted():
+                _say.info("ref deleted", repo=effect.repo, ref=effect.ref, sha=effect.sha)
+            case Failing():
+                _say.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
+                self._problems[effect.repo] = effect.reason[:PROBLEM_CHARS_MAX]
+                self._watching_at = 0
+            case Recovered():
+                _say.info("repository can be read again", repo=effect.repo)
+                self._problems.pop(effect.repo, None)
+                self._watching_at = 0
+            case _:
+                assert_never(effect)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # What the world may do is caught where it happens; this is a mistake of ours, and ends the process.
+            self._bug = task.exception()
+            self._connection.wake()
+
+    async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
+        pool = self._local if watched.address.is_local else self._remote
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+    async def _poll(self, watched: Watched) -> None:
+        repo = watched.address.key
+        try:
+            found = await self._in_thread(watched, watched.look)
+        except MirrorError as problem:
+            if problem.trouble is not Trouble.HALTED:
+                self._put(PollFailed(repo=repo, reason=str(problem)))
+            return
+        if found.refs is None:
+            self._put(Unchanged(repo=repo))
+            return
+        self._put(Observed(repo=repo, head=found.refs.head, refs=found.refs.refs))
+        self._follow(repo, found)
+
+    # ---- reports ----
+
+    def _report(self, report: Report) -> None:
+        message = self._ready.get(report.mid)
+        if message is not None:
+            self._connection.send(message)
+        elif report.mid not in self._reading:
+            self._reading.add(report.mid)
+            self._start(self._read(report))
+
+    async def _read(self, report: Report) -> None:
+        watched = self._watched[report.repo]
+        try:
+            sighting = await self._in_thread(watched, lambda: look(watched.mirror, report.sha, report.ref))
+        except MirrorError as problem:
+            self._reading.discard(report.mid)
+            self._cannot_read(report, problem)
+            return
+        self._reading.discard(report.mid)
+        _say.info(f"ref {report.change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
+        self._tell(report, sighting)
+
+    def _cannot_read(self, report: Report, problem: MirrorError) -> None:
+        if problem.trouble is Trouble.HALTED:
+            return
+        _say.warning("commit cannot be read", repo=report.repo, ref=report.ref, reason=str(problem))
+        if problem.trouble is Trouble.NOT_A_COMMIT:
+            # A tag of a file or folder is nothing to build, and never will be.
+            self._put(Acknowledged(mid=report.mid))
+        elif problem.trouble in _LASTING:
+            sentence = str(problem)[:PROBLEM_CHARS_MAX]
+            self._tell(
+                report,
+                Sighting(sha=report.sha, message="", author="", pipeline=None, pipeline_file="", problem=sentence),
+            )
+        else:
+            self._put(ReportFailed(mid=report.mid))
+
+    def _tell(self, report: Report, sighting: Sighting) -> None:
+        message = CommitSeen(
+            mid=report.mid,
+            repo=report.repo,
+            ref=report.ref,
+            sha=sighting.sha,
+            event="push",
+            message=sighting.message,
+            author=sighting.author,
+            pipeline=sighting.pipeline,
+            pipeline_file=sighting.pipeline_file,
+            rule=sighting.rule,
+            problem=sighting.problem,
+        )
+        # Kept until it is acknowledged: a repeat needs no git, and cannot fail because the commit was forced away.
+        self._ready[report.mid] = message
+        self._connection.send(message)
+
+    # ---- file events ----
+
+    def _open_files(self) -> None:
+        try:
+            self._files = Watch()
+        except MirrorError as problem:
+            _say.warning(str(problem))
+            return
+        asyncio.get_running_loop().add_reader(self._files.fileno(), self._stir)
+
+    def _stir(self) -> None:
+        assert self._files is not None
+        for repo in sorted(self._files.read()):
+            self._put(Stirred(repo=repo))
+
+    def _follow(self, repo: str, found: Look) -> None:
+        if self._files is None or not found.folders or self._stopping:
+            return
+        try:
+            if self._files.follow(repo, found.folders):
+                self._put(Stirred(repo=repo))
+        except MirrorError as problem:
+            _say.warning(str(problem), repo=repo)
+
+    # ---- now and then ----
+
+    def _now_and_then(self, now: int) -> None:
+        if self._dirty and not self._writing and now >= self._write_at:
+            self._start(self._write_dirty())
+        if now >= self._watching_at and self._connection.connected:
+            self._watching_at = now + WATCHING_MS
+            repos = [WatchedRepo(repo=repo, problem=self._problems.get(repo)) for repo in self._watched]
+            self._connection.send(Watching(repos=tuple(repos[:WATCHING_REPOS_MAX])))
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_MS
+            for watched in self._watched.values():
+                self._start(self._tidy(watched))
+
+    async def _write_dirty(self) -> None:
+        """Write down what is to be remembered; what cannot be written now is tried again."""
+        self._writing = True
+        dirty, self._dirty = self._dirty, {}
+        for repo in dirty:
+            known = record(self._state, repo)
+            assert known is not None, f"{repo} is to be remembered before its first sight"
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._records.write, known)
+            except InfrastructureError as problem:
+                _say.error(str(problem))
+                self._dirty[repo] = None
+                self._write_at = self._clock.now() + WRITE_AGAIN_MS
+        self._writing = False
+
+    async def _tidy(self, watched: Watched) -> None:
+        try:
+            await self._in_thread(watched, watched.mirror.tidy)
+        except MirrorError as problem:
+            if problem.trouble is not Trouble.HALTED:
+                _say.warning("mirror cannot be tidied", repo=watched.address.key, reason=str(problem))
+
+
+def main(config: ObserverConfig) -> ExitCode:
+    """Observe until SIGTERM or SIGINT.
+
+    Raises:
+        SurveilError: it cannot start; the sentence says what to do.
+    """
+    begin("observer", log_format=config.log_format, log_level=config.log_level)
+    return asyncio.run(observe(config))
+
+
+async def observe(config: ObserverConfig) -> ExitCode:
+    """Open all parts, observe until a signal comes, and close them in order."""
+    async with opened(config) as parts:
+        observer = Observer(parts)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, observer.stop)
+        _say.info("observer watches", repos=len(parts.watched), dispatcher=parts.address, data=config.data)
+        await observer.run()
+    _say.info("observer stopped")
+    return ExitCode.OK

@@ -1,0 +1,158 @@
+"""Opens the parts of an observer and closes them in order: repositories, records, the key, the connection.
+
+What belongs here: opening and closing, and what can be wrong with a configuration before anything runs. What does not:
+what happens in between (`observer`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from surveil.clock import Clock
+from surveil.config import ObserverConfig
+from surveil.core.observe_model import Record, State
+from surveil.core.patterns import read_patterns
+from surveil.errors import InfrastructureError, NotAllowedError, UsageError
+from surveil.mirror.address import Address as RepositoryAddress
+from surveil.mirror.address import parse
+from surveil.mirror.command import Halt
+from surveil.mirror.local import LocalRepository, find_repository
+from surveil.mirror.watched import Watched
+from surveil.net.addresses import Address, parse_address
+from surveil.net.connection import Connection
+from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.keys import OBSERVER_KEY, load_keys
+from surveil.net.known import KnownDispatcher, load_known
+from surveil.net.peers import Role
+from surveil.net.tokens import JoinToken, parse_token
+from surveil.records import Records
+from surveil.say import Voice
+
+LOCAL_INTERVAL_MS: Final = 2_000
+REMOTE_INTERVAL_MS: Final = 10_000
+INTERVAL_MIN_MS: Final = 50
+REPOS_MAX: Final = 5_000
+
+_say = Voice("observer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that an observer's loop works with, open. `watched` is keyed by the repositories' addresses."""
+
+    state: State
+    watched: Mapping[str, Watched]
+    records: Records
+    connection: Connection
+    halt: Halt
+    clock: Clock
+    address: Address
+
+
+@contextlib.asynccontextmanager
+async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
+    """The parts of an observer between start and end.
+
+    Raises:
+        SurveilError: a repository, the data folder, the token or the key cannot be used; the sentence says what to do.
+    """
+    addresses = resolve(config.repos, os.getcwd())  # noqa: PTH109  # addresses are text, whatever they name
+    patterns = read_patterns(config.refs)
+    if config.interval_ms is not None and config.interval_ms < INTERVAL_MIN_MS:
+        raise UsageError(f"An interval of {config.interval_ms} ms is too short; use {INTERVAL_MIN_MS}ms or more.")
+    with _alone(config.data), contextlib.closing(Halt()) as halt:
+        known = await _dispatcher(config)
+        keys = load_keys(config.data / KEYS_FOLDER / OBSERVER_KEY)
+        records, clock, state = Records(config.data / "refs"), Clock(), State()
+        watched: dict[str, Watched] = {}
+        for address in addresses:
+            watched[address.key] = Watched(address, config.data / "mirrors", patterns.prefixes(), halt)
+            interval_ms = config.interval_ms or (LOCAL_INTERVAL_MS if address.is_local else REMOTE_INTERVAL_MS)
+            state.watch(address.key, patterns, interval_ms, _remembered(records, address.key), clock.now())
+            if address.is_plain:
+                _say.warning("whoever is on the way can read and change what is fetched", repo=address.key)
+        async with Connection(known.address, known.server_key, keys) as connection:
+            yield Parts(
+                state=state,
+                watched=watched,
+                records=records,
+                connection=connection,
+                halt=halt,
+                clock=clock,
+                address=known.address,
+            )
+
+
+def resolve(repos: tuple[str, ...], cwd: str) -> tuple[RepositoryAddress, ...]:
+    """The repositories that these texts name, each once; a path inside a repository means that repository.
+
+    Raises:
+        UsageError: there is none, there are too many, or one is no address.
+        MirrorError: there is no repository at a path.
+    """
+    if not repos:
+        raise UsageError("An observer needs at least one repository to watch: a path or a URL.")
+    if len(repos) > REPOS_MAX:
+        raise UsageError(f"{len(repos)} repositories are more than the {REPOS_MAX} that one observer watches.")
+    found: dict[str, RepositoryAddress] = {}
+    for text in repos:
+        address = parse(text, cwd)
+        if address.is_local:
+            address = replace(address, key=parse(find_repository(address.key), "/").key)
+            LocalRepository(address.key).layout()
+        found[address.key] = address
+    return tuple(found.values())
+
+
+async def _dispatcher(config: ObserverConfig) -> KnownDispatcher:
+    if config.join is not None:
+        await _join(config, parse_token(config.join))
+    known = load_known(config.data)
+    return known if config.dispatcher is None else replace(known, address=parse_address(config.dispatcher))
+
+
+async def _join(config: ObserverConfig, token: JoinToken) -> None:
+    try:
+        await enrol(token, name=config.name, role=Role.OBSERVER, data=config.data)
+    except NotAllowedError:
+        # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
+        if not (config.data / KEYS_FOLDER / OBSERVER_KEY).exists():
+            raise
+        if load_known(config.data).server_key != token.server_key:
+            raise
+        _say.warning("the token is not taken again; going on with the key that it once brought")
+
+
+def _remembered(records: Records, repo: str) -> Record | None:
+    try:
+        return records.read(repo)
+    except InfrastructureError as problem:
+        _say.warning(str(problem))
+        return None
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data folder: two observers in one would take each other's word for acknowledged."""
+    path = data / "lock"
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise InfrastructureError(f"{data} cannot be written: {problem.strerror}; choose another --data") from problem
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise InfrastructureError(
+                f"another observer uses {data} already: stop it, or choose another --data"
+            ) from problem
+        yield
+    finally:
+        os.close(descriptor)

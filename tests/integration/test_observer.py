@@ -1,0 +1,409 @@
+"""The observer's hands, mind and mirrors with real repositories, a real dispatcher's socket and real files."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from surveil.config import ObserverConfig
+from surveil.errors import InfrastructureError, UsageError
+from surveil.mirror.trouble import MirrorError
+from surveil.net.enrolment import KEYS_FOLDER
+from surveil.net.keys import OBSERVER_KEY, write_privately
+from surveil.net.known import KnownDispatcher
+from surveil.net.peers import Role
+from surveil.observer import Observer
+from surveil.observing import opened, resolve
+from surveil.protocol import CommitSeen, Seen, Watching
+from surveil.records import Records
+from tests.mirror.repositories import Repository, make_repository, serve_git
+from tests.net.stage import PATIENCE_MS, Stage, serving
+
+PIPELINE = "version: 1\njobs: {test: {steps: [{run: 'true'}]}}\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = make_repository(tmp_path / "source")
+    (made.path / ".surveil.yml").write_text(PIPELINE)
+    made.commit("First")
+    return made
+
+
+@dataclass
+class Desk:
+    """The dispatcher's side: what it heard, and whether it acknowledges."""
+
+    stage: Stage
+    answers: bool = True
+    heard: list[CommitSeen] = field(default_factory=list)
+    watching: list[Watching] = field(default_factory=list)
+
+    async def serve(self) -> None:
+        while True:
+            for received in (await self.stage.server.receive(20)).control:
+                match received.message:
+                    case CommitSeen() as message:
+                        self.heard.append(message)
+                        if self.answers:
+                            self.stage.server.reply(received.route, Seen(mid=message.mid, build=1))
+                    case Watching() as message:
+                        self.watching.append(message)
+                    case other:
+                        raise AssertionError(f"an observer says no {other}")
+
+    async def hears(self, *shas: str, ref: str = "refs/heads/main") -> CommitSeen:
+        """Wait until each of these commits of the ref was reported; the last one's report."""
+        await self.until(lambda: {(ref, sha) for sha in shas} <= {(said.ref, said.sha) for said in self.heard})
+        return next(said for said in reversed(self.heard) if (said.ref, said.sha) == (ref, shas[-1]))
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            # Some of what is waited for is a file, which no event of this loop tells of.
+            while not true():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    async with serving() as stage:
+        made = Desk(stage)
+        serving_task = asyncio.create_task(made.serve())
+        try:
+            yield made
+        finally:
+            serving_task.cancel()
+            await asyncio.gather(serving_task, return_exceptions=True)
+
+
+def configure(
+    desk: Desk, data: Path, *repos: str, interval_ms: int | None = 100, refs: tuple[str, ...] = ()
+) -> ObserverConfig:
+    """A configuration of an observer that is enrolled already."""
+    key = data / KEYS_FOLDER / OBSERVER_KEY
+    if not key.exists():
+        keys = desk.stage.enrol(Role.OBSERVER)
+        write_privately(key, keys.secret.encode(), replace=False)
+        server_key = desk.stage.server_keys.public
+        KnownDispatcher(address=desk.stage.address, server_key=server_key, cluster="c").save(data)
+    return ObserverConfig(data=data, repos=repos, refs=refs, interval_ms=interval_ms)
+
+
+@asynccontextmanager
+async def observing(config: ObserverConfig) -> AsyncIterator[Observer]:
+    async with opened(config) as parts:
+        observer = Observer(parts)
+        running = asyncio.create_task(observer.run())
+        try:
+            yield observer
+        finally:
+            observer.stop()
+            async with asyncio.timeout(PATIENCE_MS / 1000):
+                await running
+
+
+def run(story: Coroutine[None, None, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, 60))
+
+
+def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledged(
+    repository: Repository, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path), interval_ms=60_000)
+            first = repository.git("rev-parse", "HEAD")
+            async with observing(config):
+                said = await at_desk.hears(first)
+                assert said == CommitSeen(
+                    mid=f"push:{repository.path}:refs/heads/main:{first}",
+                    repo=str(repository.path),
+                    ref="refs/heads/main",
+                    sha=first,
+                    event="push",
+                    message="First",
+                    author="Ada",
+                    pipeline=PIPELINE,
+                    pipeline_file=".surveil.yml",
+                )
+                # The next poll in its turn is a minute away: only the files can tell.
+                second = repository.commit("Second")
+                await at_desk.hears(second)
+                repository.git("branch", "group/member")
+                await at_desk.hears(second, ref="refs/heads/group/member")
+                repository.commit("Third")
+                repository.git("branch", "--force", "group/member")
+                third = repository.git("rev-parse", "HEAD")
+                await at_desk.hears(third, ref="refs/heads/group/member")
+                await at_desk.hears(third)
+            known = Records(tmp_path / "data" / "refs").read(str(repository.path))
+            assert known is not None
+            assert dict(known.refs) == {"refs/heads/main": third, "refs/heads/group/member": third}
+            assert at_desk.watching[0].repos[0].repo == str(repository.path)
+
+    run(story())
+
+
+def test_after_a_restart_only_what_is_new_is_reported(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            first = repository.git("rev-parse", "HEAD")
+            async with observing(config):
+                await at_desk.hears(first)
+                records = Records(tmp_path / "data" / "refs")
+                await at_desk.until(lambda: records.path(str(repository.path)).exists())
+            second = repository.commit("While nobody looked")
+            at_desk.heard.clear()
+            async with observing(config):
+                await at_desk.hears(second)
+            assert {said.sha for said in at_desk.heard} == {second}
+
+    run(story())
+
+
+def test_what_was_not_acknowledged_is_reported_again_by_the_next_observer(
+    repository: Repository, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            at_desk.answers = False
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            sha = repository.git("rev-parse", "HEAD")
+            for _ in range(2):
+                at_desk.heard.clear()
+                async with observing(config):
+                    await at_desk.hears(sha)
+
+    run(story())
+
+
+def test_a_report_is_repeated_until_it_is_acknowledged(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            at_desk.answers = False
+            sha = repository.git("rev-parse", "HEAD")
+            async with observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+                await at_desk.hears(sha)
+                # A commit that was reported stays reported, even when it is forced away and gone.
+                repository.git("commit", "--quiet", "--amend", "--message=Rewritten")
+                repository.git("reflog", "expire", "--expire=now", "--all")
+                repository.git("gc", "--quiet", "--prune=now")
+                at_desk.heard.clear()
+                await at_desk.hears(sha)
+
+    run(story())
+
+
+def test_a_pipeline_is_made_up_where_there_is_none_and_its_problems_are_told(
+    repository: Repository, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+            (repository.path / ".surveil.yml").unlink()
+            nothing = await at_desk.hears(repository.commit("Nothing to go by"))
+            assert (nothing.pipeline, bool(nothing.problem)) == (None, True)
+            made_up = await at_desk.hears(repository.commit("Make", Makefile="test:\n\ttrue\n"))
+            assert made_up.pipeline is not None
+            assert "make" in made_up.rule.lower()
+            huge = await at_desk.hears(repository.commit("Huge", narwhal__yml="# " + "x" * 300_000))
+            assert (huge.pipeline, huge.pipeline_file) == (None, "narwhal.yml")
+            assert "300002" in huge.problem
+            (repository.path / ".surveil.yml").write_bytes(b"\xff\xfe")
+            binary = await at_desk.hears(repository.commit("Binary"))
+            assert "UTF-8" in binary.problem
+            (repository.path / ".surveil.yml").unlink()
+            (repository.path / ".surveil.yml").symlink_to("/etc/passwd")
+            link = await at_desk.hears(repository.commit("Link"))
+            assert "link" in link.problem
+
+    run(story())
+
+
+def test_tags_become_their_commits_and_a_tag_of_a_file_becomes_nothing(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path), refs=("main", "tags/*"))
+            sha = repository.git("rev-parse", "HEAD")
+            async with observing(config):
+                await at_desk.hears(sha)
+                repository.git("tag", "file", "HEAD:.surveil.yml")
+                repository.git("tag", "--annotate", "--message=One", "v1")
+                said = await at_desk.hears(sha, ref="refs/tags/v1")
+                assert said.mid.endswith(repository.git("rev-parse", "refs/tags/v1"))
+                records = Records(tmp_path / "data" / "refs")
+
+                def remembered() -> set[str]:
+                    known = records.read(str(repository.path))
+                    return set() if known is None else set(known.refs)
+
+                await at_desk.until(lambda: {"refs/tags/file", "refs/tags/v1"} <= remembered())
+            assert "refs/tags/file" not in {said.ref for said in at_desk.heard}
+
+    run(story())
+
+
+def test_a_remote_that_hangs_delays_neither_another_repository_nor_the_end(
+    repository: Repository, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            hanging = [f"git://127.0.0.1:{silent.getsockname()[1]}/{number}" for number in range(20)]
+            async with desk() as at_desk:
+                config = configure(at_desk, tmp_path / "data", *hanging, str(repository.path))
+                async with observing(config):
+                    await at_desk.hears(repository.git("rev-parse", "HEAD"))
+                    await at_desk.hears(repository.commit("Second"))
+
+    run(story())
+
+
+def test_a_repository_that_goes_and_comes_back_is_told_and_watched_again(
+    repository: Repository, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            repository.path.rename(tmp_path / "away")
+            await at_desk.until(lambda: bool(at_desk.watching[-1].repos[0].problem))
+            (tmp_path / "away").rename(repository.path)
+            await at_desk.until(lambda: at_desk.watching[-1].repos[0].problem is None)
+            await at_desk.hears(repository.commit("Back"))
+
+    run(story())
+
+
+def test_a_remote_is_watched_through_its_address(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        with serve_git(tmp_path) as daemon:
+            async with desk() as at_desk:
+                config = configure(at_desk, tmp_path / "data", f"{daemon}/source/.git")
+                async with observing(config):
+                    await at_desk.hears(repository.git("rev-parse", "HEAD"))
+                    said = await at_desk.hears(repository.commit("Second"))
+                    assert said.pipeline == PIPELINE
+                    repository.git("update-ref", b"refs/heads/caf\xe9", said.sha)
+                    await at_desk.hears(said.sha, ref=r"refs/heads/caf\xe9")
+
+    run(story())
+
+
+def test_damaged_records_are_put_aside_and_the_repository_is_met_anew(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            path = Records(tmp_path / "data" / "refs").path(str(repository.path))
+            for damage in (b"", b"{", b'{"version": 99}', b"[]", b'{"version": 1, "repo": 3}'):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(damage)
+                at_desk.heard.clear()
+                async with observing(config):
+                    await at_desk.hears(repository.git("rev-parse", "HEAD"))
+                assert path.with_suffix(".damaged").read_bytes() == damage
+
+    run(story())
+
+
+def test_two_observers_do_not_share_a_data_folder(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            async with observing(config):
+                with pytest.raises(InfrastructureError, match="another observer"):
+                    async with observing(config):
+                        pass
+
+    run(story())
+
+
+def test_repositories_are_named_once_however_they_are_written(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / "inner").mkdir()
+    (tmp_path / "link").symlink_to(repository.path)
+    texts = ("source", "./source/inner", f"file://{repository.path}", str(tmp_path / "link"), "source/.git")
+    assert [address.key for address in resolve(texts, str(tmp_path))] == [str(repository.path)]
+
+
+def test_what_cannot_be_watched_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        resolve((), "/")
+    with pytest.raises(UsageError):
+        resolve(("ext::sh -c x",), "/")
+    with pytest.raises(MirrorError):
+        resolve((str(tmp_path),), "/")
+
+
+def start(config: ObserverConfig) -> "subprocess.Popen[bytes]":
+    program = (
+        "import sys, pathlib; from surveil.config import ObserverConfig; from surveil.observer import main;"
+        "sys.exit(main(ObserverConfig(data=pathlib.Path(sys.argv[1]), repos=(sys.argv[2],), interval_ms=100)))"
+    )
+    return subprocess.Popen([sys.executable, "-c", program, str(config.data), config.repos[0]], start_new_session=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_with_everything_acknowledged_on_disk(
+    repository: Repository, tmp_path: Path, number: signal.Signals
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            sha = repository.git("rev-parse", "HEAD")
+            process = start(config)
+            try:
+                await at_desk.hears(sha)
+                os.kill(process.pid, number)
+                assert await asyncio.to_thread(process.wait, 10) == 0
+            finally:
+                process.kill()
+                process.wait(10)
+            known = Records(tmp_path / "data" / "refs").read(str(repository.path))
+            assert known is not None
+
+    run(story())
+
+
+def test_a_killed_observer_loses_no_commit(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path))
+            sha = repository.git("rev-parse", "HEAD")
+            for number in range(5):
+                process = start(config)
+                try:
+                    await at_desk.hears(sha)
+                    sha = repository.commit(f"Number {number}")
+                finally:
+                    process.kill()
+                    process.wait(10)
+            process = start(config)
+            try:
+                await at_desk.hears(sha)
+            finally:
+                process.kill()
+                process.wait(10)
+
+    run(story())
+
+
+def test_the_data_folder_is_what_is_left(repository: Repository, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+        assert {path.name for path in (tmp_path / "data").iterdir()} == {
+            "keys",
+            "dispatcher.json",
+            "lock",
+            "refs",
+            "mirrors",
+        }
+        assert [path for path in (tmp_path / "data" / "refs").iterdir() if path.suffix != ".json"] == []
+
+    run(story())
