@@ -68,6 +68,15 @@ class Deadlines(Generic[Key]):
                 due.append(key)
         return due
 
+    def pop_due(self, now: int) -> Key | None:
+        """Remove and return the earliest key that is due, or None; for work on one that may settle others."""
+        at = self.next()
+        if at is None or at > now:
+            return None
+        _, key = heappop(self._heap)
+        del self._at[key]
+        return key
+
     def shift(self, by_ms: int) -> None:
         """Move every deadline by the same time."""
         self._at = {key: at + by_ms for key, at in self._at.items()}

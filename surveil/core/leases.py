@@ -25,7 +25,8 @@ def expire(state: State, now: int, policy: Policy) -> None:
         if runner.online:
             seen_at = runner.seen_at if session is None else session.heard_at
             state.put(replace(runner, online=False, seen_at=seen_at), now)
-    for attempt_id in state.leases.take_due(now):
+    # One by one: what becomes of one attempt may settle its build, and with it the next that is due.
+    while (attempt_id := state.leases.pop_due(now)) is not None:
         attempt = state.attempts[attempt_id]
         if attempt.state in OPEN:
             lose(state, attempt, _silence(state, attempt, now), now, policy)

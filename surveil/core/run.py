@@ -214,11 +214,10 @@ def _welcome(state: RunState, message: Welcome, now: int, policy: RunnerPolicy) 
         state.heartbeat_at = now + state.heartbeat_ms * 3 // 10 + part
     state.welcomed = True
     effects.append(SetBulk(port=message.bulk_port))
-    effects += [
-        ResumeLog(id=(ref.job, ref.attempt), at=ref.log_bytes)
-        for ref in message.renewed
-        if (ref.job, ref.attempt) in state.held
-    ]
+    for ref in message.renewed:
+        if held := state.held.get((ref.job, ref.attempt)):
+            # What the dispatcher has needs no `Kept` any more: the one that said so may have been lost.
+            effects += [ResumeLog(id=held.id, at=ref.log_bytes), *life.log_kept(state, held, ref.log_bytes)]
     effects += _renew(state, message, now, policy)
     for held in list(state.held.values()):
         effects += life.say_steps(state, held)
