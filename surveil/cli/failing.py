@@ -18,14 +18,25 @@ import click
 from surveil import __version__
 from surveil.errors import ExitCode, SurveilError
 
+PROGRAM: Final = "surveil"
+COMPLETE: Final = "_SURVEIL_COMPLETE"
+"""The variable by which a shell asks for completions."""
 BROKEN_PIPE: Final = 141
 """What a shell shows for a program that SIGPIPE ended: `surveil logs 7 | head` is no failure of ours."""
 
 
 def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a click command and return what its process should end with; says on stderr what went wrong."""
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, PROGRAM, COMPLETE, instruction)
     try:
-        returned = command.main(args=arguments, prog_name="surveil", standalone_mode=False)
+        # Not `command.main`, which has its own ideas about interruptions and broken pipes.
+        with command.make_context(PROGRAM, list(sys.argv[1:] if arguments is None else arguments)) as context:
+            returned = command.invoke(context)
+    except click.exceptions.Exit as end:
+        returned = end.exit_code
     except (SurveilError, click.ClickException, click.Abort, KeyboardInterrupt, SystemExit, OSError) as error:
         return explain(error)
     except Exception as error:  # noqa: BLE001 - a defect of ours, and people should not have to read tracebacks.
@@ -68,9 +79,8 @@ def say(sentence: str) -> None:
 
 
 def _say_usage(error: click.UsageError) -> None:
-    say(error.format_message())
-    if error.ctx is not None:
-        click.echo(f"Type `{error.ctx.command_path} --help` to see how it is used.", err=True)
+    hint = f" Type `{error.ctx.command_path} --help` to see how it is used." if error.ctx is not None else ""
+    say(error.format_message() + hint)
 
 
 def _report(error: Exception) -> int:

@@ -109,12 +109,13 @@ def completion(shell: str) -> None:
     """Print what makes your shell complete surveil's commands."""
     from click.shell_completion import get_completion_class
 
+    from surveil.cli.failing import COMPLETE, PROGRAM
     from surveil.cli.grammar import root
 
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"This version of click ({version_of('click')}) does not know {shell}; update it.")
-    click.echo(kind(root, {}, "surveil", "_SURVEIL_COMPLETE").source())
+    click.echo(kind(root, {}, PROGRAM, COMPLETE).source())
 
 
 @click.command(epilog=example("surveil version", "surveil version --json"))

@@ -49,7 +49,7 @@ class Desk:
     def log(self, job: str, attempt: int, data: bytes) -> None:
         """Write more of a log."""
         at = self.logs.length(job, attempt)
-        self.logs.append(job, attempt, at, crc32(data), data, 0)
+        self.logs.append(job, attempt, at=at, crc=crc32(data), data=data, after_ms=0)
         self.logs.flush()
 
     def answers(self) -> Answers:

@@ -1,0 +1,122 @@
+"""How commands end: one sentence, the right code, and never a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from surveil.cli.failing import BROKEN_PIPE, run_to_exit_code
+from surveil.errors import (
+    InfrastructureError,
+    InvalidError,
+    NotAllowedError,
+    NotFoundError,
+    SurveilError,
+    UnreachableError,
+    UsageError,
+)
+from tests.cli.conftest import Type
+
+
+def ending(error: BaseException) -> int:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return run_to_exit_code(command, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("a"), 2),
+        (InvalidError("a"), 3),
+        (UnreachableError("a"), 4),
+        (NotAllowedError("a"), 5),
+        (NotFoundError("a"), 6),
+        (InfrastructureError("a"), 7),
+        (SurveilError("a"), 7),
+        (click.UsageError("a"), 2),
+        (click.Abort(), 130),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "No space left on device", "/srv/x"), 7),
+        (BrokenPipeError(), BROKEN_PIPE),
+    ],
+)
+def test_each_kind_of_error_has_its_code_and_one_line(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(error) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == (0 if isinstance(error, BrokenPipeError) else 1)
+
+
+def test_a_defect_is_a_sentence_and_a_file_to_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert ending(ZeroDivisionError("oops")) == 7
+    err = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert len(err.splitlines()) == 1
+    assert "This is a defect of surveil (ZeroDivisionError: oops)" in err
+    assert str(file) in err
+    assert "ZeroDivisionError: oops" in file.read_text()
+
+
+def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(type_: Type) -> None:
+    ended = type_("stauts")
+    assert ended.code == 2
+    assert ended.err.splitlines()[0] == (
+        "surveil: There is no command `stauts`. Did you mean `surveil status`? "
+        "Type `surveil --help` to see how it is used."
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`surveil ... | head -1`: the pipe breaks while the help is written, or at the end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "surveil", "--help"], stdout=pipe, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    assert (done.returncode, done.stderr) == (BROKEN_PIPE, b"")
+
+
+def test_ctrl_c_ends_a_command_with_130_and_one_line(tmp_path: Path) -> None:
+    """`validate -` waits for its input until the signal comes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "surveil", "validate", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        wait_until_reading(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, err) == (130, b"surveil: Interrupted.\n")
+
+
+def wait_until_reading(pid: int) -> None:
+    """Wait until the process has done its imports and sleeps in the read of a pipe."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if b"pipe" in Path(f"/proc/{pid}/wchan").read_bytes() or read_syscall(pid) == "0":
+            return
+        time.sleep(0.02)
+    pytest.fail("the process never came to read its input")
+
+
+def read_syscall(pid: int) -> str:
+    """The number of the system call that the process is in, and `0` (read) with descriptor 0."""
+    words = Path(f"/proc/{pid}/syscall").read_text().split()
+    return words[0] if words[0] == "running" or words[1:2] != ["0x0"] else "0"

@@ -1,0 +1,123 @@
+"""`logs`: the bytes on stdout just as they came, and everything else on stderr."""
+
+import json
+import threading
+from dataclasses import replace
+
+from surveil.core.model import AttemptState, Status
+from tests.answer.desk import NOW
+from tests.cli.conftest import Type
+from tests.cli.counter import Counter
+from tests.store.records import changed, make_attempt, make_build, make_job, make_note, new
+
+ATTEMPT = make_attempt(state=AttemptState.PASSED, finished_at=NOW, released=True)
+NASTY = b"\x1b[31mred\x1b]0;title\x07\x00\xff\r\nend"
+
+
+def fill(counter: Counter) -> None:
+    lint = make_job(1, "lint", state=Status.PASSED, attempt=1, position=0)
+    test = make_job(1, "test", state=Status.PASSED, attempt=2, position=1)
+    lost = make_attempt(1, "test", 1, state=AttemptState.LOST, reason="runner spare-1 stopped answering 8.1 s ago")
+    counter.desk.store.commit(
+        new(
+            make_build(1, jobs=("lint", "test"), state=Status.PASSED),
+            lint,
+            test,
+            replace(ATTEMPT, job="1/lint", log_bytes=3),
+            lost,
+            replace(ATTEMPT, number=2, log_bytes=len(NASTY)),
+        )
+    )
+    counter.desk.log("1/lint", 1, b"ok\n")
+    counter.desk.log("1/test", 1, b"half")
+    counter.desk.log("1/test", 2, NASTY)
+
+
+def test_piped_bytes_come_out_exactly_as_the_steps_wrote_them(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("logs", "1", "test")
+    assert (ended.code, ended.raw) == (0, NASTY)
+
+
+def test_seams_and_lost_attempts_are_told_on_stderr(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("logs", "1", "test")
+    assert ended.err.splitlines() == [
+        "--- 1/test attempt 1 was lost: runner spare-1 stopped answering 8.1 s ago ---",
+        "--- 1/test attempt 2 on spare-2: passed ---",
+    ]
+
+
+def test_without_a_job_all_logs_come_one_after_the_other(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    assert type_("logs", "1").raw == b"ok\n" + NASTY
+
+
+def test_an_older_attempt_can_be_asked_for(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    assert type_("logs", "1", "test", "--attempt", "1").raw == b"half"
+    ended = type_("logs", "1", "test", "--attempt", "3")
+    assert (ended.code, ended.err) == (6, "surveil: Job `1/test` has no attempt 3; its newest is 2.\n")
+
+
+def test_an_unknown_job_is_answered_with_the_one_that_was_meant(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("logs", "1", "tset")
+    assert ended.code == 6
+    assert "did you mean `test`?" in ended.err
+
+
+def test_json_lines_carry_offset_and_text(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    (line,) = [json.loads(line) for line in type_("logs", "1", "lint", "--json").out.splitlines()]
+    assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n"}
+
+
+def test_the_last_lines_are_enough_where_only_they_are_wanted(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    assert type_("logs", "1", "test", "--tail", "1").raw == b"end"
+
+
+def test_a_log_larger_than_one_message_comes_whole(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    text = b"".join(b"line %d\n" % number for number in range(100_000))
+    for at in range(0, len(text), 200_000):
+        counter.desk.log("1/lint", 2, text[at : at + 200_000])
+    job = make_job(1, "lint", state=Status.PASSED, attempt=2)
+    counter.desk.store.commit(new(replace(ATTEMPT, job="1/lint", number=2, log_bytes=len(text))))
+    counter.desk.store.commit(changed(job))
+    assert type_("logs", "1", "lint").raw == text
+
+
+def test_bytes_that_never_came_are_told(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=10)))
+    counter.desk.now += 120_000
+    ended = type_("logs", "1", "lint")
+    assert ended.raw == b"ok\n"
+    assert "bytes 3 to 10 of the log are lost" in ended.err
+
+
+def test_following_goes_on_over_a_lost_attempt_until_the_verdict(type_: Type, counter: Counter) -> None:
+    running = make_attempt(state=AttemptState.RUNNING)
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job(state=Status.RUNNING, attempt=1), running))
+    counter.desk.log("1/test", 1, b"one ")
+
+    def live() -> None:
+        counter.write("1/test", 1, b"two ")
+        lost = replace(running, state=AttemptState.LOST)
+        counter.desk.store.commit(changed(make_job(state=Status.RUNNING, attempt=2), lost))
+        counter.desk.store.commit(new(replace(running, number=2)))
+        counter.happen(make_note("attempt", "1/test#2"))
+        counter.write("1/test", 2, b"three ")
+        passed = replace(ATTEMPT, number=2, log_bytes=10)
+        counter.desk.store.commit(changed(make_job(state=Status.PASSED, attempt=2), passed))
+        counter.happen(make_note("attempt", "1/test#2"))
+        counter.write("1/test", 2, b"four")
+
+    meanwhile = threading.Timer(0.3, live)
+    meanwhile.start()
+    ended = type_("logs", "1", "test", "--follow")
+    meanwhile.join()
+    assert (ended.code, ended.raw) == (0, b"one two three four")
+    assert "attempt 1 is over, and the job is tried again: attempt 2 begins" in ended.err

@@ -1,0 +1,90 @@
+"""Commands that show: what scripts get, what people see, and how each one ends when there is nothing to show."""
+
+import json
+
+from surveil.core.model import AttemptState, Status
+from surveil.protocol import WatchedRepo
+from tests.cli.conftest import Type
+from tests.cli.counter import Counter
+from tests.store.records import finished, make_attempt, make_build, make_job, make_runner, new
+
+
+def fill(counter: Counter) -> None:
+    failed = make_attempt(2, state=AttemptState.FAILED, reason="step `Tests` failed", exit_code=1)
+    counter.desk.store.commit(
+        new(
+            make_build(1, state=Status.PASSED, message="First\n\nbody"),
+            make_job(1, state=Status.PASSED, attempt=1),
+            finished(make_attempt(1)),
+            make_build(2, state=Status.FAILED, message="Evil \x1b]0;owned\x07 title", ref="refs/tags/v1"),
+            make_job(2, state=Status.FAILED, attempt=1, reason="step `Tests` failed"),
+            failed,
+            make_runner(),
+        )
+    )
+
+
+def test_builds_are_listed_as_json_in_the_shape_that_is_promised(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("builds", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    builds = json.loads(ended.out)
+    assert [(build["id"], build["state"]) for build in builds] == [(2, "failed"), (1, "passed")]
+    assert builds[1]["jobs"][0]["attempts"][0]["steps"][0]["name"] == "Tests"
+
+
+def test_builds_are_listed_for_people_without_obeying_what_strangers_wrote(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("builds")
+    lines = ended.out.splitlines()
+    assert lines[0].split() == ["ID", "STATE", "REPOSITORY", "REF", "COMMIT", "AGE", "TOOK", "MESSAGE"]
+    assert lines[1].startswith("2   failed  repo        v1    aaaaaaaaaa")
+    assert lines[2].endswith("First")
+    assert "\x1b" not in ended.out
+
+
+def test_builds_say_on_stderr_that_there_are_none(type_: Type, counter: Counter) -> None:
+    assert counter.asked == []
+    ended = type_("builds", "--repo", "nothing")
+    assert (ended.code, ended.out) == (0, "")
+    assert "There are no builds of this kind" in ended.err
+    assert type_("builds", "--json").out == "[]\n"
+
+
+def test_one_build_is_shown_with_what_failed_and_the_command_that_tells_more(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("show", "2")
+    assert ended.code == 0
+    assert "state       failed" in ended.out
+    assert "surveil logs 2 'test'" in ended.out
+    assert json.loads(type_("show", "2", "--json").out)["jobs"][0]["attempts"][0]["exit_code"] == 1
+
+
+def test_a_build_that_does_not_exist_is_exit_code_6_and_one_sentence(type_: Type, counter: Counter) -> None:
+    assert counter.data.exists()
+    ended = type_("show", "99")
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.err == "surveil: There is no build `99`; `surveil builds` lists those that there are.\n"
+
+
+def test_status_shows_the_queue_and_says_what_is_missing(type_: Type, counter: Counter) -> None:
+    counter.desk.live.watching["eye"] = (WatchedRepo(repo="/srv/repo", problem="it is gone"),)
+    ended = type_("status")
+    assert "nothing to do" in ended.out
+    assert "/srv/repo (it is gone)" in ended.out
+    assert "No runner is online" in ended.err
+    assert json.loads(type_("status", "--json").out)["runners"] == {"online": 0, "offline": 0, "slots": 0, "busy": 0}
+
+
+def test_runners_are_listed(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    assert "spare-2  suspect  0/4" in type_("runners").out
+    (runner,) = json.loads(type_("runners", "--json").out)
+    assert (runner["name"], runner["slots"], runner["load"]) == ("spare-2", 4, None)
+
+
+def test_without_a_dispatcher_the_exit_code_says_what_kind_of_absence_it_is(type_: Type) -> None:
+    ended = type_("status")
+    assert (ended.code, ended.out) == (5, "")
+    assert "holds no key for any dispatcher" in ended.err
+    assert "surveil client --join TOKEN" in ended.err
