@@ -12,28 +12,31 @@ messages, and says `Hello` after each `CONNECTED`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import zmq
 
 from surveil.errors import ProtocolError
 from surveil.net.addresses import Address
-from surveil.net.inlet import Alarm, Inlet
+from surveil.net.inlet import Inlet
 from surveil.net.keys import KeyPair
 from surveil.net.monitor import Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, peer_options, scatter_dice
+from surveil.net.reader import Reader, Source
 from surveil.protocol import Message, Output, decode, encode
 
 BATCH_MAX: Final = 256
-SLEEP_MS: Final = 1_000
 REDIAL_MS: Final = 15_000
 REFUSED_REDIAL_MS: Final = 5_000
 """A refused key is tried again, because it may be enrolled anew or the dispatcher may have been given back its table.
 """
 
+_Dial: TypeAlias = Callable[[], tuple[zmq.Socket[bytes], Monitor]]
+_LAST: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _REFUSED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _STRANGE: Final = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _WATCHED_EVENTS: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED | _STRANGE
@@ -74,10 +77,9 @@ class Connection:
         self._server_key = server_key
         self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
-        self._alarm = Alarm()
+        self._reader = Reader(self._sources, self._take)
         self._control: _Line | None = None
         self._bulk: _Line | None = None
-        self._woken = False
 
     @property
     def connected(self) -> bool:
@@ -99,9 +101,8 @@ class Connection:
 
     async def close(self, linger_ms: int = 0) -> None:
         """Close both connections, and give what was sent `linger_ms` to leave."""
-        for line in (self._control, self._bulk):
-            if line is not None:
-                line.close(linger_ms if line.up else 0)
+        for line in self._lines():
+            line.close(linger_ms if line.up else 0)
         self._control = self._bulk = None
         await asyncio.to_thread(self._context.term)
 
@@ -114,7 +115,7 @@ class Connection:
                 return
             self._bulk.close(0)
         self._bulk = self._line(self._address.with_port(port), bulk=True)
-        self._alarm.ring()
+        self._reader.look_at(self._bulk.sources[0])
 
     def send(self, message: Message) -> bool:
         """Say something, `Output` on the bulk connection and all else on control; False if it cannot be said now.
@@ -124,46 +125,27 @@ class Connection:
         """
         line = self._bulk if isinstance(message, Output) else self._control
         frames = encode(message)
-        if line is None or not line.send(frames):
-            return False
-        self._alarm.ring()
-        return True
+        return line is not None and line.send(frames)
 
     def wake(self) -> None:
         """Make the running or next `receive` return, with an empty list if need be."""
-        self._woken = True
-        self._alarm.ring()
+        self._reader.wake()
 
     async def receive(self, timeout_ms: int) -> list[Incoming]:
         """Messages and changes in their order, as soon as there are any; an empty list after `timeout_ms` or `wake`.
 
-        Cancelling it loses nothing: messages are taken and returned without a wait in between.
+        Cancelling it loses nothing. One caller at a time.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_ms / 1000
-        while True:
-            await asyncio.sleep(0)
-            taken, busy = self._take()
-            left_ms = int((until - loop.time()) * 1000)
-            if taken or self._woken or left_ms <= 0:
-                self._woken = False
-                return taken
-            if not busy:
-                await self._alarm.sleep(self._descriptors(), min(left_ms, SLEEP_MS))
+        return await self._reader.read(timeout_ms)
 
-    def _take(self) -> tuple[list[Incoming], bool]:
-        taken: list[Incoming] = []
-        busy = False
-        for line in (self._control, self._bulk):
-            if line is not None:
-                taken.extend(line.take())
-                busy |= line.busy
-        return taken, busy
+    def _take(self) -> list[Incoming]:
+        return [item for line in self._lines() for item in line.take()]
 
-    def _descriptors(self) -> list[int]:
-        return [
-            descriptor for line in (self._control, self._bulk) if line is not None for descriptor in line.descriptors
-        ]
+    def _lines(self) -> list[_Line]:
+        return [line for line in (self._control, self._bulk) if line is not None]
+
+    def _sources(self) -> list[Source]:
+        return [source for line in self._lines() for source in line.sources]
 
     def _line(self, address: Address, *, bulk: bool) -> _Line:
         options = peer_options(self._keys, self._server_key, bulk=bulk)
@@ -175,52 +157,59 @@ class Connection:
             socket.connect(str(address))
             return socket, monitor
 
-        return _Line(address, dial, self._alarm, bulk=bulk)
+        return _Line(address, dial, self._reader, bulk=bulk)
 
 
 class _Line:
     """One of a peer's two connections; it dials again when libzmq does not."""
 
-    def __init__(self, address: Address, dial: Any, alarm: Alarm, *, bulk: bool) -> None:
+    def __init__(self, address: Address, dial: _Dial, reader: Reader[list[Incoming]], *, bulk: bool) -> None:
         self.address = address
         self.up = False
-        self.busy = False
         self._redial_at = 0.0
         self._dial = dial
-        self._alarm = alarm
+        self._reader = reader
         self._came, self._went = (
             (Link.BULK_CONNECTED, Link.BULK_DISCONNECTED) if bulk else (Link.CONNECTED, Link.DISCONNECTED)
         )
         self._open()
 
     @property
-    def descriptors(self) -> tuple[int, int]:
-        return self._descriptor, self._monitor.descriptor
+    def sources(self) -> tuple[Inlet, Monitor]:
+        return self._inlet, self._monitor
 
     def send(self, frames: list[bytes]) -> bool:
         """Whether the frames were taken; a connection that is down or full takes none."""
         if not self.up:
             return False
         try:
-            self._socket.send(frames[0], zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frames[0], _MORE)
         except zmq.Again:
             return False
         for frame in frames[1:-1]:
-            self._socket.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
-        self._socket.send(frames[-1], zmq.NOBLOCK)
+            self._socket.send(frame, _MORE)
+        self._socket.send(frames[-1], _LAST)
+        self._reader.look_at(self._inlet)
         return True
 
     def take(self) -> Iterator[Incoming]:
-        """What came in. A loss is told before the messages that were read with it, a connection before its first
-        message.
-        """
-        yield from self._changes()
-        for frames in self._inlet.take(BATCH_MAX):
+        """What came in. A loss is told before messages read with it, a connection before its first message."""
+        # The first message may come before the news of its connection is seen, so the news is read with any message.
+        messages = [] if self._inlet.dry else self._inlet.take(BATCH_MAX)
+        if messages or not self._monitor.dry:
+            changes = list(self._changes())
+            if self._came in changes:
+                # Reading lets the socket take note of its connection, so that the next word can be sent on it.
+                messages += self._inlet.take(BATCH_MAX)
+            yield from changes
+        for frames in messages:
             try:
                 yield decode([frame.bytes for frame in frames])
             except ProtocolError as error:
                 yield Garbled(str(error))
-        self.busy = not (self._inlet.dry and self._monitor.dry)
+        if not self.up and asyncio.get_running_loop().time() >= self._redial_at:
+            self.close(0)
+            self._open()
 
     def _changes(self) -> Iterator[Link]:
         now = asyncio.get_running_loop().time()
@@ -237,18 +226,15 @@ class _Line:
                 self.up = False
                 self._redial_at = now + REDIAL_MS / 1000
                 yield self._went
-        if not self.up and now >= self._redial_at:
-            self.close(0)
-            self._open()
 
     def _open(self) -> None:
         self._socket, self._monitor = self._dial()
-        self._descriptor = int(self._socket.FD)
         self._inlet = Inlet(self._socket)
         self._redial_at = asyncio.get_running_loop().time() + REDIAL_MS / 1000
 
     def close(self, linger_ms: int) -> None:
         """Close the socket for good."""
-        self._alarm.forget(self.descriptors)
+        for source in self.sources:
+            self._reader.forget(source)
         self._monitor.close()
         self._socket.close(linger_ms)

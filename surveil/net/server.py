@@ -19,12 +19,13 @@ import zmq
 from surveil.errors import InfrastructureError, ProtocolError
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, as_enrolled
-from surveil.net.inlet import FRAMES_KEPT_MAX, Alarm, Inlet
+from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.monitor import ConnectionEvent, Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, scatter_dice, server_options
 from surveil.net.peers import Peer, Peers
 from surveil.net.ports import listen
+from surveil.net.reader import Reader, Source
 from surveil.net.traffic import Batch, Received, Route, ServerCounts
 from surveil.net.watchdog import handshake_succeeds
 from surveil.net.whereabouts import Whereabouts
@@ -34,10 +35,6 @@ from surveil.protocol import FRAMES_MAX, Hello, Message, Refused, decode, encode
 CONTROL_BATCH_MAX: Final = 512
 BULK_BATCH_MAX: Final = 32
 """So many chunks of 256 KiB are 8 MiB, which are copied in a few milliseconds."""
-SLEEP_MS: Final = 1_000
-"""A sleep is never longer, so that a sign which was missed in spite of all costs a second and not a cluster."""
-TURN_MS: Final = 2
-"""So long the reader may go on before everything else in the loop has its turn."""
 WATCH_MS: Final = 10_000
 HANDSHAKE_MS: Final = 5_000
 IO_THREADS: Final = 2
@@ -72,11 +69,8 @@ class Server:
         self._own_keys = make_keys()
         self._admission = Admission(peers)
         self._whereabouts = Whereabouts()
-        self._alarm = Alarm()
+        self._reader = Reader(self._sources, self._take)
         self._bulk_paused = False
-        self._busy = False
-        self._woken = False
-        self._turn_at = 0.0
         self.counts = ServerCounts()
         check_libzmq()
         scatter_dice()
@@ -98,9 +92,7 @@ class Server:
             self._zap.stop()
             self._context.destroy(linger=0)
             raise
-        self._inlets = {False: Inlet(self._control), True: Inlet(self._bulk)}
-        self._descriptors = (self._control.FD, self._monitor.descriptor, self._bulk_monitor.descriptor)
-        self._bulk_descriptor = self._bulk.FD
+        self._inlet, self._bulk_inlet = Inlet(self._control), Inlet(self._bulk)
         self._watch = asyncio.create_task(self._keep_zap_alive(), name="zap watchdog")
         return self
 
@@ -108,7 +100,8 @@ class Server:
         """Close both ports; what was sent may leave for another `LINGER_MS`."""
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
-        self._alarm.forget((*self._descriptors, self._bulk_descriptor))
+        for source in (self._inlet, self._bulk_inlet, self._monitor, self._bulk_monitor):
+            self._reader.forget(source)
         self._zap.stop()
         self._monitor.close()
         self._bulk_monitor.close()
@@ -143,57 +136,48 @@ class Server:
     @bulk_paused.setter
     def bulk_paused(self, paused: bool) -> None:
         self._bulk_paused = paused
-        self._alarm.ring()
+        self._reader.look_at(self._bulk_inlet)
 
     def wake(self) -> None:
         """Make the running or next `receive` return, with an empty batch if need be."""
-        self._woken = True
-        self._alarm.ring()
+        self._reader.wake()
 
     async def receive(self, timeout_ms: int) -> Batch:
         """What came in, as soon as there is something; an empty batch after `timeout_ms` or `wake`.
 
-        Cancelling it loses nothing: messages are taken and returned without a wait in between.
+        Cancelling it loses nothing. One caller at a time.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_ms / 1000
-        while True:
-            if self._watch.done():
-                self._watch.result()
-            await self._give_turn()
-            batch = self._take()
-            left_ms = int((until - loop.time()) * 1000)
-            if batch or self._woken or left_ms <= 0:
-                self._woken = False
-                return batch
-            if not self._busy:
-                await self._alarm.sleep(self._wanted(), min(left_ms, SLEEP_MS))
-                self._turn_at = loop.time()
+        return await self._reader.read(timeout_ms)
 
-    async def _give_turn(self) -> None:
-        """Let the loop do the rest of its work now and then, so that no flood can starve handshakes and timers."""
-        if asyncio.get_running_loop().time() - self._turn_at > TURN_MS / 1000:
-            await asyncio.sleep(0)
-            self._turn_at = asyncio.get_running_loop().time()
-
-    def _wanted(self) -> tuple[int, ...]:
-        return self._descriptors if self._bulk_paused else (*self._descriptors, self._bulk_descriptor)
+    def _sources(self) -> Iterable[Source]:
+        monitors = (self._monitor, self._bulk_monitor)
+        return (self._inlet, *monitors) if self._bulk_paused else (self._inlet, self._bulk_inlet, *monitors)
 
     def _take(self) -> Batch:
+        if self._watch.done():
+            self._watch.result()
         batch = Batch()
-        for frames in self._inlets[False].take(CONTROL_BATCH_MAX):
+        if not self._inlet.dry:
+            self._take_control(batch)
+        if not self._monitor.dry or batch.control:
+            # Also after any message, because a `Hello` counts only together with the news that are older than it.
+            batch.gone = self._whereabouts.follow(self._news())
+        if not self._bulk_monitor.dry:
+            for event in self._bulk_monitor.take():
+                self._count(event)
+        if not self._bulk_paused and not self._bulk_inlet.dry:
+            judged = (self._judge(frames, bulk=True) for frames in self._bulk_inlet.take(BULK_BATCH_MAX))
+            batch.bulk.extend(received for received in judged if received is not None)
+        return batch
+
+    def _take_control(self, batch: Batch) -> None:
+        for frames in self._inlet.take(CONTROL_BATCH_MAX):
             received = self._judge(frames, bulk=False)
             if received is None:
                 continue
             if isinstance(received.message, Hello):
                 self._whereabouts.said_hello(received.peer.key, received.route.id, int(frames[0].get(zmq.SRCFD)))
             batch.control.append(received)
-        batch.gone = self._whereabouts.follow(self._events())
-        if not self._bulk_paused:
-            judged = (self._judge(frames, bulk=True) for frames in self._inlets[True].take(BULK_BATCH_MAX))
-            batch.bulk.extend(received for received in judged if received is not None)
-        self._busy = not self._inlets[False].dry or not (self._bulk_paused or self._inlets[True].dry)
-        return batch
 
     def _judge(self, frames: list[zmq.Frame], *, bulk: bool) -> Received | None:
         """The message in these frames, or None after its sender was told why not, if that makes sense."""
@@ -228,10 +212,8 @@ class Server:
         hello, beyond = as_enrolled(peer, message)
         return Received(peer, route, hello, beyond)
 
-    def _events(self) -> Iterable[ConnectionEvent]:
+    def _news(self) -> Iterable[ConnectionEvent]:
         """Openings and closings of control connections; everything else is only counted."""
-        for event in self._bulk_monitor.take():
-            self._count(event)
         for event in self._monitor.take():
             self._count(event)
             if event.event in {zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED}:
@@ -279,7 +261,7 @@ class Server:
             socket.send(frame, _MORE)
         socket.send(frames[-1], _LAST)
         self.counts.sent += 1
-        self._alarm.ring()
+        self._reader.look_at(self._bulk_inlet if route.bulk else self._inlet)
         return True
 
 

@@ -5,16 +5,15 @@ What belongs here: one try. What does not: when to try and what to do when it fa
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import zmq
 
 from surveil.net.addresses import Address
-from surveil.net.inlet import Alarm
 from surveil.net.keys import KeyPair
 from surveil.net.monitor import Monitor
 from surveil.net.options import apply_options, peer_options
+from surveil.net.reader import Reader
 
 _FAILURES: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -28,17 +27,12 @@ async def handshake_succeeds(
     socket = context.socket(zmq.DEALER)
     apply_options(socket, peer_options(keys, server_key, bulk=False))
     monitor = Monitor(context, socket, zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILURES)
-    alarm = Alarm()
+    reader = Reader(lambda: (monitor,), monitor.take)
     try:
         socket.connect(str(address))
-        async with asyncio.timeout(timeout_ms / 1000):
-            while True:
-                for event in monitor.take():
-                    return event.event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                await alarm.sleep((monitor.descriptor,), timeout_ms)
-    except TimeoutError:
-        return False
+        events = await reader.read(timeout_ms)
+        return bool(events) and events[0].event == zmq.EVENT_HANDSHAKE_SUCCEEDED
     finally:
-        alarm.forget((monitor.descriptor,))
+        reader.forget(monitor)
         monitor.close()
         socket.close()
