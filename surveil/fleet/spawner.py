@@ -10,20 +10,17 @@ folder takes over.
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from surveil.errors import ExitCode
-from surveil.fleet.child import ADDRESS_VARIABLE, JOIN_VARIABLE, surveil_command
-from surveil.fleet.supervise import HOPELESS, News, Part, Supervisor
+from surveil.fleet.child import surveil_command
+from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
+from surveil.fleet.supervise import News, Part, Supervisor
 
 RUNNERS_MAX: Final = 256
-KEYS: Final = ("keys", "dispatcher.json")
-"""What a runner holds once it is enrolled; see `surveil.net.enrolment`."""
 NOW: Final = (signal.SIGINT, signal.SIGINT)
 """To a runner, the second Ctrl-C means: stop at once, and the jobs with you."""
 DETACH: Final = (signal.SIGTERM,)
@@ -66,11 +63,11 @@ class Spawner:
         self._folder = data / "runners"
         self._address = address
         self._make_token = make_token
+        self._enrolments: dict[str, Enrolment] = {}
         self._flags: tuple[str, ...] = () if slots is None else ("--slots", str(slots))
         self._flags += tuple(word for label in labels for word in ("--label", label))
         self._settings = settings
         self._on_news = on_news
-        self._renewed: set[str] = set()
         self._supervisor = Supervisor(on_line=on_line, on_news=self._tell)
         self._parts = [self._part(number) for number in range(1, wanted + 1)]
         for part in self._parts:
@@ -93,34 +90,20 @@ class Spawner:
         """End the runners. Their jobs go on and are taken over by the next start, unless `end_jobs` says otherwise."""
         await self._supervisor.stop(self.names, asking=NOW if end_jobs else DETACH)
 
+    def kill(self) -> None:
+        """End the runners at once; what becomes of their jobs is up to the jobs' keepers."""
+        self._supervisor.kill()
+
     def _part(self, number: int) -> Part:
         name = f"local-{number}"
         folder = self._folder / name
         flags = ("--data", str(folder), "--name", name, *self._flags)
 
-        async def prepare() -> Mapping[str, str]:
-            if _is_enrolled(folder):
-                # The dispatcher may listen elsewhere than when the runner joined.
-                return {**self._settings, ADDRESS_VARIABLE: self._address}
-            return {**self._settings, JOIN_VARIABLE: await self._make_token()}
-
-        # A key that the dispatcher does not know any more is one reason to be refused that we can do something about.
-        hopeless = frozenset(HOPELESS - {ExitCode.NOT_ALLOWED})
-        return Part(name=name, command=surveil_command("runner", *flags), prepare=prepare, hopeless=hopeless)
+        enrolment = Enrolment(folder, self._address, self._make_token, self._settings)
+        self._enrolments[name] = enrolment
+        command = surveil_command("runner", *flags)
+        return Part(name=name, command=command, prepare=enrolment.prepare, hopeless=WORTH_ANOTHER_TRY)
 
     def _tell(self, news: News) -> None:
-        if news.exit_code == ExitCode.NOT_ALLOWED and news.part not in self._renewed:
-            # The dispatcher's database was replaced, or the key revoked. Once, a new key is made; whoever revoked this
-            # runner again means it.
-            self._renewed.add(news.part)
-            _forget_enrolment(self._folder / news.part)
+        self._enrolments[news.part].consider(news)
         self._on_news(news)
-
-
-def _is_enrolled(folder: Path) -> bool:
-    return all((folder / name).exists() for name in KEYS)
-
-
-def _forget_enrolment(folder: Path) -> None:
-    shutil.rmtree(folder / "keys", ignore_errors=True)
-    (folder / "dispatcher.json").unlink(missing_ok=True)

@@ -62,13 +62,14 @@ class Change(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
     """One change. `exit_code` is negative for a signal; `sentence` is the last thing that the part said, or why it
-    could not start.
+    could not start. `again` tells a start after another from the first one.
     """
 
     part: str
     change: Change
     pid: int | None = None
     exit_code: int | None = None
+    again: bool = False
     sentence: str = ""
     again_ms: int | None = None
 
@@ -113,6 +114,8 @@ class Supervisor:
             self._changed.clear()
             now = _now()
             plan = reconcile(list(self._parts), {name: held.member for name, held in self._held.items()}, now)
+            for name in plan.forget:
+                del self._held[name]
             for name in plan.start:
                 self._start(self._parts[name])
             timeout_s = None if plan.wake_at is None else max(0, plan.wake_at - now) / 1000
@@ -129,6 +132,19 @@ class Supervisor:
         rest = [name for name in self._held if name not in named]
         for group in (*order, rest):
             await asyncio.gather(*(self._stop_one(name, asking) for name in group if name in self._held))
+
+    def kill(self) -> None:
+        """End every part's process group at once; those who wait for its end learn of it."""
+        for held in self._held.values():
+            if held.child is not None:
+                held.child.kill()
+
+    async def stop_only(self, name: str) -> None:
+        """End one part and do not start it again, if it is there at all."""
+        if name in self._held:
+            await self._stop_one(name, None)
+        self._parts.pop(name, None)
+        self._changed.set()
 
     def _start(self, part: Part) -> None:
         before = self._held.get(part.name)
@@ -149,7 +165,8 @@ class Supervisor:
             self._end(part, held, int(error.exit_code), str(error))
             return
         held.member = replace(held.member, phase=Phase.RUNNING, since=_now())
-        self._on_news(News(part=part.name, change=Change.STARTED, pid=held.child.pid))
+        again = held.member.failures > 0
+        self._on_news(News(part=part.name, change=Change.STARTED, pid=held.child.pid, again=again))
         code = await held.child.wait()
         # What it left in its group must not meet its successor.
         held.child.kill()
@@ -158,7 +175,7 @@ class Supervisor:
     def _end(self, part: Part, held: _Held, code: int, sentence: str) -> None:
         """Write down that a life is over."""
         pid = held.child.pid if held.child is not None else None
-        asked = held.member.phase is Phase.STOPPING or self._stopping
+        asked = held.member.phase is Phase.STOPPING
         hopeless = code in part.hopeless
         held.member = replace(ended(held.member, _now()), given_up=hopeless)
         held.child = None

@@ -17,7 +17,7 @@ trap 'now=${now}x; [ "$now" != xx ] || { echo stopped; exit 0; }' INT
 while [ "$1" != --data ]; do shift; done
 mkdir -p "$2/keys"
 echo "$4 join=$SURVEIL_JOIN at=$SURVEIL_DISPATCHER level=$SURVEIL_LOG_LEVEL $5 $6 $7 $8"
-touch "$2/dispatcher.json"
+touch "$2/dispatcher.json" "$2/keys/runner.key"
 [ ! -e "$2/refused" ] || { rm "$2/refused"; echo 'surveil: The key is not known.'; exit 5; }
 [ ! -e "$2/die" ] || { rm "$2/die"; exit 7; }
 while :; do sleep 0.05; done
@@ -109,7 +109,7 @@ def test_a_runner_whose_key_is_not_known_any_more_enrols_anew_once(
         folder = tmp_path / "runners" / "local-1"
         folder.mkdir(parents=True)
         (folder / "keys").mkdir()
-        for name in ("refused", "dispatcher.json"):
+        for name in ("refused", "dispatcher.json", "keys/runner.key"):
             (folder / name).touch()
         stage = Stage(monkeypatch, tmp_path)
         await stage.until(lambda: len([line for line in stage.lines if "join=" in line]) == 2)

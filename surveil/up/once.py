@@ -1,0 +1,135 @@
+"""`up --once`: one verdict for the HEAD of each repository, and then nothing is left running.
+
+What belongs here: reading the commits, submitting them, and the exit code. What does not: telling of a build (`story`),
+and the processes (`tree`). No observer is needed: what is tested is what HEAD is now.
+
+Everything is kept in a folder that is removed at the end, unless --data names one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from surveil import pipeline
+from surveil.client import Client
+from surveil.config import LISTEN_DEFAULT, UpConfig, data_home
+from surveil.errors import ExitCode, InvalidError, SurveilError
+from surveil.mirror.address import Address
+from surveil.mirror.sighting import Sighting
+from surveil.up.interrupts import Interrupts
+from surveil.up.lock import locked
+from surveil.up.repositories import find_repositories, read_head, submission
+from surveil.up.screen import Screen
+from surveil.up.story import Teller, exit_code_of
+from surveil.up.tree import Tree, running
+
+ANY_PORT: Final = "tcp://127.0.0.1:0"
+WORST_FIRST: Final = (
+    ExitCode.INVALID,
+    ExitCode.INFRASTRUCTURE,
+    ExitCode.BUILD_FAILED,
+    ExitCode.CANCELLED,
+    ExitCode.OK,
+)
+"""Of several verdicts the first of these is the exit code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """A repository's HEAD, ready to be submitted."""
+
+    address: Address
+    ref: str
+    seen: Sighting
+
+
+def main(config: UpConfig) -> int:
+    """Test the HEADs; returns the exit code. Raises SurveilError."""
+    repos = find_repositories(config.repos)
+    with _folder(config) as data, locked(data):
+        return asyncio.run(_test(config, data, repos))
+
+
+async def _test(config: UpConfig, data: Path, repos: Sequence[Address]) -> int:
+    screen, interrupts = Screen(), Interrupts()
+    heads = [await interrupts.unless_first(asyncio.to_thread(_read, address, data)) for address in repos]
+    sound = [head for head in heads if not await _complain(head, config, screen)]
+    codes = [ExitCode.INVALID] * (len(heads) - len(sound))
+    if sound:
+        # Whoever listens for nobody else needs no port that people know.
+        listen = ANY_PORT if config.listen == LISTEN_DEFAULT else config.listen
+        async with running(config, data, listen, screen.say_soon, interrupts) as (tree, client):
+            codes += await interrupts.unless_first(_verdicts(tree, client, sound, screen))
+    return int(next(code for code in WORST_FIRST if code in codes))
+
+
+async def _verdicts(tree: Tree, client: Client, heads: Sequence[_Head], screen: Screen) -> list[ExitCode]:
+    """Submit the commits and wait for their verdicts; raises what makes that impossible."""
+    teller = Teller(client, screen)
+    asked = [asyncio.create_task(_verdict(client, teller, head)) for head in heads]
+    failing = asyncio.create_task(tree.until_failed())
+    try:
+        waiting: set[asyncio.Task[Any]] = set(asked)
+        while waiting:
+            done, _ = await asyncio.wait({*waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if failing in done:
+                raise failing.result()
+            for task in done:
+                task.result()
+            waiting -= done
+        return [task.result() for task in asked]
+    finally:
+        for task in (*asked, failing):
+            task.cancel()
+        await asyncio.gather(*asked, failing, return_exceptions=True)
+
+
+async def _verdict(client: Client, teller: Teller, head: _Head) -> ExitCode:
+    build = (await client.ask("submit", submission(head.address, head.ref, head.seen))).body["build"]
+    return exit_code_of(await teller.tell(build))
+
+
+def _read(address: Address, data: Path) -> _Head:
+    ref, seen = read_head(address, data / "mirrors")
+    return _Head(address=address, ref=ref, seen=seen)
+
+
+async def _complain(head: _Head, config: UpConfig, screen: Screen) -> bool:
+    """Say what keeps a commit from being tested at all; whether there is anything."""
+    about, seen = f"{head.address.key} {head.seen.sha[:7]}", head.seen
+    if seen.pipeline is None:
+        await screen.say(f"{about}: {seen.problem}", "weak")
+        return True
+    loaded = await asyncio.to_thread(pipeline.load, seen.pipeline, seen.pipeline_file)
+    if isinstance(loaded, pipeline.Invalid):
+        await screen.say(f"{about}: the pipeline is not valid.\n{loaded.render()}", "weak")
+        return True
+    missing = sorted({label for job in loaded.jobs for label in job.labels} - set(config.labels))
+    if missing:
+        # Nobody else joins, so the job would wait for ever.
+        flags = " ".join(f"--label {label}" for label in missing)
+        raise InvalidError(
+            f"{about}: a job asks for a runner with {', '.join(missing)}, and only this machine will run it: "
+            f"if it is one, say so with {flags}."
+        )
+    return False
+
+
+@contextlib.contextmanager
+def _folder(config: UpConfig) -> Iterator[Path]:
+    """The data folder: the one that was named, or one for this time only."""
+    if config.data != data_home():
+        yield config.data
+        return
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="surveil-once-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SurveilError(f"No temporary folder can be made: {error.strerror}; name one with --data.") from error
+    with temporary as name:
+        yield Path(name)

@@ -1,0 +1,75 @@
+"""The repositories that `up` is about: found by what was typed, and for `--once` their HEAD with its pipeline.
+
+What belongs here: choosing repositories and the commit. What does not: how git is asked (`surveil.mirror`), and what a
+pipeline means (`surveil.pipeline`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from surveil.errors import NotFoundError
+from surveil.mirror.address import Address, parse
+from surveil.mirror.local import find_repository
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.sighting import Sighting, look
+from surveil.mirror.trouble import MirrorError
+
+DETACHED: Final = "HEAD"
+"""What a build counts for where HEAD names no branch."""
+
+
+def find_repositories(typed: Sequence[str]) -> list[Address]:
+    """The addresses of the repositories that were typed; by default the one around the current folder. Of a path, the
+    repository that holds it.
+
+    Raises:
+        UsageError: something that was typed is no address.
+        NotFoundError: a path is in no repository.
+    """
+    cwd = str(Path.cwd())
+    found = [_whole(parse(text, cwd)) for text in typed or (cwd,)]
+    return list({address.key: address for address in found}.values())
+
+
+def _whole(address: Address) -> Address:
+    if not address.is_local:
+        return address
+    try:
+        return parse(find_repository(address.key), address.key)
+    except MirrorError as error:
+        raise NotFoundError(str(error)) from error
+
+
+def read_head(address: Address, mirrors: Path) -> tuple[str, Sighting]:
+    """The ref that HEAD names, and its commit with its pipeline. Blocks.
+
+    Raises:
+        NotFoundError: HEAD has no commit yet.
+        MirrorError: the repository cannot be read.
+    """
+    mirror = Mirror(mirrors, address)
+    refs = mirror.refs()
+    if refs.head_sha is None:
+        branch = f" of {refs.head}" if refs.head else ""
+        raise NotFoundError(f"{address.key} has no commit yet{branch}: commit something, and try again.")
+    return refs.head or DETACHED, look(mirror, refs.head_sha, refs.head)
+
+
+def submission(address: Address, ref: str, seen: Sighting) -> dict[str, Any]:
+    """What the question `submit` takes for a commit."""
+    return {
+        "mid": f"manual:{uuid.uuid4()}",
+        "repo": address.key,
+        "ref": ref,
+        "sha": seen.sha,
+        "message": seen.message,
+        "author": seen.author,
+        "pipeline": seen.pipeline,
+        "pipeline_file": seen.pipeline_file,
+        "rule": seen.rule,
+        "problem": seen.problem,
+    }

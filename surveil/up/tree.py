@@ -1,0 +1,258 @@
+"""The processes of `up`: one dispatcher, its runners, and an observer; started in order, ended in order.
+
+What belongs here: which parts there are, how each is started and what is said when one of them dies. What does not:
+keeping them running (`fleet`), and what happens to builds (`story`).
+
+The runners are children of this process and not of the dispatcher, so a dispatcher that dies takes nobody with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from surveil.client import Client, error_of, find_access
+from surveil.config import UpConfig
+from surveil.config.roles import settings_of
+from surveil.errors import ExitCode, InfrastructureError, SurveilError
+from surveil.fleet.child import surveil_command
+from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
+from surveil.fleet.spawner import Spawner
+from surveil.fleet.supervise import Change, News, Part, Supervisor, how_it_ended
+from surveil.net.addresses import Address, parse_address
+from surveil.net.known import FILE_NAME, load_known
+from surveil.up.interrupts import Interrupts
+
+DISPATCHER: Final = "dispatcher"
+OBSERVER: Final = "observer"
+READY_MS: Final = 60_000
+"""How long a dispatcher may take to serve; a large database on a slow disk takes a while to open."""
+LOOK_MS: Final = 20
+TOKEN_MS: Final = 600_000
+LOG_NAME: Final = "up.log"
+PARTS_FILE: Final = "parts.toml"
+LOG_BYTES_MAX: Final = 4 * 1024 * 1024
+LOGS_KEPT: Final = 2
+
+
+Say = Callable[[str, str], None]
+"""Takes a sentence for people, and the state whose colour it has; must not block."""
+
+
+class Tree:
+    """The processes of one `up` in the folder `data`. `say` is told what people should know."""
+
+    def __init__(self, config: UpConfig, data: Path, listen: str, say: Say) -> None:
+        self._config = config
+        self._data = data
+        self._say = say
+        self._lines = _line_log(data / LOG_NAME)
+        self._settings = settings_for_children(config, data)
+        self._main = Supervisor(on_line=self._note, on_news=self._tell)
+        self._spawner: Spawner | None = None
+        self._observing: Enrolment | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[SurveilError] = asyncio.get_running_loop().create_future()
+        self._ready = False
+        self._client: Client | None = None
+        self.address = parse_address(listen, listening=True)
+
+    async def start(self) -> Client:
+        """Start the dispatcher, wait until it serves, and start its runners; returns a connection to it.
+
+        Raises:
+            SurveilError: it does not come up, and the sentence is its own.
+        """
+        self._main.want(self._dispatcher_part(self.address))
+        self._tasks.append(asyncio.create_task(self._main.run(), name="supervision"))
+        here = await self._until_ready()
+        if self.address.port == 0:
+            # Should it have to be started again, everybody looks for it where it was.
+            self.address = self.address.with_port(here.port)
+            self._main.want(self._dispatcher_part(self.address))
+        self._client = await Client(find_access(self._data, None)).__aenter__()
+        await self._client.ask("status")
+        self._ready = True
+        self._start_runners(here)
+        return self._client
+
+    def watch(self, repos: Sequence[str]) -> None:
+        """Start the observer of these repositories."""
+        folder = self._data / OBSERVER
+        config = self._config
+        interval = () if config.interval_ms is None else ("--interval", f"{config.interval_ms}ms")
+        refs = [word for ref in config.refs for word in ("--ref", ref)]
+        flags = ("--data", str(folder), "--name", "up", *interval, *refs, "--", *repos)
+        where = str(self.address.from_here())
+        self._observing = Enrolment(folder, where, lambda: self.make_token("observer"), self._settings)
+        self._main.want(
+            Part(
+                name=OBSERVER,
+                command=surveil_command(OBSERVER, *flags),
+                prepare=self._observing.prepare,
+                hopeless=WORTH_ANOTHER_TRY,
+            )
+        )
+
+    async def make_token(self, role: str, expires_ms: int = TOKEN_MS) -> str:
+        """A join token for one new peer. Raises SurveilError."""
+        assert self._client is not None, "the dispatcher was waited for"
+        answer = await self._client.ask(
+            "token_create", {"role": role, "labels": [], "expires_ms": expires_ms, "uses": 1}
+        )
+        return str(answer.body["token"])
+
+    async def until_failed(self) -> SurveilError:
+        """Wait for the end of what cannot be kept running; returns why."""
+        return await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """End everything: the observer, the runners with their jobs, and last the dispatcher, which hears of it."""
+        await self._main.stop_only(OBSERVER)
+        if self._spawner is not None:
+            await self._spawner.stop(end_jobs=True)
+        if self._client is not None:
+            await self._client.__aexit__(None, None, None)
+        await self._main.stop((DISPATCHER,))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._lines.close()
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self._main.kill()
+        if self._spawner is not None:
+            self._spawner.kill()
+
+    # ---- how --------------------------------------------------------------------------------------------------------
+
+    def _dispatcher_part(self, listen: Address) -> Part:
+        async def prepare() -> Mapping[str, str]:
+            return {**self._settings, **settings_of_dispatcher(self._config)}
+
+        command = surveil_command(DISPATCHER, "--data", str(self._data), "--listen", str(listen), "--spawn", "0")
+        return Part(name=DISPATCHER, command=command, prepare=prepare)
+
+    def _start_runners(self, here: Address) -> None:
+        self._spawner = Spawner(
+            self._config.runners,
+            self._data,
+            str(here),
+            lambda: self.make_token("runner"),
+            self._config.slots,
+            labels=self._config.labels,
+            settings=self._settings,
+            on_line=self._note,
+            on_news=self._tell,
+        )
+        self._tasks.append(asyncio.create_task(self._spawner.run(), name="runners"))
+
+    async def _until_ready(self) -> Address:
+        """Wait for the file that the dispatcher writes when it serves; its process id tells it from an older one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_MS / 1000):
+                while not self._failed.done():
+                    # Nothing tells of a new file in a folder that may not be there yet.
+                    if (self._data / FILE_NAME).exists():
+                        known = load_known(self._data)
+                        if known.pid == self._main.pid_of(DISPATCHER):
+                            return known.address.from_here()
+                    await asyncio.sleep(LOOK_MS / 1000)
+        if self._failed.done():
+            raise self._failed.result()
+        raise InfrastructureError(
+            f"The dispatcher does not come up within {READY_MS // 1000} s; {self._data / LOG_NAME} says what it did."
+        )
+
+    def _note(self, part: str, line: str) -> None:
+        self._lines.handle(logging.LogRecord(part, logging.INFO, "", 0, f"{part}: {line}", None, None))
+
+    def _tell(self, news: News) -> None:
+        if news.part == OBSERVER and self._observing is not None:
+            self._observing.consider(news)
+        self._note(news.part, f"({news.change}, process {news.pid}, exit code {news.exit_code}) {news.sentence}")
+        dead = news.change is Change.GIVEN_UP or (news.change is Change.ENDED and not self._ready)
+        if news.part == DISPATCHER and dead and not self._failed.done():
+            # Before it ever served, its own sentence says more than another try.
+            sentence = news.sentence or f"The dispatcher {how_it_ended(news.exit_code)}."
+            self._failed.set_result(error_of(sentence, news.exit_code or int(ExitCode.INFRASTRUCTURE)))
+            return
+        if sentence := sentence_about(news):
+            self._say(sentence, "faint" if news.change is Change.STARTED else "weak")
+
+
+def sentence_about(news: News) -> str:
+    """What people should know of a change; nothing where a part started for the first time or was stopped."""
+    match news.change:
+        case Change.ENDED:
+            because = f" ({news.sentence})" if news.sentence and (news.exit_code or 0) > 0 else ""
+            again_s = (news.again_ms or 0) / 1000
+            how = how_it_ended(news.exit_code) if news.pid is not None else "could not be started"
+            return f"{news.part} {how}{because}; it is started again in {again_s:g} s."
+        case Change.GIVEN_UP:
+            return f"{news.part} is given up: {news.sentence or how_it_ended(news.exit_code)}"
+        case Change.STARTED if news.again:
+            return f"{news.part} runs again (process {news.pid})."
+        case _:
+            return ""
+
+
+def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
+    """The settings that every part takes from its environment; everything else they are told by flags.
+
+    The configuration file was read by this process already, for all of them; theirs is empty, so that a setting for a
+    lone runner does not change the runners of `up`. Raises InfrastructureError when that file cannot be written.
+    """
+    empty = data / PARTS_FILE
+    try:
+        empty.write_text("# The parts of `surveil up` take no settings from a file; `up` itself does.\n")
+    except OSError as error:
+        raise InfrastructureError(f"{empty} cannot be written: {error.strerror}.") from error
+    return {
+        "SURVEIL_CONFIG": str(empty),
+        "SURVEIL_LOG_FORMAT": config.log_format,
+        "SURVEIL_LOG_LEVEL": config.log_level,
+    }
+
+
+def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:
+    """The dispatcher's own settings: its policy, and its database, whose address may hold a password."""
+    policy = {
+        setting.variable: setting.shown_in(config)
+        for key, setting in settings_of(UpConfig).items()
+        if key.startswith("policy.")
+    }
+    database = {} if config.database is None else {"SURVEIL_DATABASE": config.database}
+    return {**policy, **database}
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: UpConfig, data: Path, listen: str, say: Say, interrupts: Interrupts
+) -> AsyncIterator[tuple[Tree, Client]]:
+    """A tree between its start and its end, whatever happens in between. Raises SurveilError; Interrupted while it
+    starts.
+    """
+    tree = Tree(config, data, listen, say)
+    try:
+        yield tree, await interrupts.unless_first(tree.start())
+    finally:
+        stopping = asyncio.create_task(tree.stop())
+        if not await interrupts.until_second(stopping):
+            tree.kill()
+            await stopping
+
+
+def _line_log(path: Path) -> logging.Handler:
+    """Where the lines of the parts go: a file of bounded size, and the one before it."""
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=LOG_BYTES_MAX, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace", delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
