@@ -72,13 +72,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
 class SqlReader:
     """Answers from the tables; see `surveil.store.Reader` for what each question means."""
 
-    def __init__(self, engine: Engine, dispose: Callable[[], None] | None = None) -> None:
-        self._engine = engine
-        self._dispose = dispose or engine.dispose
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
 
     def cluster(self) -> Cluster:
         """Which installation this is."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             row = connection.execute(select(cluster.c.id, cluster.c.epoch)).one()
         return Cluster(id=row[0], epoch=row[1])
 
@@ -93,7 +92,7 @@ class SqlReader:
             wanted = wanted.where(builds.c.ref == ref)
         if before is not None:
             wanted = wanted.where(builds.c.id < before)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return _builds(connection, wanted)
 
     def newest_build(self, repo: str, ref: str) -> Build | None:
@@ -109,13 +108,13 @@ class SqlReader:
     def details(self, builds: Sequence[int]) -> list[BuildDetail]:
         """Several builds with everything under them."""
         wanted = list(dict.fromkeys(builds))[:ROWS_MAX]
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             found = {detail.build.id: detail for part in _parts(wanted) for detail in _details(connection, part)}
         return [found[build] for build in wanted if build in found]
 
     def build_of_mid(self, mid: str) -> int | None:
         """The build that a fact made."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return connection.execute(select(builds.c.id).where(builds.c.mid == mid)).scalar()
 
     def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
@@ -123,24 +122,19 @@ class SqlReader:
         wanted = select(notes).where(notes.c.position > after).order_by(notes.c.position).limit(_bounded(limit))
         if build is not None:
             wanted = wanted.where(notes.c.build == build)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [JournalLine(position=row[0], note=codec.note_of(row)) for row in connection.execute(wanted)]
 
     def journal_end(self) -> int:
         """The position of the newest line."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return connection.execute(select(func.max(notes.c.position))).scalar() or 0
 
     def counts(self) -> Counts:
         """How much waits and runs."""
-        states = (
-            select(jobs.c.state, func.count())
-            .select_from(builds.join(jobs, jobs.c.build == builds.c.id))
-            .where(_open_build())
-            .group_by(jobs.c.state)
-        )
+        states = select(jobs.c.state, func.count()).where(_within(jobs, _open_build())).group_by(jobs.c.state)
         pool = select(runners.c.online, func.count(), func.sum(runners.c.slots)).group_by(runners.c.online)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             jobs_in = {row[0]: row[1] for row in connection.execute(states)}
             pools = {bool(row[0]): (row[1], row[2]) for row in connection.execute(pool)}
         online, slots = pools.get(True, (0, 0))
@@ -157,7 +151,7 @@ class SqlReader:
 
     def runners(self) -> list[Runner]:
         """Every runner, by name."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
 
     def owner(self, job: str, attempt: int) -> str | None:
@@ -166,39 +160,38 @@ class SqlReader:
         wanted = select(attempts.c.runner).where(
             attempts.c.build == build, attempts.c.name == name, attempts.c.number == attempt
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return connection.execute(wanted).scalar()
 
     def open_attempts(self) -> list[Attempt]:
         """The attempts that are being worked on."""
         wanted = (
             select(attempts)
-            .select_from(builds.join(attempts, attempts.c.build == builds.c.id))
-            .where(_open_build(), attempts.c.state.in_(_OPEN_ATTEMPTS))
+            .where(_within(attempts, _open_build()), attempts.c.state.in_(_OPEN_ATTEMPTS))
             .order_by(attempts.c.build, attempts.c.name, attempts.c.number)
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return _all(connection, wanted, codec.attempt_of)
 
     def peers(self) -> list[Peer]:
         """Every key."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return _all(connection, select(peers).order_by(peers.c.created_at, peers.c.key), codec.peer_of)
 
     def peer(self, key: str) -> Peer | None:
         """One key."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             found = _all(connection, select(peers).where(peers.c.key == key), codec.peer_of)
         return found[0] if found else None
 
     def tokens(self) -> list[Token]:
         """Every token."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return _all(connection, select(tokens).order_by(tokens.c.created_at, tokens.c.id), codec.token_of)
 
     def close(self) -> None:
         """Let go of everything."""
-        self._dispose()
+        self.engine.dispose()
 
 
 def load(engine: Engine) -> tuple[list[Record], int]:
@@ -219,7 +212,14 @@ def _bounded(limit: int) -> int:
 
 
 def _open_build() -> Any:
-    return text(f"builds.{OPEN_BUILD}")
+    return text(OPEN_BUILD)
+
+
+def _within(table: Table, condition: Any) -> Any:
+    """The rows of `table` under builds that meet `condition`: by a list, because joined the other way it would be a
+    scan.
+    """
+    return table.c.build.in_(select(builds.c.id).where(condition))
 
 
 def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -256,13 +256,12 @@ def _under(connection: Connection, condition: Any) -> tuple[list[Build], list[Jo
     """Read the builds that meet `condition`, their jobs and the attempts at these; builds, then positions, in order."""
 
     def of(table: Table, *order: Any) -> Select[Any]:
-        joined = builds.join(table, table.c.build == builds.c.id)
-        return select(table).select_from(joined).where(condition).order_by(table.c.build, *order)
+        return select(table).where(_within(table, condition)).order_by(table.c.build, *order)
 
     rows = connection.execute(select(builds).where(condition).order_by(builds.c.id)).all()
     repos = {row[0]: row[2] for row in rows}
     # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
-    wanted_specs = select(jobs.c.spec).select_from(builds.join(jobs, jobs.c.build == builds.c.id)).where(condition)
+    wanted_specs = select(jobs.c.spec).where(_within(jobs, condition))
     bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
     spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1]) for row in bodies}
     under = [codec.job_of(row, repos[row[0]], spec_of) for row in connection.execute(of(jobs, jobs.c.position))]

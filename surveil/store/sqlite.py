@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.store import Cluster, StoreError, migrations
+from surveil.store.disk import disk_failures, sync_folder
 from surveil.store.reading import SqlReader
 from surveil.store.tables import builds, cluster
 from surveil.store.writing import SqlStore
@@ -71,7 +72,8 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
         undo.callback(unlock)
         undo.callback(engine.dispose)
         held = _take_over(engine, path, now)
-        _sync_folder(path.parent)
+        with disk_failures(f"make the names in {path.parent} durable"):
+            sync_folder(path.parent)
         undo.pop_all()
     return SqlStore(engine, held=held, reader=SqlReader(_reading_engine(path)), release=unlock)
 
@@ -229,12 +231,3 @@ def _unreadable(path: Path, error: Exception) -> InfrastructureError | InvalidEr
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
     return StoreError(f"the database {path} cannot be opened ({error}): run `surveil db check`, or restore a backup")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the files' names durable, as SQLite makes their contents."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

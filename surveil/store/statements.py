@@ -105,11 +105,12 @@ def _change(
     A row that may not change is not touched, so that the count of touched rows tells.
     """
     names = [*changes, *(f"key_{name}" for name in key), "same_state"]
-    listed = ", ".join(f"'{state}'" for state in sorted(finals))
+    # Not `NOT IN`: SQLite would build a table of the list anew for each row.
+    unsettled = " AND ".join(f"{table.name}.state <> '{state}'" for state in sorted(finals))
     statement = update(table).values({name: bindparam(name) for name in changes})
     for name in key:
         statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
-    statement = statement.where(text(f"({table.name}.state NOT IN ({listed}) OR {table.name}.state = :same_state)"))
+    statement = statement.where(text(f"({unsettled} OR {table.name}.state = :same_state)"))
     if rising:
         statement = statement.where(table.c[rising] <= bindparam("fence"))
         names.append("fence")

@@ -25,10 +25,12 @@ from sqlalchemy import (
     text,
 )
 
+from surveil.core.model import VERDICTS
+
 Number: Final = BigInteger().with_variant(Integer(), "sqlite")
 """53 bits. SQLite's INTEGER has 64, and only under that name is a primary key the row's own number."""
 
-OPEN_BUILD: Final = "state IN ('blocked', 'held', 'queued', 'running')"
+OPEN_BUILD: Final = " AND ".join(f"state <> '{verdict}'" for verdict in sorted(VERDICTS))
 """Literal, because an index over a part of a table serves only queries that repeat its condition word for word."""
 LIVE_PEER: Final = "revoked_at IS NULL"
 

@@ -32,7 +32,7 @@ class SqlStore:
     """Writes to the tables; see `surveil.store.Store` for what each method promises."""
 
     def __init__(self, engine: Engine, *, held: Cluster, reader: Reader, release: Callable[[], None]) -> None:
-        self._engine = engine
+        self.engine = engine
         self._held = held
         self._reader = reader
         self._release = release
@@ -52,7 +52,7 @@ class SqlStore:
 
     def load(self) -> tuple[list[Record], int]:
         """What the mind needs after a start."""
-        return load(self._engine)
+        return load(self.engine)
 
     def commit(self, changes: Changes) -> None:
         """Write one batch as one transaction."""
@@ -92,7 +92,7 @@ class SqlStore:
     def close(self) -> None:
         """Let go of everything."""
         self._reader.close()
-        self._engine.dispose()
+        self.engine.dispose()
         self._release()
 
     # ---- inside
@@ -107,7 +107,7 @@ class SqlStore:
         """
         assert self._busy.acquire(blocking=False), "two threads write to the store at once"
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 epoch = connection.execute(select(cluster.c.epoch).with_for_update(read=True)).scalar_one()
                 if epoch != self._held.epoch:
                     raise FencedError(

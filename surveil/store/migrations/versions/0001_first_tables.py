@@ -71,7 +71,9 @@ def _builds() -> None:
         sa.Column("finished_at", _NUMBER),
         sa.UniqueConstraint("mid", name="builds_mid"),
     )
-    where = sa.text("state IN ('blocked', 'held', 'queued', 'running')")
+    where = sa.text(
+        "state <> 'cancelled' AND state <> 'errored' AND state <> 'failed' AND state <> 'passed' AND state <> 'skipped'"
+    )
     op.create_index("builds_open", "builds", ["id"], sqlite_where=where, postgresql_where=where)
     op.create_index("builds_ref", "builds", ["repo", "ref", "id"])
     op.create_index("builds_repo", "builds", ["repo", "id"])

@@ -1,0 +1,62 @@
+"""The revisions make exactly the tables that the code uses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from surveil.store import codec, migrations
+from surveil.store.statements import Statements
+from surveil.store.tables import metadata
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return create_engine(f"sqlite:///{tmp_path / 'some %s file.db'}")
+
+
+def shape(engine: Engine) -> list[tuple[str, str]]:
+    """Everything that the database was told to hold, spelled the same."""
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    engine.dispose()
+    return sorted((row[0], re.sub(r"[\s\"]+", " ", row[1])) for row in found if row[0] != "alembic_version")
+
+
+def test_an_empty_database_gets_the_tables_of_the_code(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here")
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert migrations.check(connection, where="here") == migrations.head()
+    other = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    metadata.create_all(other)
+    assert shape(engine) == shape(other)
+
+
+def test_bringing_up_to_date_twice_changes_nothing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here")
+    before = shape(engine)
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here")
+    assert shape(engine) == before
+
+
+def test_tables_and_statements_are_good_postgresql_as_well() -> None:
+    dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+    for table in metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            assert "CREATE" in str(CreateIndex(index).compile(dialect=dialect))
+    statements = Statements.compiled(dialect)
+    assert statements.change_job.names[-2:] == ("same_state", "fence")
+    assert not statements.change_job.positional
+    assert "%(body)s" in statements.new_spec.sql
+    assert set(codec.JOB_CHANGES) < set(statements.change_job.names)

@@ -1,0 +1,64 @@
+"""Answers stay quick as the past grows: no question looks at rows that are not in its answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from surveil.store.reading import SqlReader
+from surveil.store.sqlite import FILE, open_reader, open_store
+from tests.store.records import make_attempt, make_build, make_job, new
+
+
+def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
+    """How SQLite finds the rows for each statement of a question."""
+    said: list[tuple[str, tuple[int | str, ...]]] = []
+
+    def note(_c: object, _cursor: object, sql: str, given: tuple[int | str, ...], _x: object, _many: object) -> None:
+        said.append((sql, given))
+
+    event.listen(reader.engine, "before_cursor_execute", note)
+    eval(ask, {"reader": reader})
+    event.remove(reader.engine, "before_cursor_execute", note)
+    database = sqlite3.connect(data / FILE)
+    steps = [
+        step[3]
+        for sql, given in said
+        if sql.startswith("SELECT")
+        for step in database.execute(f"EXPLAIN QUERY PLAN {sql}", given)
+    ]
+    database.close()
+    assert steps
+    return steps
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "reader.counts()",
+        "reader.open_attempts()",
+        "reader.build(1)",
+        "reader.details([1, 2, 3])",
+        "reader.builds(repo='/srv/repo', limit=3)",
+        "reader.builds(repo='/srv/repo', ref='refs/heads/main', before=9)",
+        "reader.newest_build('/srv/repo', 'refs/heads/main')",
+        "reader.build_of_mid('m')",
+        "reader.owner('1/test', 1)",
+        "reader.journal(after=7)",
+        "reader.journal(build=1)",
+        "reader.peer('k')",
+    ],
+)
+def test_no_question_scans_the_past(tmp_path: Path, ask: str) -> None:
+    store = open_store(tmp_path, now=1)
+    store.commit(new(make_build(), make_job(), make_attempt()))
+    reader = open_reader(tmp_path)
+    steps = plans(reader, tmp_path, ask)
+    reader.close()
+    store.close()
+    scans = [step for step in steps if step.startswith("SCAN")]
+    # Runners are as few as machines, and the index of open builds is as long as the answer.
+    assert [step for step in scans if step not in {"SCAN runners", "SCAN builds USING INDEX builds_open"}] == []
