@@ -52,6 +52,9 @@ def assign(state: RunState, message: Assign, now: int, policy: RunnerPolicy) -> 
     if held is not None and not held.open:
         return say_finished(state, held, now, policy)
     accepted = Send(message=Accepted(job=message.job, attempt=message.attempt))
+    if held is None and not state.welcomed:
+        # Only the `Welcome` says how long a lease is; it is late or lost. The order will be said again.
+        return []
     if held is not None:
         return [accepted, *([] if sent_at is None else renew(state, held, sent_at + state.lease_ms, now))]
     reason = _why_not(state, message, sent_at, now)

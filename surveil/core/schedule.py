@@ -38,11 +38,14 @@ def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
         moved = False
         heads = state.ready.heads()
         heads.sort(key=lambda head: (state.running_of.get(head[0][0], 0), head[1]))
-        for _, (_, _, job_id) in heads:
+        served: dict[str, None] = {}
+        for (repo, _), (_, _, job_id) in heads:
             job = state.jobs[job_id]
-            runner = choose(state, job, now)
+            # A repository has as many heads as it asks for kinds of runners, and one turn all the same.
+            runner = None if repo in served else choose(state, job, now)
             if runner is not None:
                 effects.append(assign(state, job, runner, now, policy))
+                served[repo] = None
                 moved = True
     return effects
 
