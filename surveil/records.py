@@ -46,7 +46,7 @@ class Records:
             return _decode(path.read_bytes(), repo)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, UsageError) as problem:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, UsageError) as problem:
             aside = path.with_suffix(".damaged")
             try:
                 path.rename(aside)
@@ -77,6 +77,8 @@ def _decode(content: bytes, repo: str) -> Record:
     if found["version"] != VERSION:
         raise ValueError(f"it is of version {found['version']}, not {VERSION}")
     patterns, refs = found["patterns"], found["refs"]
+    if not isinstance(patterns, list) or not isinstance(refs, dict):
+        raise TypeError("a value is of the wrong type")
     if found["repo"] != repo or not isinstance(found["head_owed"], bool):
         raise ValueError("it is of another repository")
     if not all(isinstance(text, str) for text in (*patterns, *refs.keys(), *refs.values())):

@@ -36,6 +36,8 @@ _FOLDERS_MAX: Final = 50_000
 _RACY_NS: Final = 1_000_000_000
 """A change within a file system's clock tick of an earlier one leaves no trace; so young a change is looked
 at again. FAT's tick is 2 s, but nobody keeps a repository there; NFS and the others stay below 1 s."""
+_SIGNS: Final = ("packed-refs", "config", "objects")
+"""Beside HEAD and the folders of refs: a new configuration may mean another storage; without objects it is gone."""
 _ALWAYS: Final[Signature] = ()
 """No signature can be had: look each time."""
 
@@ -61,6 +63,7 @@ class LocalRepository:
         self._packed: dict[str, str] = {}
         self._packed_signature: tuple[int, int, int] | None = None
         self._folders: tuple[str, ...] = ()
+        self._signs: tuple[str, ...] = ()
         self._read_at_ns = 0
 
     def layout(self) -> Layout:
@@ -75,6 +78,7 @@ class LocalRepository:
     def refs(self) -> RefList:
         """All refs now. Raises MirrorError."""
         self._read_at_ns = time.time_ns()
+        self._signs = ()
         layout = self.layout()
         if layout.ref_storage != "files":
             return self._ask_git(layout)
@@ -83,6 +87,8 @@ class LocalRepository:
         # Loose before packed: a ref that git packs meanwhile is missed as a file and then found in
         # packed-refs. The other way round it would seem deleted.
         self._folders = self._scan(layout.common, loose, symbolic)
+        beside = (os.path.join(layout.git, "HEAD"), *(os.path.join(layout.common, name) for name in _SIGNS))
+        self._signs = (*beside, *self._folders)
         refs = self._read_packed(layout.common) | loose
         for name, target in symbolic.items():
             if (sha := _follow(target, symbolic, refs)) is not None:
@@ -101,11 +107,9 @@ class LocalRepository:
         Empty when nothing cheap is certain: then the caller should read the refs. Raises MirrorError when the
         repository is gone.
         """
-        layout = self.layout()
-        if layout.ref_storage != "files" or not self._folders:
+        if not self._signs:
             return _ALWAYS
-        paths = [os.path.join(layout.git, "HEAD"), os.path.join(layout.common, "packed-refs"), *self._folders]
-        signature = tuple(_stamp(path) for path in paths)
+        signature = tuple(_stamp(path) for path in self._signs)
         newest = max(changed for _, _, changed in signature)
         # A change after the refs were read, or just before, may not be among what was read.
         return _ALWAYS if min(time.time_ns(), self._read_at_ns) - newest < _RACY_NS else signature

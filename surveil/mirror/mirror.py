@@ -141,10 +141,12 @@ class Mirror:
         """
         check_sha(sha)
         limit = METADATA_BYTES_MAX + len(names) * (file_bytes_max + _HEADER_BYTES)
-        with self._disk(), self.using(), tempfile.TemporaryFile() as asked:
+        with self._disk(), self.using(), open(os.memfd_create("asked"), "w+b") as asked:  # noqa: PTH123 - a descriptor
             asked.write(requests(sha, names))
             asked.seek(0)
-            output = self._git("cat-file", "--batch", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True)
+            output = self._git(
+                "cat-file", "--batch", "--buffer", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True
+            )
         commit = read_commit(output.stdout, names, file_bytes_max)
         if commit is None:
             if output.stderr.strip():

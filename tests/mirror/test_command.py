@@ -2,13 +2,15 @@
 
 import os
 import socket
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from surveil.mirror.address import Address, parse
-from surveil.mirror.command import run
+from surveil.mirror.command import Halt, run
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import list_remote
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
@@ -155,3 +157,36 @@ def test_complaints_name_the_line_that_says_most() -> None:
     problem = failure(output, "https://ada:secret@example.org/a")
     assert problem.trouble is Trouble.MISSING
     assert str(problem).startswith("https://example.org/a: fatal: not our ref ?[31mabc.")
+
+
+def test_a_bell_ends_a_call_under_way_and_all_that_follow(silent_port: int) -> None:
+    before = children()
+    with closing(Halt()) as halt:
+        ringing = threading.Timer(0.2, halt.ring)
+        ringing.start()
+        for _ in range(2):
+            with pytest.raises(MirrorError) as refused:
+                list_remote(at(silent_port), halt=halt)
+            assert refused.value.trouble is Trouble.HALTED
+        ringing.join()
+    assert children() == before
+
+
+def test_a_password_reaches_git_and_no_argument(tmp_path: Path) -> None:
+    address = parse("https://ada:s%40cret%27%22@127.0.0.1:1/a", "/")
+    asked = "protocol=https\nhost=127.0.0.1:1\n\n"
+    question = tmp_path / "question"
+    question.write_text(asked)
+    with question.open("rb") as stdin:
+        answer = run("credential", "fill", about="here", address=address, stdin=stdin, cwd=str(tmp_path)).stdout
+    assert b"username=ada\npassword=s@cret'\"\n" in answer
+    shown = run("-c", "alias.arguments=!cat /proc/$PPID/cmdline", "arguments", about="here", address=address)
+    assert b"s@cret" not in shown.stdout
+
+
+def test_a_password_is_for_its_own_host_alone(tmp_path: Path) -> None:
+    address = parse("https://ada:secret@127.0.0.1:1/a", "/")
+    question = tmp_path / "question"
+    question.write_text("protocol=https\nhost=127.0.0.2\n\n")
+    with question.open("rb") as stdin, pytest.raises(MirrorError):
+        run("credential", "fill", about="here", address=address, stdin=stdin, cwd=str(tmp_path))

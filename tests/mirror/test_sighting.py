@@ -1,0 +1,69 @@
+"""Which text becomes the pipeline of a commit."""
+
+from pathlib import Path
+
+import pytest
+
+from surveil.mirror.address import parse
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.sighting import Sighting, look
+from surveil.mirror.trouble import MirrorError, Trouble
+from tests.mirror.repositories import Repository
+
+
+def sighting(repository: Repository, tmp_path: Path, sha: str) -> Sighting:
+    return look(Mirror(tmp_path / "mirrors", parse(str(repository.path), "/")), sha, "refs/heads/main")
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [
+        ([".surveil.yml", ".runnerci.yml", "narwhal.yml", "Makefile"], ".surveil.yml"),
+        ([".runnerci.yml", "narwhal.yml"], ".runnerci.yml"),
+        (["narwhal.yml"], "narwhal.yml"),
+    ],
+)
+def test_the_first_pipeline_file_that_is_there_is_taken(
+    repository: Repository, tmp_path: Path, present: list[str], chosen: str
+) -> None:
+    for name in present:
+        (repository.path / name).write_text(f"# {name}\n")
+    sha = repository.commit("Files")
+    assert sighting(repository, tmp_path, sha) == Sighting(
+        sha=sha, message="Files", author="Ada", pipeline=f"# {chosen}\n", pipeline_file=chosen
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / ".surveil.yml").write_bytes(b"\xef\xbb\xbfversion: 1\n")
+    assert sighting(repository, tmp_path, repository.commit("Mark")).pipeline == "version: 1\n"
+
+
+def test_an_empty_pipeline_file_is_a_text_and_not_its_absence(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / ".surveil.yml").write_text("")
+    found = sighting(repository, tmp_path, repository.commit("Empty"))
+    assert (found.pipeline, found.pipeline_file, found.rule) == ("", ".surveil.yml", "")
+
+
+def test_what_is_made_up_says_by_which_rule(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / "Makefile").write_text("test:\n\ttrue\n")
+    (repository.path / "pyproject.toml").write_bytes(b"\xff\xfe")
+    found = sighting(repository, tmp_path, repository.commit("Make"))
+    assert found.pipeline is not None
+    assert found.rule
+    assert found.pipeline_file == ".surveil.yml"
+
+
+def test_a_commit_without_any_file_has_a_problem(repository: Repository, tmp_path: Path) -> None:
+    repository.git("rm", "--quiet", "hello.txt")
+    found = sighting(repository, tmp_path, repository.commit("Bare"))
+    assert found.pipeline is None
+    assert found.problem
+
+
+def test_what_is_no_commit_is_told_from_what_is_not_there(repository: Repository, tmp_path: Path) -> None:
+    blob = repository.git("rev-parse", "HEAD:hello.txt")
+    for sha, trouble in ((blob, Trouble.NOT_A_COMMIT), ("1" * 40, Trouble.MISSING)):
+        with pytest.raises(MirrorError) as refused:
+            sighting(repository, tmp_path, sha)
+        assert refused.value.trouble is trouble
