@@ -1,0 +1,112 @@
+"""Opens the parts of a dispatcher and closes them in order: the data folder, the clock, the keys, the sockets,
+the threads.
+
+What belongs here: opening and closing. What does not: what happens in between (dispatcher).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from surveil.answer.answers import Answers
+from surveil.answer.live import Live
+from surveil.clock import Clock
+from surveil.config import DispatcherConfig
+from surveil.core.state import Identity, State
+from surveil.gate import Gate
+from surveil.intake import Intake
+from surveil.net.addresses import Address, parse_address
+from surveil.net.enrolment import KEYS_FOLDER
+from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
+from surveil.net.known import KnownDispatcher
+from surveil.net.peers import Peers
+from surveil.net.server import Server
+from surveil.store import Store
+from surveil.store.backup import backup
+from surveil.store.logs import LogStore
+from surveil.store.sqlite import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a dispatcher's loop works with, open."""
+
+    store: Store
+    writer: Executor
+    clock: Clock
+    server: Server
+    gate: Gate
+    intake: Intake
+    answers: Answers
+    live: Live
+    back_up: Callable[[Path], int]
+    address: Address
+    """Where processes on this machine reach it."""
+
+
+@contextlib.asynccontextmanager
+async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
+    """The parts of a dispatcher between start and end.
+
+    Raises:
+        SurveilError: the data folder, the keys or the ports cannot be used; the sentence says what to do.
+    """
+    clock = Clock()
+    store = open_store(config.data, now=clock.now(), database=config.database or "")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(store.close)
+        clock = Clock(not_before_at=newest(store))
+        writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="store"))
+        keys = load_or_make_keys(config.data / KEYS_FOLDER / SERVER_KEY)
+        local = load_or_make_keys(config.data / KEYS_FOLDER / CLIENT_KEY)
+        known = Peers(clock.now)
+        gate = Gate(store=store, writer=writer, known=known, now=clock.now, server_key=keys.public)
+        await gate.open(local.public)
+        server = await stack.enter_async_context(Server(parse_address(config.listen, listening=True), keys, known))
+        listen = parse_address(config.listen, listening=True).with_port(server.control_port)
+        gate.address = listen.for_others()
+        live = _live(store, clock, server)
+        logs = LogStore(config.data / "logs")
+        stack.callback(logs.close)
+        answers = Answers(store.reader, logs, live)
+        intake = _intake(logs, store, server, answers)
+        stack.push_async_callback(intake.close)
+        here = KnownDispatcher(
+            address=listen.from_here(), server_key=keys.public, cluster=store.cluster.id, pid=os.getpid()
+        )
+        here.save(config.data)
+
+        def back_up(destination: Path) -> int:
+            copied = backup(config.data, destination, now=clock.now(), database=config.database or "")
+            return copied.database_bytes + copied.log_bytes
+
+        yield Parts(
+            store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, answers=answers,
+            live=live, back_up=back_up, address=listen.from_here(),
+        )  # fmt: skip
+
+
+def newest(store: Store) -> int:
+    """The newest instant in the journal: a machine whose clock was lost goes on from there."""
+    lines = store.reader.journal(after=max(0, store.reader.journal_end() - 1), limit=1)
+    return lines[-1].note.at if lines else 0
+
+
+def _live(store: Store, clock: Clock, server: Server) -> Live:
+    records, next_build = store.load()
+    identity = Identity(cluster=store.cluster.id, epoch=store.cluster.epoch, bulk_port=server.bulk_port)
+    state = State.load(records, identity=identity, next_build=next_build)
+    return Live(cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now)
+
+
+def _intake(logs: LogStore, store: Store, server: Server, answers: Answers) -> Intake:
+    def pause(*, paused: bool) -> None:
+        if server.bulk_paused != paused:
+            server.bulk_paused = paused
+
+    return Intake(logs, store.reader, reply=server.reply, pause=pause, on_log=answers.on_log)

@@ -1,0 +1,315 @@
+"""The dispatcher's hands: inbox, mind, commit, perform; one loop that owns the sockets, the clock and the store,
+and decides nothing.
+
+What belongs here: the order of these four, and the way of each message into and out of the mind. What does
+not: decisions (core), who may come in (gate), logs (intake), answers to people (answer).
+
+Nothing is said before it is on disk. If a commit fails the process ends: memory is ahead of the disk then,
+and starting is recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from surveil import pipeline
+from surveil.answer import Reply
+from surveil.answer.answers import answered, refusal
+from surveil.assembly import Parts, assembled
+from surveil.config import DispatcherConfig
+from surveil.core.dispatch import handle, next_deadline
+from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.events import BuildWanted, Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
+from surveil.core.policy import Policy
+from surveil.errors import ExitCode, SurveilError
+from surveil.fleet.spawner import Spawner
+from surveil.fulfil import Fulfiller
+from surveil.net.traffic import Batch, Received, Route
+from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Seen, Watching, Welcome
+from surveil.say import Voice, begin
+
+IDLE_MS: Final = 1_000
+"""The loop looks around at least so often."""
+
+SPAWN_TOKEN_MS: Final = 60_000
+
+READING_MAX: Final = 1_000
+"""Commits being read at once; observers repeat what is beyond."""
+
+voice = Voice("dispatcher")
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """Events that come from elsewhere than the sockets, each with what is to be done once its batch is on disk."""
+
+    events: deque[tuple[Event, Callable[[], None]]] = field(default_factory=deque)
+    wake: Callable[[], None] = lambda: None
+
+    def put(self, event: Event, then: Callable[[], None]) -> None:
+        self.events.append((event, then))
+        self.wake()
+
+
+class Dispatcher:
+    """One running dispatcher, on parts that are open already."""
+
+    def __init__(self, parts: Parts, policy: Policy) -> None:
+        self._store, self._writer = parts.store, parts.writer
+        self._state, self._policy, self._clock = parts.live.state, policy, parts.clock
+        self._server, self._gate, self._intake = parts.server, parts.gate, parts.intake
+        self._answers, self._live = parts.answers, parts.live
+        self._fulfiller = Fulfiller(
+            gate=parts.gate, perform=self.perform, submit=self.submit, back_up=parts.back_up, live=parts.live,
+            reader=parts.store.reader,
+        )  # fmt: skip
+        self._inbox = _Inbox(wake=parts.server.wake)
+        self._waiting: dict[str, list[Callable[[int], None]]] = {}
+        self._routes: dict[str, Route] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._failure: BaseException | None = None
+
+    # ---- the loop --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Dispatch until `stop`.
+
+        Raises:
+            StoreError: something could not be written; the process must end.
+        """
+        self._start(self._intake.run())
+        await self._turn([Recovered()], self._clock.now())
+        before = self._clock.now()
+        while not self._stopping:
+            timeout_ms = self._timeout()
+            batch = await self._server.receive(timeout_ms)
+            now = self._clock.now()
+            events = self._stall(now - before - timeout_ms)
+            before = now
+            events += self._hear(batch)
+            await self._turn(events, now)
+            self._intake.take(batch.bulk)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let `run` end after what it is doing."""
+        self._stopping = True
+        self._server.wake()
+
+    async def close(self) -> None:
+        """Let go of what waits; everything that was promised is on disk."""
+        self._answers.on_stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _timeout(self) -> int:
+        if self._inbox.events:
+            return 0
+        now = self._clock.now()
+        deadline = next_deadline(self._state, now)
+        return IDLE_MS if deadline is None else min(IDLE_MS, deadline - now)
+
+    def _stall(self, late_ms: int) -> list[Event]:
+        """If the loop was away for longer than a heartbeat may be late, nobody is to pay for that."""
+        return [Stalled(gap_ms=late_ms)] if late_ms > self._policy.heartbeat_ms // 2 else []
+
+    async def _turn(self, events: list[Event], now: int) -> None:
+        """One batch: the mind takes every event at one instant, its changes are committed, and only then is
+        anything said.
+        """
+        done = []
+        while self._inbox.events:
+            event, then = self._inbox.events.popleft()
+            events.append(event)
+            done.append(then)
+        effects: list[Effect] = []
+        for event in (*events, Tick()):
+            effects += handle(self._state, event, now, self._policy)
+        changes = self._state.take_changes()
+        if changes:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._store.commit, changes)
+            self._answers.on_commit(changes.notes)
+        for effect in effects:
+            self._do(effect)
+        for then in done:
+            then()
+        self._routes.clear()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send(runner=runner, message=message):
+                if isinstance(message, Welcome):
+                    message = self._with_log_ends(message)
+                # A runner that has not introduced itself since our start is known only by the way its word came.
+                if not self._server.send(runner, message) and runner in self._routes:
+                    self._server.reply(self._routes[runner], message)
+            case Acknowledge(mid=mid, build=build):
+                for then in self._waiting.pop(mid, ()):
+                    then(build)
+
+    def _with_log_ends(self, welcome: Welcome) -> Welcome:
+        """Tell a runner how much of each log is kept, so that it sends the rest only."""
+        renewed = tuple(replace(ref, log_bytes=self._intake.end(ref.job, ref.attempt)) for ref in welcome.renewed)
+        return replace(welcome, renewed=renewed)
+
+    # ---- what is heard ---------------------------------------------------------------------------
+
+    def _hear(self, batch: Batch) -> list[Event]:
+        events: list[Event] = []
+        for received in batch.control:
+            event = self._hear_one(received)
+            if event is not None:
+                events.append(event)
+        events += [RunnerDisconnected(runner=key) for key in batch.gone]
+        return events
+
+    def _hear_one(self, received: Received) -> Event | None:
+        """The event in a message, or None where somebody else takes care of it."""
+        peer, route, message = received.peer, received.route, received.message
+        match message:
+            case Ask():
+                self._start(self._answer(route, message))
+            case CommitSeen():
+                self.submit(message, lambda build: self._seen(route, message.mid, build))
+            case Watching():
+                self._live.watching[peer.name] = message.repos
+            case Enrol():
+                self._start(self._enrol(peer.key, route, message))
+            case _:
+                # `net.admission` lets nothing else through to here than the words of runners.
+                self._routes[peer.key] = route
+                self._intake.note(message)
+                return RunnerSaid(runner=peer.key, message=message)  # type: ignore[arg-type]
+        return None
+
+    def _seen(self, route: Route, mid: str, build: int) -> None:
+        self._server.reply(route, Seen(mid=mid, build=build))
+
+    async def _enrol(self, key: str, route: Route, said: Enrol) -> None:
+        self._server.reply(route, await self._gate.enrol(key, said))
+
+    async def _answer(self, route: Route, ask: Ask) -> None:
+        try:
+            found = await self._answers.answer(ask)
+            reply = found if isinstance(found, Reply) else await self._fulfiller.fulfil(found)
+        except SurveilError as error:
+            self._server.reply(route, refusal(ask, error))
+        else:
+            self._server.reply(route, answered(ask, reply))
+
+    # ---- what others want ------------------------------------------------------------------------
+
+    async def perform(self, event: Event) -> None:
+        """Let an event happen, and return once what it did is on disk."""
+        done = asyncio.get_running_loop().create_future()
+        self._inbox.put(event, lambda: None if done.done() else done.set_result(None))
+        await done
+
+    def submit(self, commit: CommitSeen | BuildWanted, then: Callable[[int], None]) -> bool:
+        """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless.
+
+        Returns False, and does nothing, when too many wait already.
+        """
+        waiting = self._waiting.get(commit.mid)
+        if waiting is not None:
+            waiting.append(then)
+        elif len(self._waiting) < READING_MAX:
+            self._waiting[commit.mid] = [then]
+            self._start(self._read(commit))
+        else:
+            return False
+        return True
+
+    async def _read(self, commit: CommitSeen | BuildWanted) -> None:
+        """Find the build that a fact made before, or read its pipeline and let the mind make one."""
+        known = await asyncio.to_thread(self._store.reader.build_of_mid, commit.mid)
+        if known is not None:
+            self._do(Acknowledge(mid=commit.mid, build=known))
+            return
+        wanted = commit if isinstance(commit, BuildWanted) else await asyncio.to_thread(read_pipeline, commit)
+        self._inbox.put(wanted, lambda: None)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that failed in a way that nobody foresaw ends the process, loudly: starting is recovery."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+            self.stop()
+
+
+def read_pipeline(commit: CommitSeen) -> BuildWanted:
+    """Turn a commit's pipeline text into jobs, or into complaints for its author."""
+    jobs: tuple[JobSpec, ...] = ()
+    complaints: tuple[str, ...] = (commit.problem,)
+    if commit.pipeline is not None:
+        loaded = pipeline.load(commit.pipeline, commit.pipeline_file)
+        if isinstance(loaded, pipeline.Invalid):
+            complaints = loaded.sentences()
+        else:
+            jobs, complaints = loaded.jobs, ()
+    return BuildWanted(
+        mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event, message=commit.message,
+        author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule, jobs=jobs, complaints=complaints,
+        carried={},
+    )  # fmt: skip
+
+
+def main(config: DispatcherConfig) -> ExitCode:
+    """Run a dispatcher until SIGTERM or SIGINT.
+
+    Raises:
+        SurveilError: it cannot start, or the disk does not do its part.
+    """
+    begin("dispatcher", log_format=config.log_format, log_level=config.log_level)
+    return asyncio.run(serve(config))
+
+
+async def serve(config: DispatcherConfig) -> ExitCode:
+    """Open all parts, dispatch until a signal comes, and close them in order."""
+    async with assembled(config) as parts:
+        dispatcher = Dispatcher(parts, config.policy)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
+        spawner = _spawner(config, parts)
+        spawning = asyncio.create_task(spawner.run())
+        voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)
+        try:
+            await dispatcher.run()
+        finally:
+            await spawner.stop()
+            await spawning
+            await dispatcher.close()
+    voice.info("dispatcher stopped")
+    return ExitCode.OK
+
+
+def _spawner(config: DispatcherConfig, parts: Parts) -> Spawner:
+    """The runners that this dispatcher starts itself."""
+
+    async def make_token() -> str:
+        token = await parts.gate.make_token("runner", (), expires_ms=SPAWN_TOKEN_MS, uses=1, address=parts.address)
+        return token.text
+
+    return Spawner(
+        config.spawn,
+        config.data,
+        str(parts.address),
+        make_token,
+        on_line=lambda name, line: voice.info("local runner says", runner=name, line=line),
+        on_news=lambda news: voice.info(
+            f"local runner {news.change}", runner=news.part, said=news.sentence or "nothing"
+        ),
+    )

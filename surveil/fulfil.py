@@ -1,0 +1,106 @@
+"""What clients wish for, done: each wish that `answer` checked becomes an event for the mind or a change at the
+gate, and then a reply.
+
+What belongs here: performing wishes. What does not: checking them (answer), and deciding what they lead to
+(core).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import assert_never
+
+from surveil.answer import (
+    BackupWish,
+    JobsWish,
+    Reply,
+    RetryWish,
+    RevokeTokenWish,
+    RunnerWish,
+    SubmitWish,
+    TokenWish,
+    Wish,
+)
+from surveil.answer.live import Live
+from surveil.answer.views import time_text
+from surveil.core.events import BuildWanted, Event, RunnerOrder
+from surveil.errors import InfrastructureError
+from surveil.gate import Gate
+from surveil.protocol import CommitSeen
+from surveil.store import Reader
+
+Perform = Callable[[Event], Awaitable[None]]
+"""Let an event happen, and return once what it did is on disk."""
+
+Submit = Callable[[CommitSeen | BuildWanted, Callable[[int], None]], bool]
+"""Have a commit built, and tell its build's number once that is on disk; False when too many wait already."""
+
+
+class Fulfiller:
+    """Performs wishes through the dispatcher's hands."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        perform: Perform,
+        submit: Submit,
+        back_up: Callable[[Path], int],
+        live: Live,
+        reader: Reader,
+    ) -> None:
+        self._gate = gate
+        self._perform = perform
+        self._submit = submit
+        self._back_up = back_up
+        self._live = live
+        self._reader = reader
+
+    async def fulfil(self, wish: Wish) -> Reply:
+        """Do what is wished; the reply is true when it comes.
+
+        Raises:
+            SurveilError: a sentence for the asker.
+        """
+        match wish:
+            case SubmitWish():
+                return wish.reply(await self._built(wish.commit))
+            case RetryWish():
+                return wish.reply(await self._built(wish.event))
+            case JobsWish():
+                await self._perform(wish.event)
+                return wish.reply(await self._state_of(wish.event.build))
+            case RunnerWish():
+                if wish.event.order == RunnerOrder.REVOKE:
+                    await self._gate.revoke_peer(wish.event.runner)
+                await self._perform(wish.event)
+                return wish.reply()
+            case TokenWish():
+                token = await self._gate.make_token(wish.role, wish.labels, expires_ms=wish.expires_ms, uses=wish.uses)
+                expires_at = time_text(token.expires_at)
+                return wish.reply(token=token.text, token_id=token.id, expires_at=expires_at)
+            case RevokeTokenWish():
+                await self._gate.revoke_token(wish.token)
+                return wish.reply()
+            case BackupWish():
+                return wish.reply(size_bytes=await asyncio.to_thread(self._back_up, Path(wish.destination)))
+            case _:
+                assert_never(wish)
+
+    async def _built(self, commit: CommitSeen | BuildWanted) -> int:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if not self._submit(commit, lambda build: None if done.done() else done.set_result(build)):
+            raise InfrastructureError(
+                "The dispatcher reads as many commits as it may already; submit again in a while."
+            )
+        return await done
+
+    async def _state_of(self, build: int) -> str:
+        """How a build stands after the commit; settled ones have left memory."""
+        present = self._live.state.builds.get(build)
+        if present is not None:
+            return present.state.value
+        detail = await asyncio.to_thread(self._reader.build, build)
+        return "unknown" if detail is None else detail.build.state.value

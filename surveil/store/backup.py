@@ -1,0 +1,125 @@
+"""A copy of a data folder, made while a dispatcher runs on it, and good to start another one from.
+
+What belongs here: copying. What does not: starting from a copy, which is opening it (`sqlite`): a copy knows that it
+is one.
+
+The database is copied first and the logs after it, so the copy has at least the log that its database speaks of. The
+keys are part of the copy: without the server's key no runner would trust the dispatcher that starts from it. Guard it
+like the folder itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InvalidError
+from surveil.store import StoreError
+from surveil.store.checking import LOGS
+from surveil.store.disk import disk_failures, sync_file, sync_folder
+from surveil.store.log_live import DATA, INDEX
+from surveil.store.log_packed import PART, SUFFIX
+from surveil.store.log_paths import log_files
+from surveil.store.sqlite import FILE, database_path, open_reader
+
+KEYS: Final = "keys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """How much a backup holds."""
+
+    database_bytes: int
+    logs: int
+    log_bytes: int
+
+
+def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Copied:
+    """Copy a data folder to `destination`, which appears whole or not at all.
+
+    Args:
+        data: a dispatcher's data folder; one may run on it.
+        destination: a folder that does not exist yet, or is empty.
+        now: milliseconds since 1970, kept in the copy.
+        database: as for `open_store`.
+
+    Raises:
+        InvalidError: the destination is taken, or there is no database of this version in `data`.
+        StoreError: something cannot be read or written; the destination is not there.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise InvalidError(f"{destination} exists already: name a folder for the backup that does not")
+    open_reader(data, database=database).close()
+    part = destination.with_name(destination.name + PART)
+    with disk_failures(f"write the backup {destination}"):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(mode=0o700, parents=True)
+        try:
+            copied = _copy(data, part, database_path(data, database), now)
+            if destination.exists():
+                destination.rmdir()
+            part.rename(destination)
+            sync_folder(destination.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return copied
+
+
+def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
+    _copy_database(source, part / FILE, now)
+    logs = log_bytes = 0
+    for stem in _stems(data / LOGS):
+        target = part / stem.relative_to(data)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_bytes += _copy_log(stem, target)
+        logs += 1
+    if (data / KEYS).is_dir():
+        shutil.copytree(data / KEYS, part / KEYS)
+    for folder, _, names in os.walk(part):
+        for name in names:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+    return Copied(database_bytes=(part / FILE).stat().st_size, logs=logs, log_bytes=log_bytes)
+
+
+def _copy_database(source: Path, target: Path, now: int) -> None:
+    """Copy one moment of the database, and tell the copy that it is one."""
+    try:
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("VACUUM INTO ?", (str(target),))
+        with closing(sqlite3.connect(target)) as copy, copy:
+            copy.execute("UPDATE cluster SET copied_at = ?", (now,))
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"the database could not be copied to {target.parent} ({error}): look at the disk's free space"
+        ) from error
+    target.chmod(0o600)
+
+
+def _stems(logs: Path) -> Iterator[Path]:
+    for path in log_files(logs, (SUFFIX, INDEX)):
+        yield path.with_name(path.name.removesuffix(SUFFIX).removesuffix(INDEX))
+
+
+def _copy_log(stem: Path, target: Path) -> int:
+    """Copy a log in whichever form it has; returns the bytes of its files."""
+    # The index first: the bytes that it vouches for were durable before it, so they are in the copy.
+    for suffixes in ((SUFFIX,), (INDEX, DATA), (SUFFIX,)):
+        try:
+            return sum(_copy_file(stem, target, suffix) for suffix in suffixes)
+        except FileNotFoundError:
+            continue
+    raise StoreError(f"the log {stem} vanished while it was copied: make the backup again")
+
+
+def _copy_file(stem: Path, target: Path, suffix: str) -> int:
+    path = target.with_name(target.name + suffix)
+    shutil.copyfile(stem.with_name(stem.name + suffix), path)
+    path.chmod(0o600)
+    return path.stat().st_size

@@ -1,0 +1,288 @@
+"""The dispatcher's hands with real sockets and a real database in one process; a runner is played word by word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from surveil.assembly import Parts, assembled
+from surveil.client import Client, find_access
+from surveil.config import DispatcherConfig
+from surveil.core.policy import Policy
+from surveil.dispatcher import Dispatcher
+from surveil.errors import NotAllowedError, NotFoundError
+from surveil.net.connection import Connection
+from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.keys import RUNNER_KEY, load_keys
+from surveil.net.known import load_known
+from surveil.net.peers import Role
+from surveil.net.tokens import parse_token
+from surveil.protocol import (
+    Accepted,
+    Assign,
+    Beat,
+    Finished,
+    Heartbeat,
+    Held,
+    Hello,
+    Introduce,
+    Kept,
+    Message,
+    Output,
+    Refused,
+    Release,
+    Welcome,
+)
+
+SOON_MS = 5_000
+Wanted = TypeVar("Wanted")
+PIPELINE = "jobs: {test: {steps: [{run: make test}]}}"
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a coroutine a test."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class PlayedRunner:
+    """A runner that says what the test says."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.seq = 0
+        self.heard: list[Any] = []
+
+    async def hear(self, kind: type[Wanted]) -> Wanted:
+        """The next message of this kind; others before it are set aside."""
+        async with asyncio.timeout(SOON_MS / 1000):
+            while True:
+                for index, message in enumerate(self.heard):
+                    if isinstance(message, kind):
+                        del self.heard[index]
+                        return message
+                self.heard += await self.connection.receive(SOON_MS)
+
+    async def say(self, message: Message) -> None:
+        """Say something as soon as the connection takes it."""
+        async with asyncio.timeout(SOON_MS / 1000):
+            while not self.connection.send(message):
+                self.heard += await self.connection.receive(50)
+
+    async def hello(self, *, incarnation: int = 1, held: tuple[Held, ...] = ()) -> Welcome:
+        """Introduce itself and be welcomed."""
+        self.seq += 1
+        await self.say(
+            Hello(
+                name="played", software="1", host="here", cluster="", incarnation=incarnation, seq=self.seq, labels=(),
+                slots=1, held=held,
+            )
+        )  # fmt: skip
+        welcome = await self.hear(Welcome)
+        self.connection.use_bulk(welcome.bulk_port)
+        return welcome
+
+    async def finish(self, assign: Assign, log_bytes: int = 0) -> None:
+        """Say that an attempt passed."""
+        await self.say(
+            Finished(
+                job=assign.job, attempt=assign.attempt, outcome="passed", reason="", exit_code=0, started_after_ms=1,
+                finished_after_ms=2, log_bytes=log_bytes, steps=(),
+            )
+        )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def dispatching(data: Path, policy: Policy | None = None) -> AsyncIterator[Parts]:
+    """A dispatcher on a free port, stopped in order at the end."""
+    async with assembled(DispatcherConfig(data=data, listen="tcp://127.0.0.1:0")) as parts:
+        dispatcher = Dispatcher(parts, policy or Policy())
+        running = asyncio.create_task(dispatcher.run())
+        try:
+            yield parts
+        finally:
+            dispatcher.stop()
+            await running
+            await dispatcher.close()
+
+
+@contextlib.asynccontextmanager
+async def local_client(data: Path) -> AsyncIterator[Client]:
+    async with Client(find_access(data, None)) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def played_runner(client: Client, folder: Path) -> AsyncIterator[PlayedRunner]:
+    """A runner that joined by a token; its key is in `folder` for another start."""
+    if not (folder / KEYS_FOLDER).exists():  # a look at a folder of the test's own
+        token = (await client.ask("token_create", {"role": "runner"})).body["token"]
+        await enrol(parse_token(token), name="played", role=Role.RUNNER, data=folder)
+    known = load_known(folder)
+    keys = load_keys(folder / KEYS_FOLDER / RUNNER_KEY)
+    async with Connection(known.address, known.server_key, keys) as connection:
+        yield PlayedRunner(connection)
+
+
+async def submit(client: Client, number: int = 1, **more: Any) -> int:
+    about: dict[str, Any] = {
+        "mid": f"manual:{number:08d}", "repo": "/repo", "ref": "refs/heads/main", "sha": "a" * 40, "message": "m",
+        "author": "a", "pipeline": PIPELINE, "pipeline_file": ".surveil.yml",
+    }  # fmt: skip
+    build: int = (await client.ask("submit", about | more)).body["build"]
+    return build
+
+
+@in_a_loop
+async def test_a_commit_becomes_a_verdict_with_its_log(tmp_path: Path) -> None:
+    async with dispatching(tmp_path / "d"), local_client(tmp_path / "d") as client:
+        async with played_runner(client, tmp_path / "r") as runner:
+            await runner.hello()
+            build = await submit(client)
+            assign = await runner.hear(Assign)
+            assert (assign.job, assign.attempt, assign.sha) == (f"{build}/test", 1, "a" * 40)
+            await runner.say(Accepted(job=assign.job, attempt=1))
+            text = b"all is well\n"
+            chunk = Output(job=assign.job, attempt=1, at=0, crc=zlib.crc32(text), after_ms=5, data=text)
+            await runner.say(chunk)
+            assert await runner.hear(Kept) == Kept(job=assign.job, attempt=1, upto=len(text))
+            await runner.finish(assign, log_bytes=len(text))
+            assert (await runner.hear(Release)).fate == "recorded"
+        shown = (await client.ask("build", {"build": build})).body
+        log = await client.ask("log", {"job": assign.job})
+    assert shown["state"] == "passed"
+    assert [attempt["state"] for attempt in shown["jobs"][0]["attempts"]] == ["passed"]
+    assert log.data == text
+    assert log.body["complete"]
+
+
+@in_a_loop
+async def test_the_same_fact_makes_one_build_also_after_a_restart(tmp_path: Path) -> None:
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        first = await submit(client)
+        assert await submit(client) == first
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        assert await submit(client) == first
+        assert await submit(client, 2) == first + 1
+
+
+@in_a_loop
+async def test_a_bad_pipeline_is_a_verdict_with_its_place(tmp_path: Path) -> None:
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        build = await submit(client, pipeline="jobs: {test: {step: []}}")
+        shown = (await client.ask("build", {"build": build})).body
+    assert shown["state"] == "errored"
+    assert shown["reason"].startswith(".surveil.yml:1:")
+
+
+@in_a_loop
+async def test_a_running_job_survives_the_restart_of_the_dispatcher(tmp_path: Path) -> None:
+    data, folder = tmp_path / "d", tmp_path / "r"
+    async with dispatching(data), local_client(data) as client, played_runner(client, folder) as runner:
+        await runner.hello()
+        build = await submit(client)
+        assign = await runner.hear(Assign)
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await runner.say(Heartbeat(incarnation=1, seq=2, held=(), free=0, load_percent=0, disk_free_mib=1000))
+        await runner.hear(Beat)
+    async with dispatching(data), local_client(data) as client, played_runner(client, folder) as runner:
+        # The new dispatcher listens elsewhere; a runner's own hands would find it by its fixed port.
+        await runner.connection.close()
+        keys = load_keys(folder / KEYS_FOLDER / RUNNER_KEY)
+        known = load_known(data)
+        async with Connection(known.address, known.server_key, keys) as connection:
+            again = PlayedRunner(connection)
+            await again.say(Heartbeat(incarnation=1, seq=3, held=(), free=0, load_percent=0, disk_free_mib=1000))
+            await again.hear(Introduce)
+            again.seq = 3
+            welcome = await again.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=0),))
+            assert [(ref.job, ref.attempt) for ref in welcome.renewed] == [(assign.job, 1)]
+            await again.finish(assign)
+            assert (await again.hear(Release)).fate == "recorded"
+        shown = (await client.ask("build", {"build": build})).body
+    assert shown["state"] == "passed"
+    assert len(shown["jobs"][0]["attempts"]) == 1
+
+
+@in_a_loop
+async def test_a_closed_connection_moves_the_job_and_the_old_word_is_stale(tmp_path: Path) -> None:
+    policy = Policy(suspect_ms=100)
+    async with dispatching(tmp_path / "d", policy), local_client(tmp_path / "d") as client:
+        async with played_runner(client, tmp_path / "r1") as first:
+            await first.hello()
+            build = await submit(client)
+            assign = await first.hear(Assign)
+            await first.say(Accepted(job=assign.job, attempt=1))
+            await client.ask("journal", {"after": 0, "build": build, "wait_ms": 0})
+        token = (await client.ask("token_create", {"role": "runner"})).body["token"]
+        await enrol(parse_token(token), name="other", role=Role.RUNNER, data=tmp_path / "r2")
+        async with played_runner(client, tmp_path / "r2") as second:
+            await second.hello()
+            again = await second.hear(Assign)
+            assert (again.job, again.attempt) == (assign.job, 2)
+            await second.finish(again)
+            await second.hear(Release)
+        async with played_runner(client, tmp_path / "r1") as first:
+            first.seq = 5
+            welcome = await first.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=0),))
+            assert [(ref.job, ref.attempt) for ref in welcome.revoked] == [(assign.job, 1)]
+            await first.finish(assign)
+            # The build is settled and forgotten; nothing is recorded any more.
+            assert (await first.hear(Release)).fate == "duplicate"
+        shown = (await client.ask("build", {"build": build})).body
+    assert [attempt["state"] for attempt in shown["jobs"][0]["attempts"]] == ["lost", "passed"]
+
+
+@in_a_loop
+async def test_output_of_somebody_elses_attempt_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r") as runner:
+        await runner.hello()
+        await runner.say(Output(job="7/test", attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=0, data=b"x"))
+        assert "not this runner's" in (await runner.hear(Refused)).reason
+
+
+@in_a_loop
+async def test_a_revoked_runner_is_heard_no_more(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r") as runner:
+        await runner.hello()
+        await client.ask("runner", {"name": "played", "order": "revoke", "reason": "stolen"})
+        await runner.say(Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1000))
+        assert "revoked" in (await runner.hear(Refused)).reason
+
+
+@in_a_loop
+async def test_a_token_is_good_once(tmp_path: Path) -> None:
+    async with dispatching(tmp_path / "d"), local_client(tmp_path / "d") as client:
+        token = parse_token((await client.ask("token_create", {"role": "runner"})).body["token"])
+        await enrol(token, name="one", role=Role.RUNNER, data=tmp_path / "one")
+        with pytest.raises(NotAllowedError):
+            await enrol(token, name="two", role=Role.RUNNER, data=tmp_path / "two")
+
+
+@in_a_loop
+async def test_what_clients_wish_is_done_and_on_disk(tmp_path: Path) -> None:
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        build = await submit(client)
+        cancelled = (await client.ask("cancel", {"build": build, "reason": "enough"})).body
+        again = (await client.ask("retry", {"build": build, "mid": "manual:00000002"})).body["build"]
+        with pytest.raises(NotFoundError):
+            await client.ask("build", {"build": 99})
+        copied = (await client.ask("db_backup", {"destination": str(tmp_path / "copy")})).body
+        status = (await client.ask("status")).body
+    assert cancelled["state"] == "cancelled"
+    assert again == build + 1
+    assert copied["bytes"] > 0
+    assert status["queue"]["queued"] == 1
