@@ -45,10 +45,10 @@ def submit(
     as_json: bool,
     **where: str | None,
 ) -> int:
-    """Test a commit now; prints the build's number.
+    """Test a commit now.
 
-    The commit is SHA, or what REF points to, or HEAD. The work tree's uncommitted changes are not part of it:
-    `surveil run` tests those.
+    Prints the build's number. The commit is SHA, or what REF points to, or HEAD. The work tree's uncommitted changes
+    are not part of it: `surveil run` tests those.
     """
     from surveil.cli.commits import read_commit
     from surveil.cli.settings import client_settings
@@ -82,9 +82,10 @@ def retry(
     as_json: bool,
     **where: str | None,
 ) -> int:
-    """Build the same commit again; prints the new build's number.
+    """Build the same commit again.
 
-    With JOBs, only those and what needs them run again; the others are carried over as they were.
+    Prints the new build's number. With JOBs, only those run again, what did not pass, and what needs any of these; the
+    others are carried over as they were.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
@@ -94,7 +95,7 @@ def retry(
         return _answer(dispatcher, new, as_json=as_json, wait=wait, timeout_ms=timeout)
 
 
-@click.command(epilog=example("surveil cancel 12", "surveil cancel 12 'test (python=3.12)' --reason 'found it'"))
+@click.command(epilog=example("surveil cancel 12", "surveil cancel 12 'test[python=3.12]' --reason 'found it'"))
 @click.argument("build", type=BUILD)
 @click.argument("jobs", nargs=-1, metavar="[JOB ...]")
 @click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
@@ -107,7 +108,27 @@ def cancel(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **w
     if as_json:
         print_json(document)
     else:
-        tell(f"Build {build} is {document['state']}; running jobs get a moment to end by themselves.")
+        running = document["state"] == "running"
+        tell(f"Build {build} is {document['state']}" + ("; running jobs get a moment to end." if running else "."))
+
+
+@click.command(epilog=example("surveil unhold 12", "surveil unhold 12 deploy --reason 'the runner is gone for good'"))
+@click.argument("build", type=BUILD)
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
+@client_flags
+@json_flag
+def unhold(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **where: str | None) -> None:
+    """Let held jobs of a build be tried again.
+
+    A job with `on_runner_loss: hold` is held when its runner is lost, because nobody knows how far it came.
+    """
+    with connected(where) as dispatcher:
+        document = dispatcher.ask("unhold", {"build": build, "jobs": list(jobs), "reason": reason}).body
+    if as_json:
+        print_json(document)
+    else:
+        tell(f"Build {build} goes on.")
 
 
 def _answer(dispatcher: Dispatcher, build: int, *, as_json: bool, wait: bool, timeout_ms: int | None) -> int:

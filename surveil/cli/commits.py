@@ -6,10 +6,9 @@ means.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError, UsageError
@@ -18,9 +17,7 @@ from surveil.mirror.local import find_repository
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA, RefList
 from surveil.mirror.sighting import look
-
-DETACHED: Final = "HEAD"
-"""What a build counts for whose commit no ref was named for, and none is known to hold."""
+from surveil.up.repositories import DETACHED, submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +42,7 @@ def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Pat
     mirror = Mirror(mirrors, address)
     chosen = choose(address, mirror.refs(), ref, sha)
     sighting = look(mirror, chosen.sha, chosen.ref if chosen.ref != DETACHED else None)
-    return {
-        "mid": f"manual:{uuid.uuid4()}",
-        "repo": address.key,
-        "ref": chosen.ref,
-        "sha": sighting.sha,
-        "message": sighting.message,
-        "author": sighting.author,
-        "pipeline": sighting.pipeline,
-        "pipeline_file": sighting.pipeline_file,
-        "rule": sighting.rule,
-        "problem": sighting.problem,
-    }
+    return submission(address, chosen.ref, sighting)
 
 
 def address_of(repo: str | None) -> Address:

@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "submit": Entry("acting", "submit", "Test a commit now."),
         "retry": Entry("acting", "retry", "Build the same commit again."),
         "cancel": Entry("acting", "cancel", "End a build, or some of its jobs."),
+        "unhold": Entry("acting", "unhold", "Let held jobs of a build be tried again."),
     },
     "Work here, without a dispatcher": {
         "run": Entry("here", "run", "Run the pipeline of this work tree here and now."),

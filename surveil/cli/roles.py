@@ -27,8 +27,8 @@ def up(**flags: Any) -> int:
     """Run everything on this machine: dispatcher, observer and runners.
 
     Watches the REPOs (by default the one around this folder), tests each new commit and streams what happens; says
-    how to add a spare machine. The first Ctrl-C lets running jobs end, the second stops at once. With --once it tests
-    the present HEAD of each REPO, and ends with the verdict's exit code.
+    how to add a spare machine. Ctrl-C ends everything that was started here and says what was cut; a second one does
+    so at once. With --once it tests the present HEAD of each REPO, and ends with the verdict's exit code.
     """
     config = load_flags(UpConfig, flags).value
     from surveil.up import main

@@ -7,7 +7,7 @@ What belongs here: the journal on a screen, and a verdict's exit code. What does
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -15,15 +15,7 @@ from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, client_flags, example, json_flag
 from surveil.cli.screen import print_json_line, print_line, tell
 from surveil.errors import ExitCode
-
-VERDICT_CODES: Final[Mapping[str, ExitCode]] = {
-    "passed": ExitCode.OK,
-    "failed": ExitCode.BUILD_FAILED,
-    "errored": ExitCode.INFRASTRUCTURE,
-    "cancelled": ExitCode.CANCELLED,
-    "skipped": ExitCode.OK,
-}
-"""The states that nothing leaves, and what a command that waited for them ends with."""
+from surveil.up.story import exit_code_of
 
 
 @click.command(epilog=example("surveil watch", "surveil watch 12 --json"))
@@ -66,14 +58,7 @@ def follow(
             tell(note_line(note), note["state"])
         else:
             print_line(note_line(note))
-    return code_of(dispatcher.build(build))
-
-
-def code_of(build: Mapping[str, Any]) -> ExitCode:
-    """The exit code of a build with a verdict: of one whose pipeline is invalid, 3."""
-    if build["state"] == "errored" and build.get("complaints"):
-        return ExitCode.INVALID
-    return VERDICT_CODES[build["state"]]
+    return exit_code_of(dispatcher.build(build))
 
 
 def note_line(note: Mapping[str, Any]) -> str:

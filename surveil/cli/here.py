@@ -1,0 +1,232 @@
+"""`run`: the pipeline of this work tree, here and now, through the same keeper as on any runner.
+
+What belongs here: which jobs run, in which order, what is printed about them, and Ctrl-C. What does not: running one
+job (`surveil.execute.local`), and finding the pipeline (`worktree`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from surveil.cli.options import example, json_flag
+from surveil.cli.screen import is_terminal, print_json, span, tell
+from surveil.cli.terminal import SafeOutput
+from surveil.cli.worktree import read_source, root_of
+from surveil.core.graph import in_order
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.errors import ExitCode, NotFoundError, SurveilError
+from surveil.execute.local import LocalRun
+from surveil.pipeline import Invalid
+from surveil.protocol import JobSpec, StepReport
+
+CANCEL_GRACE_MS: Final = 10_000
+"""How long the running job may take to end by itself after the first Ctrl-C."""
+
+
+@dataclass(slots=True)
+class _Result:
+    """What became of a job."""
+
+    spec: JobSpec
+    state: str = "blocked"
+    reason: str = ""
+    attempt: int = 0
+    exit_code: int | None = None
+    took_ms: int = 0
+    steps: tuple[StepReport, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`: the keys that a job of a build has, as far as there are such things here."""
+        return {
+            "name": self.spec.name,
+            "state": self.state,
+            "reason": self.reason,
+            "needs": list(self.spec.needs),
+            "matrix": dict(self.spec.matrix),
+            "attempt": self.attempt,
+            "exit_code": self.exit_code,
+            "took_ms": self.took_ms,
+            "steps": [{"name": step.name, "state": step.state, "exit_code": step.exit_code} for step in self.steps],
+        }
+
+
+@dataclass(slots=True)
+class _Interrupts:
+    """Ctrl-C, once and twice: the first lets the running job end by itself, the second ends it at once."""
+
+    running: LocalRun
+    count: int = field(default=0)
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Take the signals for as long as the block lasts."""
+        before = {number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self.running.cancel(CANCEL_GRACE_MS if self.count == 1 else 0)
+
+
+@click.command(
+    epilog=example("surveil run", "surveil run test", "surveil run 'test[python=3.12]' --file ci/pipeline.yml")
+)
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.option("--file", metavar="FILE", help="Read this pipeline file instead of the work tree's own.")
+@json_flag
+def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool) -> int:
+    """Run the pipeline of this work tree here and now.
+
+    No dispatcher is needed. The steps see the files as they are, uncommitted changes included, and the environment
+    that they would see on a runner. With JOBs, only those and what they need run; a name without its matrix means all
+    its cells. Ends with the exit code that a build would. The first Ctrl-C lets the running job end, the second ends
+    it at once.
+    """
+    source = read_source(file)
+    loaded = source.load()
+    if isinstance(loaded, Invalid):
+        print_json(loaded.as_json()) if as_json else click.echo(loaded.render(), err=True)
+        return int(ExitCode.INVALID)
+    if source.rule:
+        tell(f"There is no pipeline file; by the files that are here: {source.rule}.")
+    results = [_Result(spec) for spec in choose(loaded.jobs, jobs)]
+    interrupted = _run_all(root_of(Path.cwd()), results, as_json=as_json)
+    state = verdict([result.state for result in results])
+    if as_json:
+        print_json({"state": state, "jobs": [result.document() for result in results]})
+    else:
+        _summarise(results)
+    if interrupted:
+        return int(ExitCode.INTERRUPTED)
+    codes = {"passed": ExitCode.OK, "failed": ExitCode.BUILD_FAILED, "cancelled": ExitCode.CANCELLED}
+    return int(codes.get(state, ExitCode.INFRASTRUCTURE))
+
+
+def choose(specs: Sequence[JobSpec], wanted: Sequence[str]) -> list[JobSpec]:
+    """The jobs to run, each after all that it needs: those that were named and what they need, or all.
+
+    Raises:
+        NotFoundError: a name is nobody's.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    chosen: dict[str, None] = dict.fromkeys(() if wanted else by_name)
+    ahead: list[str] = []
+    for name in wanted:
+        cells = [spec.name for spec in specs if spec.name == name or (spec.matrix and spec.name.startswith(f"{name}["))]
+        if not cells:
+            raise NotFoundError(f"The pipeline has no job {quoted(name)}; {did_you_mean(name, by_name)}")
+        ahead += cells
+    while ahead:
+        name = ahead.pop()
+        if name not in chosen:
+            chosen[name] = None
+            ahead += by_name[name].needs
+    return [by_name[name] for rank in in_order(specs) for name in rank if name in chosen]
+
+
+def verdict(states: Sequence[str]) -> str:
+    """One state for many, as a build's: the worst one, where a failure outweighs an error."""
+    return next((state for state in ("failed", "errored", "cancelled") if state in states), "passed")
+
+
+def _run_all(root: Path, results: Sequence[_Result], *, as_json: bool) -> bool:
+    """Run job after job; true if somebody interrupted it."""
+    ref, sha = _head(root)
+    by_name = {result.spec.name: result for result in results}
+    with LocalRun(root, ref=ref, **({"sha": sha} if sha else {})) as local:
+        interrupts = _Interrupts(local)
+        with interrupts.heard():
+            for result in results:
+                if interrupts.count:
+                    result.state, result.reason = "cancelled", "interrupted before it began"
+                    continue
+                needs = [by_name[name] for name in result.spec.needs]
+                hindrance = next((need for need in needs if need.state != "passed"), None)
+                if hindrance is not None and result.spec.when != "always":
+                    result.state, result.reason = "skipped", f"needs {hindrance.spec.name}, which {hindrance.state}"
+                    tell(f"--- {result.spec.name} skipped: {result.reason} ---", "skipped")
+                    continue
+                _run_job(local, result, interrupts, as_json=as_json)
+        return bool(interrupts.count)
+
+
+def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_json: bool) -> None:
+    """All attempts at one job: another one after each failure, as long as the pipeline allows it."""
+    name = result.spec.name
+    if result.spec.labels:
+        tell(f"--- {name} asks for a runner with {', '.join(result.spec.labels)}; this machine is taken as one ---")
+    while True:
+        result.attempt += 1
+        tell(f"--- {name} attempt {result.attempt} ---", "running")
+        output = _Output(to_stderr=as_json)
+        try:
+            ended = local.run(result.spec, on_output=output.write)
+        except SurveilError as error:
+            result.state, result.reason = "errored", str(error)
+        else:
+            result.state, result.reason, result.exit_code = ended.outcome, ended.reason, ended.exit_code
+            result.took_ms += ended.finished_after_ms
+            result.steps = ended.steps
+        finally:
+            output.finish()
+        if result.state == "lost":
+            result.state = "errored"
+        because = f": {result.reason}" if result.reason else ""
+        tell(f"--- {name} attempt {result.attempt} {result.state}{because} ---", result.state)
+        if result.state != "failed" or result.attempt > result.spec.retry or interrupts.count:
+            return
+
+
+class _Output:
+    """Where a job's bytes go: as they are to a file or program, made safe for a terminal."""
+
+    def __init__(self, *, to_stderr: bool) -> None:
+        self._stream = sys.stderr if to_stderr else sys.stdout
+        self._safe = SafeOutput() if is_terminal(self._stream) else None
+
+    def write(self, data: bytes) -> None:
+        """Write a piece at once."""
+        self._put(data if self._safe is None else self._safe.feed(data))
+
+    def finish(self) -> None:
+        """Write what was held back."""
+        if self._safe is not None:
+            self._put(self._safe.finish())
+
+    def _put(self, data: bytes) -> None:
+        self._stream.flush()
+        self._stream.buffer.write(data)
+        self._stream.buffer.flush()
+
+
+def _head(root: Path) -> tuple[str, str]:
+    """The ref and commit that the work tree is at, for the steps' environment; empty where there is no repository."""
+    from surveil.mirror.local import LocalRepository
+    from surveil.mirror.trouble import MirrorError
+
+    try:
+        refs = LocalRepository(str(root)).refs()
+    except MirrorError:
+        # A folder without a repository can be tested as well.
+        return "", ""
+    return refs.head or "", refs.head_sha or ""
+
+
+def _summarise(results: Sequence[_Result]) -> None:
+    """The table at the end goes to stderr as all that surveil says about itself: stdout is the steps'."""
+    for result in results:
+        because = f"  {result.reason}" if result.reason and result.state != "passed" else ""
+        tell(f"{result.state:<9} {result.spec.name}  {span(result.took_ms)}{because}", result.state)

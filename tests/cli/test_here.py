@@ -1,0 +1,130 @@
+"""`run`: the pipeline of a work tree through real keepers, with the codes and words of a build."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from surveil.cli.here import choose, verdict
+from surveil.errors import NotFoundError
+from surveil.pipeline import Pipeline, load
+from tests.cli.conftest import Type
+
+PIPELINE = """
+jobs:
+  build: {steps: [{run: echo building}]}
+  test:
+    needs: [build]
+    matrix: {v: ["0", "1"]}
+    retry: 1
+    steps: [{run: "echo try $SURVEIL_ATTEMPT of $MATRIX_V; exit $MATRIX_V"}]
+  ship: {needs: [test], steps: [{run: echo ship}]}
+  report: {needs: [test], when: always, steps: [{run: cat note}]}
+"""
+
+
+@pytest.fixture
+def here(home: Path) -> Path:
+    folder = home / "here"
+    (folder / ".surveil.yml").write_text(PIPELINE)
+    (folder / "note").write_text("uncommitted\n")
+    return folder
+
+
+def test_jobs_run_after_what_they_need_and_a_failure_skips_what_needed_it(type_: Type, here: Path) -> None:
+    ended = type_("run")
+    assert (ended.code, here.exists()) == (1, True)
+    assert sorted(ended.out.splitlines()) == ["building", "try 1 of 0", "try 1 of 1", "try 1 of 1", "uncommitted"]
+    summary = [line.split()[:2] for line in ended.err.splitlines() if not line.startswith("---")]
+    assert summary == [
+        ["passed", "build"],
+        ["passed", "test[v=0]"],
+        ["failed", "test[v=1]"],
+        ["skipped", "ship"],
+        ["passed", "report"],
+    ]
+    assert "--- ship skipped: needs test[v=1], which failed ---" in ended.err
+
+
+def test_named_jobs_bring_what_they_need_and_nothing_else(type_: Type, here: Path) -> None:
+    ended = type_("run", "test[v=0]")
+    assert (ended.code, ended.out, here.exists()) == (0, "building\ntry 1 of 0\n", True)
+
+
+def test_json_is_one_document_and_the_steps_output_goes_to_stderr(type_: Type, here: Path) -> None:
+    ended = type_("run", "build", "--json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["state"], here.exists()) == (0, "passed", True)
+    (job,) = document["jobs"]
+    assert (job["name"], job["state"], job["attempt"], job["steps"]) == (
+        "build",
+        "passed",
+        1,
+        [{"name": "echo building", "state": "passed", "exit_code": 0}],
+    )
+    assert "building\n" in ended.err
+
+
+def test_an_invalid_pipeline_is_exit_code_3_with_its_complaints(type_: Type, here: Path) -> None:
+    (here / ".surveil.yml").write_text("jobs: {test: {steps: [{run: ls, runs: 2}]}}\n")
+    ended = type_("run")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith(".surveil.yml:1:33: unknown key `runs`")
+
+
+def test_a_name_that_is_nobodys_is_answered_with_the_one_that_was_meant(type_: Type, here: Path) -> None:
+    ended = type_("run", "biuld")
+    assert (ended.code, here.exists()) == (6, True)
+    assert "did you mean `build`?" in ended.err
+
+
+def test_a_base_name_means_all_cells_and_needs_come_first() -> None:
+    loaded = load(PIPELINE, ".surveil.yml")
+    assert isinstance(loaded, Pipeline)
+    assert [spec.name for spec in choose(loaded.jobs, ["test"])] == ["build", "test[v=0]", "test[v=1]"]
+    assert len(choose(loaded.jobs, [])) == 5
+    with pytest.raises(NotFoundError):
+        choose(loaded.jobs, ["te"])
+
+
+@pytest.mark.parametrize(
+    ("states", "state"),
+    [
+        (["passed", "skipped"], "passed"),
+        (["errored", "failed"], "failed"),
+        (["cancelled", "errored"], "errored"),
+        (["passed", "cancelled"], "cancelled"),
+    ],
+)
+def test_the_verdict_is_the_worst_and_a_failure_outweighs_an_error(states: list[str], state: str) -> None:
+    assert verdict(states) == state
+
+
+def test_ctrl_c_ends_the_running_job_and_leaves_nothing_behind(here: Path) -> None:
+    (here / ".surveil.yml").write_text(
+        "jobs: {a: {steps: [{run: 'echo $$ > pid; exec sleep 600'}]}, b: {steps: [{run: touch b}]}}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "surveil", "run"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not ((here / "pid").exists() and (here / "pid").read_text().strip()):
+            assert time.monotonic() < deadline, "the step did not begin"
+            time.sleep(0.05)
+        step = int((here / "pid").read_text())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "cancelled b" in err
+    assert not (here / "b").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(step, 0)

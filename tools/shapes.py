@@ -1,0 +1,281 @@
+"""What `--json` prints, described: examples made by the code itself, and what each key means.
+
+What belongs here: sample records and the meanings of keys. What does not: the page around them (`reference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from surveil.answer.views import (
+    attempt_view,
+    build_view,
+    job_view,
+    note_view,
+    runner_view,
+    status_view,
+    step_view,
+)
+from surveil.answer.wishes import token_view
+from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.state import Identity, Session, State
+from surveil.protocol import JobSpec, StepReport, StepSpec, WatchedRepo
+from surveil.store import Role, Token
+
+NOW: Final = 1_794_650_400_000
+SHA: Final = "5f3a9c1e7b2d4f60818293a4b5c6d7e8f9012345"
+KEY: Final = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One kind of document: its name, where it is printed, an example, and what each of its keys means."""
+
+    name: str
+    printed_by: str
+    example: Mapping[str, Any]
+    meanings: Mapping[str, str]
+
+
+_SPEC: Final = JobSpec(
+    name="test[python=3.12]",
+    needs=("build",),
+    labels=("linux",),
+    env={},
+    timeout_ms=600_000,
+    steps=(StepSpec(name="Tests", run="pytest", env={}),),
+    matrix={"python": "3.12"},
+)
+_STEP: Final = StepReport(
+    name="Tests", state="passed", exit_code=0, started_after_ms=40, finished_after_ms=8040, log_at=0
+)
+_ATTEMPT: Final = Attempt(
+    job="12/test[python=3.12]",
+    number=1,
+    runner=KEY,
+    runner_name="spare-2",
+    incarnation=4,
+    state=AttemptState.PASSED,
+    reason="",
+    assigned_at=NOW,
+    accepted_at=NOW + 3,
+    started_at=NOW + 43,
+    finished_at=NOW + 8043,
+    exit_code=0,
+    log_bytes=18_204,
+    steps=(_STEP,),
+    isolation="process",
+)
+_JOB: Final = Job(
+    id="12/test[python=3.12]",
+    build=12,
+    position=1,
+    repo="https://example.org/project.git",
+    spec=_SPEC,
+    state=Status.PASSED,
+    reason="",
+    attempt=1,
+    created_at=NOW - 9000,
+    started_at=NOW,
+    finished_at=NOW + 8043,
+)
+_BUILD: Final = Build(
+    id=12,
+    mid="",
+    repo="https://example.org/project.git",
+    ref="refs/heads/main",
+    sha=SHA,
+    event="push",
+    message="Let the parser say where",
+    author="Ann Example <ann@example.org>",
+    pipeline_file=".surveil.yml",
+    rule="",
+    complaints=(),
+    retry_of=None,
+    jobs=(_JOB.id,),
+    state=Status.PASSED,
+    reason="",
+    created_at=NOW - 9000,
+    started_at=NOW - 8900,
+    finished_at=NOW + 8043,
+)
+_RUNNER: Final = Runner(
+    id=KEY,
+    name="spare-2",
+    host="spare-2.example.org",
+    software="0.1.0",
+    labels=("linux", "gpu"),
+    slots=4,
+    incarnation=4,
+    online=True,
+    seen_at=NOW,
+)
+_SESSION: Final = Session(incarnation=4, seq=90, heard_at=NOW, load_percent=35, disk_free_mib=51_200)
+_NOTE: Final = Note(
+    at=NOW,
+    what="attempt",
+    id="12/test[python=3.12]#1",
+    build=12,
+    state="lost",
+    reason="runner spare-2 stopped answering 8.1 s ago",
+)
+_TOKEN: Final = Token(
+    id="4f1c22ab",
+    digest=b"",
+    role=Role.RUNNER,
+    labels=("linux",),
+    uses_left=1,
+    created_at=NOW,
+    expires_at=NOW + 3_600_000,
+)
+
+
+def shapes() -> list[Shape]:
+    """All shapes, each with an example that the code itself made."""
+    job = job_view(_JOB, [_ATTEMPT])
+    build = build_view(_BUILD, [job])
+    step = step_view(_STEP, _ATTEMPT.accepted_at)
+    runner = runner_view(_RUNNER, _SESSION, 1)
+    waiting = "`builds` (a list), `show`, `submit --wait`, `retry --wait`"
+    return [
+        Shape("Build", waiting, build, BUILD),
+        Shape("Job", "in a build's `jobs`", job, JOB),
+        Shape("Attempt", "in a job's `attempts`", attempt_view(_ATTEMPT), ATTEMPT),
+        Shape("Step", "in an attempt's `steps`", step, STEP),
+        Shape("Runner", "`runners` (a list)", runner, RUNNER),
+        Shape("Status", "`status`", _status(), STATUS),
+        Shape("Journal line", "`watch` (a line for each)", note_view(4711, _NOTE), NOTE),
+        Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
+        Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
+        Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
+    ]
+
+
+def _status() -> dict[str, Any]:
+    state = State(identity=Identity(cluster="home", epoch=3, bulk_port=7301))
+    state.put(_RUNNER, 0)
+    return status_view(
+        state=state,
+        now=NOW,
+        cluster="b6b9f0d2-3f5c-4b6e-9d0e-0c8f3a1d2e4b",
+        epoch=3,
+        version="0.1.0",
+        started_at=NOW - 86_400_000,
+        watching={"eye": (WatchedRepo(repo="https://example.org/project.git"),)},
+    )
+
+
+STATES: Final = "`blocked` `held` `queued` `running` `passed` `failed` `errored` `cancelled` `skipped`"
+
+BUILD: Final = {
+    "id": "its number",
+    "repo": "the repository's address",
+    "ref": "the ref that it counts for, in full",
+    "sha": "the commit",
+    "message": "the commit's message",
+    "author": "the commit's author",
+    "event": "`push` or `manual`",
+    "state": f"one of {STATES}",
+    "reason": "why it is in this state, a sentence; may be empty",
+    "created_at": "when the commit was reported",
+    "started_at": "when its first job began",
+    "finished_at": "when it got its verdict",
+    "pipeline_file": "the name of the pipeline file",
+    "rule": "what zero-configuration recognised, where there is no pipeline file",
+    "complaints": "what is wrong with the pipeline, `FILE:LINE:COLUMN: message` each",
+    "retry_of": "the build that this one repeats",
+    "jobs": "its jobs, in the order of the pipeline file",
+}
+JOB: Final = {
+    "id": "`BUILD/NAME`",
+    "name": "its name, with the values of its matrix",
+    "state": f"one of {STATES}",
+    "reason": "why it is in this state, a sentence; may be empty",
+    "needs": "names of the jobs that must have ended before it begins",
+    "labels": "labels that its runner must have",
+    "matrix": "its values of the matrix",
+    "created_at": "when its build was made",
+    "started_at": "when its first attempt began",
+    "finished_at": "when it got its verdict",
+    "attempt": "the number of the newest attempt, 0 before the first",
+    "attempts": "all attempts, oldest first",
+}
+ATTEMPT: Final = {
+    "number": "1 for the first",
+    "runner": "the name of its runner",
+    "state": "one of `assigned` `running` `passed` `failed` `errored` `cancelled` `lost`",
+    "reason": "why it is in this state, a sentence; may be empty",
+    "assigned_at": "when it was given to its runner",
+    "started_at": "when its first step began",
+    "finished_at": "when it ended, or was given up",
+    "exit_code": "that of the step which decided",
+    "log_bytes": "how long its log is; while it runs, how much of it is kept so far",
+    "isolation": "what kept its steps apart from the machine",
+    "steps": "its steps, in order",
+}
+STEP: Final = {
+    "name": "its name, or its script's first line",
+    "state": "one of `pending` `running` `passed` `failed` `errored` `cancelled` `skipped`",
+    "exit_code": "that of its script",
+    "started_at": "when it began",
+    "finished_at": "when it ended",
+    "log_at": "the byte of the attempt's log at which its output begins",
+}
+RUNNER: Final = {
+    "id": "its key",
+    "name": "its name",
+    "state": "one of `online` `suspect` `offline` `draining` `cordoned`",
+    "reason": "why it is cordoned, a sentence",
+    "host": "its machine's name",
+    "labels": "what jobs can ask for",
+    "slots": "how many attempts it runs at once",
+    "busy": "how many of these are taken",
+    "incarnation": "how many times it was started",
+    "last_seen_at": "when it was heard last",
+    "load": "its machine's load in percent of its processors; `null` while it is not heard",
+    "disk_free_mib": "free disk for work trees in MiB; `null` while it is not heard",
+    "version": "its version of surveil",
+}
+STATUS: Final = {
+    "dispatcher": "`id` of the installation, `epoch` (its starts so far), `version`, `uptime_ms`, `at` (its clock)",
+    "queue": "how many jobs are `queued`, `running`, `blocked` and `held`",
+    "runners": "how many are `online` and `offline`; `slots` of those online, and how many of these are `busy`",
+    "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
+}
+NOTE: Final = {
+    "position": "its place in the journal; `watch --since` takes it",
+    "at": "when it happened",
+    "what": "`build`, `job`, `attempt` or `runner`",
+    "id": "of what: `12`, `12/test`, `12/test#1`, or a runner's key",
+    "name": "a runner's name; `null` for everything else",
+    "build": "the build that it belongs to",
+    "state": "the state from then on",
+    "reason": "why, a sentence; may be empty",
+}
+TOKEN: Final = {
+    "id": "what `token revoke` takes",
+    "role": "`runner`, `observer` or `client`",
+    "labels": "labels that who joins may carry",
+    "uses_left": "how many more may join with it",
+    "usable": "whether it would let anybody in now",
+    "created_at": "when it was made",
+    "expires_at": "when it ends",
+    "revoked_at": "when it was revoked",
+}
+PIECE_EXAMPLE: Final = {"job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n"}
+PIECE: Final = {
+    "job": "`BUILD/NAME`",
+    "attempt": "the attempt's number",
+    "at": "where in its log the piece begins, in bytes",
+    "bytes": "how many bytes it has",
+    "text": "the bytes as UTF-8; what is not UTF-8 is replaced",
+}
+FINDING_EXAMPLE: Final = {"name": "disk", "health": "ok", "sentence": "79.5 GiB free for data (/var/lib)", "next": None}
+FINDING: Final = {
+    "name": "what was looked at",
+    "health": "`ok`, `weak` or `broken`",
+    "sentence": "what was found",
+    "next": "the command to type next; `null` where all is well",
+}
