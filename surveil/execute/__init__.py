@@ -1,0 +1,13 @@
+"""How attempts are run on this machine: workspaces, steps, their output, and the processes that watch over them.
+
+What belongs here: everything between an order and its result that touches disks and processes. What does not: what
+a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
+
+* `contract` is the promise that every way of running attempts keeps; `process` keeps it with processes of this
+machine. * `keeper` is the small process that owns the steps of one attempt and survives the agent; `offspring`
+starts and ends their processes, `files` holds what keeper and agent tell each other through the attempt's folder. *
+`output` and `spool` hold the log until the dispatcher has it; `workspace` and `environment` are what a step sees. *
+`local` runs one job here and now, without any dispatcher.
+
+This file imports nothing, because a keeper must start fast and stay small.
+"""

@@ -1,0 +1,217 @@
+"""The attempts' folders as the agent sees them: what is in them, who watches over them, what earlier processes
+left.
+
+What belongs here: names, the assignment's note, locks, statuses turned into the mind's events. What does not:
+threads, the loop and the telling (`process`).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+from surveil.core.model import AttemptId
+from surveil.core.run_events import Ended, FoundAttempt
+from surveil.errors import ProtocolError
+from surveil.execute import files
+from surveil.execute.environment import job_environment, step_orders
+from surveil.execute.spool import SpoolReader
+from surveil.execute.workspace import Workspace
+from surveil.protocol import Assign, Outcome, StepReport, StepState, decode, encode
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_OUTCOMES: Final = frozenset(get_args(Outcome))
+_STEP_STATES: Final = frozenset(get_args(StepState))
+_NAME_CHARS_MAX: Final = 24
+
+
+def folder_name(attempt: AttemptId) -> str:
+    """A short name for an attempt's folders, readable at its beginning and distinct at its end.
+
+    Short, because the path of a socket in a job's TMPDIR may have no more than 107 bytes.
+    """
+    job, number = attempt
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", job)[:_NAME_CHARS_MAX].strip("-")
+    return f"{plain}.{number}-{hashlib.sha256(job.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Folder:
+    """One attempt on this machine's disk."""
+
+    assign: Assign
+    path: Path
+    workspace: Workspace
+    accepted_boot_ms: int
+    reader: SpoolReader | None = None
+
+    @property
+    def id(self) -> AttemptId:
+        """Its job and number."""
+        return (self.assign.job, self.assign.attempt)
+
+    def write(self) -> None:
+        """Note what is to be done. Raises OSError.
+
+        Nothing waits for the platter: should the machine lose its power, its next start is another incarnation, for
+        which no order of today is meant.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        frames = [base64.b64encode(frame).decode() for frame in encode(self.assign)]
+        note = {"boot": _boot_id(), "accepted_boot_ms": self.accepted_boot_ms, "assign": frames}
+        files.write_whole(str(self.path / files.ACCEPTED), note, sync=False)
+
+    @classmethod
+    def read(cls, path: Path, workspaces: Path) -> Folder | None:
+        """What is in a folder; None if nothing can be made of it."""
+        try:
+            note = json.loads((path / files.ACCEPTED).read_bytes())
+            assign = decode([base64.b64decode(frame) for frame in note["assign"]])
+            accepted = int(note["accepted_boot_ms"])
+            same_boot = note["boot"] == _boot_id()
+        except (OSError, ValueError, TypeError, KeyError, ProtocolError):
+            return None
+        if not isinstance(assign, Assign):
+            return None
+        return cls(
+            assign=assign,
+            path=path,
+            workspace=Workspace.below(workspaces / path.name),
+            # The machine has started anew: the best that is known is that it was before that.
+            accepted_boot_ms=accepted if same_boot else 0,
+        )
+
+    def order(
+        self,
+        runner: str,
+        bell: Path,
+        accepted_boot_ms: int,
+        lease_until_boot_ms: int | None,
+        *,
+        log_bytes_max: int,
+    ) -> files.Order:
+        """What the keeper is told to do."""
+        assign = self.assign
+        environment = job_environment(
+            assign.spec,
+            self.workspace,
+            build=str(assign.build),
+            job=assign.spec.name,
+            attempt=assign.attempt,
+            repo=assign.repo,
+            ref=assign.ref,
+            sha=assign.sha,
+            runner=runner,
+        )
+        return files.Order(
+            cwd=str(self.workspace.work),
+            steps=step_orders(assign.spec, self.workspace, environment),
+            timeout_ms=assign.spec.timeout_ms,
+            accepted_boot_ms=accepted_boot_ms,
+            lease_until_boot_ms=lease_until_boot_ms,
+            log_bytes_max=log_bytes_max,
+            bell=str(bell),
+            isolation="process",
+        )
+
+    def log_bytes(self) -> int:
+        """How long the log is now."""
+        if self.reader is None:
+            try:
+                self.reader = SpoolReader(str(self.path / files.SPOOL))
+            except FileNotFoundError:
+                return 0
+        return self.reader.look()
+
+    def status(self) -> files.Status | None:
+        """What the keeper wrote last; None if there is nothing of sense."""
+        try:
+            return files.read_status(str(self.path))
+        except (OSError, ValueError):
+            return None
+
+    def found(self, status: files.Status | None, *, kept: bool) -> FoundAttempt:
+        """This attempt as an earlier process left it."""
+        return FoundAttempt(
+            assign=self.assign,
+            accepted_at=self.accepted_boot_ms,
+            launched=(self.path / files.ORDER).exists(),
+            kept=kept,
+            ended=None if status is None else ended(self.id, status),
+            steps=() if status is None else steps(status),
+            log_bytes=self.log_bytes(),
+        )
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
+
+
+def keeper_of(path: Path) -> int | None:
+    """The pidfd of the keeper that watches over the attempt in this folder; None if none lives.
+
+    A locked file means a living keeper, which holds its process id. The id is looked up before the lock is looked
+    at again, so that it cannot have passed on to another process.
+    """
+    try:
+        lock = os.open(path / files.LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if not _locked(lock):
+            return None
+        pidfd = None
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            pidfd = os.pidfd_open(int(os.pread(lock, 32, 0)))
+        if pidfd is not None and not _locked(lock):
+            os.close(pidfd)
+            return None
+        return pidfd
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return False
+
+
+def ended(attempt: AttemptId, status: files.Status) -> Ended | None:
+    """A keeper's final word as an event; None while it is not final."""
+    if status.outcome not in _OUTCOMES:
+        return None
+    return Ended(
+        id=attempt,
+        outcome=status.outcome,  # type: ignore[arg-type]  # it was looked up one line above
+        reason=status.reason,
+        exit_code=status.exit_code,
+        started_after_ms=status.started_after_ms,
+        finished_after_ms=status.finished_after_ms,
+        log_bytes=status.log_bytes,
+        steps=steps(status),
+        isolation=status.isolation,
+    )
+
+
+def steps(status: files.Status) -> tuple[StepReport, ...]:
+    """A keeper's steps as they are reported."""
+    known = (step for step in status.steps if step.state in _STEP_STATES)
+    return tuple(StepReport(**step._asdict()) for step in known)
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text(encoding="ascii").strip()

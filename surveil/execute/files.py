@@ -1,0 +1,151 @@
+"""What agent and keeper tell each other through an attempt's folder: the order, the status, and two named pipes.
+
+What belongs here: names and shapes of these files, and writing them whole or not at all. What does not: when they
+are written (`keeper`, `process`). Imports only what a keeper may import.
+
+The folder: `accepted.json` (the agent's own note of the assignment), `order.json` (what the keeper is to do; that
+it exists means that a keeper was or is about to be started), `lock` (held by the living keeper, whose process id it
+holds), `status.json` (how the attempt stands; the keeper's last act is the final one), `spool` (the log), `control`
+(a named pipe to the keeper). Beside all the folders, the named pipe `bell` tells the agent which attempt has news.
+"""
+
+# ruff: noqa: PTH104, PTH118, PTH120, PTH123  # A keeper does without pathlib, which costs it memory and time.
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Final, NamedTuple
+
+ACCEPTED: Final = "accepted.json"
+ORDER: Final = "order.json"
+LOCK: Final = "lock"
+STATUS: Final = "status.json"
+SPOOL: Final = "spool"
+CONTROL: Final = "control"
+BELL: Final = "bell"
+TROUBLE: Final = "trouble"
+"""What a keeper that failed by a mistake of ours leaves behind for people to read."""
+RESERVE: Final = "reserve"
+RESERVE_BYTES: Final = 128 * 1024
+"""Held back so that a result can be written on a full disk; more than any status of 256 steps."""
+
+# Linux counts suspended time in BOOTTIME only; elsewhere MONOTONIC is the nearest there is.
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class StepOrder(NamedTuple):
+    """One step as the keeper needs it. `argv` is complete; `timeout_ms` 0 means none."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    timeout_ms: int
+    continue_on_error: bool
+
+
+class Order(NamedTuple):
+    """One attempt as the keeper needs it. Instants are milliseconds since the machine's start, suspended time
+    included.
+    """
+
+    cwd: str
+    steps: list[StepOrder]
+    timeout_ms: int
+    accepted_boot_ms: int
+    lease_until_boot_ms: int | None
+    log_bytes_max: int
+    bell: str
+    isolation: str
+
+
+class StepStatus(NamedTuple):
+    """How a step stands; the fields of the protocol's `StepReport`."""
+
+    name: str
+    state: str
+    exit_code: int | None = None
+    started_after_ms: int | None = None
+    finished_after_ms: int | None = None
+    log_at: int | None = None
+
+
+class Status(NamedTuple):
+    """How an attempt stands. With an `outcome` it is final."""
+
+    outcome: str
+    reason: str
+    exit_code: int | None
+    started_after_ms: int | None
+    finished_after_ms: int
+    log_bytes: int
+    steps: list[StepStatus]
+    isolation: str
+
+
+def boot_ms() -> int:
+    """Milliseconds since the machine started; the same in all of its processes."""
+    return time.clock_gettime_ns(_STEADY) // 1_000_000
+
+
+def write_order(folder: str, order: Order) -> None:
+    """Write the keeper's order. Raises OSError."""
+    fields = order._asdict() | {"steps": [step._asdict() for step in order.steps]}
+    write_whole(os.path.join(folder, ORDER), fields, sync=False)
+
+
+def read_order(folder: str) -> Order:
+    """Read what `write_order` wrote. Raises OSError and ValueError."""
+    fields = _read(os.path.join(folder, ORDER))
+    try:
+        return Order(**fields | {"steps": [StepOrder(**step) for step in fields["steps"]]})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{folder}/{ORDER} is not an order: {error}") from error
+
+
+def write_status(folder: str, status: Status, *, sync: bool) -> None:
+    """Write how the attempt stands; with `sync`, it survives the machine's power. Raises OSError."""
+    fields = status._asdict() | {"steps": [step._asdict() for step in status.steps]}
+    write_whole(os.path.join(folder, STATUS), fields, sync=sync)
+
+
+def read_status(folder: str) -> Status | None:
+    """Read what `write_status` wrote last; None if it never did. Raises OSError and ValueError."""
+    try:
+        fields = _read(os.path.join(folder, STATUS))
+    except FileNotFoundError:
+        return None
+    try:
+        return Status(**fields | {"steps": [StepStatus(**step) for step in fields["steps"]]})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
+
+
+def write_whole(path: str, fields: dict[str, Any], *, sync: bool) -> None:
+    """Put a JSON file in the place of the old one, whole or not at all. Raises OSError."""
+    draft = path + ".new"
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        rest = memoryview(json.dumps(fields, separators=(",", ":")).encode())
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        if sync:
+            os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(draft, path)
+    if sync:
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        fields = json.load(file)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} does not hold an object")
+    return fields

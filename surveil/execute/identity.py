@@ -1,0 +1,141 @@
+"""Who this runner is and what it was ever ordered to do, on its own disk.
+
+What belongs here: `identity.json` (the incarnation above all), the file of tombstones, and the lock on the folder. What
+does not: keys and the dispatcher's address (`net`), the attempts' own folders (`attempts`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from surveil.core.model import AttemptId
+from surveil.core.run_model import TOMBSTONES_MAX
+from surveil.errors import InfrastructureError
+from surveil.execute.files import write_whole
+
+IDENTITY: Final = "identity.json"
+TOMBSTONES: Final = "tombstones"
+LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a runner knows about itself. `incarnation` counts its starts; empty texts are not known yet."""
+
+    incarnation: int = 0
+    cluster: str = ""
+    name: str = ""
+    labels: tuple[str, ...] = ()
+
+
+def read_identity(data: Path) -> Identity:
+    """What is on disk; a new identity if there is nothing. Raises InfrastructureError."""
+    path = data / IDENTITY
+    try:
+        fields = json.loads(path.read_bytes())
+        return Identity(
+            incarnation=int(fields["incarnation"]),
+            cluster=str(fields["cluster"]),
+            name=str(fields["name"]),
+            labels=tuple(str(label) for label in fields["labels"]),
+        )
+    except FileNotFoundError:
+        return Identity()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InfrastructureError(
+            f"{path} cannot be read: {error}; remove the folder {data} and join again with a new token"
+        ) from error
+
+
+def write_identity(data: Path, identity: Identity) -> None:
+    """Put an identity on the platter. Raises InfrastructureError."""
+    try:
+        write_whole(str(data / IDENTITY), asdict(identity), sync=True)
+    except OSError as error:
+        raise InfrastructureError(f"{data / IDENTITY} cannot be written: {error}") from error
+
+
+def begin_incarnation(data: Path) -> Identity:
+    """Count one more start, on the platter before anything is said. Raises InfrastructureError."""
+    old = read_identity(data)
+    new = replace(old, incarnation=old.incarnation + 1)
+    write_identity(data, new)
+    return new
+
+
+@contextlib.contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Hold the data folder: two runners in one would run the same attempts. Raises InfrastructureError."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InfrastructureError(f"{data} cannot be written: {error.strerror}; choose another --data") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise InfrastructureError(f"another runner uses {data} already: stop it, or choose another --data") from error
+    finally:
+        os.close(lock)
+
+
+class Tombstones:
+    """The highest attempt ever ordered, of each job: a file to which lines `ATTEMPT JOB` are appended."""
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / TOMBSTONES
+        self.known = self._read()
+        self._rewrite()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, attempts: Iterable[AttemptId]) -> None:
+        """Append these, and wait until they are on the platter. Blocks. Raises OSError; then none of them counts."""
+        lines = "".join(f"{number} {job}\n" for job, number in attempts)
+        before = os.fstat(self._file).st_size
+        try:
+            rest = memoryview(lines.encode(errors="surrogateescape"))
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fdatasync(self._file)
+        except OSError:
+            os.ftruncate(self._file, before)
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _read(self) -> dict[str, int]:
+        known: dict[str, int] = {}
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            return known
+        except OSError as error:
+            raise InfrastructureError(f"{self._path} cannot be read: {error.strerror}") from error
+        for line in text.split("\n"):
+            number, _, job = line.partition(" ")
+            if number.isdecimal() and job:
+                known[job] = max(int(number), known.pop(job, 0))
+        return dict(list(known.items())[-TOMBSTONES_MAX:])
+
+    def _rewrite(self) -> None:
+        """Start with a short file; it is put in place whole."""
+        draft = self._path.with_suffix(".new")
+        try:
+            with draft.open("wb") as file:
+                lines = "".join(f"{number} {job}\n" for job, number in self.known.items())
+                file.write(lines.encode(errors="surrogateescape"))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(self._path)
+        except OSError as error:
+            raise InfrastructureError(f"{self._path} cannot be written: {error.strerror}") from error

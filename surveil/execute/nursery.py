@@ -1,0 +1,106 @@
+"""The agent's side of the zygote: asks it for keepers, and starts a new one should it die.
+
+What belongs here: one child process and the socket to it. What does not: what becomes of a keeper afterwards
+(`process`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InfrastructureError
+from surveil.execute import files
+
+ANSWER_S: Final = 10.0
+"""A fork takes a millisecond; a zygote that takes this long is replaced."""
+END_S: Final = 5.0
+
+
+class Nursery:
+    """Starts keepers. Its calls block for about a millisecond; one thread at a time may make them."""
+
+    def __init__(self) -> None:
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def start_keeper(self, folder: Path) -> int:
+        """Start the keeper of the attempt in `folder`, whose order is written; return its pidfd.
+
+        The lock file is locked here and travels with the request: from now on it is locked for as long as a keeper
+        lives or may still come to life.
+
+        Raises:
+            InfrastructureError: no keeper can be started, or the attempt has one already.
+        """
+        lock = os.open(folder / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._ask(folder, lock)
+        except BlockingIOError as error:
+            raise InfrastructureError(f"the attempt in {folder} is being run already") from error
+        except OSError as error:
+            self.close()
+            raise InfrastructureError(f"no process could be started to run the attempt: {error}") from error
+        finally:
+            os.close(lock)
+
+    def _ask(self, folder: Path, lock: int) -> int:
+        asked = self._open()
+        socket.send_fds(asked, [os.fsencode(folder)], [lock])
+        answer, descriptors, _, _ = socket.recv_fds(asked, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        if descriptors:
+            return descriptors[0]
+        raise OSError(answer.decode(errors="replace") or "the process that starts keepers ended")
+
+    def _open(self) -> socket.socket:
+        if self._socket is not None and self._zygote is not None and self._zygote.poll() is None:
+            return self._socket
+        self.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-m", "surveil.execute.zygote", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        ours.settimeout(ANSWER_S)
+        self._socket = ours
+        return ours
+
+    def warm(self) -> None:
+        """Start the zygote before it is needed. Raises InfrastructureError."""
+        try:
+            self._open()
+        except OSError as error:
+            raise InfrastructureError(f"no process can be started to run attempts: {error}") from error
+
+    def close(self) -> None:
+        """End the zygote; keepers go on."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._zygote is not None:
+            try:
+                self._zygote.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._zygote.kill()
+                self._zygote.wait()
+            self._zygote = None
+
+
+def launch(nursery: Nursery, folder: Path, order: files.Order) -> int:
+    """Write the order and start the keeper; return its pidfd. Raises InfrastructureError."""
+    try:
+        with (folder / files.RESERVE).open("wb") as reserve:
+            os.posix_fallocate(reserve.fileno(), 0, files.RESERVE_BYTES)
+        files.write_order(str(folder), order)
+    except OSError as error:
+        raise InfrastructureError(f"the runner's disk does not take the order: {error}") from error
+    return nursery.start_keeper(folder)

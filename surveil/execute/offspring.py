@@ -1,0 +1,187 @@
+"""Starting the processes of a step, and ending all that came of them, however they tried to hide.
+
+What belongs here: fork, exec, signals and the process tree below this process. What does not: what a step is, its
+output and its time (`keeper`). Linux only. Imports only what a keeper may import.
+
+This process is a *child subreaper*: whatever a step leaves behind, double-forked and in a session of its own,
+becomes our child when its parent ends. So the tree below us is complete, and an end of it can be seen.
+"""
+
+# ruff: noqa: PTH123, PTH208  # A keeper does without pathlib, which costs it memory and time.
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import signal
+import time
+from typing import Final, NamedTuple, NoReturn
+
+STEP_OOM_SCORE: Final = 500
+"""When memory runs out, the kernel takes a step before a keeper and a keeper before an agent."""
+SIGNALLED: Final = 128
+"""What shells add to a signal's number to make an exit code of it."""
+ROUNDS_MAX: Final = 200
+ROUND_S_MIN: Final = 0.001
+ROUND_S_MAX: Final = 0.05
+"""A killed process takes a moment to be gone. All rounds together bound the wait for processes that cannot die."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+class Exit(NamedTuple):
+    """How a process ended: with a code, or by a signal (then `code` is 128 and more, as shells say it)."""
+
+    code: int
+    signal: int
+
+
+def become_keeper() -> None:
+    """Take a session of our own, become the parent of orphans, and be no target for the debugger of a job."""
+    os.setsid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def start(argv: list[str], env: dict[str, str], cwd: str, output: int) -> int:
+    """Start a program with `output` as both of its outputs and nothing to read; return its process id.
+
+    It leads a session and process group of its own, and dies with us. Raises OSError when it cannot be started.
+    """
+    trouble, report = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, env, cwd, output, report)
+    os.close(report)
+    try:
+        problem = os.read(trouble, 64)
+    finally:
+        os.close(trouble)
+    if problem:
+        os.waitpid(pid, 0)
+        number, _, what = problem.decode().partition(" ")
+        raise OSError(int(number), os.strerror(int(number)), cwd if what == "cwd" else argv[0])
+    return pid
+
+
+def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, report: int) -> NoReturn:
+    """The first and last thing that the new process does as a copy of ours."""
+    what = "start"
+    try:
+        os.setsid()
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # Our own oom_score_adj can be written only by a dumpable process.
+        raise_oom_score(STEP_OOM_SCORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.umask(0o022)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        what = "cwd"
+        os.chdir(cwd)
+        what = "start"
+        os.closerange(3, report)
+        os.execvpe(argv[0], argv, env)  # noqa: S606  # There is no shell in between; the step names its own.
+    except OSError as error:
+        os.write(report, f"{error.errno or errno.EIO} {what}".encode())
+    finally:
+        os._exit(127)
+
+
+def raise_oom_score(score: int) -> None:
+    """Ask the kernel to take this process earlier when memory runs out; never fails."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) < score:
+            file.seek(0)
+            file.write(str(score))
+
+
+def reap() -> dict[int, Exit]:
+    """Collect every child that has ended, ours and adopted ones."""
+    ended: dict[int, Exit] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        ended[pid] = Exit(code=SIGNALLED + number if number else os.WEXITSTATUS(status), signal=number)
+
+
+def descendants() -> list[int]:
+    """The process ids of everything below us, zombies left out."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{entry}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                if state not in (b"Z", b"X"):
+                    parents[int(entry)] = int(parent)
+    found = {os.getpid()}
+    grew = True
+    while grew:
+        new = {pid for pid, parent in parents.items() if parent in found and pid not in found}
+        found |= new
+        grew = bool(new)
+    return sorted(found - {os.getpid()})
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal the process group of a step; that it is gone already is fine."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def has_children() -> bool:
+    """Whether anything is left below us; as we are the parent of all orphans, no child means no descendant either."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def group_lives(pid: int) -> bool:
+    """Whether the process group of a step has members left."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def kill_all() -> dict[int, Exit]:
+    """Kill everything below us and wait until it is gone, in bounded time; return how the children ended.
+
+    Each round first stops what it finds, so that a storm of forks comes to rest before it is killed.
+    """
+    ended = reap()
+    wait_s = ROUND_S_MIN
+    for _ in range(ROUNDS_MAX):
+        if not has_children():
+            break
+        found = descendants()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, ROUND_S_MAX)
+        ended |= reap()
+    return ended

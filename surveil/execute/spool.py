@@ -1,0 +1,146 @@
+"""The log of one attempt on this machine's disk: the keeper appends to it, the agent reads it, neither waits.
+
+What belongs here: the file and its bytes. What does not: the shape of frames and how much may be sent (`output`).
+Imports only what a keeper may import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from surveil.execute.output import CHUNK_BYTES_MAX, HEADER_BYTES, Chunk, Frame, is_sound, make_frame, read_header
+
+SYNC_BYTES: Final = 1024 * 1024
+SYNC_MS: Final = 1_000
+_HEADERS_MARKED: Final = 4096
+"""A reader remembers where every so many frames begin, so that going back is no long walk."""
+
+
+class SpoolWriter:
+    """Appends to the spool; what was written survives us at once, and the machine's power after `SYNC_MS` at most."""
+
+    def __init__(self, path: str, clock: Callable[[], int]) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._clock = clock
+        self._good_bytes = os.fstat(self._file).st_size
+        self._unsynced = 0
+        self._synced_at = clock()
+        self.log_bytes = 0
+
+    def append(self, data: bytes, after_ms: int) -> None:
+        """Append `data` to the log. Raises OSError when the disk takes no more; the log then ends before `data`."""
+        for begin in range(0, len(data), CHUNK_BYTES_MAX):
+            piece = data[begin : begin + CHUNK_BYTES_MAX]
+            self._write(make_frame(self.log_bytes, after_ms, piece))
+            self.log_bytes += len(piece)
+        if self._unsynced >= SYNC_BYTES:
+            self.sync()
+
+    def due_at(self) -> int | None:
+        """When `sync` should be called at the latest, by the clock given; None when all is safe."""
+        return self._synced_at + SYNC_MS if self._unsynced else None
+
+    def sync(self) -> None:
+        """Put on the platter what was written. Raises OSError."""
+        if self._unsynced:
+            os.fdatasync(self._file)
+        self._unsynced, self._synced_at = 0, self._clock()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _write(self, frame: bytes) -> None:
+        if not self._unsynced:
+            self._synced_at = self._clock()
+        try:
+            rest = memoryview(frame)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            os.ftruncate(self._file, self._good_bytes)
+            raise
+        self._good_bytes += len(frame)
+        self._unsynced += len(frame)
+
+
+class SpoolReader:
+    """Reads the spool while it is written. A frame that is not whole yet is not there yet."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._marks: list[tuple[int, int]] = [(0, 0)]
+        self._frames_seen = 0
+        self._end = (0, 0)
+        self._here = (0, 0)
+
+    @property
+    def log_bytes(self) -> int:
+        """How much of the log was found whole so far; see `look`."""
+        return self._end[0]
+
+    def look(self) -> int:
+        """Walk over what was written since; return how long the log is now."""
+        at, place = self._end
+        size = os.fstat(self._file).st_size
+        while place + HEADER_BYTES <= size:
+            frame = read_header(os.pread(self._file, HEADER_BYTES, place), at)
+            if frame is None or place + HEADER_BYTES + frame.length > size:
+                break
+            at, place = at + frame.length, place + HEADER_BYTES + frame.length
+            self._frames_seen += 1
+            if self._frames_seen % _HEADERS_MARKED == 0:
+                self._marks.append((at, place))
+        self._end = (at, place)
+        return at
+
+    def read(self, at: int, count: int) -> Chunk | None:
+        """Up to `count` bytes of the log from byte `at` on, joined across frames; None if there are none.
+
+        Raises ValueError where the file is damaged: nothing behind that place can be trusted.
+        """
+        count = min(count, self._end[0] - at, CHUNK_BYTES_MAX)
+        if count <= 0:
+            return None
+        self._seek(at)
+        pieces: list[bytes] = []
+        after_ms, wanted = 0, count
+        while wanted:
+            frame, data = self._frame()
+            skip = at - frame.at
+            piece = data[skip : skip + wanted]
+            pieces.append(piece)
+            after_ms, at, wanted = frame.after_ms, at + len(piece), wanted - len(piece)
+            if skip + len(piece) == frame.length:
+                self._here = (frame.at + frame.length, self._here[1] + HEADER_BYTES + frame.length)
+        return Chunk(at=at - count, after_ms=after_ms, data=b"".join(pieces))
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _seek(self, at: int) -> None:
+        """Come to the frame that holds byte `at`."""
+        if self._here[0] > at:
+            self._here = max(mark for mark in self._marks if mark[0] <= at)
+        while True:
+            frame = self._header()
+            if frame.at + frame.length > at:
+                return
+            self._here = (frame.at + frame.length, self._here[1] + HEADER_BYTES + frame.length)
+
+    def _header(self) -> Frame:
+        at, place = self._here
+        frame = read_header(os.pread(self._file, HEADER_BYTES, place), at)
+        if frame is None:
+            raise ValueError(f"the log on the runner's disk is damaged at byte {at}")
+        return frame
+
+    def _frame(self) -> tuple[Frame, bytes]:
+        frame = self._header()
+        data = os.pread(self._file, frame.length, self._here[1] + HEADER_BYTES)
+        if not is_sound(frame, data):
+            raise ValueError(f"the log on the runner's disk is damaged at byte {frame.at}")
+        return frame, data

@@ -1,0 +1,146 @@
+"""The folders of one attempt: a work tree, a home and a folder for temporary files of its own, and its scripts.
+
+What belongs here: making them, filling the work tree, and deleting all of it whatever a job left there. What does
+not: git (`mirror`), and when this is done (`process`).
+"""
+
+# ruff: noqa: PTH101, PTH208  # Names are resolved in folders held open, which pathlib cannot do.
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InfrastructureError
+from surveil.mirror import address, checkout
+from surveil.mirror.mirror import Mirror
+from surveil.protocol import Assign, JobSpec
+
+_OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where the folders of an attempt are; `work` may lie elsewhere when a person's own tree is used."""
+
+    root: Path
+    work: Path
+
+    @classmethod
+    def below(cls, root: Path) -> Workspace:
+        """A workspace whose work tree is its own."""
+        return cls(root=root, work=root / "work")
+
+    @property
+    def home(self) -> Path:
+        """The private HOME."""
+        return self.root / "home"
+
+    @property
+    def tmp(self) -> Path:
+        """The private TMPDIR."""
+        return self.root / "tmp"
+
+    def script(self, index: int) -> Path:
+        """The file that holds the script of a step."""
+        return self.root / "steps" / str(index)
+
+    def make(self, spec: JobSpec) -> None:
+        """Make all folders but the work tree, and write the scripts; they are files, as an argument has a limit.
+
+        Raises OSError.
+        """
+        for folder in (self.home, self.tmp, self.root / "steps"):
+            folder.mkdir(mode=0o700, parents=True)
+        for index, step in enumerate(spec.steps):
+            self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")
+
+
+def prepare(workspace: Workspace, mirrors: Path, assign: Assign) -> None:
+    """Make the workspace of an attempt, with the files of its commit. Blocks; what it leaves is the caller's to
+    remove.
+
+    Raises:
+        InfrastructureError: the commit cannot be had, or the disk does not take it (MirrorError is one).
+    """
+    remove(workspace.root)
+    try:
+        workspace.make(assign.spec)
+        mirror = Mirror(mirrors, address.parse(assign.repo, "/"))
+        mirror.fetch(assign.sha, assign.ref or None)
+        workspace.work.mkdir(mode=0o755)
+        checkout.checkout(mirror, assign.sha, workspace.work, assign.ref)
+    except OSError as error:
+        raise InfrastructureError(f"the runner could not make a workspace: {error}") from error
+
+
+def remove(root: Path) -> None:
+    """Delete a folder and all below it; that it is not there is fine.
+
+    Nothing outside is ever touched: no symbolic link is followed, and every name is resolved in a folder that is
+    held open. Folders that may not be written are made writable; however deep they are nested, they are brought to
+    the top one by one, so that neither names nor descriptors nor the stack grow with the depth.
+
+    Raises:
+        InfrastructureError: something cannot be deleted, say a mount or another user's file.
+    """
+    try:
+        if not root.is_symlink() and not root.exists():
+            return
+        with contextlib.suppress(OSError):
+            shutil.rmtree(root)  # The ordinary case, in the fastest way that follows no link.
+            return
+    except RecursionError:
+        pass
+    try:
+        _remove_stubborn(root)
+    except OSError as error:
+        raise InfrastructureError(f"{root} cannot be deleted: {error}") from error
+
+
+def _remove_stubborn(root: Path) -> None:
+    if not stat.S_ISDIR(root.lstat().st_mode):
+        root.unlink()
+        return
+    top = _open_writable(None, str(root))
+    brought = 0
+    try:
+        while names := os.listdir(top):
+            for name in names:
+                if not _is_folder(top, name):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                folder = _open_writable(top, name)
+                try:
+                    for inner in os.listdir(folder):
+                        if not _is_folder(folder, inner):
+                            os.unlink(inner, dir_fd=folder)
+                            continue
+                        os.close(_open_writable(folder, inner))  # Its own `..` changes, so it must be writable.
+                        brought += 1
+                        os.rename(inner, f".brought-{brought}", src_dir_fd=folder, dst_dir_fd=top)
+                finally:
+                    os.close(folder)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    root.rmdir()
+
+
+def _is_folder(parent: int, name: str) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode)
+
+
+def _open_writable(parent: int | None, name: str) -> int:
+    """Open a folder, after giving its owner all rights to it."""
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+    finally:
+        os.close(handle)
+    return os.open(name, _OPEN_FOLDER, dir_fd=parent)

@@ -1,0 +1,82 @@
+"""The zygote: one small process that forks a keeper whenever the agent asks, as an agent with threads and sockets
+cannot.
+
+What belongs here: taking requests and forking. What does not: what a keeper does (`keeper`), and the asking side
+(`nursery`). Imports only what a keeper may import. It ends when its agent does; its keepers go on.
+
+A request is the path of an attempt's folder, with the locked lock file as ancillary data; the answer is empty, with
+a pidfd of the keeper, or a sentence.
+"""
+
+# ruff: noqa: PTH118, PTH123  # A keeper does without pathlib, which costs it memory and time.
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Final
+
+from surveil.execute import files, keeper
+
+REQUEST_BYTES_MAX: Final = 8192
+
+
+def serve(asked: socket.socket) -> None:
+    """Fork a keeper for each request, until the agent is gone."""
+    gc.freeze()  # What is shared with keepers stays shared, as no collection ever touches it.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Keepers leave no zombies; the agent watches them by their pidfds.
+    while True:
+        request, locks, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        if not request:
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            asked.send(f"the system starts no more processes: {error.strerror}".encode())
+            os.close(locks[0])
+            continue
+        if pid == 0:
+            _child(asked, request.decode(errors="surrogateescape"), locks[0])
+        _answer(asked, pid)
+        os.close(locks[0])
+
+
+def _answer(asked: socket.socket, pid: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        asked.send(b"the keeper ended at once")
+        return
+    socket.send_fds(asked, [b"\0"], [pidfd])
+    os.close(pidfd)
+
+
+def _child(asked: socket.socket, folder: str, lock: int) -> None:
+    """Be a keeper, and never come back into the zygote's loop."""
+    status = 1
+    try:
+        asked.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        keeper.keep(folder, lock)
+        status = 0
+    except BaseException:  # noqa: BLE001  # The last frame of a process: it is written down, then all is over.
+        with open(os.path.join(folder, files.TROUBLE), "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    finally:
+        os._exit(status)
+
+
+def main() -> None:
+    """Serve the agent whose end of a socket pair was given by number."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the agent to judge.
+    with socket.socket(fileno=int(sys.argv[1])) as asked:
+        asked.set_inheritable(False)
+        serve(asked)
+
+
+if __name__ == "__main__":
+    main()

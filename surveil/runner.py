@@ -1,0 +1,383 @@
+"""The runner's hands: one loop between the dispatcher and the executor; decides nothing.
+
+What belongs here: the connection, the clock, effects performed in order, signals. What does not: decisions
+(`core.run`), how attempts are run (`execute`), opening the parts (`running`).
+
+Tombstones are put on the platter in a thread, many at a time; whatever was decided after one waits for it, except for
+heartbeats and introductions, which no slow disk may delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Final, assert_never
+from zlib import crc32
+
+from surveil.clock import boot_ms
+from surveil.config import RunnerConfig
+from surveil.core.model import AttemptId
+from surveil.core.run import handle, next_deadline
+from surveil.core.run_events import (
+    Connected,
+    DetachWanted,
+    Disconnected,
+    DrainWanted,
+    Effect,
+    Ended,
+    Event,
+    Exit,
+    Forget,
+    FoundAttempt,
+    Kill,
+    Load,
+    LogGrew,
+    LogKept,
+    Prepare,
+    Recovered,
+    RememberCluster,
+    ResumeLog,
+    Said,
+    Send,
+    SetBulk,
+    SetLease,
+    Signal,
+    Start,
+    StopWanted,
+    Tick,
+    TombstoneFailed,
+    WriteTombstone,
+)
+from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
+from surveil.execute import processes
+from surveil.execute.contract import Happening
+from surveil.execute.identity import write_identity
+from surveil.execute.output import Chunk
+from surveil.execute.sending import Logs
+from surveil.net.connection import Garbled, Incoming, Link
+from surveil.protocol import (
+    Assign,
+    Beat,
+    Busy,
+    Cancel,
+    Drain,
+    Finished,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Kept,
+    Output,
+    Refused,
+    Release,
+    Welcome,
+)
+from surveil.running import Parts, opened
+from surveil.say import Voice, begin
+
+IDLE_MS: Final = 1_000
+LOAD_MS: Final = 5_000
+REFUSALS_MAX: Final = 2
+"""One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
+
+_say = Voice("runner")
+
+
+class Agent:
+    """One running runner, on parts that are open already, but for the executor."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._state = parts.state
+        self._policy = parts.policy
+        self._executor = parts.executor
+        self._connection = parts.connection
+        self._tombstones = parts.tombstones
+        self._identity = parts.identity
+        self._data = parts.data
+        self._clock = parts.clock
+        self._boot_offset_ms = parts.clock.now() - boot_ms()
+        self._inbox: deque[Event] = deque()
+        self._waiting: list[list[Effect]] = []
+        """What was decided and waits for a tombstone to be on the platter, or behind one that does."""
+        self._syncing = False
+        self._logs = Logs(parts.executor.read_log, self._send_output)
+        self._logs_at: int | None = None
+        self._load_at = 0
+        self._refusals = 0
+        self._interrupts = 0
+        self._exit: Exit | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bug: BaseException | None = None
+
+    # ---- the loop ----
+
+    async def run(self) -> Exit:
+        """Run until the mind says `Exit`. Raises SurveilError when the executor cannot work at all."""
+        found = await self._executor.open(self._told)
+        try:
+            self._recover(found)
+            while self._exit is None:
+                incoming = await self._connection.receive(self._timeout())
+                if self._bug is not None:
+                    raise self._bug
+                self._turn(incoming)
+            return self._exit
+        finally:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._executor.close()
+
+    def _recover(self, found: list[FoundAttempt]) -> None:
+        attempts = [replace(one, accepted_at=one.accepted_at + self._boot_offset_ms) for one in found]
+        for one in attempts:
+            attempt = (one.assign.job, one.assign.attempt)
+            self._logs.grow(attempt, one.ended.log_bytes if one.ended else one.log_bytes)
+            _say.info("attempt found", job=attempt[0], attempt=attempt[1], kept=one.kept, ended=one.ended is not None)
+        self._inbox.appendleft(Recovered(attempts=attempts))
+
+    def _turn(self, incoming: list[Incoming]) -> None:
+        events = [*self._inbox, *(event for item in incoming if (event := self._heard(item)) is not None), Tick()]
+        self._inbox.clear()
+        now = self._clock.now()
+        if now >= self._load_at:
+            self._load_at = now + LOAD_MS
+            self._start_task(self._measure())
+        for event in events:
+            effects = handle(self._state, event, now, self._policy)
+            if effects:
+                self._queue(effects)
+        self._logs_at = self._logs.pump(now) if self._connection.bulk_connected else None
+
+    def _timeout(self) -> int:
+        if self._inbox:
+            return 0
+        now = self._clock.now()
+        due = [next_deadline(self._state, now, self._policy), self._logs_at, self._load_at]
+        return max(0, min([IDLE_MS, *(at - now for at in due if at is not None)]))
+
+    def put(self, event: Event) -> None:
+        """Let the mind know of something, in the loop's thread."""
+        self._inbox.append(event)
+        self._connection.wake()
+
+    def interrupt(self) -> None:
+        """A person typed Ctrl-C: once to drain, twice to stop."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            _say.info("draining: takes nothing new and ends after its last job; Ctrl-C again stops at once")
+            self.put(DrainWanted())
+        else:
+            self.put(StopWanted())
+
+    def detach(self) -> None:
+        """The system wants us to end; what runs goes on."""
+        self.put(DetachWanted())
+
+    # ---- what is heard ----
+
+    def _told(self, happening: Happening) -> None:
+        if isinstance(happening, LogGrew | Ended):
+            self._logs.grow(happening.id, happening.log_bytes)
+        self.put(happening)
+
+    def _heard(self, item: Incoming) -> Event | None:
+        match item:
+            case Kept():
+                attempt = (item.job, item.attempt)
+                self._logs.keep(attempt, item.upto, self._clock.now())
+                return LogKept(id=attempt, upto=item.upto)
+            case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
+                return Said(message=item)
+            case Refused():
+                _say.error("the dispatcher refuses", reason=item.reason)
+                return Said(message=item)
+            case Link():
+                return self._link(item)
+            case Garbled():
+                _say.error("the dispatcher cannot be understood", reason=item.reason)
+            case _:
+                _say.warning("the dispatcher says what is not for runners", message=type(item).__name__)
+        return None
+
+    def _link(self, link: Link) -> Event | None:
+        match link:
+            case Link.CONNECTED:
+                self._refusals = 0
+                _say.info("connected")
+                return Connected()
+            case Link.DISCONNECTED:
+                _say.warning("the dispatcher is away; what runs goes on")
+                return Disconnected()
+            case Link.BULK_CONNECTED:
+                self._logs.restart(self._clock.now())
+            case Link.BULK_DISCONNECTED:
+                pass
+            case Link.STRANGE:
+                _say.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+            case Link.REFUSED:
+                self._refusals += 1
+                if self._refusals >= REFUSALS_MAX:
+                    sentence = (
+                        "the dispatcher refuses this runner's key: it was revoked or never enrolled; make a token with "
+                        "'surveil token create' on the dispatcher's machine and join with --join TOKEN"
+                    )
+                    return Said(message=Refused(reason=sentence, exit_code=ExitCode.NOT_ALLOWED))
+            case _:
+                assert_never(link)
+        return None
+
+    async def _measure(self) -> None:
+        load = await asyncio.to_thread(processes.measure, self._data)
+        self.put(Load(**load._asdict()))
+
+    # ---- what is done ----
+
+    def _queue(self, effects: list[Effect]) -> None:
+        """Do it now, unless it must wait for a tombstone."""
+        if any(isinstance(effect, WriteTombstone) for effect in effects) or (
+            self._waiting and not all(_is_sign_of_life(effect) for effect in effects)
+        ):
+            self._waiting.append(effects)
+        else:
+            self._do_all(effects)
+        if self._waiting and not self._syncing:
+            self._syncing = True
+            self._start_task(self._sync())
+
+    async def _sync(self) -> None:
+        """Put the tombstones that wait on the platter, then do all that waited, in its order."""
+        try:
+            while self._waiting:
+                batch = list(self._waiting)
+                written = [effect for effects in batch for effect in effects if isinstance(effect, WriteTombstone)]
+                failure = ""
+                try:
+                    await asyncio.to_thread(self._tombstones.write, [effect.id for effect in written])
+                except OSError as error:
+                    failure = str(error.strerror)
+                del self._waiting[: len(batch)]
+                for effects in batch:
+                    self._do_batch(effects, failure)
+        finally:
+            self._syncing = False
+
+    def _do_batch(self, effects: list[Effect], failure: str) -> None:
+        orders = [effect for effect in effects if isinstance(effect, WriteTombstone)]
+        if orders and not failure:
+            failure = self._hold(orders)
+        if orders and failure:
+            for order in orders:
+                self.put(TombstoneFailed(id=order.id, reason=failure))
+        else:
+            self._do_all(effects)
+
+    def _hold(self, orders: list[WriteTombstone]) -> str:
+        """Note on disk what is to be done; return why it could not be, if so."""
+        for order in orders:
+            held = self._state.held.get(order.id)
+            if order.assign is not None and held is not None:
+                try:
+                    self._executor.hold(order.assign, held.accepted_at - self._boot_offset_ms)
+                except OSError as error:
+                    return str(error.strerror)
+        return ""
+
+    def _do_all(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            self._do(effect)
+
+    def _do(self, effect: Effect) -> None:
+        executor = self._executor
+        match effect:
+            case Send(message=message):
+                if isinstance(message, Finished):
+                    _say.debug("result said", job=message.job, attempt=message.attempt, outcome=message.outcome)
+                self._connection.send(message)
+            case WriteTombstone():
+                pass  # It is on the platter: nothing that follows it is done before.
+            case RememberCluster(cluster=cluster):
+                self._identity = replace(self._identity, cluster=cluster)
+                write_identity(self._data, self._identity)
+            case Prepare(id=attempt, assign=assign):
+                _say.info("attempt accepted", job=attempt[0], attempt=attempt[1], sha=assign.sha)
+                executor.prepare(assign)
+            case Start(id=attempt, assign=assign, lease_until_at=until):
+                lease = None if until is None else until - self._boot_offset_ms
+                executor.start(assign, self._accepted_boot_ms(attempt), lease)
+            case SetLease(id=attempt, until_at=until):
+                executor.set_lease(attempt, until - self._boot_offset_ms)
+            case Signal(id=attempt, grace_ms=grace_ms):
+                executor.signal(attempt, grace_ms)
+            case Kill(id=attempt):
+                _say.error("attempt did not end in time and is killed", job=attempt[0], attempt=attempt[1])
+                executor.kill(attempt)
+            case Forget(id=attempt):
+                self._logs.forget(attempt)
+                executor.forget(attempt)
+            case SetBulk(port=port):
+                self._connection.use_bulk(port)
+            case ResumeLog(id=attempt, at=at):
+                self._logs.resume(attempt, at, self._clock.now())
+            case Exit():
+                self._exit = effect
+                self._connection.wake()
+            case _:
+                assert_never(effect)
+
+    def _accepted_boot_ms(self, attempt: AttemptId) -> int:
+        return self._state.held[attempt].accepted_at - self._boot_offset_ms
+
+    def _send_output(self, attempt: AttemptId, chunk: Chunk) -> bool:
+        job, number = attempt
+        return self._connection.send(
+            Output(
+                job=job, attempt=number, at=chunk.at, crc=crc32(chunk.data), after_ms=chunk.after_ms, data=chunk.data
+            )
+        )
+
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # What the world may do is caught where it happens; this is a mistake of ours, and ends the process.
+            self._bug = task.exception()
+            self._connection.wake()
+
+
+def _is_sign_of_life(effect: Effect) -> bool:
+    return isinstance(effect, Send) and isinstance(effect.message, Heartbeat | Hello)
+
+
+# ---- starting -------------------------------------------------------------------------------------------------------
+
+
+def main(config: RunnerConfig) -> ExitCode:
+    """Offer this machine until a signal comes or the dispatcher sends us away; return the process's exit code.
+
+    Raises:
+        SurveilError: it cannot start, or may not go on; the sentence says what to do.
+    """
+    begin("runner", log_format=config.log_format, log_level=config.log_level)
+    return asyncio.run(offer(config))
+
+
+async def offer(config: RunnerConfig) -> ExitCode:
+    """Open all parts, run, and close them in order."""
+    async with opened(config) as parts:
+        agent = Agent(parts)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, agent.detach)
+        loop.add_signal_handler(signal.SIGINT, agent.interrupt)
+        _say.info("runner offers itself", name=parts.state.name, slots=parts.state.slots, data=parts.data)
+        end = await agent.run()
+    if end.reason and end.code == ExitCode.NOT_ALLOWED:
+        raise NotAllowedError(end.reason)
+    if end.reason and end.code != ExitCode.INTERRUPTED:
+        raise InfrastructureError(end.reason)
+    _say.info("runner stopped")
+    return ExitCode(end.code)

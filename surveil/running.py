@@ -1,0 +1,110 @@
+"""Opens the parts of a runner and closes them in order: the data folder, the key, who we are, the connection.
+
+What belongs here: opening and closing, and enrolment. What does not: what happens in between (`runner`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surveil import __version__
+from surveil.clock import Clock
+from surveil.config import RunnerConfig
+from surveil.core.run_model import RunnerPolicy, RunState
+from surveil.errors import NotAllowedError
+from surveil.execute.contract import Executor
+from surveil.execute.identity import Identity, Tombstones, alone, begin_incarnation, read_identity, write_identity
+from surveil.execute.process import ProcessExecutor
+from surveil.net.addresses import parse_address
+from surveil.net.connection import Connection
+from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.keys import RUNNER_KEY, load_keys
+from surveil.net.known import KnownDispatcher, load_known
+from surveil.net.peers import Role
+from surveil.net.tokens import parse_token
+from surveil.say import Voice
+
+_say = Voice("runner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a runner's loop works with. All is open but the executor, which tells only when the loop runs."""
+
+    state: RunState
+    policy: RunnerPolicy
+    executor: Executor
+    connection: Connection
+    tombstones: Tombstones
+    identity: Identity
+    data: Path
+    clock: Clock
+
+
+@contextlib.asynccontextmanager
+async def opened(config: RunnerConfig, executor: Executor | None = None) -> AsyncIterator[Parts]:
+    """The parts of a runner between start and end; attempts are processes of this machine unless `executor` is given.
+
+    Raises:
+        SurveilError: the data folder, the token or the key cannot be used; the sentence says what to do.
+    """
+    data = config.data.absolute()
+    with alone(data):
+        known = await _dispatcher(config)
+        keys = load_keys(data / KEYS_FOLDER / RUNNER_KEY)
+        identity = begin_incarnation(data)
+        name = identity.name or config.name
+        with contextlib.closing(Tombstones(data)) as tombstones:
+            async with Connection(known.address, known.server_key, keys) as connection:
+                yield Parts(
+                    state=_state(config, identity, name, tombstones),
+                    policy=RunnerPolicy(),
+                    executor=executor or ProcessExecutor(data, name),
+                    connection=connection,
+                    tombstones=tombstones,
+                    identity=identity,
+                    data=data,
+                    clock=Clock(),
+                )
+
+
+def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tombstones) -> RunState:
+    own = (platform.system().lower(), platform.machine().lower())
+    return RunState(
+        name=name,
+        host=socket.gethostname(),
+        software=__version__,
+        labels=tuple(dict.fromkeys((*config.labels, *identity.labels, *filter(None, own)))),
+        slots=config.slots,
+        incarnation=identity.incarnation,
+        cluster=identity.cluster,
+        tombstones=tombstones.known,
+    )
+
+
+async def _dispatcher(config: RunnerConfig) -> KnownDispatcher:
+    """Where the dispatcher is; with a token, become known to it first."""
+    if config.join is not None:
+        await _join(config)
+    known = load_known(config.data)
+    return known if config.dispatcher is None else replace(known, address=parse_address(config.dispatcher))
+
+
+async def _join(config: RunnerConfig) -> None:
+    token = parse_token(config.join or "")
+    try:
+        answer = await enrol(token, name=config.name, role=Role.RUNNER, data=config.data)
+    except NotAllowedError:
+        # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
+        enrolled = (config.data / KEYS_FOLDER / RUNNER_KEY).exists()
+        if not enrolled or load_known(config.data).server_key != token.server_key:
+            raise
+        _say.warning("the token is not taken again; going on with the key that it once brought")
+        return
+    old = read_identity(config.data)
+    write_identity(config.data, replace(old, cluster=answer.cluster, name=answer.name, labels=tuple(answer.labels)))

@@ -1,0 +1,167 @@
+"""Real keepers in folders of their own, and the promise that no test leaves a process behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from surveil.execute import files, processes
+from surveil.execute.environment import job_environment, step_orders
+from surveil.execute.nursery import Nursery, launch
+from surveil.execute.spool import SpoolReader
+from surveil.execute.workspace import Workspace
+from surveil.protocol import JobSpec, StepSpec
+
+PATIENCE_S = 30.0
+
+
+def job(
+    *runs: str,
+    timeout_ms: int = 60_000,
+    step_timeout_ms: int = 0,
+    shell: str = "",
+    env: dict[str, str] | None = None,
+    continue_on_error: bool = False,
+) -> JobSpec:
+    """A job of steps called s0, s1 and so on, all of one kind."""
+    steps = tuple(
+        StepSpec(
+            name=f"s{index}", run=run, shell=shell, timeout_ms=step_timeout_ms, continue_on_error=continue_on_error,
+            env=env or {},
+        )
+        for index, run in enumerate(runs)
+    )  # fmt: skip
+    return JobSpec(name="job", env={"FROM_JOB": "1"}, timeout_ms=timeout_ms, steps=steps, matrix={})
+
+
+@dataclass
+class Kept:
+    """One attempt under a real keeper."""
+
+    root: Path
+    nursery: Nursery
+    folder: Path = field(init=False)
+    workspace: Workspace = field(init=False)
+    bell: int = field(init=False)
+    control: int = field(init=False)
+    pidfd: int = field(init=False)
+
+    def start(self, spec: JobSpec, *, lease_ms: int | None = None, log_bytes_max: int = 1 << 30) -> None:
+        self.folder = self.root / "attempt"
+        self.folder.mkdir()
+        self.workspace = Workspace.below(self.root / "space")
+        self.workspace.make(spec)
+        self.workspace.work.mkdir()
+        os.mkfifo(self.root / "bell")
+        self.bell = os.open(self.root / "bell", os.O_RDWR | os.O_NONBLOCK)
+        os.mkfifo(self.folder / files.CONTROL)
+        self.control = os.open(self.folder / files.CONTROL, os.O_RDWR | os.O_NONBLOCK)
+        environment = job_environment(
+            spec, self.workspace, build="7", job="job", attempt=1, repo="r", ref="refs/heads/main", sha="a" * 40,
+            runner="spare",
+        )  # fmt: skip
+        now = files.boot_ms()
+        order = files.Order(
+            cwd=str(self.workspace.work),
+            steps=step_orders(spec, self.workspace, environment),
+            timeout_ms=spec.timeout_ms,
+            accepted_boot_ms=now,
+            lease_until_boot_ms=None if lease_ms is None else now + lease_ms,
+            log_bytes_max=log_bytes_max,
+            bell=str(self.root / "bell"),
+            isolation="process",
+        )
+        self.pidfd = launch(self.nursery, self.folder, order)
+
+    def say(self, line: str) -> None:
+        os.write(self.control, f"{line}\n".encode())
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / files.LOCK).read_text())
+
+    def wait(self) -> files.Status:
+        """Wait for the keeper's end and return its word."""
+        ready, _, _ = select.select([self.pidfd], [], [], PATIENCE_S)
+        assert ready, "the keeper did not end"
+        status = files.read_status(str(self.folder))
+        assert status is not None
+        return status
+
+    def log(self) -> bytes:
+        if not (self.folder / files.SPOOL).exists():
+            return b""
+        reader = SpoolReader(str(self.folder / files.SPOOL))
+        pieces, length = [], reader.look()
+        while (chunk := reader.read(sum(map(len, pieces)), length)) is not None:
+            pieces.append(chunk.data)
+        reader.close()
+        return b"".join(pieces)
+
+    def wait_for_log(self, words: bytes) -> None:
+        """Wait for the bell until the log holds `words`."""
+        until = time.monotonic() + PATIENCE_S
+        while words not in self.log():
+            assert time.monotonic() < until, f"{words!r} is not in {self.log()!r}"
+            if select.select([self.bell], [], [], 1.0)[0]:
+                os.read(self.bell, 4096)
+
+    def run(self, spec: JobSpec, **how: int) -> files.Status:
+        self.start(spec, **how)
+        return self.wait()
+
+    def close(self) -> None:
+        if hasattr(self, "pidfd"):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            for descriptor in (self.bell, self.control, self.pidfd):
+                os.close(descriptor)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
+    """No test may leave a process that knows its folder, or a child of ours."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    deadline = time.monotonic() + PATIENCE_S
+    while left := _left(tmp_path, before):
+        if time.monotonic() > deadline:
+            processes.kill_left_behind(tmp_path)
+            raise AssertionError(f"left behind: {left}")
+        time.sleep(0.02)
+
+
+def _left(folder: Path, before: set[int]) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        mine = processes._belongs(process.pid, folder)  # noqa: SLF001  # the very rule is wanted
+        try:
+            child = process.ppid() == os.getpid() and process.pid not in before
+            if (mine or child) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()) or process.name())
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, nursery: Nursery) -> Iterator[Kept]:
+    kept = Kept(tmp_path, nursery)
+    yield kept
+    kept.close()
