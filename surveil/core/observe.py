@@ -153,6 +153,9 @@ def _scatter(repo: Repo, wait_ms: int) -> int:
 
 
 def _observed(state: State, repo: Repo, event: Observed, now: int) -> list[Effect]:
+    if not event.refs and repo.acknowledged:
+        # A web server's page of excuse reads like a repository without refs; believing it would forget everything.
+        return _poll_failed(repo, f"{repo.repo} lists no refs any more; was it emptied, or does another answer?", now)
     effects = _poll_ended(repo, now)
     seen = {ref: sha for ref, sha in event.refs.items() if repo.patterns.match(ref, event.head)}
     remember = _first_sight(repo, event, seen)

@@ -12,6 +12,7 @@ after.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,17 @@ def checkout(mirror: Mirror, sha: str, destination: str | Path, ref: str = "") -
     """
     check_sha(sha)
     destination = Path(destination).absolute()
+    try:
+        _fill(mirror, sha, destination, ref)
+    except MirrorError as problem:
+        if not mirror.replace_if_damaged(problem):
+            raise
+        shutil.rmtree(destination, ignore_errors=True)
+        mirror.fetch(sha, ref or None)
+        _fill(mirror, sha, destination, ref)
+
+
+def _fill(mirror: Mirror, sha: str, destination: Path, ref: str) -> None:
     git_dir = destination / ".git"
     with mirror.using():
         try:

@@ -157,7 +157,7 @@ def _environment(address: Address | None) -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "/bin/false",
         "SSH_ASKPASS": "/bin/false",
-        "GIT_ALLOW_PROTOCOL": address.kind.value if address else "",
+        "GIT_ALLOW_PROTOCOL": _transports(address),
         "GIT_PROTOCOL_FROM_USER": "0",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_LFS_SKIP_SMUDGE": "1",
@@ -184,6 +184,13 @@ def _environment(address: Address | None) -> dict[str, str]:
             "SURVEIL_GIT_PASSWORD": address.password,
         }
     return environment
+
+
+def _transports(address: Address | None) -> str:
+    if address is None:
+        return ""
+    # Servers send people on from http to https, and nobody is worse off for it.
+    return "http:https" if address.kind is Kind.HTTP else address.kind.value
 
 
 def _start(

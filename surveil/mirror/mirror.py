@@ -127,10 +127,8 @@ class Mirror:
         try:
             self._fetch_remote(sha, ref)
         except MirrorError as problem:
-            if problem.trouble not in {Trouble.CORRUPT, Trouble.NOT_A_REPOSITORY} or not self.path.is_dir():
+            if not self.replace_if_damaged(problem):
                 raise
-            # Ours or theirs? A new mirror tells: if it fails as well, the damage is theirs.
-            self.discard()
             self._fetch_remote(sha, ref)
 
     def read(self, sha: str, names: Sequence[str] = (), file_bytes_max: int = 256 * 1024) -> Commit:
@@ -172,6 +170,18 @@ class Mirror:
                 gone = tempfile.mkdtemp(dir=self.path.parent, prefix="gone-")
                 self.path.rename(Path(gone, "mirror"))
                 shutil.rmtree(gone, ignore_errors=True)
+
+    def replace_if_damaged(self, problem: MirrorError) -> bool:
+        """Discard the mirror if this may come from damage in it; True if it makes sense to fetch and try again.
+
+        Ours or theirs? A new mirror tells: if it fails as well, the damage is theirs. A mirror that borrows has nothing
+        of its own that could be damaged.
+        """
+        damaged = problem.trouble in {Trouble.CORRUPT, Trouble.NOT_A_REPOSITORY}
+        if self.address.is_local or not damaged or not self.path.is_dir():
+            return False
+        self.discard()
+        return True
 
     def tidy(self) -> None:
         """Forget commits of refs that nobody fetched for a month, and repack where that pays. For idle

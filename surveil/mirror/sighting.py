@@ -13,6 +13,7 @@ from typing import Final
 
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.objects import Commit
+from surveil.mirror.trouble import MirrorError
 from surveil.pipeline import FILENAMES
 from surveil.pipeline.detect import READ_FILES, Detected, Files, detect
 from surveil.protocol import PIPELINE_BYTES_MAX
@@ -40,7 +41,14 @@ class Sighting:
 def look(mirror: Mirror, sha: str, ref: str | None = None) -> Sighting:
     """Fetch the commit that `sha` is or tags, and read its pipeline. Blocks. Raises MirrorError."""
     mirror.fetch(sha, ref)
-    return sight(mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX))
+    try:
+        commit = mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX)
+    except MirrorError as problem:
+        if not mirror.replace_if_damaged(problem):
+            raise
+        mirror.fetch(sha, ref)
+        commit = mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX)
+    return sight(commit)
 
 
 def sight(commit: Commit) -> Sighting:

@@ -64,7 +64,9 @@ def failure(output: Output, about: str) -> MirrorError:
     """
     trouble = next((kind for pattern, kind in _SIGNS if pattern.search(output.stderr)), Trouble.FAILED)
     advice = _ADVICE.get(trouble, "")
-    return MirrorError(f"{show(about)}: {output.complaint.rstrip('.')}.{advice and ' ' + advice}", trouble)
+    complaint = output.complaint.rstrip(".")
+    end = "" if complaint.endswith("?") else "."
+    return MirrorError(f"{show(about)}: {complaint}{end}{advice and ' ' + advice}", trouble)
 
 
 _SIGNS: Final = tuple(
@@ -114,6 +116,7 @@ _SIGNS: Final = tuple(
         Trouble.NOT_A_REPOSITORY: (
             "not a git repository",
             "does not appear to be a git repo",
+            "is this a git repository",
             "repository .*not found",
             "not exported",
             "returned error: 404",

@@ -211,6 +211,16 @@ def test_a_deleted_ref_is_forgotten_and_reported_when_it_comes_back() -> None:
     assert watcher.look(main="a", side="s") == [report("refs/heads/side", "s")]
 
 
+def test_a_repository_that_suddenly_lists_nothing_is_not_believed() -> None:
+    watcher = Watcher()
+    watcher.look(main="a", side="s")
+    watcher.acknowledge("a")
+    (failing,) = watcher.look(head=None)
+    assert isinstance(failing, Failing)
+    assert watcher.remembered() == {MAIN: sha("a"), "refs/heads/side": sha("s")}
+    assert watcher.look(main="a", side="t") == [Recovered(repo=REPO), report("refs/heads/side", "t", old="s")]
+
+
 def test_a_ref_deleted_before_its_acknowledgement_is_repeated_but_not_remembered() -> None:
     watcher = Watcher()
     watcher.look(main="a", side="s")

@@ -154,3 +154,21 @@ def test_two_work_trees_of_one_mirror_share_nothing_that_can_be_written(
     assert two.git("tag") == ""
     assert files(two.path) == {"hello.txt": "hello\n"}
     assert not mirror.path.joinpath("refs", "tags", "made-by-a-step").exists()
+
+
+def test_a_mirror_that_lost_a_file_is_replaced_before_the_repository_is_blamed(
+    repository: Repository, daemon: str, tmp_path: Path
+) -> None:
+    mirror = Mirror(tmp_path / "mirrors", parse(daemon + "/source/.git", "/"))
+    sha = repository.git("rev-parse", "HEAD")
+    mirror.fetch(sha, "refs/heads/main")
+    inside = Repository(mirror.path)
+    (pack,) = (mirror.path / "objects" / "pack").glob("*.pack")
+    aside = tmp_path / pack.name
+    for path in (mirror.path / "objects" / "pack").glob("pack-*"):
+        path.rename(tmp_path / path.name)
+    inside.git("unpack-objects", "-q", stdin=aside.read_bytes())
+    blob = repository.git("rev-parse", "HEAD:hello.txt")
+    (mirror.path / "objects" / blob[:2] / blob[2:]).unlink()
+    checkout(mirror, sha, tmp_path / "tree", "refs/heads/main")
+    assert files(tmp_path / "tree") == {"hello.txt": "hello\n"}
