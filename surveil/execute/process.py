@@ -33,6 +33,7 @@ from surveil.execute.contract import Tell
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import Chunk
 from surveil.execute.workspace import Workspace, prepare, remove
+from surveil.mirror.command import Halt
 from surveil.protocol import Assign
 
 THREADS: Final = 4
@@ -40,6 +41,7 @@ THREADS: Final = 4
 LOG_BYTES_MAX: Final = 1024 * 1024 * 1024
 GONE_S: Final = 20.0
 """How long a keeper that has written its result may take to end, before it is killed."""
+CLOSE_S: Final = 5.0
 BELL_BYTES: Final = 64 * 1024
 
 Result = TypeVar("Result")
@@ -71,6 +73,7 @@ class ProcessExecutor:
         self._attempts: dict[AttemptId, _Attempt] = {}
         self._names: dict[bytes, _Attempt] = {}
         self._nursery = Nursery()
+        self._halt = Halt()
         self._pool = ThreadPoolExecutor(THREADS, "workspace")
         self._starting = ThreadPoolExecutor(1, "start")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +107,10 @@ class ProcessExecutor:
         """Stop telling and let go; keepers go on."""
         self._tell_now = lambda _: None
         loop = asyncio.get_running_loop()
+        self._halt.ring()
+        if self._tasks:
+            # What is being deleted should be gone; what takes longer is swept at the next start.
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,6 +124,7 @@ class ProcessExecutor:
         self._starting.submit(self._nursery.close)
         for pool in (self._starting, self._pool):
             await asyncio.to_thread(pool.shutdown)
+        self._halt.close()
 
     def _find(self) -> list[tuple[Folder, int | None]]:
         """Read all attempts' folders, and remove what cannot be read."""
@@ -184,7 +192,9 @@ class ProcessExecutor:
     async def _prepare(self, attempt: _Attempt) -> None:
         folder = attempt.folder
         try:
-            await self._in(self._pool, partial(prepare, folder.workspace, self._data / "mirrors", folder.assign))
+            await self._in(
+                self._pool, partial(prepare, folder.workspace, self._data / "mirrors", folder.assign, self._halt)
+            )
         except SurveilError as error:
             attempt.gone.set()
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))

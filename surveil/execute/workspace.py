@@ -18,6 +18,7 @@ from typing import Final
 
 from surveil.errors import InfrastructureError
 from surveil.mirror import address, checkout
+from surveil.mirror.command import Halt
 from surveil.mirror.mirror import Mirror
 from surveil.protocol import Assign, JobSpec
 
@@ -61,7 +62,7 @@ class Workspace:
             self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")
 
 
-def prepare(workspace: Workspace, mirrors: Path, assign: Assign) -> None:
+def prepare(workspace: Workspace, mirrors: Path, assign: Assign, halt: Halt | None = None) -> None:
     """Make the workspace of an attempt, with the files of its commit. Blocks; what it leaves is the caller's to
     remove.
 
@@ -71,7 +72,7 @@ def prepare(workspace: Workspace, mirrors: Path, assign: Assign) -> None:
     remove(workspace.root)
     try:
         workspace.make(assign.spec)
-        mirror = Mirror(mirrors, address.parse(assign.repo, "/"))
+        mirror = Mirror(mirrors, address.parse(assign.repo, "/"), halt)
         mirror.fetch(assign.sha, assign.ref or None)
         workspace.work.mkdir(mode=0o755)
         checkout.checkout(mirror, assign.sha, workspace.work, assign.ref)

@@ -101,11 +101,11 @@ class Kept:
         if not (self.folder / files.SPOOL).exists():
             return b""
         reader = SpoolReader(str(self.folder / files.SPOOL))
-        pieces, length = [], reader.look()
-        while (chunk := reader.read(sum(map(len, pieces)), length)) is not None:
-            pieces.append(chunk.data)
+        log, length = bytearray(), reader.look()
+        while (chunk := reader.read(len(log), length)) is not None:
+            log += chunk.data
         reader.close()
-        return b"".join(pieces)
+        return bytes(log)
 
     def wait_for_log(self, words: bytes) -> None:
         """Wait for the bell until the log holds `words`."""

@@ -1,0 +1,453 @@
+"""The runner's hands with real sockets, real git and real keepers; the dispatcher is played word by word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from surveil.config import RunnerConfig
+from surveil.core.run_events import Exit
+from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
+from surveil.execute.processes import kill_left_behind
+from surveil.net.keys import RUNNER_KEY, load_or_make_keys
+from surveil.net.known import KnownDispatcher
+from surveil.net.peers import Peer, Role
+from surveil.protocol import (
+    Accepted,
+    Assign,
+    Beat,
+    Bye,
+    Cancel,
+    Drain,
+    Finished,
+    Heartbeat,
+    Hello,
+    JobSpec,
+    Kept,
+    Message,
+    Output,
+    Progress,
+    Ref,
+    Rejected,
+    Release,
+    StepSpec,
+    ToRunner,
+    Welcome,
+)
+from surveil.runner import Agent, offer
+from surveil.running import opened
+from tests.net.stage import Stage, serving
+
+SOON_S = 30.0
+Wanted = TypeVar("Wanted")
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a coroutine a test."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class Played:
+    """A dispatcher that welcomes, renews and keeps logs by itself, and says whatever else a test wants said."""
+
+    def __init__(self, stage: Stage, data: Path) -> None:
+        self.stage = stage
+        self.data = data
+        self.key = load_or_make_keys(data / "keys" / RUNNER_KEY).public
+        stage.peers.put(Peer(key=self.key, role=Role.RUNNER, name="spare"))
+        known = KnownDispatcher(address=stage.address, server_key=stage.server_keys.public, cluster="")
+        known.save(data)
+        self.heard: list[Message] = []
+        self.logs: dict[tuple[str, int], bytearray] = {}
+        self.welcomes = True
+        self.keeps = True
+        self.heartbeat_ms = 200
+        self.lease_ms = 20_000
+        self.hello: Hello | None = None
+        self.seq = 0
+        self._news = asyncio.Condition()
+
+    async def serve(self) -> None:
+        while True:
+            batch = await self.stage.server.receive(1_000)
+            async with self._news:
+                for received in batch.control:
+                    self._take(received.message)
+                for received in batch.bulk:
+                    assert isinstance(received.message, Output)
+                    kept = self._keep(received.message)
+                    if self.keeps:
+                        self.stage.server.reply(received.route, kept)
+                self._news.notify_all()
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Hello():
+                self.hello, self.seq = message, message.seq
+                if self.welcomes:
+                    self.say(self.welcome(message))
+            case Heartbeat():
+                self.seq = message.seq
+                held = tuple(Ref(job=one.job, attempt=one.attempt) for one in message.held)
+                self.say(Beat(epoch=1, seq=message.seq, renewed=held, revoked=()))
+                return
+            case _:
+                pass
+        self.heard.append(message)
+
+    def welcome(self, hello: Hello) -> Welcome:
+        renewed = tuple(
+            Ref(job=one.job, attempt=one.attempt, log_bytes=len(self.logs.get((one.job, one.attempt), b"")))
+            for one in hello.held
+        )
+        return Welcome(
+            cluster="c", epoch=1, incarnation=hello.incarnation, seq=hello.seq, heartbeat_ms=self.heartbeat_ms,
+            lease_ms=self.lease_ms, bulk_port=self.stage.server.bulk_port, renewed=renewed, revoked=(),
+        )  # fmt: skip
+
+    def _keep(self, output: Output) -> Kept:
+        log = self.logs.setdefault((output.job, output.attempt), bytearray())
+        if output.at <= len(log):
+            log += output.data[len(log) - output.at :]
+        return Kept(job=output.job, attempt=output.attempt, upto=len(log))
+
+    def say(self, message: ToRunner) -> None:
+        self.stage.server.send(self.key, message)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SOON_S), self._news:
+            await self._news.wait_for(true)
+
+    async def hear(self, kind: type[Wanted]) -> Wanted:
+        """The next message of this kind; what is of other kinds is left."""
+        await self.until(lambda: any(isinstance(message, kind) for message in self.heard))
+        found = next(message for message in self.heard if isinstance(message, kind))
+        self.heard.remove(found)
+        return found
+
+    async def assign(
+        self, commit: Commit, *scripts: str, attempt: int = 1, job: str = "7/test", loss: Any = "retry"
+    ) -> None:
+        """Order an attempt as soon as the runner has said something."""
+        await self.until(lambda: self.hello is not None)
+        assert self.hello is not None
+        steps = tuple(StepSpec(name=f"s{i}", run=script, env={}) for i, script in enumerate(scripts))
+        spec = JobSpec(name="test", env={}, timeout_ms=60_000, steps=steps, matrix={}, on_runner_loss=loss)
+        self.say(
+            Assign(
+                epoch=1, incarnation=self.hello.incarnation, anchor=self.seq, job=job, attempt=attempt, build=7,
+                repo=str(commit.repo), ref="refs/heads/main", sha=commit.sha, spec=spec,
+            )
+        )  # fmt: skip
+
+    async def finish(self) -> Finished:
+        """The attempt's result, released, with all of its log kept."""
+        finished = await self.hear(Finished)
+        attempt = (finished.job, finished.attempt)
+        await self.until(lambda: len(self.logs.get(attempt, b"")) >= finished.log_bytes)
+        self.say(Release(job=finished.job, attempt=finished.attempt, fate="recorded"))
+        return finished
+
+    def log(self, attempt: int = 1) -> bytes:
+        return bytes(self.logs.get(("7/test", attempt), b""))
+
+    def left(self) -> list[str]:
+        """What is left of attempts on the runner's disk."""
+        folders = (self.data / "attempts", self.data / "workspaces")
+        return [path.name for folder in folders if folder.exists() for path in folder.iterdir()]
+
+    async def until_clean(self) -> None:
+        async with asyncio.timeout(SOON_S):
+            while self.left():  # noqa: ASYNC110  # A folder has no event.
+                await asyncio.sleep(0.02)
+
+
+class Commit:
+    """A repository with one commit."""
+
+    def __init__(self, repo: Path) -> None:
+        self.repo = repo
+        env = {
+            **os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
+            "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
+        }  # fmt: skip
+        git = functools.partial(subprocess.run, check=True, capture_output=True, text=True, cwd=repo, env=env)
+        repo.mkdir()
+        git(["git", "init", "-q", "-b", "main"])
+        (repo / "hello").write_text("hello from the commit\n")
+        git(["git", "add", "."])
+        git(["git", "commit", "-q", "-m", "One"])
+        self.sha = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> Commit:
+    return Commit(tmp_path / "repo")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
+    """No test may leave a process that belongs to a workspace, nor a child of ours."""
+    yield
+    assert kill_left_behind(tmp_path) == 0
+    deadline = time.monotonic() + SOON_S
+    while children := psutil.Process().children():
+        assert time.monotonic() < deadline, children
+        time.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def playing(data: Path) -> AsyncIterator[Played]:
+    async with serving() as stage:
+        played = Played(stage, data)
+        serving_task = asyncio.create_task(played.serve())
+        try:
+            yield played
+        finally:
+            serving_task.cancel()
+            await asyncio.gather(serving_task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def offering(data: Path, *, slots: int = 2) -> AsyncIterator[tuple[Agent, asyncio.Task[Exit]]]:
+    """A runner in this process; at the end it is detached if it still runs."""
+    async with opened(RunnerConfig(data=data, name="spare", slots=slots)) as parts:
+        agent = Agent(parts)
+        running = asyncio.create_task(agent.run())
+        try:
+            yield agent, running
+        finally:
+            agent.detach()
+            async with asyncio.timeout(SOON_S):
+                await running
+
+
+@contextlib.contextmanager
+def runner_process(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A runner in a process of its own; killed at the end."""
+    program = (
+        "import sys; from pathlib import Path; "
+        "from surveil.config import RunnerConfig; from surveil.runner import main; "
+        "sys.exit(main(RunnerConfig(data=Path(sys.argv[1]), name='spare', slots=2)))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(data)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@in_a_loop
+async def test_an_attempt_is_accepted_run_in_its_commit_reported_and_forgotten(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        await dispatcher.assign(commit, "cat hello; git rev-parse HEAD", "echo $SURVEIL_RUNNER >&2")
+        assert await dispatcher.hear(Accepted) == Accepted(job="7/test", attempt=1)
+        progress = await dispatcher.hear(Progress)
+        finished = await dispatcher.finish()
+        assert (finished.outcome, finished.reason, finished.exit_code) == ("passed", "", 0)
+        assert [step.state for step in finished.steps] == ["passed", "passed"]
+        assert finished.isolation == "process"
+        assert progress.steps[0].state in {"pending", "running", "passed"}
+        assert dispatcher.log() == f"hello from the commit\n{commit.sha}\nspare\n".encode()
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_output_arrives_while_the_step_runs_and_a_cancel_ends_it(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        await dispatcher.assign(commit, "echo first; sleep 300")
+        await dispatcher.until(lambda: dispatcher.log() == b"first\n")
+        dispatcher.say(Cancel(job="7/test", attempt=1, grace_ms=1_000, reason="cancelled by Ann"))
+        finished = await dispatcher.finish()
+        assert (finished.outcome, finished.reason) == ("cancelled", "cancelled by Ann")
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_commit_that_cannot_be_had_is_an_error_in_a_sentence(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        commit.sha = "b" * 40
+        await dispatcher.assign(commit, "true")
+        finished = await dispatcher.finish()
+        assert finished.outcome == "errored"
+        assert "b" * 40 in finished.reason
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_flood_of_output_arrives_whole_while_the_heart_beats(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        await dispatcher.assign(commit, "head -c 20000000 /dev/zero | tr '\\0' y")
+        finished = await dispatcher.finish()
+        assert finished.log_bytes == 20_000_000
+        assert dispatcher.log() == b"y" * 20_000_000
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_log_stops_at_its_window_until_the_dispatcher_keeps_it(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        dispatcher.keeps = False
+        await dispatcher.assign(commit, "head -c 3000000 /dev/zero | tr '\\0' y")
+        await dispatcher.hear(Finished)
+        await asyncio.sleep(0.5)
+        assert len(dispatcher.log()) == 1024 * 1024
+        dispatcher.keeps = True
+        kept = Ref(job="7/test", attempt=1, log_bytes=len(dispatcher.log()))
+        dispatcher.say(replace(dispatcher.welcome(await dispatcher.hear(Hello)), renewed=(kept,)))
+        await dispatcher.until(lambda: len(dispatcher.log()) == 3_000_000)
+        dispatcher.say(Release(job="7/test", attempt=1, fate="stale"))
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_more_than_its_slots_is_refused(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data", slots=1):
+        await dispatcher.assign(commit, "echo ready; sleep 300")
+        await dispatcher.assign(commit, "true", job="7/other")
+        rejected = await dispatcher.hear(Rejected)
+        assert (rejected.job, "slots" in rejected.reason) == ("7/other", True)
+        dispatcher.say(Release(job="7/test", attempt=1, fate="stale"))
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_killed_keeper_is_a_lost_attempt_and_nothing_of_it_runs_on(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        await dispatcher.assign(commit, "setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300")
+        await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
+        (lock,) = (tmp_path / "data" / "attempts").glob("*/lock")
+        os.kill(int(lock.read_text()), signal.SIGKILL)
+        finished = await dispatcher.finish()
+        assert (finished.outcome, finished.exit_code) == ("lost", None)
+        assert kill_left_behind(tmp_path / "data" / "workspaces") == 0
+        await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_killed_agent_comes_back_to_its_running_attempt_and_no_byte_is_lost(
+    tmp_path: Path, commit: Commit
+) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        with runner_process(data) as first:
+            await dispatcher.assign(commit, f"echo one; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo two")
+            await dispatcher.until(lambda: dispatcher.log() == b"one\n")
+            first.kill()
+            first.wait()
+        hello = await dispatcher.hear(Hello)
+        with runner_process(data):
+            again = await dispatcher.hear(Hello)
+            assert again.incarnation == hello.incarnation + 1
+            assert [(one.job, one.attempt, one.finished) for one in again.held] == [("7/test", 1, False)]
+            (tmp_path / "go").touch()
+            finished = await dispatcher.finish()
+            assert finished.outcome == "passed"
+            assert dispatcher.log() == b"one\ntwo\n"
+            await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_result_is_kept_while_no_agent_is_there(tmp_path: Path, commit: Commit) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        with runner_process(data) as first:
+            await dispatcher.assign(commit, "echo ready; sleep 0.5; exit 3")
+            await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
+            first.kill()
+            first.wait()
+        await asyncio.sleep(1.5)
+        async with offering(data):
+            finished = await dispatcher.finish()
+            assert (finished.outcome, finished.exit_code) == ("failed", 3)
+            await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_terminated_agent_detaches_and_an_interrupted_one_drains(tmp_path: Path, commit: Commit) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        with runner_process(data) as first:
+            await dispatcher.assign(commit, f"echo one; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")
+            await dispatcher.until(lambda: dispatcher.log() == b"one\n")
+            first.send_signal(signal.SIGTERM)
+            assert (await dispatcher.hear(Bye)).returning
+            assert await asyncio.to_thread(first.wait, SOON_S) == 0
+        await dispatcher.hear(Hello)
+        with runner_process(data) as second:
+            await dispatcher.hear(Hello)
+            second.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.2)
+            (tmp_path / "go").touch()
+            assert (await dispatcher.finish()).outcome == "passed"
+            assert not (await dispatcher.hear(Bye)).returning
+            assert await asyncio.to_thread(second.wait, SOON_S) == 0
+    assert not list((data / "attempts").iterdir())
+
+
+@in_a_loop
+async def test_a_second_interrupt_stops_at_once_and_the_attempt_is_lost(tmp_path: Path, commit: Commit) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        with runner_process(data) as process:
+            await dispatcher.assign(commit, "echo ready; sleep 300")
+            await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
+            process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            assert (await dispatcher.finish()).outcome == "lost"
+            assert await asyncio.to_thread(process.wait, SOON_S) == ExitCode.INTERRUPTED
+
+
+@in_a_loop
+async def test_a_drained_runner_ends(tmp_path: Path) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data") as (_, running):
+        await dispatcher.hear(Hello)
+        dispatcher.say(Drain(stop=True))
+        async with asyncio.timeout(SOON_S):
+            assert await running == Exit(code=0, reason="")
+
+
+@in_a_loop
+async def test_an_exclusive_job_is_ended_when_the_dispatcher_falls_silent(tmp_path: Path, commit: Commit) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        dispatcher.lease_ms = 1_500
+        dispatcher.heartbeat_ms = 60_000
+        await dispatcher.assign(commit, "echo ready; sleep 300", loss="hold")
+        finished = await dispatcher.finish()
+        assert finished.outcome == "lost"
+        assert "lease" in finished.reason
+
+
+@in_a_loop
+async def test_two_runners_cannot_share_a_data_folder(tmp_path: Path) -> None:
+    async with playing(tmp_path / "data"), offering(tmp_path / "data"):
+        with pytest.raises(InfrastructureError, match="already"):
+            await offer(RunnerConfig(data=tmp_path / "data"))
+
+
+@in_a_loop
+async def test_a_key_that_is_not_known_ends_the_runner_with_what_to_type(tmp_path: Path) -> None:
+    async with playing(tmp_path / "data") as dispatcher:
+        dispatcher.stage.peers.put(Peer(key=dispatcher.key, role=Role.RUNNER, name="spare", revoked=True))
+        with pytest.raises(NotAllowedError, match="token create"):
+            await offer(RunnerConfig(data=tmp_path / "data"))
