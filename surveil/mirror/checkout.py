@@ -60,6 +60,7 @@ def _fill(mirror: Mirror, sha: str, destination: Path, ref: str) -> None:
             cwd=str(destination),
             options=(f"--work-tree={destination}", "-c", "core.fsync=none"),
             timeout_s=CHECKOUT_TIMEOUT_S,
+            halt=mirror.halt,
         )
 
 

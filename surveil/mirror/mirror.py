@@ -85,7 +85,7 @@ class Mirror:
 
     def __init__(self, root: str | Path, address: Address, halt: Halt | None = None) -> None:
         self.address = address
-        self._halt = halt
+        self.halt = halt
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", address.name).strip("-.")[:40] or "repository"
         digest = hashlib.sha256(address.key.encode()).hexdigest()[:12]
         self.path = Path(root).absolute() / f"{slug}-{digest}.git"
@@ -98,7 +98,7 @@ class Mirror:
         """
         if self.address.is_local:
             return LocalRepository(self.address.key).refs()
-        return list_remote(self.address, prefixes, self._halt)
+        return list_remote(self.address, prefixes, self.halt)
 
     def has(self, sha: str) -> bool:
         """Whether the commit (or tag) is in the mirror already."""
@@ -115,6 +115,8 @@ class Mirror:
         Raises MirrorError; of kind MISSING when the repository no longer holds the commit.
         """
         check_sha(sha)
+        if ref == "HEAD":
+            ref = None  # What a commit of a detached HEAD was seen on: nothing that could be asked for later.
         if ref is not None:
             check_ref(ref)
         with self._disk():
@@ -322,7 +324,7 @@ class Mirror:
             output_bytes_max=output_bytes_max,
             cut=cut,
             may_fail=may_fail,
-            halt=self._halt,
+            halt=self.halt,
         )
 
     @contextlib.contextmanager
@@ -352,7 +354,7 @@ class Mirror:
                     fcntl.flock(descriptor, how | fcntl.LOCK_NB)
                     break
                 except BlockingIOError as problem:
-                    if self._halt is not None and self._halt.rung:
+                    if self.halt is not None and self.halt.rung:
                         raise MirrorError(f"Nobody waits for {self.path} any more.", Trouble.HALTED) from problem
                     if time.monotonic() > deadline:
                         sentence = f"Another process has locked the mirror {self.path} for {LOCK_TIMEOUT_S:g} s."

@@ -49,6 +49,13 @@ def test_the_work_tree_holds_exactly_the_commit(mirror: Mirror, repository: Repo
     assert tree.git("rev-parse", "origin/main") == sha
 
 
+def test_a_commit_of_a_detached_head_is_checked_out(mirror: Mirror, repository: Repository, tmp_path: Path) -> None:
+    repository.git("checkout", "--quiet", "--detach")
+    sha = repository.commit("On no branch", hello__txt="detached\n")
+    tree = make(mirror, sha, tmp_path / "tree", "HEAD")
+    assert files(tree.path) == {"hello.txt": "detached\n"}
+
+
 def test_tags_are_there_for_versions_that_are_made_of_them(
     mirror: Mirror, repository: Repository, tmp_path: Path
 ) -> None:
