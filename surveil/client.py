@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -45,8 +45,12 @@ BUILDS_PAGE: Final = 100
 ENROLLED_FOLDER: Final = "client"
 """Below the data folder: what a machine keeps that is only a client of a dispatcher elsewhere."""
 
-_ONCE: Final = frozenset({"token_create", "db_backup"})
-"""Wishes that would be fulfilled twice if they were said twice."""
+_LOST: Final = "The connection was lost before the answer came, and nobody knows whether it was done: "
+_ONCE: Final = {
+    "token_create": _LOST + "look with `surveil token list`, and type it again.",
+    "db_backup": _LOST + "look at the destination before you type it again.",
+}
+"""Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
 _VERDICTS: Final = frozenset({"passed", "failed", "errored", "cancelled", "skipped"})
 _PUMP_MS: Final = 1_000
 
@@ -92,7 +96,12 @@ class _Pending:
     answer: asyncio.Future[Answer]
     wait_ms: int
     due_at: float = 0.0
-    said: bool = field(default=False)
+    said: bool = False
+
+    def fail(self, error: SurveilError) -> None:
+        """Raise this where the answer is waited for, unless that has come."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 def find_access(data: Path, address: str | None) -> Access:
@@ -247,7 +256,7 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         until = None if timeout_ms is None else loop.time() + timeout_ms / 1000
-        wait_ms = 0
+        wait_ms, settled = 0, False
         while True:
             page = await self._journal(after, build, wait_ms=wait_ms)
             after = page["position"]
@@ -255,12 +264,14 @@ class Client:
                 yield note
                 if note["what"] == "build" and note["state"] in _VERDICTS:
                     return
-            if not page["notes"] and (await self.ask("build", {"build": build})).body["state"] in _VERDICTS:
+            if not page["notes"] and settled:
                 return
+            # Its verdict may be older than `after`. One more page, because it may also have come since this one.
+            settled = (await self.ask("build", {"build": build})).body["state"] in _VERDICTS
             left_ms = WAIT_MS if until is None else int((until - loop.time()) * 1000)
             if left_ms <= 0:
                 raise WaitOver(f"Build {build} has no verdict yet; it goes on, and `surveil watch {build}` shows it.")
-            wait_ms = min(WAIT_MS, left_ms)
+            wait_ms = 0 if settled else min(WAIT_MS, left_ms)
 
     async def wait_for(self, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:
         """The build's document once it has a verdict. Raises WaitOver."""
@@ -313,6 +324,8 @@ class Client:
             case Link.CONNECTED:
                 self._strange = False
                 for pending in list(self._pending.values()):
+                    if pending.said and pending.ask.what in _ONCE:
+                        pending.fail(InfrastructureError(_ONCE[pending.ask.what]))
                     self._say(pending)
             case Link.STRANGE:
                 self._strange = True
@@ -332,8 +345,7 @@ class Client:
 
     def _fail(self, error: SurveilError) -> None:
         for pending in self._pending.values():
-            if not pending.answer.done():
-                pending.answer.set_exception(error)
+            pending.fail(error)
 
     def _unreachable(self) -> UnreachableError:
         if self._connection.connected:

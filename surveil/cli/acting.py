@@ -84,8 +84,8 @@ def retry(
 ) -> int:
     """Build the same commit again.
 
-    Prints the new build's number. With JOBs, only those run again, what did not pass, and what needs any of these; the
-    others are carried over as they were.
+    Prints the new build's number. With JOBs, only those run again, what did not pass, and what needs any of these;
+    the others are carried over as they were.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout says how long to wait, so it needs --wait.")

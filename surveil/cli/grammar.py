@@ -57,7 +57,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
     "Look after it": {
         "doctor": Entry("doctor", "doctor", "Say what is missing or weak on this machine, and what to type about it."),
         "config": Entry("upkeep", "config", "Show the settings and where each one comes from."),
-        "db": Entry("upkeep", "db", "Check and back up the dispatcher's database."),
+        "db": Entry("upkeep", "db", "Check and back up the dispatcher's data."),
         "completion": Entry("upkeep", "completion", "Print what makes your shell complete surveil's commands."),
         "version": Entry("upkeep", "version", "Print the versions of surveil and of what it stands on."),
     },

@@ -16,7 +16,7 @@ import click
 
 from surveil import __version__
 from surveil.cli.options import client_flags, config_flag, example, json_flag
-from surveil.cli.screen import print_facts, print_json, print_table, tell
+from surveil.cli.screen import print_facts, print_json, print_line, print_table, tell
 
 PACKAGES: Final = ("click", "gitpython", "msgpack", "pydantic", "pyyaml", "pyzmq", "sqlalchemy")
 
@@ -52,20 +52,20 @@ def show(role: str, *, origin: bool, config: str | None, as_json: bool) -> None:
         print_table(["key", "value"], [[each.key, each.value] for each in shown])
 
 
-@click.group(epilog=example("surveil db check", "surveil db backup /var/backups/surveil.db"))
+@click.group(epilog=example("surveil db check", "surveil db backup /var/backups/surveil-friday"))
 def db() -> None:
-    """Check and back up the dispatcher's database."""
+    """Check and back up the dispatcher's data."""
 
 
-@db.command(epilog=example("surveil db backup /var/backups/surveil.db"))
+@db.command(epilog=example("surveil db backup /var/backups/surveil-friday"))
 @click.argument("destination", type=click.Path(path_type=Path))
 @client_flags
 @json_flag
 def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
-    """Copy the database to a new file, also while the dispatcher runs.
+    """Copy the data folder, also while the dispatcher runs.
 
-    The copy is the database as it was at one moment. DESTINATION is a path on the dispatcher's machine. Where no
-    dispatcher runs, the files under --data are copied directly.
+    The copy holds the database as it was at one moment, the logs that it speaks of, and the keys: guard it like the
+    folder itself. DESTINATION is a new folder; with --dispatcher, on the dispatcher's machine.
     """
     from surveil.cli.database import back_up
 
@@ -81,20 +81,28 @@ def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
 @config_flag
 @json_flag
 def check(data: str | None, config: str | None, *, as_json: bool) -> int:
-    """Look for damage in the database, also while the dispatcher runs; exit code 7 where there is some."""
+    """Look for damage in the data folder.
+
+    Reads the database and every log, also while the dispatcher runs; exit code 7 where something is damaged.
+    """
     from surveil.cli.database import find_problems
     from surveil.errors import ExitCode
 
-    path, problems = find_problems({"data": data, "config": config})
+    path, report = find_problems({"data": data, "config": config})
+    counted = {"builds": report.builds, "jobs": report.jobs, "attempts": report.attempts, "logs": report.logs}
     if as_json:
-        print_json({"path": str(path), "problems": problems})
-    elif problems:
-        for problem in problems:
-            click.echo(problem)
-        tell(f"{path} is damaged: stop the dispatcher, keep a copy, and put back your newest backup.", "broken")
-    else:
-        click.echo(f"{path}: sound")
-    return int(ExitCode.INFRASTRUCTURE if problems else ExitCode.OK)
+        print_json({"path": str(path), "problems": list(report.problems), **counted, "log_bytes": report.log_bytes})
+        return int(ExitCode.OK if report.sound else ExitCode.INFRASTRUCTURE)
+    for problem in report.problems:
+        print_line(problem)
+    if not report.sound:
+        tell(
+            f"{path} is damaged: stop the dispatcher, keep a copy of the folder, and restore your newest backup.",
+            "broken",
+        )
+        return int(ExitCode.INFRASTRUCTURE)
+    print_line(f"{path}: sound; " + ", ".join(f"{name}: {number}" for name, number in counted.items()))
+    return int(ExitCode.OK)
 
 
 @click.command(

@@ -27,7 +27,7 @@ from surveil.answer.answers import Answers, answered, refusal
 from surveil.core.model import Note
 from surveil.errors import SurveilError
 from surveil.net.addresses import Address
-from surveil.net.keys import load_or_make_keys, make_keys
+from surveil.net.keys import load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.peers import Peer, Peers, Role
 from surveil.net.server import Server
@@ -47,8 +47,12 @@ class Counter:
         self.wishes: list[Wish] = []
         self.asked: list[str] = []
         self.data = data
+        self.port = 0
+        """Where it serves; the same after it was closed and serves again."""
         self.build = 12
         """What submissions and retries are told."""
+        self.mute = False
+        """Whether answers are lost."""
         self.on_wish: Callable[[Wish], None] = lambda _wish: None
 
     def serve(self) -> None:
@@ -77,9 +81,10 @@ class Counter:
         self._loop.call_soon_threadsafe(self.answers.on_log, job, attempt)
 
     async def _serve(self) -> None:
-        keys, client = make_keys(), load_or_make_keys(self.data / "keys" / "client.key")
+        keys, client = (load_or_make_keys(self.data / "keys" / f"{name}.key") for name in ("server", "client"))
         peers = Peers(lambda: 0, [Peer(key=client.public, role=Role.CLIENT, name="local")])
-        async with Server(Address("127.0.0.1", 0), keys, peers) as server:
+        async with Server(Address("127.0.0.1", self.port), keys, peers) as server:
+            self.port = server.control_port
             address = Address("127.0.0.1", server.control_port)
             KnownDispatcher(address=address, server_key=keys.public, cluster="c1").save(self.data)
             self.answers = self.desk.answers()
@@ -100,6 +105,8 @@ class Counter:
         try:
             found = await answers.answer(ask)
             reply = found if isinstance(found, Reply) else self._fulfil(found)
+            if self.mute:
+                return
         except SurveilError as error:
             server.reply(received.route, refusal(ask, error))
         else:

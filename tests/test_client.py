@@ -1,0 +1,214 @@
+"""How a client asks: through restarts, with the right errors, and never twice what must happen once."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from surveil.answer import JobsWish, TokenWish
+from surveil.client import Access, Client, WaitOver, error_of, find_access
+from surveil.core.model import AttemptState, Status
+from surveil.errors import (
+    ExitCode,
+    InfrastructureError,
+    NotAllowedError,
+    NotFoundError,
+    SurveilError,
+    UnreachableError,
+    UsageError,
+)
+from surveil.net.addresses import Address
+from surveil.net.keys import load_or_make_keys, make_keys
+from surveil.net.known import KnownDispatcher
+from tests.cli.counter import Counter, open_counter
+from tests.store.records import make_attempt, make_build, make_job, make_note, new
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Iterator[Counter]:
+    with open_counter(tmp_path / "data") as opened:
+        yield opened
+
+
+def later(seconds: float, *acts: Callable[[], object]) -> threading.Timer:
+    """Do this in a while, in a thread of its own."""
+    timer = threading.Timer(seconds, lambda: [act() for act in acts])
+    timer.start()
+    return timer
+
+
+def test_several_questions_may_be_in_the_air_at_once(counter: Counter) -> None:
+    counter.desk.store.commit(new(*(make_build(number) for number in range(1, 9)), *(make_job(n) for n in range(1, 9))))
+
+    async def scenario() -> list[int]:
+        async with Client(find_access(counter.data, None)) as client:
+            builds = await asyncio.gather(*(client.build(number) for number in range(8, 0, -1)))
+            return [build["id"] for build in builds]
+
+    assert asyncio.run(scenario()) == [8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def test_the_dispatchers_error_is_ours_with_its_sentence(counter: Counter) -> None:
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None)) as client:
+            await client.build(7)
+
+    with pytest.raises(NotFoundError, match="There is no build `7`"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 7])
+def test_every_code_that_a_dispatcher_may_send_becomes_its_error(code: int) -> None:
+    error = error_of("Because.", code)
+    assert (int(error.exit_code), str(error)) == (code, "Because.")
+
+
+def test_a_code_that_nobody_knows_is_the_dispatchers_fault() -> None:
+    assert type(error_of("Because.", 99)) is InfrastructureError
+
+
+def test_nobody_at_the_address_is_said_with_the_address_and_the_next_command(tmp_path: Path) -> None:
+    access = Access(address=Address("127.0.0.1", 1), server_key=make_keys().public, keys=make_keys())
+
+    async def scenario() -> None:
+        async with Client(access, patience_ms=300) as client:
+            await client.ask("status")
+
+    with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:1; start it with `surveil up`.*`surveil doctor`"):
+        asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_is_not_known_is_refused_at_once(counter: Counter) -> None:
+    known = find_access(counter.data, None)
+    access = Access(address=known.address, server_key=known.server_key, keys=make_keys())
+
+    async def scenario() -> float:
+        async with Client(access, patience_ms=20_000) as client:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(NotAllowedError, match="surveil token create --role client"):
+                await client.ask("status")
+            return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(scenario()) < 15
+
+
+def test_another_dispatchers_key_is_not_taken_for_ours(counter: Counter) -> None:
+    known = find_access(counter.data, None)
+    access = Access(address=known.address, server_key=make_keys().public, keys=known.keys)
+
+    async def scenario() -> None:
+        async with Client(access, patience_ms=1_500) as client:
+            await client.ask("status")
+
+    with pytest.raises(SurveilError) as refused:
+        asyncio.run(scenario())
+    assert refused.value.exit_code in {ExitCode.UNREACHABLE, ExitCode.NOT_ALLOWED}
+    assert counter.asked == []
+
+
+def test_following_a_build_survives_a_restart_of_the_dispatcher_without_loss_or_repetition(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job(), notes=(make_note(reason="one"),)))
+    settled = make_build(state=Status.PASSED)
+
+    def end() -> None:
+        counter.desk.store.builds[1] = settled
+        counter.happen(make_note("job", "1/test", reason="two"), make_note(state="passed", reason="three"))
+
+    async def scenario() -> list[str]:
+        async with Client(find_access(counter.data, None)) as client:
+            return [note["reason"] async for note in client.follow_build(1)]
+
+    restart = later(0.5, counter.close, counter.serve, end)
+    assert asyncio.run(scenario()) == ["one", "two", "three"]
+    restart.join()
+
+
+def test_a_log_is_followed_over_a_restart_byte_by_byte(counter: Counter) -> None:
+    running = make_attempt(state=AttemptState.RUNNING)
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job(state=Status.RUNNING, attempt=1), running))
+    counter.desk.log("1/test", 1, b"one ")
+
+    def end() -> None:
+        counter.write("1/test", 1, b"two")
+        counter.desk.store.jobs["1/test"] = make_job(state=Status.PASSED, attempt=1)
+        passed = make_attempt(state=AttemptState.PASSED, finished_at=counter.desk.now, log_bytes=7, released=True)
+        counter.desk.store.attempts["1/test", 1] = passed
+        counter.happen(make_note("attempt", "1/test#1"))
+
+    async def scenario() -> bytes:
+        async with Client(find_access(counter.data, None)) as client:
+            return b"".join([piece.data async for piece in client.follow_log("1/test")])
+
+    restart = later(0.5, counter.close, counter.serve, end)
+    assert asyncio.run(scenario()) == b"one two"
+    restart.join()
+
+
+def test_a_build_that_has_its_verdict_is_not_waited_for(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.FAILED), make_job(state=Status.FAILED)))
+
+    async def scenario() -> str:
+        async with Client(find_access(counter.data, None)) as client:
+            return str((await client.wait_for(1, timeout_ms=20_000))["state"])
+
+    assert asyncio.run(scenario()) == "failed"
+
+
+def test_a_wait_that_is_over_says_how_to_go_on(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job()))
+
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None)) as client:
+            await client.wait_for(1, timeout_ms=100)
+
+    with pytest.raises(WaitOver, match=r"`surveil watch 1`"):
+        asyncio.run(scenario())
+
+
+def ask_over_a_restart(counter: Counter, what: str, **about: object) -> object:
+    """Ask; the answer is lost together with the dispatcher, which comes back."""
+    counter.mute = True
+
+    def speak() -> None:
+        counter.mute = False
+
+    async def scenario() -> object:
+        async with Client(find_access(counter.data, None), patience_ms=20_000) as client:
+            return (await client.ask(what, about)).body
+
+    restart = later(0.5, counter.close, speak, counter.serve)
+    try:
+        return asyncio.run(scenario())
+    finally:
+        restart.join()
+
+
+def test_a_wish_whose_answer_was_lost_is_said_again(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job()))
+    assert ask_over_a_restart(counter, "cancel", build=1) == {"build": 1, "state": "running"}
+    assert [type(wish) for wish in counter.wishes] == [JobsWish, JobsWish]
+
+
+def test_what_must_happen_once_is_not_said_again_and_a_person_is_told_where_to_look(counter: Counter) -> None:
+    with pytest.raises(InfrastructureError, match="look with `surveil token list`"):
+        ask_over_a_restart(counter, "token_create", role="runner")
+    assert [type(wish) for wish in counter.wishes] == [TokenWish]
+
+
+def test_the_address_chooses_between_the_dispatcher_here_and_the_one_joined(tmp_path: Path) -> None:
+    with pytest.raises(NotAllowedError, match=r"holds no key for the dispatcher at tcp://192\.0\.2\.7:7300"):
+        find_access(tmp_path, "192.0.2.7:7300")
+    here, joined = Address("127.0.0.1", 7300), Address("192.0.2.7", 7300)
+    for folder, address in ((tmp_path, here), (tmp_path / "client", joined)):
+        load_or_make_keys(folder / "keys" / "client.key")
+        KnownDispatcher(address=address, server_key="k" * 40, cluster=str(address)).save(folder)
+    ours = load_or_make_keys(tmp_path / "keys" / "client.key")
+    theirs = load_or_make_keys(tmp_path / "client" / "keys" / "client.key")
+    assert find_access(tmp_path, None).keys == ours
+    assert find_access(tmp_path, "tcp://192.0.2.7:7300").keys == theirs
+    assert (find_access(tmp_path, "127.0.0.1:7301").address.port, find_access(tmp_path, None).address) == (7301, here)
+    with pytest.raises(UsageError):
+        find_access(tmp_path, "no address")
