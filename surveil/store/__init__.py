@@ -209,14 +209,13 @@ class Store(Protocol):
     def commit(self, changes: Changes) -> None:
         """Write one batch as one transaction.
 
-        `new` records are inserted. Of `changed` ones only what may change is written: state, reason, counters and
-        times, but neither a job's spec nor what a build was asked for. Runners are taken either way, because the mind
-        forgets those that were away for long.
+        `new` records are inserted; the jobs of a build are those that are stored under it, by position. Of `changed`
+        ones only what may change is written: state, reason, counters and times, but neither a job's spec nor what a
+        build was asked for. Runners are taken either way, because the mind forgets those that were away for long.
 
         Raises:
             DefectError: a verdict of a build, job or attempt would change, a job's attempt number would fall, a
-            record that is new exists,
-                or one that changed does not.
+                record that is new exists, or one that changed does not.
         """
 
     def add_peer(self, peer: Peer) -> Peer:

@@ -145,18 +145,19 @@ class LiveReader:
                 continue
             if chunk.at > reached:
                 # Slots that are not whole: the bytes are there, but nothing vouches for them.
-                parts.append(self._raw(reached, min(chunk.at, upto)))
+                parts.append(self.raw(reached, min(chunk.at, upto)))
                 reached, damaged = min(chunk.at, upto), True
-            body = self._raw(chunk.at, chunk.end)
+            body = self.raw(chunk.at, chunk.end)
             damaged = damaged or (reached < upto and crc32(body) != chunk.crc)
             parts.append(body[reached - chunk.at : upto - chunk.at])
             reached = max(reached, min(chunk.end, upto))
         if reached < upto:
-            parts.append(self._raw(reached, upto))
+            parts.append(self.raw(reached, upto))
             damaged = True
         return LogSlice(at=at, data=b"".join(parts), length=self.length, damaged=damaged)
 
-    def _raw(self, start: int, stop: int) -> bytes:
+    def raw(self, start: int, stop: int) -> bytes:
+        """Bytes as they lie there, unchecked."""
         found = os.pread(self._data, stop - start, start)
         # A file that lost its end is padded, so that what comes after keeps its place.
         return found.ljust(stop - start, b"\0")

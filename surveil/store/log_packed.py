@@ -106,6 +106,11 @@ class PackedReader:
             raise PackedError(f"the table of {stem.name}{SUFFIX} is damaged")
         self._clock = clock
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return len(self._table) // _BLOCK.size
+
     def times(self) -> Iterator[tuple[int, int]]:
         """Each chunk's first byte, and when it was written in milliseconds after the attempt was accepted."""
         yield from _TIME.iter_unpack(zlib.decompress(self._clock))

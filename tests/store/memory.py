@@ -62,10 +62,11 @@ class MemoryStore:
         return MemoryReader(self)
 
     def load(self) -> tuple[list[Record], int]:
-        opened = [build for build in self.builds.values() if build.state not in VERDICTS]
-        found: list[Record] = [*sorted(opened, key=lambda build: build.id)]
-        for detail in self.reader.details([build.id for build in opened]):
-            found += [*detail.jobs, *detail.attempts]
+        opened = sorted(build.id for build in self.builds.values() if build.state not in VERDICTS)
+        details = self.reader.details(opened)
+        found: list[Record] = [detail.build for detail in details]
+        found += [job for detail in details for job in detail.jobs]
+        found += [attempt for detail in details for attempt in detail.attempts]
         return [*found, *self.reader.runners()], max(self.builds, default=0) + 1
 
     def commit(self, changes: Changes) -> None:
@@ -184,7 +185,7 @@ class MemoryReader:
         self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
     ) -> list[Build]:
         found = [
-            build
+            self._build(build.id)
             for build in sorted(self._store.builds.values(), key=lambda build: -build.id)
             if repo in {None, build.repo} and ref in {None, build.ref} and (before is None or build.id < before)
         ]
@@ -198,10 +199,14 @@ class MemoryReader:
 
     def details(self, builds: Sequence[int]) -> list[BuildDetail]:
         return [
-            BuildDetail(build=self._store.builds[build], jobs=self._jobs(build), attempts=self._attempts(build))
+            BuildDetail(build=self._build(build), jobs=self._jobs(build), attempts=self._attempts(build))
             for build in dict.fromkeys(builds)
             if build in self._store.builds
         ]
+
+    def _build(self, build: int) -> Build:
+        """A build names the jobs that are stored under it."""
+        return replace(self._store.builds[build], jobs=tuple(job.id for job in self._jobs(build)))
 
     def _jobs(self, build: int) -> tuple[Job, ...]:
         found = [job for job in self._store.jobs.values() if job.build == build]
