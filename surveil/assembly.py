@@ -24,12 +24,16 @@ from surveil.net.addresses import Address, parse_address
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
+from surveil.net.options import raise_file_limit
 from surveil.net.peers import Peers
 from surveil.net.server import Server
+from surveil.say import Voice
 from surveil.store import Store
 from surveil.store.backup import backup
 from surveil.store.logs import LogStore
 from surveil.store.sqlite import open_store
+
+voice = Voice("dispatcher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,9 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
     Raises:
         SurveilError: the data folder, the keys or the ports cannot be used; the sentence says what to do.
     """
+    warning = raise_file_limit()
+    if warning is not None:
+        voice.warning(warning)
     clock = Clock()
     store = open_store(config.data, now=clock.now(), database=config.database or "")
     async with contextlib.AsyncExitStack() as stack:
