@@ -30,7 +30,7 @@ from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.fulfil import Fulfiller
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import SPEC_BYTES_MAX, Ask, CommitSeen, Enrol, JobSpec, Seen, Watching, Welcome, spec_bytes
+from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 
 IDLE_MS: Final = 1_000
@@ -263,21 +263,12 @@ def read_pipeline(commit: CommitSeen) -> BuildWanted:
         if isinstance(loaded, pipeline.Invalid):
             complaints = loaded.sentences()
         else:
-            jobs, complaints = loaded.jobs, too_large(loaded.jobs)
+            jobs, complaints = loaded.jobs, ()
     return BuildWanted(
         mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event, message=commit.message,
         author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule, jobs=jobs, complaints=complaints,
         carried={},
     )  # fmt: skip
-
-
-def too_large(jobs: tuple[JobSpec, ...]) -> tuple[str, ...]:
-    """Complaints about jobs that no message could carry to a runner: matrix values may make a text grow."""
-    return tuple(
-        f"job {job.name} has grown to {size} bytes by its matrix, of at most {SPEC_BYTES_MAX}: shorten its scripts"
-        for job in jobs
-        if (size := spec_bytes(job)) > SPEC_BYTES_MAX
-    )
 
 
 def main(config: DispatcherConfig) -> ExitCode:

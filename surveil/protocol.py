@@ -38,8 +38,6 @@ VERSION: Final = 1
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 CHUNK_BYTES_MAX: Final = 256 * 1024
 PIPELINE_BYTES_MAX: Final = TEXT_BYTES_MAX
-SPEC_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
-"""A job that is larger could not be assigned: the rest is room for what `Assign` says besides."""
 HELD_MAX: Final = ITEMS_MAX
 FRAMES_MIN: Final = 2
 FRAMES_MAX: Final = 3
@@ -515,11 +513,6 @@ _CODECS: Final = {kind: codec_for(_MAGIC + bytes([VERSION, number]), kind) for n
 def pack_part(part: JobSpec | StepReport) -> dict[str, Any]:
     """Make plain maps and lists of a part as it travels; the store keeps it so."""
     return _PACK_PART[type(part)](part)
-
-
-def spec_bytes(job: JobSpec) -> int:
-    """How much of a message this job takes."""
-    return len(pack_map(pack_part(job)))
 
 
 def unpack_part(kind: type[PartT], body: dict[str, Any]) -> PartT:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -17,7 +16,7 @@ from surveil.assembly import Parts, assembled
 from surveil.client import Client, find_access
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
-from surveil.dispatcher import Dispatcher, read_pipeline
+from surveil.dispatcher import Dispatcher
 from surveil.errors import NotAllowedError, NotFoundError
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
@@ -29,7 +28,6 @@ from surveil.protocol import (
     Accepted,
     Assign,
     Beat,
-    CommitSeen,
     Finished,
     Heartbeat,
     Held,
@@ -288,16 +286,3 @@ async def test_what_clients_wish_is_done_and_on_disk(tmp_path: Path) -> None:
     assert again == build + 1
     assert copied["bytes"] > 0
     assert status["queue"]["queued"] == 1
-
-
-def test_a_job_that_grew_too_large_to_be_assigned_is_a_complaint() -> None:
-    step = "{run: '" + "${{ matrix.long }}" * 1900 + "'}"
-    text = f"jobs: {{test: {{matrix: {{long: [{'x' * 90}]}}, steps: [{', '.join([step] * 7)}]}}}}"
-    commit = CommitSeen(
-        mid="m", repo="r", ref="refs/heads/main", sha="a" * 40, event="push", message="", author="", pipeline=text,
-        pipeline_file=".surveil.yml",
-    )  # fmt: skip
-    wanted = read_pipeline(commit)
-    assert [re.sub(r"[0-9]{5,}", "N", complaint) for complaint in wanted.complaints] == [
-        f"job test[long={'x' * 90}] has grown to N bytes by its matrix, of at most N: shorten its scripts"
-    ]
