@@ -7,13 +7,12 @@ job; asking whether it is current is the caller's fence.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from surveil.core.builds import forget_if_settled, spread
 from surveil.core.effects import Effect, Send
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
+from surveil.frozen import replace
 from surveil.protocol import Cancel, Finished, Progress, StepReport
 
 

@@ -4,11 +4,12 @@ verdict.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from surveil.core.events import BuildWanted
 from surveil.core.model import VERDICTS, Build, Job, Status
 from surveil.core.state import State
+from surveil.frozen import replace
 from surveil.protocol import JobSpec
 
 
@@ -59,16 +60,15 @@ def _waits_for(needs: tuple[str, ...]) -> str:
 
 def spread(state: State, build_id: int, now: int) -> None:
     """Let the jobs of a build follow from each other until nothing moves, then say how the build stands."""
-    build = state.builds[build_id]
     moved = True
     while moved:
         moved = False
-        for job_id in build.jobs:
-            job = state.jobs[job_id]
-            if job.state == Status.BLOCKED and (following := _unblocked(state, job, now)) is not None:
+        for job_id in list(state.blocked_of.get(build_id, ())):
+            following = _unblocked(state, state.jobs[job_id], now)
+            if following is not None:
                 state.put(following, now)
                 moved = True
-    _fold(state, build, now)
+    fold(state, build_id, now)
 
 
 def _unblocked(state: State, job: Job, now: int) -> Job | None:
@@ -87,10 +87,10 @@ def _ended(state: Status) -> str:
     return state.value if state in {Status.PASSED, Status.FAILED} else f"was {state.value}"
 
 
-def _fold(state: State, build: Build, now: int) -> None:
-    """Say how the build stands, as its jobs make it."""
-    jobs = [state.jobs[job_id] for job_id in build.jobs]
-    status = _status_of([job.state for job in jobs])
+def fold(state: State, build_id: int, now: int) -> None:
+    """Say how the build stands, as its jobs make it; enough where no job has got its verdict."""
+    build = state.builds[build_id]
+    status = _status_of(state.standing.get(build_id, {}))
     if status == build.state:
         return
     started_at = build.started_at
@@ -99,22 +99,24 @@ def _fold(state: State, build: Build, now: int) -> None:
     if status not in VERDICTS:
         state.put(replace(build, state=status, started_at=started_at), now)
         return
+    jobs = [state.jobs[job_id] for job_id in build.jobs]
     culprit = next((job for job in jobs if job.state == status and status != Status.PASSED), None)
     reason = build.reason if culprit is None else f"{culprit.spec.name}: {culprit.reason}"
     state.put(replace(build, state=status, reason=reason, started_at=started_at, finished_at=now), now)
 
 
-def _status_of(states: list[Status]) -> Status:
+def _status_of(standing: Mapping[Status, int]) -> Status:
     """One state for many: open ones first, then the worst verdict; a failure is known to be the commit's, so it
     outweighs an error.
     """
-    if any(state not in VERDICTS for state in states):
-        if all(state in VERDICTS or state == Status.HELD for state in states):
+    still_open = standing.keys() - VERDICTS
+    if still_open:
+        if still_open == {Status.HELD}:
             return Status.HELD
-        begun = any(state == Status.RUNNING or state in VERDICTS for state in states)
+        begun = Status.RUNNING in still_open or len(still_open) < len(standing)
         return Status.RUNNING if begun else Status.QUEUED
     for verdict in (Status.FAILED, Status.ERRORED, Status.CANCELLED):
-        if verdict in states:
+        if verdict in standing:
             return verdict
     return Status.PASSED
 

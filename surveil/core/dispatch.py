@@ -7,7 +7,6 @@ returns, and only then perform the effects.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from surveil.core.attempts import adopt, blame, cancel, end_lingering, finish, is_current, progress, refuse
@@ -31,6 +30,7 @@ from surveil.core.policy import Policy
 from surveil.core.pool import bye, disconnected, heartbeat, hello, order
 from surveil.core.schedule import hand_out, probe, repeat
 from surveil.core.state import State
+from surveil.frozen import replace
 from surveil.protocol import Accepted, Bye, Finished, Heartbeat, Hello, Progress, Rejected, Release
 
 Fate: TypeAlias = Literal["recorded", "duplicate", "stale"]

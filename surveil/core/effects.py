@@ -5,9 +5,9 @@ Effects are performed in order, after the commit of what caused them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from surveil.frozen import dataclass
 from surveil.protocol import ToRunner
 
 

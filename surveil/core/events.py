@@ -7,10 +7,10 @@ that may say this.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from surveil.frozen import dataclass
 from surveil.protocol import FromRunner, JobSpec
 
 

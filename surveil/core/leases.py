@@ -4,12 +4,11 @@ doubt a runner.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from surveil.core.attempts import end_lingering, lose
 from surveil.core.model import OPEN, Attempt, AttemptState, Note
 from surveil.core.policy import Policy
 from surveil.core.state import State
+from surveil.frozen import replace
 
 
 def expire(state: State, now: int, policy: Policy) -> None:

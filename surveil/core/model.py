@@ -8,10 +8,10 @@ nowhere else. Times are milliseconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from surveil.frozen import dataclass
 from surveil.protocol import JobSpec, StepReport
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from surveil.core.attempts import adopt, end_lingering, is_current, lose
 from surveil.core.effects import Effect, Send
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Session, State
+from surveil.frozen import replace
 from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
 
 

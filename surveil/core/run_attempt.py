@@ -6,7 +6,6 @@ with the dispatcher as a whole, and the clock (run).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from zlib import crc32
 
 from surveil.core.model import AttemptId
@@ -25,6 +24,7 @@ from surveil.core.run_events import (
     WriteTombstone,
 )
 from surveil.core.run_model import HELD_LIMIT, Ending, HeldAttempt, Phase, RunnerPolicy, RunState
+from surveil.frozen import replace
 from surveil.protocol import Accepted, Assign, Finished, Progress, Rejected, StepReport
 
 

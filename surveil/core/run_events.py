@@ -7,10 +7,10 @@ what is remembered (run_model). Events are facts; effects are performed in the o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from surveil.core.model import AttemptId
+from surveil.frozen import dataclass
 from surveil.protocol import Assign, FromRunner, Outcome, Refused, StepReport, ToRunner
 
 

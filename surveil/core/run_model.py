@@ -7,11 +7,12 @@ clock, which never steps back; none of them ever leaves the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
 from surveil.core.model import AttemptId
+from surveil.frozen import dataclass
 from surveil.protocol import Assign, Finished, Outcome, StepReport
 
 HELD_LIMIT: Final = 1_000

@@ -4,16 +4,16 @@ that will finish first.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from surveil.core.attempts import cancel_order
-from surveil.core.builds import spread
+from surveil.core.builds import fold
 from surveil.core.effects import Effect, Send
 from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
 from surveil.core.policy import Policy
 from surveil.core.state import Session, State
+from surveil.frozen import replace
 from surveil.protocol import Assign
 
 CANDIDATES_MAX: Final = 64
@@ -105,7 +105,7 @@ def assign(state: State, job: Job, runner: Runner, now: int, policy: Policy) -> 
     started_at = now if job.started_at is None else job.started_at
     state.put(replace(job, state=Status.RUNNING, reason="", attempt=attempt.number, started_at=started_at), now)
     state.put(attempt, now)
-    spread(state, job.build, now)
+    fold(state, job.build, now)
     state.repeats.set(attempt.id, now + policy.answer_ms)
     return _order(state, attempt, session, policy)
 

@@ -8,7 +8,7 @@ is impossible.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
@@ -21,6 +21,7 @@ from surveil.core.model import (
     VERDICTS,
     Attempt,
     AttemptId,
+    AttemptState,
     Build,
     Job,
     Note,
@@ -114,6 +115,10 @@ class State:
     """Attempts that take a slot of each runner: the open ones, and cancelled ones that have not ended."""
     running_of: dict[str, int] = field(default_factory=dict)
     """How many jobs of each repository run."""
+    standing: dict[int, dict[Status, int]] = field(default_factory=dict)
+    """How many jobs of each build stand where; what is nowhere is not there."""
+    blocked_of: dict[int, dict[str, None]] = field(default_factory=dict)
+    """The jobs of each build that wait for others, in the build's order."""
     roomy: dict[str, None] = field(default_factory=dict)
     """Runners that may have a free slot, in the order in which they got one."""
     warm: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -175,6 +180,8 @@ class State:
             f"{job.id}: attempt {old.attempt} was followed by {job.attempt}"
         )
         self.jobs[job.id] = job
+        if old is None or old.state != job.state:
+            self._stand(job, None if old is None else old.state)
         was_running, runs = old is not None and old.state == Status.RUNNING, job.state == Status.RUNNING
         if was_running != runs:
             count = self.running_of.get(job.repo, 0) + (1 if runs else -1)
@@ -186,6 +193,19 @@ class State:
             self.ready.add(job)
         else:
             self.ready.discard(job.id)
+
+    def _stand(self, job: Job, before: Status | None) -> None:
+        """Count where a job stands now, and no more where it stood before."""
+        standing = self.standing.setdefault(job.build, {})
+        standing[job.state] = standing.get(job.state, 0) + 1
+        if before is not None:
+            standing[before] -= 1
+            if not standing[before]:
+                del standing[before]
+        if job.state == Status.BLOCKED:
+            self.blocked_of.setdefault(job.build, {})[job.id] = None
+        elif before == Status.BLOCKED:
+            del self.blocked_of[job.build][job.id]
 
     def _put_attempt(self, attempt: Attempt) -> None:
         old = self.attempts.get(attempt.id)
@@ -252,6 +272,8 @@ class State:
             for number in range(1, job.attempt + 1):
                 self.attempts.pop((job_id, number), None)
         del self.builds[build.id]
+        self.standing.pop(build.id, None)
+        self.blocked_of.pop(build.id, None)
         self._settled_mids.append(build.mid)
         if len(self._settled_mids) > SETTLED_MIDS_MAX:
             del self.by_mid[self._settled_mids.popleft()]
@@ -291,20 +313,28 @@ class State:
                 assert self.attempts[key].runner == runner, f"{key} is counted at a stranger"
         for key in self.leases:
             assert key in self.held_by.get(self.attempts[key].runner, {}), f"{key} has a lease and takes no slot"
+        for build in self.builds.values():
+            states = [self.jobs[job_id].state for job_id in build.jobs]
+            assert self.standing.get(build.id, {}) == Counter(states), f"the jobs of build {build.id} are miscounted"
+            blocked = [job_id for job_id in build.jobs if self.jobs[job_id].state == Status.BLOCKED]
+            assert list(self.blocked_of.get(build.id, ())) == blocked, f"build {build.id} blocks others than it says"
         for repo, count in self.running_of.items():
             real = sum(job.state == Status.RUNNING for job in self.jobs.values() if job.repo == repo)
             assert count == real, f"{repo} runs {real} jobs and {count} are counted"
 
 
 def _goes_without_saying(old: Record | None, record: Build | Job | Attempt) -> bool:
-    """Whether the journal says it already: a new job by its build, a running job or build by its attempt."""
+    """Whether the journal says it already: a new job by its build, a running job or build by its attempt, an attempt's
+    success by its job. That an attempt was handed out is said by its record and, a moment later, by what its runner
+    makes of it.
+    """
     match record:
         case Job():
             return record.state == Status.RUNNING or (old is None and record.state in {Status.QUEUED, Status.BLOCKED})
         case Build():
             return record.state == Status.RUNNING
         case Attempt():
-            return False
+            return record.state in {AttemptState.ASSIGNED, AttemptState.PASSED}
         case _:
             assert_never(record)
 

@@ -5,8 +5,9 @@ What belongs here: plain values. What does not: how they come about (server).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from surveil.frozen import dataclass
 from surveil.net.peers import Peer
 from surveil.protocol import Message
 
