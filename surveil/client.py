@@ -42,6 +42,7 @@ WAIT_MS: Final = 10_000
 REPEAT_MS: Final = 5_000
 """An answer that is overdue by so long is asked for again: it may have been lost with a connection."""
 BUILDS_PAGE: Final = 100
+LISTED_PAGE: Final = 1000
 ENROLLED_FOLDER: Final = "client"
 """Below the data folder: what a machine keeps that is only a client of a dispatcher elsewhere."""
 
@@ -155,8 +156,7 @@ class Client:
         await asyncio.gather(self._pump, return_exceptions=True)
         await self._connection.close()
 
-    # ---- asking
-    # -----------------------------------------------------------------------------------------------------
+    # ---- asking ----------------------------------------------------------------------------------
 
     async def ask(
         self, what: str, about: Mapping[str, Any] | None = None, *, patience_ms: int | None = None
@@ -203,8 +203,16 @@ class Client:
             before = found[-1]["id"]
         return found
 
-    # ---- following
-    # --------------------------------------------------------------------------------------------------
+    async def listed(self, what: str) -> list[dict[str, Any]]:
+        """All of `runners`, `tokens` or `peers`, however many messages they take."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = (await self.ask(what, {"at": len(found), "limit": LISTED_PAGE})).body
+            found += page
+            if len(page) < LISTED_PAGE:
+                return found
+
+    # ---- following -------------------------------------------------------------------------------
 
     async def follow_log(
         self, job: str, *, attempt: int | None = None, at: int = 0, tail_lines: int | None = None, follow: bool = True
@@ -279,8 +287,7 @@ class Client:
             pass
         return await self.build(build)
 
-    # ---- how
-    # --------------------------------------------------------------------------------------------------------
+    # ---- how -------------------------------------------------------------------------------------
 
     async def _journal(self, after: int, build: int | None, *, wait_ms: int) -> dict[str, Any]:
         about = {"after": after, "build": build, "wait_ms": wait_ms}

@@ -32,6 +32,8 @@ SCANNED_BUILDS_MAX: Final = 10_000
 """How far back a question with the end of a repository's name looks; with its whole name it looks back without end.
 """
 NOTES_MAX: Final = 1000
+LISTED_MAX: Final = 1000
+"""Runners, tokens or peers in one answer; the asker turns pages with `at`."""
 PAGE_COST_MAX: Final = 400_000
 """About how many bytes of documents one answer carries; far enough below a message's limit for the guess to be rough.
 """
@@ -54,8 +56,7 @@ class Answers:
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._asked = 0
 
-    # ---- what the hands call
-    # ----------------------------------------------------------------------------------------
+    # ---- what the hands call ---------------------------------------------------------------------
 
     async def answer(self, ask: Ask) -> Reply | Wish:
         """Answer one question of a client who may ask.
@@ -98,8 +99,7 @@ class Answers:
         """The dispatcher stops: everybody who waits gets what there is."""
         self._parking.close()
 
-    # ---- questions
-    # --------------------------------------------------------------------------------------------------
+    # ---- questions -------------------------------------------------------------------------------
 
     async def _answer(self, question: Question, about: Arguments) -> Reply | Wish:
         match question:
@@ -114,14 +114,15 @@ class Answers:
             case Question.JOURNAL:
                 return await self._journal(about)
             case Question.RUNNERS:
-                about.finish()
-                return await self._listed(self._reader.runners, lambda runner: runner_view(*self._live.runner(runner)))
+                return await self._listed(
+                    about, self._reader.runners, lambda runner: runner_view(*self._live.runner(runner))
+                )
             case Question.TOKENS:
-                about.finish()
-                return await self._listed(self._reader.tokens, lambda token: wishes.token_view(token, self._live.now()))
+                return await self._listed(
+                    about, self._reader.tokens, lambda token: wishes.token_view(token, self._live.now())
+                )
             case Question.PEERS:
-                about.finish()
-                return await self._listed(self._reader.peers, wishes.peer_view)
+                return await self._listed(about, self._reader.peers, wishes.peer_view)
             case _:
                 return await self._wish(question, about)
 
@@ -177,8 +178,14 @@ class Answers:
             )
         )
 
-    async def _listed(self, read: Callable[[], Sequence[_Read]], view: Callable[[_Read], dict[str, Any]]) -> Reply:
-        return Reply(body=[view(item) for item in await self._read(read)])
+    async def _listed(
+        self, about: Arguments, read: Callable[[], Sequence[_Read]], view: Callable[[_Read], dict[str, Any]]
+    ) -> Reply:
+        """A page of a list from number `at` on; a page that is not full is the last."""
+        at = about.number("at", 0)
+        limit = about.number("limit", LISTED_MAX, least=1, most=LISTED_MAX)
+        about.finish()
+        return Reply(body=[view(item) for item in (await self._read(read))[at : at + limit]])
 
     async def _builds(self, about: Arguments) -> Reply:
         repo = about.text("repo") if about.has("repo") else None
@@ -240,7 +247,6 @@ class Answers:
                     return self._notes(lines, after)
 
     def _notes(self, lines: Sequence[JournalLine], after: int) -> Reply:
-        names = self._live.names()
         notes: list[dict[str, Any]] = []
         cost = 0
         for line in lines:
@@ -248,12 +254,10 @@ class Answers:
             cost += len(line.note.reason) * 2 + 300
             if notes and cost > PAGE_COST_MAX:
                 break
-            name = names.get(line.note.id) if line.note.what == "runner" else None
-            notes.append(note_view(line.position, line.note, name))
+            notes.append(note_view(line.position, line.note, self._live.name_of(line.note)))
         return Reply(body={"notes": notes, "position": notes[-1]["position"] if notes else after})
 
-    # ---- reading
-    # ----------------------------------------------------------------------------------------------------
+    # ---- reading ---------------------------------------------------------------------------------
 
     async def _detail(self, number: int) -> BuildDetail:
         detail = await self._read(lambda: self._reader.build(number))

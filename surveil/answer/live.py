@@ -6,10 +6,10 @@ which is read from the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from surveil.core.model import Runner
+from surveil.core.model import Note, Runner
 from surveil.core.state import Session, State
 from surveil.protocol import WatchedRepo
 
@@ -36,6 +36,7 @@ class Live:
         runner = self.state.runners.get(stored.id, stored)
         return runner, self.state.sessions.get(stored.id), len(self.state.held_by.get(stored.id, ()))
 
-    def names(self) -> Mapping[str, str]:
-        """The names of the runners in memory, by key."""
-        return {key: runner.name for key, runner in self.state.runners.items()}
+    def name_of(self, note: Note) -> str | None:
+        """The name of the runner that a line of the journal is about; its id is the runner's key."""
+        runner = self.state.runners.get(note.id) if note.what == "runner" else None
+        return None if runner is None else runner.name

@@ -48,6 +48,10 @@ class Dispatcher:
         """See `Client.builds`."""
         return self._wait(self._client.builds(repo=repo, ref=ref, limit=limit))
 
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """See `Client.listed`."""
+        return self._wait(self._client.listed(what))
+
     def follow_log(
         self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True
     ) -> Iterator[LogPiece]:

@@ -53,6 +53,9 @@ def explain(error: BaseException) -> int:
         case SurveilError():
             say(str(error))
             return int(error.exit_code)
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.ctx.get_help(), err=True)
+            return int(ExitCode.USAGE)
         case click.UsageError():
             _say_usage(error)
             return int(ExitCode.USAGE)

@@ -29,7 +29,7 @@ from surveil.errors import NotFoundError
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the job has its verdict.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt instead of the newest.")
 @click.option(
-    "--tail", type=click.IntRange(min=1, max=100_000), metavar="LINES", help="Begin with the last LINES lines."
+    "--tail", type=click.IntRange(min=1, max=10_000), metavar="LINES", help="Begin with the last LINES lines."
 )
 @click.option("--raw", is_flag=True, help="Print every byte as it is, also on a terminal.")
 @client_flags

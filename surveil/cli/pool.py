@@ -62,7 +62,7 @@ def runners(ctx: click.Context, /, *, as_json: bool, **where: str | None) -> Non
     if ctx.invoked_subcommand is not None:
         return
     with connected(where) as dispatcher:
-        found = dispatcher.ask("runners").body
+        found = dispatcher.listed("runners")
     if as_json:
         print_json(found)
         return

@@ -69,7 +69,7 @@ def create(role: str, labels: tuple[str, ...], expires: int, uses: int, *, as_js
 def list_tokens(*, as_json: bool, **where: str | None) -> None:
     """List join tokens; what they hold is never shown again."""
     with connected(where) as dispatcher:
-        tokens = dispatcher.ask("tokens").body
+        tokens = dispatcher.listed("tokens")
     if as_json:
         print_json(tokens)
         return

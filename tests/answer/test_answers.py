@@ -126,6 +126,17 @@ def test_runners_are_shown_as_memory_knows_them_and_as_stored_where_it_does_not(
     assert shown == {"a": ("suspect", "disk"), "b": ("offline", None)}
 
 
+def test_a_list_longer_than_a_message_comes_in_pages() -> None:
+    desk = Desk()
+    names = [f"runner-{number:04}" for number in range(1500)]
+    labels = tuple(f"label-{number}" for number in range(10))
+    desk.store.commit(new(*(make_runner(name, labels=labels, host="h" * 60) for name in names)))
+    first = desk.ask("runners")
+    assert len(encode(answered(Ask(id=1, what="runners", about={}), Reply(body=first)))[1]) < 900_000
+    second = desk.ask("runners", at=len(first))
+    assert sorted(runner["name"] for runner in first + second) == names
+
+
 def test_tokens_and_peers_are_listed_without_any_secret() -> None:
     desk = Desk()
     desk.store.add_token(make_token(expires_at=desk.now + 1))

@@ -1,0 +1,72 @@
+"""`watch`: the journal as it happens, and the story of one build to its verdict."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from surveil.answer import JobsWish
+from surveil.core.events import UnholdWanted
+from surveil.core.model import Status
+from tests.cli.conftest import Type
+from tests.cli.counter import Counter
+from tests.store.records import make_build, make_job, make_note, make_runner, new
+
+
+def settle(counter: Counter, state: Status) -> None:
+    notes = (make_note(reason="pushed"), make_note("job", "1/test", state="running", reason=""))
+    verdict = make_note(state=state.value, reason="so it is")
+    build = make_build(state=state, complaints=())
+    counter.desk.store.commit(new(build, make_job(state=state), notes=(*notes, verdict)))
+
+
+@pytest.mark.parametrize(("state", "code"), [(Status.PASSED, 0), (Status.FAILED, 1), (Status.CANCELLED, 8)])
+def test_a_builds_story_ends_with_its_verdict_and_the_verdicts_code(
+    type_: Type, counter: Counter, state: Status, code: int
+) -> None:
+    settle(counter, state)
+    ended = type_("watch", "1")
+    assert (ended.code, ended.err) == (code, "")
+    assert [line.split("  ", 1)[1] for line in ended.out.splitlines()] == [
+        "build 1  queued  pushed",
+        "job 1/test  running",
+        f"build 1  {state.value}  so it is",
+    ]
+
+
+def test_json_is_a_line_for_each_and_can_go_on_from_a_position(type_: Type, counter: Counter) -> None:
+    settle(counter, Status.PASSED)
+    lines = [json.loads(line) for line in type_("watch", "1", "--json").out.splitlines()]
+    assert [line["position"] for line in lines] == [1, 2, 3]
+    assert [json.loads(line) for line in type_("watch", "1", "--json", "--since", "2").out.splitlines()] == lines[2:]
+    assert type_("watch", "1", "--since", "3").code == 0
+
+
+def test_an_unknown_build_is_exit_code_6(type_: Type, counter: Counter) -> None:
+    assert type_("watch", "7").code == 6
+    assert counter.asked == ["journal"]
+
+
+def test_watching_everything_shows_runners_by_their_names_until_it_is_interrupted(counter: Counter) -> None:
+    runner = make_runner()
+    counter.desk.live.state.put(runner, 0)
+    command = [sys.executable, "-m", "surveil", "watch", "--since", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        counter.happen(make_note("runner", runner.id, build=None, state="online", reason=""))
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(2)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert line == "1970-01-01T00:00:01.000Z  runner spare-2  online\n"
+    assert (process.returncode, err) == (130, "surveil: Interrupted.\n")
+
+
+def test_held_jobs_are_let_go(type_: Type, counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.HELD), make_job(state=Status.HELD)))
+    assert type_("unhold", "1", "test").code == 0
+    assert counter.wishes == [JobsWish(event=UnholdWanted(build=1, names=("test",), reason="let go by a person"))]
