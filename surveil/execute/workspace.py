@@ -4,17 +4,18 @@ What belongs here: making them, filling the work tree, and deleting all of it wh
 not: git (`mirror`), and when this is done (`process`).
 """
 
-# ruff: noqa: PTH101, PTH208  # Names are resolved in folders held open, which pathlib cannot do.
+# ruff: noqa: PTH101  # Names are resolved in folders held open, which pathlib cannot do.
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from surveil.errors import InfrastructureError
 from surveil.mirror import address, checkout
@@ -105,32 +106,58 @@ def remove(root: Path) -> None:
 
 
 def _remove_stubborn(root: Path) -> None:
+    """Walk down and up again with one folder open at a time; `..` is believed only if it is the folder we came from."""
     if not stat.S_ISDIR(root.lstat().st_mode):
         root.unlink()
         return
-    top = _open_writable(None, str(root))
-    brought = 0
+    here = _open_writable(None, str(root))
     try:
-        while names := os.listdir(top):
-            for name in names:
-                if not _is_folder(top, name):
-                    os.unlink(name, dir_fd=top)
-                    continue
-                folder = _open_writable(top, name)
-                try:
-                    for inner in os.listdir(folder):
-                        if not _is_folder(folder, inner):
-                            os.unlink(inner, dir_fd=folder)
-                            continue
-                        os.close(_open_writable(folder, inner))  # Its own `..` changes, so it must be writable.
-                        brought += 1
-                        os.rename(inner, f".brought-{brought}", src_dir_fd=folder, dst_dir_fd=top)
-                finally:
-                    os.close(folder)
-                os.rmdir(name, dir_fd=top)
+        levels = [_Level(name=root.name, identity=_identity(here), folders=_empty(here))]
+        while True:
+            if levels[-1].folders:
+                name = levels[-1].folders.pop()
+                here = _move(here, _open_writable(here, name))
+                levels.append(_Level(name=name, identity=_identity(here), folders=_empty(here)))
+                continue
+            done = levels.pop()
+            if not levels:
+                break
+            here = _move(here, os.open("..", _OPEN_FOLDER, dir_fd=here))
+            if _identity(here) != levels[-1].identity:
+                raise OSError(errno.ESTALE, "somebody moved it while it was being deleted", done.name)
+            os.rmdir(done.name, dir_fd=here)
     finally:
-        os.close(top)
+        os.close(here)
     root.rmdir()
+
+
+class _Level(NamedTuple):
+    """A folder on the way down, and those in it that are still to be deleted."""
+
+    name: str
+    identity: tuple[int, int]
+    folders: list[str]
+
+
+def _move(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    found = os.fstat(folder)
+    return found.st_dev, found.st_ino
+
+
+def _empty(folder: int) -> list[str]:
+    """Delete all but the folders in a folder, and return the names of those."""
+    folders = []
+    for name in os.listdir(folder):
+        if _is_folder(folder, name):
+            folders.append(name)
+        else:
+            os.unlink(name, dir_fd=folder)
+    return folders
 
 
 def _is_folder(parent: int, name: str) -> bool:
