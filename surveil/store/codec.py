@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from sys import intern
 from typing import Any, Final, TypeAlias
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
@@ -41,6 +42,10 @@ NOTE_COLUMNS: Final = tuple(column.name for column in notes.c if column.name != 
 SPEC_COLUMNS: Final = tuple(specs.c.keys())
 PEER_COLUMNS: Final = tuple(peers.c.keys())
 TOKEN_COLUMNS: Final = tuple(tokens.c.keys())
+
+# Looking a state up by its text is several times quicker than asking the enumeration, and every row has one.
+_STATUS: Final = {status.value: status for status in Status}
+_ATTEMPT_STATE: Final = {state.value: state for state in AttemptState}
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -79,11 +84,15 @@ def build_change(build: Build) -> Row:
 
 
 def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
-    """Read a build; `job_ids` are in the order of their positions."""
+    """Read a build; `job_ids` are in the order of their positions.
+
+    What most builds have in common is held in memory once.
+    """
     return Build(
-        id=row[0], mid=row[1], repo=row[2], ref=row[3], sha=row[4], event=row[5], message=row[6], author=row[7],
-        pipeline_file=row[8], rule=row[9], complaints=texts_of(row[10]), retry_of=row[11], jobs=tuple(job_ids),
-        state=Status(row[12]), reason=row[13], created_at=row[14], started_at=row[15], finished_at=row[16],
+        id=row[0], mid=row[1], repo=intern(row[2]), ref=intern(row[3]), sha=row[4], event=intern(row[5]),
+        message=row[6], author=intern(row[7]), pipeline_file=intern(row[8]), rule=intern(row[9]),
+        complaints=texts_of(row[10]), retry_of=row[11], jobs=tuple(job_ids), state=_STATUS[row[12]],
+        reason=intern(row[13]), created_at=row[14], started_at=row[15], finished_at=row[16],
     )  # fmt: skip
 
 
@@ -127,7 +136,7 @@ def job_of(row: Sequence[Any], repo: str, spec_by_digest: Mapping[bytes, JobSpec
     """Read a job."""
     return Job(
         id=f"{row[0]}/{row[1]}", build=row[0], position=row[2], repo=repo, spec=spec_by_digest[row[3]],
-        state=Status(row[4]), reason=row[5], attempt=row[6], failed=row[7], errored=row[8], lost=row[9],
+        state=_STATUS[row[4]], reason=row[5], attempt=row[6], failed=row[7], errored=row[8], lost=row[9],
         lost_early=texts_of(row[10]), not_before_at=row[11],
         created_at=row[12], started_at=row[13], finished_at=row[14],
     )  # fmt: skip
@@ -167,8 +176,8 @@ def attempt_change(attempt: Attempt) -> Row:
 def attempt_of(row: Sequence[Any]) -> Attempt:
     """Read an attempt."""
     return Attempt(
-        job=f"{row[0]}/{row[1]}", number=row[2], runner=row[3], runner_name=row[4], incarnation=row[5],
-        state=AttemptState(row[6]), reason=row[7], assigned_at=row[8], accepted_at=row[9], started_at=row[10],
+        job=f"{row[0]}/{row[1]}", number=row[2], runner=intern(row[3]), runner_name=intern(row[4]), incarnation=row[5],
+        state=_ATTEMPT_STATE[row[6]], reason=row[7], assigned_at=row[8], accepted_at=row[9], started_at=row[10],
         finished_at=row[11], exit_code=row[12], log_bytes=row[13], steps=_steps_of(row[14]), isolation=row[15],
         released=bool(row[16]),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from sys import intern
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, Table, func, select, text
@@ -227,7 +228,12 @@ def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _all(connection: Connection, wanted: Select[Any], read: Callable[[Sequence[Any]], Any]) -> list[Any]:
-    return [read(row) for row in connection.execute(wanted)]
+    return [read(row) for row in _rows(connection, wanted)]
+
+
+def _rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[Any]]:
+    """The rows of an answer of any length, fetched in blocks: singly is slow, all at once is a second copy."""
+    return connection.execute(wanted, execution_options={"yield_per": ROWS_MAX})
 
 
 def _builds(connection: Connection, wanted: Select[Any]) -> list[Build]:
@@ -258,15 +264,17 @@ def _under(connection: Connection, condition: Any) -> tuple[list[Build], list[Jo
     def of(table: Table, *order: Any) -> Select[Any]:
         return select(table).where(_within(table, condition)).order_by(table.c.build, *order)
 
-    rows = connection.execute(select(builds).where(condition).order_by(builds.c.id)).all()
-    repos = {row[0]: row[2] for row in rows}
+    # The builds themselves come last: their rows, with all their texts, are never held beside the jobs' rows.
+    short = select(builds.c.id, builds.c.repo).where(condition).order_by(builds.c.id)
+    repos = {build: intern(repo) for build, repo in _rows(connection, short)}
     # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
     wanted_specs = select(jobs.c.spec).where(_within(jobs, condition))
     bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
     spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1]) for row in bodies}
-    under = [codec.job_of(row, repos[row[0]], spec_of) for row in connection.execute(of(jobs, jobs.c.position))]
+    under = [codec.job_of(row, repos[row[0]], spec_of) for row in _rows(connection, of(jobs, jobs.c.position))]
     names: dict[int, list[str]] = {build: [] for build in repos}
     for job in under:
         names[job.build].append(job.id)
     tries = _all(connection, of(attempts, attempts.c.name, attempts.c.number), codec.attempt_of)
-    return [codec.build_of(row, names[row[0]]) for row in rows], under, tries
+    whole = select(builds).where(condition).order_by(builds.c.id)
+    return [codec.build_of(row, names.pop(row[0])) for row in _rows(connection, whole)], under, tries
