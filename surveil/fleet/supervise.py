@@ -78,6 +78,7 @@ class News:
 class _Held:
     """What the supervisor holds of a part."""
 
+    part: Part
     member: Member
     child: Child | None = None
     task: asyncio.Task[None] | None = field(default=None)
@@ -134,23 +135,25 @@ class Supervisor:
             await asyncio.gather(*(self._stop_one(name, asking) for name in group if name in self._held))
 
     def kill(self) -> None:
-        """End every part's process group at once; those who wait for its end learn of it."""
+        """End every part's process group at once, and start none again; those who wait for its end learn of it."""
+        self._stopping = True
+        self._changed.set()
         for held in self._held.values():
             if held.child is not None:
                 held.child.kill()
 
     async def stop_only(self, name: str) -> None:
         """End one part and do not start it again, if it is there at all."""
+        self._parts.pop(name, None)
         if name in self._held:
             await self._stop_one(name, None)
-        self._parts.pop(name, None)
         self._changed.set()
 
     def _start(self, part: Part) -> None:
         before = self._held.get(part.name)
         failures = before.member.failures if before is not None else 0
         member = Member(name=part.name, phase=Phase.STARTING, since=_now(), failures=failures)
-        held = _Held(member)
+        held = _Held(part, member)
         self._held[part.name] = held
         held.task = asyncio.create_task(self._live(part, held), name=f"life of {part.name}")
 
@@ -175,7 +178,7 @@ class Supervisor:
     def _end(self, part: Part, held: _Held, code: int, sentence: str) -> None:
         """Write down that a life is over."""
         pid = held.child.pid if held.child is not None else None
-        asked = held.member.phase is Phase.STOPPING
+        asked = held.member.phase is Phase.STOPPING or self._stopping
         hopeless = code in part.hopeless
         held.member = replace(ended(held.member, _now()), given_up=hopeless)
         held.child = None
@@ -187,10 +190,10 @@ class Supervisor:
         self._changed.set()
 
     async def _stop_one(self, name: str, asking: Sequence[signal.Signals] | None) -> None:
-        held, part = self._held[name], self._parts[name]
+        held = self._held[name]
         held.member = replace(held.member, phase=Phase.STOPPING)
         if held.child is not None:
-            await held.child.stop(asking=asking or part.asking, grace_ms=part.grace_ms)
+            await held.child.stop(asking=asking or held.part.asking, grace_ms=held.part.grace_ms)
         elif held.task is not None:
             held.task.cancel()
         if held.task is not None:

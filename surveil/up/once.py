@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ async def _complain(head: _Head, config: UpConfig, screen: Screen) -> bool:
     if isinstance(loaded, pipeline.Invalid):
         await screen.say(f"{about}: the pipeline is not valid.\n{loaded.render()}", "weak")
         return True
-    missing = sorted({label for job in loaded.jobs for label in job.labels} - set(config.labels))
+    # Every runner has the names of its system and processor as labels.
+    own = {*config.labels, platform.system().lower(), platform.machine().lower()}
+    missing = sorted({label for job in loaded.jobs for label in job.labels} - own)
     if missing:
         # Nobody else joins, so the job would wait for ever.
         flags = " ".join(f"--label {label}" for label in missing)

@@ -33,6 +33,8 @@ OBSERVER: Final = "observer"
 READY_MS: Final = 60_000
 """How long a dispatcher may take to serve; a large database on a slow disk takes a while to open."""
 LOOK_MS: Final = 20
+HURRY_MS: Final = 4_000
+"""A runner gives its jobs a second to end by themselves when it is told to stop at once."""
 TOKEN_MS: Final = 600_000
 LOG_NAME: Final = "up.log"
 PARTS_FILE: Final = "parts.toml"
@@ -124,11 +126,11 @@ class Tree:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._lines.close()
 
-    def kill(self) -> None:
-        """End everything at once."""
+    def hurry(self) -> None:
+        """End everything at once, but for a moment in which the runners end their jobs: nobody else would."""
         self._main.kill()
         if self._spawner is not None:
-            self._spawner.kill()
+            asyncio.get_running_loop().call_later(HURRY_MS / 1000, self._spawner.kill)
 
     # ---- how --------------------------------------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ async def running(
     finally:
         stopping = asyncio.create_task(tree.stop())
         if not await interrupts.until_second(stopping):
-            tree.kill()
+            tree.hurry()
             await stopping
 
 

@@ -123,6 +123,32 @@ def test_parts_stop_in_the_order_that_was_asked_for() -> None:
     assert asyncio.run(scene()) == [("b", Change.STOPPED), ("a", Change.STOPPED), ("c", Change.STOPPED)]
 
 
+def test_a_part_that_is_stopped_alone_stays_down_and_the_others_go_on() -> None:
+    async def scene() -> list[tuple[str, Change]]:
+        stage = Stage(part("a", FOREVER), part("b", FOREVER))
+        await stage.until(lambda: len(stage.lines) == 2)
+        await stage.supervisor.stop_only("a")
+        await stage.supervisor.stop_only("unknown")
+        assert stage.supervisor.pid_of("a") is None
+        assert stage.supervisor.pid_of("b") is not None
+        await stage.stop(["a"], ["b"])
+        return stage.changes()
+
+    assert asyncio.run(scene())[2:] == [("a", Change.STOPPED), ("b", Change.STOPPED)]
+
+
+def test_what_is_killed_at_the_end_is_not_started_again() -> None:
+    async def scene() -> list[tuple[str, Change]]:
+        stage = Stage(part("a", FOREVER))
+        await stage.until(lambda: ("a", "ready") in stage.lines)
+        stage.supervisor.kill()
+        await stage.until(lambda: len(stage.news) > 1)
+        await stage.stop()
+        return stage.changes()
+
+    assert asyncio.run(scene()) == [("a", Change.STARTED), ("a", Change.STOPPED)]
+
+
 def test_stopping_is_quick_for_a_part_that_waits_for_its_next_try() -> None:
     async def scene() -> list[tuple[str, Change]]:
         stage = Stage(part("a", "exit 7"))

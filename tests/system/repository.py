@@ -1,5 +1,6 @@
 """Small repositories for tests with real processes."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -43,5 +44,5 @@ def commit(folder: Path, message: str, **files: str) -> str:
 
 def pipeline(*commands: str, job: str = "test", more: str = "") -> str:
     """A `.surveil.yml` with one job of these steps."""
-    steps = "".join(f"      - run: {command}\n" for command in commands)
+    steps = "".join(f"      - run: {json.dumps(command)}\n" for command in commands)
     return f"version: 1\njobs:\n  {job}:\n{more}    steps:\n{steps}"

@@ -1,0 +1,188 @@
+"""Real processes of surveil for tests: started apart from the user's own settings, listened to, and ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+PATIENCE_S = 60
+"""How long a test waits for what should happen at once; generous, because processors may be shared."""
+
+
+class Place:
+    """A folder for one test, and commands of surveil that know nothing outside of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        folder.joinpath("home").mkdir()
+
+    def environment(self) -> dict[str, str]:
+        """What the commands see: nobody's settings, and a home of their own."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        home = str(self.folder / "home")
+        return {**kept, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "NO_COLOR": "1"}
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "surveil", *words],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE_S,
+        )
+
+    def ask(self, *words: str) -> Any:
+        """What a command answers with `--json`, asked of the dispatcher in the data folder."""
+        done = self.run(*words, "--json", "--data", str(self.data))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def start(self, *words: str) -> "Running":
+        """A command that goes on."""
+        return Running(
+            subprocess.Popen(
+                [sys.executable, "-m", "surveil", *words],
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+
+    def up(self, *words: str) -> "Running":
+        """`surveil up` on the data folder and any free port."""
+        return self.start("up", "--data", str(self.data), "--listen", "tcp://127.0.0.1:0", *words)
+
+    def dispatcher_pid(self) -> int:
+        """The process that serves the data folder."""
+        return int(json.loads((self.data / "dispatcher.json").read_text())["pid"])
+
+    def processes(self, mark: str = "") -> list[int]:
+        """Every living process that works in this folder: its command line or current folder name it, and `mark`."""
+        return [pid for pid, about in _processes() if str(self.folder) in about and mark in about]
+
+
+class Running:
+    """A process that is listened to."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(PATIENCE_S)
+        self._thread.join(PATIENCE_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    @property
+    def text(self) -> str:
+        """All that it has said."""
+        return "\n".join(self.lines)
+
+    def wait_for(self, part: str, *, times: int = 1) -> str:
+        """The line with this text, when it was said so often."""
+        with self._more:
+            said = self._more.wait_for(lambda: len(self._with(part)) >= times or self._ended(), PATIENCE_S)
+        found = self._with(part)
+        assert said, f"{part!r} was not said in time, but:\n{self.text}"
+        assert len(found) >= times, f"it ended without saying {part!r}:\n{self.text}"
+        return found[-1]
+
+    def wait(self) -> int:
+        """Its exit code."""
+        code = self.process.wait(PATIENCE_S)
+        self._thread.join(PATIENCE_S)
+        return code
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def _with(self, part: str) -> list[str]:
+        return [line for line in self.lines if part in line]
+
+    def _ended(self) -> bool:
+        return self.process.poll() is not None and not self._thread.is_alive()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._more.notify_all()
+
+
+def with_descendants(pid: int) -> list[int]:
+    """The process and all that it started, directly or not."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found = [pid]
+    for known in found:
+        found += [child for child, parent in parents.items() if parent == known]
+    return found
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether something becomes true that no event tells of."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def kill(pids: Sequence[int]) -> None:
+    """End processes of this test's own at once, as if their machine lost its power: none sees another one's end."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    """Every process of this machine that lives, with its command line and current folder."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if "\nState:\tZ" in (folder / "status").read_text():
+                continue
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            yield int(folder.name), f"{command} {(folder / 'cwd').readlink()}"
+        except (OSError, ValueError):
+            continue

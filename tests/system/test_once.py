@@ -1,0 +1,89 @@
+"""`up --once` with real processes: one verdict, its exit code, and nothing left."""
+
+import signal
+
+import pytest
+
+from tests.system.processes import Place
+from tests.system.repository import make_repository, pipeline
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_a_commit_that_is_sound_ends_with_0_and_its_output_was_seen(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo hello from the step", "echo and bye"))
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["hello from the step", "and bye"]
+    assert lines[-1].startswith("passed    build 1: repo main ")
+    assert "build 1: repo main " in done.stderr
+    assert place.processes() == []
+    assert [path.name for path in place.folder.joinpath("home").iterdir()] == []
+
+
+def test_a_commit_that_breaks_ends_with_1_and_says_where(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo before", "exit 7", "echo after"))
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[0] == "before"
+    assert "after" not in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("failed    build 1: repo main ")
+    assert place.processes() == []
+
+
+def test_a_pipeline_that_is_none_ends_with_3_and_its_complaints(place: Place) -> None:
+    repo = make_repository(
+        place.folder / "repo", __surveil__yml="version: 1\njobs:\n  test:\n    stepz:\n      - run: true\n"
+    )
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 3
+    assert ".surveil.yml:4:5: unknown key `stepz`" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_commit_that_nobody_knows_how_to_test_ends_with_3_and_what_to_write(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", README="Nothing to see.")
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 3
+    assert "write a .surveil.yml" in done.stderr
+
+
+def test_without_a_repository_or_a_commit_there_is_a_sentence(place: Place) -> None:
+    unborn = make_repository(place.folder / "unborn")
+    done = place.run("up", "--once", str(unborn))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "has no commit yet" in done.stderr
+    done = place.run("up", "--once")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "is not in a git repository" in done.stderr
+
+
+def test_a_label_that_no_runner_will_have_is_said_at_once(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true", more="    labels: [gpu]\n"))
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 3
+    assert "say so with --label gpu" in done.stderr
+    assert place.run("up", "--once", "--label", "gpu", str(repo)).returncode == 0
+
+
+def test_of_several_repositories_the_worst_verdict_counts(place: Place) -> None:
+    sound = make_repository(place.folder / "sound", __surveil__yml=pipeline("echo one", job="a"))
+    broken = make_repository(place.folder / "broken", __surveil__yml=pipeline("echo two", "false", job="b"))
+    done = place.run("up", "--once", "--data", str(place.data), str(sound), str(broken))
+    assert done.returncode == 1, done.stderr
+    assert "one" in done.stdout
+    assert "two" in done.stdout
+    verdicts = [line.split()[0] for line in done.stdout.splitlines() if " build " in line]
+    assert sorted(verdicts) == ["failed", "passed"]
+    assert (place.data / "surveil.db").exists()
+    assert place.processes() == []
+
+
+def test_ctrl_c_leaves_nothing_running(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo begun; sleep 600"))
+    with place.start("up", "--once", "--data", str(place.data), str(repo)) as once:
+        once.wait_for("begun")
+        once.process.send_signal(signal.SIGINT)
+        assert once.wait() == 130, once.text
+    assert place.processes() == []
