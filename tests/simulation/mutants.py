@@ -1,0 +1,13 @@
+"""The planted bugs that the simulator must notice: each takes one rule out of the protocol.
+
+What belongs here: the list. What does not: how they are planted (mutation). docs/simulation.md explains what noticed each.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.mutation import Mutant
+from tests.simulation.mutants_dispatch import DISPATCH
+from tests.simulation.mutants_hands import HANDS
+from tests.simulation.mutants_run import RUN
+
+MUTANTS: tuple[Mutant, ...] = (*DISPATCH, *RUN, *HANDS)

@@ -1,0 +1,118 @@
+"""Bugs planted into the modelled hands: what the real hands must not get wrong either. A list and nothing else."""
+
+from __future__ import annotations
+
+from tests.simulation.mutation import Mutant
+
+AGENT = "tests.simulation.agent"
+DISPATCHER = "tests.simulation.dispatcher"
+HOST = "tests.simulation.host"
+STORAGE = "tests.simulation.storage"
+
+HANDS: tuple[Mutant, ...] = (
+    Mutant(
+        name="effects before commit",
+        sentence="runners are told of what is not on disk yet",
+        place=f"{DISPATCHER}:Dispatcher._turn",
+        old="changes = self.state.take_changes()",
+        new="changes = self.state.take_changes()\n    self._perform(effects, [])\n    effects = []",
+    ),
+    Mutant(
+        name="ack before commit",
+        sentence="a fact is acknowledged when it is heard",
+        place=f"{DISPATCHER}:Dispatcher._see",
+        old="self._reporters.setdefault(said.mid, []).append(line)",
+        new="self._say(line, Seen(mid=said.mid, build=self.state.next_build))",
+    ),
+    Mutant(
+        name="log kept before commit",
+        sentence="bytes of a log are called kept when they are heard",
+        place=f"{DISPATCHER}:Dispatcher._kept",
+        old='upto = len(self.store.logs.get(attempt, b""))',
+        new="upto = self._log_ends.get(attempt, 0)",
+    ),
+    Mutant(
+        name="log overlap not trimmed",
+        sentence="bytes that came twice are kept twice",
+        place=f"{DISPATCHER}:new_bytes",
+        old="data[end - at :]",
+        new="data",
+    ),
+    Mutant(
+        name="log gap accepted",
+        sentence="bytes are kept although some before them are missing",
+        place=f"{DISPATCHER}:new_bytes",
+        old='b"" if at > end else data[end - at :]',
+        new="data[max(end - at, 0) :]",
+    ),
+    Mutant(
+        name="no fence",
+        sentence="the store takes what a deposed dispatcher writes",
+        place=f"{STORAGE}:ModelStore.commit",
+        old="if epoch != self.epoch:",
+        new="if False:",
+    ),
+    Mutant(
+        name="half a transaction",
+        sentence="of a batch, the new records are written and the changed ones are not",
+        place=f"{STORAGE}:ModelStore.commit",
+        old="for record in changes.changed:",
+        new="for record in changes.changed if not changes.new else ():",
+    ),
+    Mutant(
+        name="unnoticed stall",
+        sentence="a loop that comes back late does not say so",
+        place=f"{DISPATCHER}:Dispatcher._look_at_the_clock",
+        old="self._late_ms += gap_ms",
+        new="pass",
+    ),
+    Mutant(
+        name="no tick in a busy batch",
+        sentence="the clock stands still while messages come",
+        place=f"{DISPATCHER}:Dispatcher._turn",
+        old="for event in (*events, Tick()):",
+        new="for event in events:",
+    ),
+    Mutant(
+        name="recovery not said",
+        sentence="a starting dispatcher does not tell its mind that it was away",
+        place=f"{DISPATCHER}:Dispatcher.__init__",
+        old="[Recovered()] if self.epoch > 1 else []",
+        new="[]",
+    ),
+    Mutant(
+        name="incarnation not raised",
+        sentence="a restarted runner passes for the one before it",
+        place=f"{AGENT}:Agent.__init__",
+        old="host.disk.incarnation += 1",
+        new="host.disk.incarnation = 1",
+    ),
+    Mutant(
+        name="tombstones not read",
+        sentence="a restarted runner does not know what it has had",
+        place=f"{AGENT}:Agent.__init__",
+        old="tombstones=dict(host.disk.tombstones),",
+        new="tombstones={},",
+    ),
+    Mutant(
+        name="answer before the tombstone",
+        sentence="a runner answers an order that its disk did not take",
+        place=f"{AGENT}:Agent._write_tombstone",
+        old="return False",
+        new="return True",
+    ),
+    Mutant(
+        name="no self-fence",
+        sentence="a keeper lets an exclusive attempt run on when its lease is over",
+        place=f"{HOST}:Keeper._lease_over",
+        old="if self.alive and self.lease_until_at is not None and self.lease_until_at <= self.host.now():",
+        new="if False:",
+    ),
+    Mutant(
+        name="log sent once",
+        sentence="what was sent of a log is not sent again on a new connection",
+        place=f"{AGENT}:Agent._resend",
+        old="sender.sent = sender.kept",
+        new="pass",
+    ),
+)

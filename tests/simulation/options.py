@@ -1,0 +1,181 @@
+"""What one seed's world is like: its size, its people and its misfortunes, all drawn from the seed (swarm testing).
+
+What belongs here: numbers and how they are drawn. What does not: what is done with them. Drawing the rates themselves, with many of them at
+nought, finds more than one fixed mixture: some bugs need a fault to be frequent, others need its absence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from random import Random
+
+from surveil.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Every number of a world. Times in milliseconds; `_pm` are chances in a thousand, `_every_ms` mean distances, 0 for never."""
+
+    seed: int
+    faults_ms: int
+    runners: int
+    slots_max: int
+    repos: int
+    commits_every_ms: int
+    jobs_max: int
+    needs_pm: int
+    labels_pm: int
+    exclusive_pm: int
+    fail_pm: int
+    flaky_pm: int
+    retry_max: int
+    timeout_pm: int
+    job_ms: int
+    output_bytes: int
+    stubborn_pm: int
+    """How many processes do not end when they are asked to."""
+    bad_pipeline_pm: int
+    delay_ms: int
+    loss_pm: int
+    twice_pm: int
+    ghost_pm: int
+    """How many of the repeated messages come much later, as if from another life."""
+    ordered: bool
+    stale_pm: int
+    """How many messages of a connection that is gone arrive all the same."""
+    seen_close_pm: int
+    """How often the other end notices that a connection closed."""
+    cut_every_ms: int
+    cut_ms: int
+    one_way_pm: int
+    clog_pm: int
+    flap_pm: int
+    reconnect_every_ms: int
+    commit_ms: int
+    slow_disk_pm: int
+    kill_dispatcher_every_ms: int
+    down_ms: int
+    pause_dispatcher_every_ms: int
+    takeover_pm: int
+    kill_agent_every_ms: int
+    kill_keeper_every_ms: int
+    crash_host_every_ms: int
+    host_disk_lost_pm: int
+    pause_host_every_ms: int
+    suspend_pm: int
+    pause_ms: int
+    die_pm: int
+    """How many runners that crash never come back."""
+    detach_every_ms: int
+    kill_observer_every_ms: int
+    push_force_pm: int
+    delete_ref_pm: int
+    cancel_every_ms: int
+    retry_build_every_ms: int
+    eager_pm: int
+    """How often somebody releases a held job the moment it is held."""
+    drain_every_ms: int
+    cordon_every_ms: int
+    poison_pm: int
+    """How many jobs kill the host that they run on."""
+    broken_runner_pm: int
+    """How many runners are black holes: every attempt errors at once."""
+    clock_ppm: int
+    lease_ms: int
+    margin_ms: int
+    codec_pm: int
+    """How many messages really become bytes and back; the rest stay as they are, for speed."""
+
+    def policy(self) -> Policy:
+        return replace(
+            Policy(), lease_ms=self.lease_ms, margin_ms=self.margin_ms, probation_ms=20_000, cancel_grace_ms=3_000
+        )
+
+    def sentences(self) -> list[str]:
+        """Every option as `name=value`, for the report of a violation."""
+        return [f"{field.name}={getattr(self, field.name)}" for field in fields(self)]
+
+
+def _sometimes(dice: Random, chance: float, low: int, high: int) -> int:
+    """Draw from the range, or nought for most worlds: a fault that is absent lets the others be seen."""
+    return dice.randint(low, high) if dice.random() < chance else 0
+
+
+def draw(seed: int) -> Options:
+    """Draw the world of this seed."""
+    dice = Random(seed * 2 + 1)
+    calm = dice.random() < 0.05
+    often = 0.0 if calm else 0.4
+    lease = dice.choice((8_000, 8_000, 6_000, 10_000))
+    runners, jobs_max, job_ms = (
+        dice.choice((1, 2, 2, 3, 3, 4, 5, 8)),
+        dice.randint(1, 5),
+        dice.choice((500, 2_000, 5_000, 12_000)),
+    )
+    # About as much work as the machines can do, so that queues neither stay empty nor grow for ever.
+    busy_ms = jobs_max * job_ms // runners
+    clock_ppm = dice.choice((0, 5_000, 20_000))
+    # Often no wider than the clocks need, so that nothing hides behind it: two clocks apart, and the time to kill.
+    margin = dice.choice((lease // 8, 150 + lease * 2 * clock_ppm // 1_000_000))
+    return Options(
+        seed=seed,
+        faults_ms=dice.randint(30_000, 90_000),
+        runners=runners,
+        slots_max=dice.choice((1, 2, 2, 4)),
+        repos=dice.randint(1, 3),
+        commits_every_ms=max(dice.choice((3_000, 6_000, 12_000)), busy_ms),
+        jobs_max=jobs_max,
+        needs_pm=dice.choice((0, 300, 700)),
+        labels_pm=dice.choice((0, 0, 300)),
+        exclusive_pm=dice.choice((0, 200, 500, 1000)),
+        fail_pm=dice.choice((0, 100, 300)),
+        flaky_pm=dice.choice((0, 100, 300)),
+        retry_max=dice.randint(0, 2),
+        timeout_pm=dice.choice((0, 0, 100)),
+        job_ms=job_ms,
+        output_bytes=dice.choice((0, 500, 5_000)),
+        stubborn_pm=dice.choice((0, 200)),
+        bad_pipeline_pm=dice.choice((0, 100)),
+        delay_ms=dice.choice((0, 5, 50, 400, 1_200)),
+        loss_pm=_sometimes(dice, often, 10, 300),
+        twice_pm=_sometimes(dice, often, 10, 300),
+        ghost_pm=dice.choice((0, 300)),
+        ordered=calm or dice.random() < 0.5,
+        stale_pm=_sometimes(dice, often, 100, 900),
+        seen_close_pm=dice.choice((0, 500, 1000)),
+        cut_every_ms=_sometimes(dice, often, 5_000, 40_000),
+        cut_ms=dice.choice((1_000, 6_000, 12_000, 25_000)),
+        one_way_pm=dice.choice((0, 300, 700)),
+        clog_pm=dice.choice((0, 300, 700)),
+        flap_pm=_sometimes(dice, 0.2, 100, 500),
+        reconnect_every_ms=_sometimes(dice, often, 5_000, 30_000),
+        commit_ms=dice.choice((0, 5, 30)),
+        slow_disk_pm=_sometimes(dice, often / 2, 5, 30),
+        kill_dispatcher_every_ms=_sometimes(dice, often, 6_000, 40_000),
+        down_ms=dice.choice((200, 2_000, 12_000)),
+        pause_dispatcher_every_ms=_sometimes(dice, often, 10_000, 40_000),
+        takeover_pm=dice.choice((0, 500)),
+        kill_agent_every_ms=_sometimes(dice, often, 4_000, 30_000),
+        kill_keeper_every_ms=_sometimes(dice, often, 6_000, 40_000),
+        crash_host_every_ms=_sometimes(dice, often, 6_000, 40_000),
+        host_disk_lost_pm=dice.choice((0, 300)),
+        pause_host_every_ms=_sometimes(dice, often, 8_000, 40_000),
+        suspend_pm=dice.choice((0, 500)),
+        pause_ms=dice.choice((1_500, 5_000, 15_000, 30_000)),
+        die_pm=dice.choice((0, 0, 300)),
+        detach_every_ms=_sometimes(dice, often, 8_000, 40_000),
+        kill_observer_every_ms=_sometimes(dice, often, 8_000, 40_000),
+        push_force_pm=dice.choice((0, 200)),
+        delete_ref_pm=dice.choice((0, 100)),
+        cancel_every_ms=_sometimes(dice, often, 4_000, 20_000),
+        retry_build_every_ms=_sometimes(dice, often, 8_000, 30_000),
+        eager_pm=dice.choice((0, 500, 1000)),
+        drain_every_ms=_sometimes(dice, often, 15_000, 60_000),
+        cordon_every_ms=_sometimes(dice, often, 10_000, 40_000),
+        poison_pm=_sometimes(dice, 0.1, 20, 100),
+        broken_runner_pm=_sometimes(dice, 0.15, 100, 400),
+        clock_ppm=clock_ppm,
+        lease_ms=lease,
+        margin_ms=margin,
+        codec_pm=100,
+    )

@@ -1,0 +1,63 @@
+"""What really happened: every process of every attempt, as only the inventor of the world can know it.
+
+What belongs here: facts about processes. What does not: what anybody believes about them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from surveil.core.model import AttemptId
+    from tests.simulation.host import Host
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """The processes of one attempt, from their start to their end."""
+
+    job: str
+    attempt: int
+    host: Host
+    exclusive: bool
+    started_at: int
+    output: bytes = b""
+    """All that they would write, if nobody ended them."""
+    written: int = 0
+    ended_at: int | None = None
+    outcome: str | None = None
+    """How its keeper wrote down that it ended; None while it runs, and for ever if the keeper never could."""
+    exit_code: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.ended_at is None
+
+
+@dataclass(slots=True)
+class Truth:
+    """The ledger of all work."""
+
+    works: dict[AttemptId, Work] = field(default_factory=dict)
+    alive: dict[AttemptId, Work] = field(default_factory=dict)
+    twice: list[AttemptId] = field(default_factory=list)
+    """Attempts that were begun more than once."""
+    overlaps: int = 0
+    """How often an attempt began while an earlier one of its job still ran somewhere."""
+
+    def begin(self, work: Work) -> list[Work]:
+        """Enter a start; return the other works of the same job that run at this moment."""
+        key = (work.job, work.attempt)
+        if key in self.works:
+            self.twice.append(key)
+        others = [other for other in self.alive.values() if other.job == work.job]
+        self.overlaps += bool(others)
+        self.works[key] = work
+        self.alive[key] = work
+        return others
+
+    def end(self, work: Work, at: int, outcome: str | None, exit_code: int | None) -> None:
+        """Enter an end; `outcome` is None where nobody could write it down."""
+        work.ended_at, work.outcome, work.exit_code = at, outcome, exit_code
+        self.alive.pop((work.job, work.attempt), None)
