@@ -128,7 +128,7 @@ def _happened(
 ) -> list[Effect]:
     match event:
         case Prepared():
-            return life.start(state, held)
+            return life.start(state, held, now, policy)
         case PreparationFailed(reason=reason):
             return life.finish(state, held, now, policy, ending=Ending(outcome="errored", reason=reason))
         case StepsChanged(steps=steps):

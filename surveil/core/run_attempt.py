@@ -112,11 +112,13 @@ def _accept(state: RunState, assign: Assign, lease_until_at: int, now: int, poli
     return [Prepare(id=held.id, assign=assign)]
 
 
-def start(state: RunState, held: HeldAttempt) -> list[Effect]:
+def start(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -> list[Effect]:
     """The work tree stands: let the keeper begin, unless the attempt was ended meanwhile."""
     if held.phase is not Phase.PREPARING:
         return []
-    put(state, replace(held, phase=Phase.RUNNING))
+    timeout_ms = held.assign.spec.timeout_ms
+    end_due_at = now + timeout_ms + policy.overrun_ms if timeout_ms else None
+    put(state, replace(held, phase=Phase.RUNNING, end_due_at=end_due_at))
     fence_at = held.lease_until_at if held.assign.spec.exclusive else None
     return [Start(id=held.id, assign=held.assign, lease_until_at=fence_at)]
 

@@ -44,8 +44,15 @@ class Exit(NamedTuple):
 
 
 def become_keeper() -> None:
-    """Take a session of our own, become the parent of orphans, and be no target for the debugger of a job."""
+    """Take a session of our own, become the parent of orphans, and be no target for the debugger of a job.
+
+    The agent's own outputs are let go: whoever reads them to their end waits for the agent, not for us.
+    """
     os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 

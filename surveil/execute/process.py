@@ -135,6 +135,8 @@ class ProcessExecutor:
                 self._remove(path)
                 continue
             pidfd = keeper_of(path)
+            if pidfd is None:
+                self._end_left_behind(folder)
             folder.log_bytes()
             found.append((folder, pidfd))
         return found
@@ -148,19 +150,20 @@ class ProcessExecutor:
             attempt.control = os.open(folder.path / files.CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._watch(attempt, pidfd)
         elif kept.launched:
-            self._start_task(self._clear(attempt))
-        else:
-            attempt.gone.set()
+            attempt.gone.clear()
+            self._start_task(self._clean(attempt))
         return kept
 
-    async def _clear(self, attempt: _Attempt) -> None:
-        """Without a keeper nothing may run: end what a killed one left behind, and remove its workspace."""
-        workspace = attempt.folder.workspace
-        killed = await self._in(self._pool, partial(processes.kill_left_behind, workspace.root))
+    def _end_left_behind(self, folder: Folder) -> None:
+        """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
+        killed = processes.kill_left_behind(folder.workspace.root)
         if killed:
-            _log.warning("ended %d processes that attempt %s had left behind", killed, attempt.folder.id)
+            _log.warning("ended %d processes that attempt %s had left behind", killed, folder.id)
+
+    async def _clean(self, attempt: _Attempt) -> None:
+        """Remove the workspace of an attempt of which nothing runs any more."""
+        await self._in(self._pool, partial(self._remove, attempt.folder.workspace.root))
         attempt.gone.set()
-        await self._in(self._pool, partial(self._remove, workspace.root))
 
     async def _sweep(self, known: set[str]) -> None:
         """Remove the workspaces of attempts that are no more."""
@@ -196,9 +199,8 @@ class ProcessExecutor:
                 self._pool, partial(prepare, folder.workspace, self._data / "mirrors", folder.assign, self._halt)
             )
         except SurveilError as error:
-            attempt.gone.set()
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
-            await self._in(self._pool, partial(self._remove, folder.workspace.root))
+            await self._clean(attempt)
         else:
             attempt.gone.set()
             self._tell(Prepared(id=folder.id))
@@ -230,9 +232,8 @@ class ProcessExecutor:
         try:
             pidfd = await self._in(self._starting, partial(launch, self._nursery, folder.path, order))
         except SurveilError as error:
-            attempt.gone.set()
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
-            await self._in(self._pool, partial(self._remove, folder.workspace.root))
+            await self._clean(attempt)
             return
         self._watch(attempt, pidfd)
         self._look(attempt)
@@ -349,16 +350,14 @@ class ProcessExecutor:
         self._start_task(self._after_keeper(attempt))
 
     async def _after_keeper(self, attempt: _Attempt) -> None:
-        if attempt.ended:
-            attempt.gone.set()
-            await self._in(self._pool, partial(self._remove, attempt.folder.workspace.root))
-            return
-        trouble = attempt.folder.path / files.TROUBLE
-        if trouble.exists():
-            _log.error("a keeper failed:\n%s", trouble.read_text(encoding="utf-8", errors="replace"))
-        attempt.ended = True
-        await self._clear(attempt)
-        self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
+        if not attempt.ended:
+            attempt.ended = True
+            trouble = attempt.folder.path / files.TROUBLE
+            if trouble.exists():
+                _log.error("a keeper failed:\n%s", trouble.read_text(encoding="utf-8", errors="replace"))
+            await self._in(self._pool, partial(self._end_left_behind, attempt.folder))
+            self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
+        await self._clean(attempt)
 
     # ---- how ----
 

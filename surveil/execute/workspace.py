@@ -101,6 +101,8 @@ def remove(root: Path) -> None:
         pass
     try:
         _remove_stubborn(root)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise InfrastructureError(f"{root} cannot be deleted: {error}") from error
 

@@ -20,7 +20,7 @@ import sys
 import traceback
 from typing import Final
 
-from surveil.execute import files, keeper
+from surveil.execute import files, keeper, offspring
 
 REQUEST_BYTES_MAX: Final = 8192
 
@@ -28,11 +28,11 @@ REQUEST_BYTES_MAX: Final = 8192
 def serve(asked: socket.socket) -> None:
     """Fork a keeper for each request, until the agent is gone."""
     gc.freeze()  # What is shared with keepers stays shared, as no collection ever touches it.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Keepers leave no zombies; the agent watches them by their pidfds.
     while True:
         request, locks, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
         if not request:
             return
+        offspring.reap()  # Only now: a keeper that has ended keeps its process id until its pidfd was taken.
         try:
             pid = os.fork()
         except OSError as error:
@@ -46,11 +46,7 @@ def serve(asked: socket.socket) -> None:
 
 
 def _answer(asked: socket.socket, pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        asked.send(b"the keeper ended at once")
-        return
+    pidfd = os.pidfd_open(pid)
     socket.send_fds(asked, [b"\0"], [pidfd])
     os.close(pidfd)
 
@@ -60,7 +56,6 @@ def _child(asked: socket.socket, folder: str, lock: int) -> None:
     status = 1
     try:
         asked.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         keeper.keep(folder, lock)
         status = 0
     except BaseException:  # noqa: BLE001  # The last frame of a process: it is written down, then all is over.
