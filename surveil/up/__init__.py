@@ -27,6 +27,8 @@ def main(config: UpConfig) -> int:
         raise UsageError(
             "There are no web pages in this version of surveil; leave --http out, and use `surveil watch`."
         )
+    if config.once and not config.runners:
+        raise UsageError("With --once nobody else runs the jobs, so --runners must be at least 1.")
     from surveil.up import once, watching  # noqa: PLC0415  # Whoever asks for help should not wait for the parts.
 
     return once.main(config) if config.once else watching.main(config)

@@ -30,7 +30,9 @@ class Interrupts:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         for number in SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._take)
+            # `nohup` means what it says.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._take)
 
     async def unless_first(self, work: Awaitable[Result]) -> Result:
         """The result of `work`; Interrupted if the first signal comes before it, and the work is cancelled then."""

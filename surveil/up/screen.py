@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import re
 import sys
@@ -54,9 +55,14 @@ class Screen:
 
     def say_soon(self, text: str, state: str = "") -> None:
         """The same, from where nobody can wait."""
-        task = asyncio.create_task(self.say(text, state))
+        task = asyncio.create_task(self._say_anyway(text, state))
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
+
+    async def _say_anyway(self, text: str, state: str) -> None:
+        # Whoever closed the stream is told so by those who can wait.
+        with contextlib.suppress(OSError):
+            await self.say(text, state)
 
     async def tell_verdict(self, text: str, state: str) -> None:
         """A verdict, a line on stdout."""

@@ -32,6 +32,10 @@ DISPATCHER: Final = "dispatcher"
 OBSERVER: Final = "observer"
 READY_MS: Final = 60_000
 """How long a dispatcher may take to serve; a large database on a slow disk takes a while to open."""
+OUTAGE_MS: Final = 24 * 3_600_000
+"""A dispatcher that cannot be kept running for a day is not waited for any longer."""
+ONCE_PATIENCE_MS: Final = 6_000
+"""A runner that has to be waited for so long before its next try will not help a single build."""
 LOOK_MS: Final = 20
 HURRY_MS: Final = 4_000
 """A runner gives its jobs a second to end by themselves when it is told to stop at once."""
@@ -77,8 +81,10 @@ class Tree:
             # Should it have to be started again, everybody looks for it where it was.
             self.address = self.address.with_port(here.port)
             self._main.want(self._dispatcher_part(self.address))
-        self._client = await Client(find_access(self._data, None)).__aenter__()
-        await self._client.ask("status")
+        # Whoever keeps the dispatcher running can wait for it longer than others.
+        access = find_access(self._data, None)
+        self._client = await Client(access, patience_ms=OUTAGE_MS, outage_ms=OUTAGE_MS).__aenter__()
+        await self._client.ask("status", patience_ms=READY_MS)
         self._ready = True
         self._start_runners(here)
         return self._client
@@ -172,6 +178,11 @@ class Tree:
             f"The dispatcher does not come up within {READY_MS // 1000} s; {self._data / LOG_NAME} says what it did."
         )
 
+    def _is_hopeless(self, news: News) -> bool:
+        """Whether a build that waits for this runner alone would wait for ever."""
+        slow = news.change is Change.ENDED and (news.again_ms or 0) > ONCE_PATIENCE_MS
+        return (news.change is Change.GIVEN_UP or slow) and not self._failed.done()
+
     def _note(self, part: str, line: str) -> None:
         self._lines.handle(logging.LogRecord(part, logging.INFO, "", 0, f"{part}: {line}", None, None))
 
@@ -184,6 +195,9 @@ class Tree:
             # Before it ever served, its own sentence says more than another try.
             sentence = news.sentence or f"The dispatcher {how_it_ended(news.exit_code)}."
             self._failed.set_result(error_of(sentence, news.exit_code or int(ExitCode.INFRASTRUCTURE)))
+            return
+        if self._config.once and news.part not in {DISPATCHER, OBSERVER} and self._is_hopeless(news):
+            self._failed.set_result(InfrastructureError(f"The runner does not stay up: {sentence_about(news)}"))
             return
         if sentence := sentence_about(news):
             self._say(sentence, "faint" if news.change is Change.STARTED else "weak")

@@ -21,7 +21,7 @@ from surveil.up.lock import locked
 from surveil.up.repositories import find_repositories
 from surveil.up.screen import Screen, commit_line
 from surveil.up.story import VERDICTS, Teller
-from surveil.up.tree import LOG_NAME, Tree, running
+from surveil.up.tree import LOG_NAME, OUTAGE_MS, Tree, running
 
 BUILDS_MAX: Final = 8
 """So many builds are told of at once; the others wait for their turn, and nothing of them is left out."""
@@ -47,8 +47,8 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
     try:
         async with running(config, config.data, config.listen, screen.say_soon, interrupts) as (tree, client):
             tree.watch([address.key for address in repos])
-            await _greet(tree, client, config, repos, screen)
             try:
+                await interrupts.unless_first(_greet(tree, client, config, repos, screen))
                 await interrupts.unless_first(_live(tree, client, screen))
             finally:
                 cut = await _open_builds(client)
@@ -110,30 +110,36 @@ async def _fail(tree: Tree) -> None:
 async def _tell_builds(client: Client, screen: Screen) -> None:
     """Tell of each build that is open now or begins later."""
     teller, turns = Teller(client, screen), asyncio.Semaphore(BUILDS_MAX)
-    known: set[int] = set()
 
     async def tell(build: int) -> None:
         async with turns:
             await teller.tell(build)
 
-    position = (await client.ask("journal", {"after": -1})).body["position"]
-    recent = await client.builds(limit=RECENT)
-    async with asyncio.TaskGroup() as telling:
+    async def tell_all(telling: asyncio.TaskGroup) -> None:
+        position = (await client.ask("journal", {"after": -1})).body["position"]
+        recent = await client.builds(limit=RECENT)
         for build in reversed(recent):
-            known.add(build["id"])
             if build["state"] not in VERDICTS:
                 telling.create_task(tell(build["id"]))
+        newest = max((build["id"] for build in recent), default=0)
         async for note in client.follow_journal(after=position):
-            if note["what"] == "build" and note["build"] not in known:
-                known.add(note["build"])
-                telling.create_task(tell(note["build"]))
+            if note["what"] == "build" and note["build"] > newest:
+                newest = note["build"]
+                telling.create_task(tell(newest))
+
+    try:
+        async with asyncio.TaskGroup() as telling:
+            await tell_all(telling)
+    except ExceptionGroup as group:
+        # They all fail for the same reason, and the sentence of the first says it.
+        raise group.exceptions[0] from group
 
 
 async def _tell_problems(client: Client, screen: Screen) -> None:
     """Say when a repository cannot be read, and when it can be again."""
     known: Mapping[str, str] = {}
     while True:
-        body: dict[str, Any] = (await client.ask("status", patience_ms=SPARE_TOKEN_MS)).body
+        body: dict[str, Any] = (await client.ask("status", patience_ms=OUTAGE_MS)).body
         problems = {each["repo"]: each["problem"] for each in body["watching"] if each["problem"]}
         for repo, problem in problems.items():
             if known.get(repo) != problem:

@@ -88,6 +88,20 @@ def test_a_job_does_not_notice_that_its_runners_agent_is_killed(place: Place) ->
     assert place.processes() == []
 
 
+def test_a_job_survives_the_sudden_end_of_up_itself(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(SLOW))
+    with place.up(str(repo)) as up:
+        up.wait_for("line 5")
+        kill([up.process.pid])
+        up.wait()
+    # Its parts end with it, and only the job's keeper stays.
+    assert eventually(lambda: place.processes("-m surveil dispatcher") + place.processes("-m surveil runner") == [])
+    assert eventually(lambda: place.processes("-m surveil observer") == [])
+    with place.up(str(repo)) as up:
+        assert_passed_whole(place, up, 1, ["passed"])
+    assert place.processes() == []
+
+
 def test_a_job_whose_runner_is_killed_with_everything_runs_again(place: Place) -> None:
     script = f"if [ $SURVEIL_ATTEMPT = 1 ]; then echo begun; sleep 600; fi; {SLOW}"
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))

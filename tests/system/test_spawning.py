@@ -1,0 +1,45 @@
+"""A dispatcher that starts its runners itself, with real processes."""
+
+import signal
+
+import pytest
+
+from tests.system.processes import Place, eventually, kill
+from tests.system.repository import make_repository, pipeline
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def agents(place: Place) -> list[int]:
+    return place.processes("surveil runner --data")
+
+
+def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) -> None:
+    script = f"touch {place.folder}/begun; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
+    words = ("dispatcher", "--data", str(place.data), "--listen", "tcp://127.0.0.1:0", "--spawn", "2")
+    with place.start(*words) as dispatcher:
+        dispatcher.wait_for("dispatcher is ready")
+        assert eventually(lambda: [each["state"] for each in place.ask("runners")] == ["online", "online"])
+        submitted = place.run("submit", "--repo", str(repo), "--data", str(place.data))
+        assert submitted.stdout == "1\n", submitted.stderr
+        assert eventually((place.folder / "begun").exists)
+
+        before = set(agents(place))
+        kill([min(before)])
+        assert eventually(lambda: len(agents(place)) == 2 and set(agents(place)) != before)
+
+        dispatcher.process.send_signal(signal.SIGTERM)
+        assert dispatcher.wait() == 0, dispatcher.text
+        assert agents(place) == []
+        # The job goes on without anybody who could hear of it.
+        assert place.processes() != []
+
+    with place.start(*words) as dispatcher:
+        dispatcher.wait_for("dispatcher is ready")
+        (place.folder / "go").touch()
+        assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
+        (job,) = place.ask("show", "1")["jobs"]
+        assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
+        assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
+    assert eventually(lambda: place.processes() == [])

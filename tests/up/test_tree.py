@@ -1,0 +1,81 @@
+"""What `up` says about its parts, and what it tells them."""
+
+from pathlib import Path
+
+import pytest
+
+from surveil.config import UpConfig
+from surveil.core.policy import Policy
+from surveil.errors import ExitCode, UsageError
+from surveil.fleet.supervise import Change, News
+from surveil.up import main
+from surveil.up.story import exit_code_of
+from surveil.up.tree import sentence_about, settings_for_children, settings_of_dispatcher
+
+
+@pytest.mark.parametrize(
+    ("news", "sentence"),
+    [
+        (News(part="observer", change=Change.STARTED, pid=7), ""),
+        (News(part="observer", change=Change.STOPPED, pid=7, exit_code=0), ""),
+        (News(part="local-1", change=Change.STARTED, pid=7, again=True), "local-1 runs again (process 7)."),
+        (
+            News(part="dispatcher", change=Change.ENDED, pid=7, exit_code=-9, sentence="old words", again_ms=400),
+            "dispatcher was ended by SIGKILL; it is started again in 0.4 s.",
+        ),
+        (
+            News(part="local-1", change=Change.ENDED, pid=7, exit_code=7, sentence="The disk is full.", again_ms=200),
+            "local-1 ended with exit code 7 (The disk is full.); it is started again in 0.2 s.",
+        ),
+        (
+            News(part="local-1", change=Change.ENDED, exit_code=4, sentence="Nobody answers.", again_ms=200),
+            "local-1 could not be started (Nobody answers.); it is started again in 0.2 s.",
+        ),
+        (
+            News(part="local-1", change=Change.GIVEN_UP, pid=7, exit_code=5, sentence="The key was revoked."),
+            "local-1 is given up: The key was revoked.",
+        ),
+    ],
+)
+def test_people_are_told_what_they_should_know_of_a_part(news: News, sentence: str) -> None:
+    assert sentence_about(news) == sentence
+
+
+def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
+    config = UpConfig(data=tmp_path, log_level="debug", policy=Policy(lease_ms=1500), database="sqlite:////x/y.db")
+    children = settings_for_children(config, tmp_path)
+    assert {name: value for name, value in children.items() if name != "SURVEIL_CONFIG"} == {
+        "SURVEIL_LOG_FORMAT": "auto",
+        "SURVEIL_LOG_LEVEL": "debug",
+    }
+    assert Path(children["SURVEIL_CONFIG"]).read_text().startswith("#")
+    dispatcher = settings_of_dispatcher(config)
+    assert dispatcher["SURVEIL_POLICY_LEASE"] == "1500ms"
+    assert dispatcher["SURVEIL_POLICY_HEARTBEAT"] == "2s"
+    assert dispatcher["SURVEIL_DATABASE"] == "sqlite:////x/y.db"
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (UpConfig(http="127.0.0.1:80"), "There are no web pages in this version"),
+        (UpConfig(once=True, runners=0), "--runners must be at least 1"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_starts(config: UpConfig, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        main(config)
+
+
+@pytest.mark.parametrize(
+    ("state", "complaints", "code"),
+    [
+        ("passed", [], ExitCode.OK),
+        ("failed", [], ExitCode.BUILD_FAILED),
+        ("errored", [], ExitCode.INFRASTRUCTURE),
+        ("errored", [".surveil.yml:1:1: no"], ExitCode.INVALID),
+        ("cancelled", [], ExitCode.CANCELLED),
+    ],
+)
+def test_each_verdict_has_its_exit_code(state: str, complaints: list[str], code: ExitCode) -> None:
+    assert exit_code_of({"state": state, "complaints": complaints}) is code
