@@ -71,6 +71,9 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
     with ExitStack() as undo:
         undo.callback(unlock)
         undo.callback(engine.dispose)
+        with disk_failures(f"make the database {path}"):
+            # SQLite would make it readable for all; the files beside it get the permissions that it has.
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         held = _take_over(engine, path, now)
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)

@@ -96,6 +96,18 @@ def test_the_database_is_in_the_mode_that_survives_a_loss_of_power(tmp_path: Pat
     store.close()
 
 
+def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
+    store = open_store(tmp_path, now=1)
+    store.commit(new(make_build()))
+    assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {
+        FILE: 0,
+        FILE + "-wal": 0,
+        FILE + "-shm": 0,
+        LOCK: 0,
+    }
+    store.close()
+
+
 def test_a_batch_is_one_transaction(tmp_path: Path) -> None:
     store = open_store(tmp_path, now=1)
     commits = []
@@ -199,6 +211,12 @@ def test_the_database_may_lie_elsewhere(tmp_path: Path) -> None:
     store.close()
     assert elsewhere.exists()
     assert not (tmp_path / "data" / FILE).exists()
+
+
+def test_a_folder_that_is_missing_for_the_database_is_named_and_the_lock_let_go(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="could not make the database"):
+        open_store(tmp_path, now=1, database=f"sqlite:///{tmp_path / 'missing' / 'x.db'}")
+    open_store(tmp_path, now=1).close()
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
