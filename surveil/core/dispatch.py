@@ -37,10 +37,11 @@ Fate: TypeAlias = Literal["recorded", "duplicate", "stale"]
 
 
 def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]:
-    """Take one event at the instant `now` (ms) and return what is to be done after the commit."""
-    effects = _believe(state, event, now, policy)
-    effects += hand_out(state, now, policy)
-    return effects
+    """Take one event at the instant `now` (ms) and return what is to be done after the commit.
+
+    Work is handed out by the `Tick` that ends each batch, when everything that came in with it is known.
+    """
+    return _believe(state, event, now, policy)
 
 
 def next_deadline(state: State, now: int) -> int | None:
@@ -77,7 +78,7 @@ def _believe(state: State, event: Event, now: int, policy: Policy) -> list[Effec
         case Tick():
             expire(state, now, policy)
             probe(state, now)
-            return repeat(state, now, policy)
+            return repeat(state, now, policy) + hand_out(state, now, policy)
         case _:
             assert_never(event)
 

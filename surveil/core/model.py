@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from surveil.frozen import dataclass
+from surveil.frozen import dataclass, members_at_hand
 from surveil.protocol import JobSpec, StepReport
 
 
+@members_at_hand
 class Status(StrEnum):
     """Where a job, and the build that it belongs to, stands."""
 
@@ -29,6 +30,7 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+@members_at_hand
 class AttemptState(StrEnum):
     """Where one try at a job stands."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from surveil.core.model import AttemptId
-from surveil.frozen import dataclass
+from surveil.frozen import dataclass, members_at_hand
 from surveil.protocol import Assign, Finished, Outcome, StepReport
 
 HELD_LIMIT: Final = 1_000
@@ -56,6 +56,7 @@ class RunnerPolicy:
     disk_free_min_percent: int = 5
 
 
+@members_at_hand
 class Phase(StrEnum):
     """How far a runner is with an attempt."""
 

@@ -4,7 +4,7 @@ that will finish first.
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from surveil.core.attempts import cancel_order
@@ -63,15 +63,16 @@ def choose(state: State, job: Job, now: int) -> Runner | None:
 
 def _candidates(state: State, repo: str, wanted: frozenset[str], now: int) -> list[str]:
     found: dict[str, None] = {}
-    warm = state.warm.get(repo, {})
-    for keys in (islice(warm, CANDIDATES_MAX), list(state.roomy)):
-        for key in keys:
-            if room(state, key, now) <= 0:
-                state.roomy.pop(key, None)
-            elif wanted.issubset(state.runners[key].labels):
-                found[key] = None
+    full: list[str] = []
+    for key in chain(islice(state.warm.get(repo, ()), CANDIDATES_MAX), state.roomy):
+        if room(state, key, now) <= 0:
+            full.append(key)
+        elif wanted.issubset(state.runners[key].labels):
+            found[key] = None
             if len(found) >= CANDIDATES_MAX:
                 break
+    for key in full:
+        state.roomy.pop(key, None)
     return list(found)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from surveil.core.deadlines import Deadlines
+from surveil.core.journal import attempt_line, build_line, job_line, runner_line
 from surveil.core.model import (
     NEXT,
     NEXT_ATTEMPT,
@@ -21,7 +22,6 @@ from surveil.core.model import (
     VERDICTS,
     Attempt,
     AttemptId,
-    AttemptState,
     Build,
     Job,
     Note,
@@ -124,8 +124,8 @@ class State:
     warm: dict[str, dict[str, None]] = field(default_factory=dict)
     """Runners that have a mirror of each repository."""
 
-    _fresh: dict[tuple[str, object], None] = field(default_factory=dict)
-    _touched: dict[tuple[str, object], Record] = field(default_factory=dict)
+    _fresh: dict[tuple[type, object], None] = field(default_factory=dict)
+    _touched: dict[tuple[type, object], Record] = field(default_factory=dict)
     _notes: list[Note] = field(default_factory=list)
 
     # ---- the door --------------------------------------------------------------------------------
@@ -138,32 +138,37 @@ class State:
         """
         match record:
             case Job():
-                old: Record | None = self.jobs.get(record.id)
-                self._put_job(record)
+                job = self.jobs.get(record.id)
+                self._put_job(job, record)
+                is_new, note = job is None, job_line(job, record, now)
             case Attempt():
-                old = self.attempts.get(record.id)
-                self._put_attempt(record)
+                attempt = self.attempts.get(record.id)
+                self._put_attempt(attempt, record)
+                is_new, note = attempt is None, attempt_line(attempt, record, now)
             case Build():
-                old = self.builds.get(record.id)
-                self._put_build(record)
+                build = self.builds.get(record.id)
+                self._put_build(build, record)
+                is_new, note = build is None, build_line(build, record, now)
             case Runner():
-                old = self.runners.get(record.id)
+                runner = self.runners.get(record.id)
                 self.runners[record.id] = record
+                is_new, note = runner is None, runner_line(runner, record, now)
             case _:
                 assert_never(record)
-        key = (type(record).__name__, record.id)
-        if old is None:
+        key = (type(record), record.id)
+        if is_new:
             self._fresh[key] = None
         self._touched[key] = record
-        self._note_step(old, record, now)
+        if note is not None:
+            self._notes.append(note)
 
     def take_changes(self) -> Changes:
         """Everything put since the last call, newest version of each record, for one transaction."""
-        changes = Changes(
-            new=tuple(record for key, record in self._touched.items() if key in self._fresh),
-            changed=tuple(record for key, record in self._touched.items() if key not in self._fresh),
-            notes=tuple(self._notes),
-        )
+        new: list[Record] = []
+        changed: list[Record] = []
+        for key, record in self._touched.items():
+            (new if key in self._fresh else changed).append(record)
+        changes = Changes(new=tuple(new), changed=tuple(changed), notes=tuple(self._notes))
         self._fresh, self._touched, self._notes = {}, {}, []
         return changes
 
@@ -171,55 +176,51 @@ class State:
         """Write a line of the journal that no change of a record's state would write."""
         self._notes.append(note)
 
-    def _put_job(self, job: Job) -> None:
-        old = self.jobs.get(job.id)
-        assert old is None or old.state == job.state or job.state in NEXT[old.state], (
-            f"{job.id}: {old.state} to {job.state}"
-        )
-        assert old is None or job.attempt >= old.attempt, (
-            f"{job.id}: attempt {old.attempt} was followed by {job.attempt}"
-        )
+    def _put_job(self, old: Job | None, job: Job) -> None:
+        state = job.state
         self.jobs[job.id] = job
-        if old is None or old.state != job.state:
-            self._stand(job, None if old is None else old.state)
-        was_running, runs = old is not None and old.state == Status.RUNNING, job.state == Status.RUNNING
-        if was_running != runs:
-            count = self.running_of.get(job.repo, 0) + (1 if runs else -1)
-            if count:
-                self.running_of[job.repo] = count
-            else:
-                del self.running_of[job.repo]
-        if job.state == Status.QUEUED:
+        if old is None:
+            self._stand(job, None)
+        else:
+            assert old.state == state or state in NEXT[old.state], f"{job.id}: {old.state} to {state}"
+            assert job.attempt >= old.attempt, f"{job.id}: attempt {old.attempt} was followed by {job.attempt}"
+            if old.state != state:
+                self._stand(job, old.state)
+        if state == Status.QUEUED:
             self.ready.add(job)
         else:
             self.ready.discard(job.id)
 
     def _stand(self, job: Job, before: Status | None) -> None:
         """Count where a job stands now, and no more where it stood before."""
-        standing = self.standing.setdefault(job.build, {})
-        standing[job.state] = standing.get(job.state, 0) + 1
+        state, standing = job.state, self.standing.setdefault(job.build, {})
+        standing[state] = standing.get(state, 0) + 1
         if before is not None:
             standing[before] -= 1
             if not standing[before]:
                 del standing[before]
-        if job.state == Status.BLOCKED:
+        if state == Status.RUNNING:
+            self.running_of[job.repo] = self.running_of.get(job.repo, 0) + 1
+        elif before == Status.RUNNING:
+            self.running_of[job.repo] -= 1
+            if not self.running_of[job.repo]:
+                del self.running_of[job.repo]
+        elif state == Status.BLOCKED:
             self.blocked_of.setdefault(job.build, {})[job.id] = None
-        elif before == Status.BLOCKED:
+        if before == Status.BLOCKED:
             del self.blocked_of[job.build][job.id]
 
-    def _put_attempt(self, attempt: Attempt) -> None:
-        old = self.attempts.get(attempt.id)
-        assert old is None or old.state == attempt.state or attempt.state in NEXT_ATTEMPT[old.state], (
-            f"{attempt.job} attempt {attempt.number}: {old.state} to {attempt.state}"
-        )
-        self.attempts[attempt.id] = attempt
-        if attempt.state in OPEN:
-            self.held_by.setdefault(attempt.runner, {})[attempt.id] = None
+    def _put_attempt(self, old: Attempt | None, attempt: Attempt) -> None:
+        key, state = attempt.id, attempt.state
+        self.attempts[key] = attempt
+        if old is not None and old.state != state:
+            assert state in NEXT_ATTEMPT[old.state], f"{attempt.job} attempt {attempt.number}: {old.state} to {state}"
+        if state in OPEN:
+            self.held_by.setdefault(attempt.runner, {})[key] = None
         elif old is not None and old.state in OPEN:
             self.leave(attempt)
 
-    def _put_build(self, build: Build) -> None:
-        old = self.builds.get(build.id)
+    def _put_build(self, old: Build | None, build: Build) -> None:
         assert old is None or old.state not in VERDICTS or old.state == build.state, (
             f"build {build.id}: {old.state} is final"
         )
@@ -227,32 +228,17 @@ class State:
         self.by_mid[build.mid] = build.id
         self.next_build = max(self.next_build, build.id + 1)
 
-    def _note_step(self, old: Record | None, record: Record, now: int) -> None:
-        match record:
-            case Runner():
-                step = _pool_state(record)
-                if old is None or not isinstance(old, Runner) or _pool_state(old) != step:
-                    self._notes.append(
-                        Note(at=now, what="runner", id=record.id, build=None, state=step, reason=record.cordoned)
-                    )
-            case Build() | Job() | Attempt():
-                changed = old is None or isinstance(old, Runner) or old.state != record.state
-                if changed and not _goes_without_saying(old, record):
-                    self._notes.append(_note_of(record, now))
-            case _:
-                assert_never(record)
-
     # ---- indexes that follow runners -------------------------------------------------------------
 
     def leave(self, attempt: Attempt) -> None:
         """Free the slot that the attempt took, and its deadlines."""
-        held = self.held_by.get(attempt.runner)
+        key, held = attempt.id, self.held_by.get(attempt.runner)
         if held is not None:
-            held.pop(attempt.id, None)
+            held.pop(key, None)
             if not held:
                 del self.held_by[attempt.runner]
-        self.leases.discard(attempt.id)
-        self.repeats.discard(attempt.id)
+        self.leases.discard(key)
+        self.repeats.discard(key)
         self.roomy[attempt.runner] = None
 
     def linger(self, attempt: Attempt, until_at: int, repeat_at: int) -> None:
@@ -321,43 +307,3 @@ class State:
         for repo, count in self.running_of.items():
             real = sum(job.state == Status.RUNNING for job in self.jobs.values() if job.repo == repo)
             assert count == real, f"{repo} runs {real} jobs and {count} are counted"
-
-
-def _goes_without_saying(old: Record | None, record: Build | Job | Attempt) -> bool:
-    """Whether the journal says it already: a new job by its build, a running job or build by its attempt, an attempt's
-    success by its job. That an attempt was handed out is said by its record and, a moment later, by what its runner
-    makes of it.
-    """
-    match record:
-        case Job():
-            return record.state == Status.RUNNING or (old is None and record.state in {Status.QUEUED, Status.BLOCKED})
-        case Build():
-            return record.state == Status.RUNNING
-        case Attempt():
-            return record.state in {AttemptState.ASSIGNED, AttemptState.PASSED}
-        case _:
-            assert_never(record)
-
-
-def _pool_state(runner: Runner) -> str:
-    if not runner.online:
-        return "offline"
-    if runner.cordoned:
-        return "cordoned"
-    return "draining" if runner.draining else "online"
-
-
-def _note_of(record: Build | Job | Attempt, now: int) -> Note:
-    match record:
-        case Build():
-            return Note(
-                at=now, what="build", id=str(record.id), build=record.id, state=record.state, reason=record.reason
-            )
-        case Job():
-            return Note(at=now, what="job", id=record.id, build=record.build, state=record.state, reason=record.reason)
-        case Attempt():
-            name = f"{record.job}#{record.number}"
-            build = int(record.job.partition("/")[0])
-            return Note(at=now, what="attempt", id=name, build=build, state=record.state, reason=record.reason)
-        case _:
-            assert_never(record)
