@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,20 @@ def job(
         for index, run in enumerate(runs)
     )  # fmt: skip
     return JobSpec(name="job", env={"FROM_JOB": "1"}, timeout_ms=timeout_ms, steps=steps, matrix={})
+
+
+def make_repository(path: Path) -> str:
+    """A repository with one commit that holds the file `hello`; return the commit."""
+    path.mkdir()
+    env = {
+        **os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
+    }  # fmt: skip
+    (path / "hello").write_text("hello\n")
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "One"]):
+        subprocess.run(["git", *words], cwd=path, env=env, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=path, env=env, check=True, capture_output=True, text=True)
+    return head.stdout.strip()
 
 
 @dataclass

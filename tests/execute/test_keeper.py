@@ -261,6 +261,14 @@ def test_a_storm_of_forks_comes_to_rest(kept: Kept) -> None:
     assert kill_left_behind(kept.root) == 0
 
 
+def test_a_chain_of_processes_that_fork_and_end_is_caught(kept: Kept) -> None:
+    chain = "import os\nos.close(1); os.close(2)\nwhile True:\n if os.fork(): os._exit(0)\n os.setsid()"
+    (kept.root / "chain.py").write_text(chain)
+    status = kept.run(job(f"{sys.executable} -S {kept.root}/chain.py; echo step"))
+    assert (status.outcome, kept.log()) == ("passed", b"step\n")
+    assert kill_left_behind(kept.root) == 0
+
+
 # ---- dying keepers ----
 
 

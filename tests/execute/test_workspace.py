@@ -11,7 +11,7 @@ import pytest
 from surveil.errors import InfrastructureError
 from surveil.execute.workspace import Workspace, prepare, remove
 from surveil.protocol import Assign
-from tests.execute.conftest import job
+from tests.execute.conftest import job, make_repository
 
 
 def assign(repo: Path, sha: str) -> Assign:
@@ -23,17 +23,7 @@ def assign(repo: Path, sha: str) -> Assign:
 
 @pytest.fixture
 def repo(tmp_path: Path) -> tuple[Path, str]:
-    path = tmp_path / "repo"
-    path.mkdir()
-    env = {
-        **os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
-        "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
-    }  # fmt: skip
-    (path / "hello").write_text("hello\n")
-    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "One"]):
-        subprocess.run(["git", *words], cwd=path, env=env, check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=path, env=env, check=True, capture_output=True, text=True)
-    return path, head.stdout.strip()
+    return tmp_path / "repo", make_repository(tmp_path / "repo")
 
 
 def test_a_workspace_holds_the_commit_the_scripts_and_private_folders(tmp_path: Path, repo: tuple[Path, str]) -> None:
