@@ -56,6 +56,10 @@ class LiveLog:
         os.ftruncate(self._index, self._slots * SLOT_BYTES)
         if size > self.end:
             os.ftruncate(self._data, self.end)
+        if self.end:
+            # A process that was killed may have left what only the system's memory holds; from here on it counts.
+            os.fdatasync(self._data)
+            os.fdatasync(self._index)
 
     @property
     def dirty(self) -> int:
