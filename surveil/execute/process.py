@@ -18,14 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from surveil.core.model import AttemptId
-from surveil.core.run_events import (
-    FoundAttempt,
-    KeeperLost,
-    LogGrew,
-    PreparationFailed,
-    Prepared,
-    StepsChanged,
-)
+from surveil.core.run_events import FoundAttempt, KeeperLost, LogGrew, PreparationFailed, Prepared, StepsChanged
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files, processes
 from surveil.execute.attempts import Folder, ended, folder_name, keeper_of, steps
@@ -97,7 +90,7 @@ class ProcessExecutor:
         except OSError as error:
             raise InfrastructureError(f"{self._data} cannot hold attempts: {error}") from error
         asyncio.get_running_loop().add_reader(self._bell, self._rung)
-        await self._in(self._starting, self._nursery.warm)
+        self._start_task(self._warm())
         found = await self._in(self._pool, self._find)
         kept = [self._take_up(folder, pidfd) for folder, pidfd in found]
         self._start_task(self._sweep({attempt.folder.path.name for attempt in self._attempts.values()}))
@@ -125,6 +118,11 @@ class ProcessExecutor:
         for pool in (self._starting, self._pool):
             await asyncio.to_thread(pool.shutdown)
         self._halt.close()
+
+    async def _warm(self) -> None:
+        """Have what starts keepers ready before the first order; a failure is told when an attempt needs it."""
+        with contextlib.suppress(InfrastructureError):
+            await self._in(self._starting, self._nursery.warm)
 
     def _find(self) -> list[tuple[Folder, int | None]]:
         """Read all attempts' folders, and remove what cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -21,6 +22,8 @@ import pytest
 from surveil.config import RunnerConfig
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
+from surveil.execute.identity import Tombstones
+from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
 from surveil.net.keys import RUNNER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
@@ -317,6 +320,25 @@ async def test_a_log_stops_at_its_window_until_the_dispatcher_keeps_it(tmp_path:
         await dispatcher.until(lambda: len(dispatcher.log()) == 3_000_000)
         dispatcher.say(Release(job="7/test", attempt=1, fate="stale"))
         await dispatcher.until_clean()
+
+
+@pytest.mark.parametrize("refusing", [(Tombstones, "write"), (ProcessExecutor, "hold")])
+def test_an_order_that_the_disk_does_not_take_is_refused_in_words(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, refusing: tuple[type, str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    @in_a_loop
+    async def play() -> None:
+        async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+            await dispatcher.assign(commit, "true")
+            rejected = await dispatcher.hear(Rejected)
+            assert "No space left" in rejected.reason
+            assert not any(isinstance(message, Accepted) for message in dispatcher.heard)
+
+    monkeypatch.setattr(*refusing, full)
+    play()
 
 
 @in_a_loop
