@@ -54,30 +54,30 @@ class Teller:
             self._telling.discard(number)
 
     async def _follow(self, build: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
-        """Print the logs of all jobs as they come, until the build has its verdict."""
+        """Print the logs of all jobs as they come, until the build has its verdict; returns its document then."""
         number = build["id"]
-        logs: dict[str, asyncio.Task[None]] = {}
+        listening: set[str] = set()
 
-        def listen(job: str) -> None:
-            if job not in logs:
+        def listen(logs: asyncio.TaskGroup, job: str) -> None:
+            if job not in listening:
+                listening.add(job)
                 name = job.partition("/")[2] if alone else job
                 prefix = "" if alone and len(build["jobs"]) <= 1 else f"{name} | "
-                logs[job] = asyncio.create_task(self._print_log(job, prefix), name=f"log of {job}")
+                logs.create_task(self._print_log(job, prefix), name=f"log of {job}")
 
         try:
-            async for note in self._client.follow_build(number):
-                if note["what"] == "attempt":
-                    await self._tell_attempt(note)
-                    listen(note["id"].rpartition("#")[0])
-            ended = await self._client.build(number)
-            for job in ended["jobs"]:
-                if job["attempts"]:
-                    listen(job["id"])
-            await asyncio.gather(*logs.values())
-        finally:
-            for task in logs.values():
-                task.cancel()
-            await asyncio.gather(*logs.values(), return_exceptions=True)
+            async with asyncio.TaskGroup() as logs:
+                async for note in self._client.follow_build(number):
+                    if note["what"] == "attempt":
+                        await self._tell_attempt(note)
+                        listen(logs, note["id"].rpartition("#")[0])
+                ended = await self._client.build(number)
+                for job in ended["jobs"]:
+                    if job["attempts"]:
+                        listen(logs, job["id"])
+        except ExceptionGroup as group:
+            # They all fail for the same reason: the dispatcher is gone, or nobody reads what is printed.
+            raise group.exceptions[0] from group
         return ended
 
     async def _print_log(self, job: str, prefix: str) -> None:

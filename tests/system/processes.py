@@ -83,6 +83,7 @@ class Running:
         self.process = process
         self.lines: list[str] = []
         self._more = threading.Condition()
+        self._deaf = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -121,6 +122,13 @@ class Running:
         self._thread.join(PATIENCE_S)
         return code
 
+    def stop_listening(self) -> None:
+        """Close our end of what it writes to."""
+        self._deaf.set()
+        self._thread.join(PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def interrupt(self) -> int:
         """Ctrl-C, and the exit code."""
         self.process.send_signal(signal.SIGINT)
@@ -138,6 +146,8 @@ class Running:
             with self._more:
                 self.lines.append(line.rstrip("\n"))
                 self._more.notify_all()
+            if self._deaf.is_set():
+                return
         with self._more:
             self._more.notify_all()
 

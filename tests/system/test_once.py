@@ -80,6 +80,16 @@ def test_of_several_repositories_the_worst_verdict_counts(place: Place) -> None:
     assert place.processes() == []
 
 
+def test_a_reader_that_goes_away_ends_everything(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("while :; do echo more; sleep 0.1; done"))
+    with place.start("up", "--once", "--data", str(place.data), str(repo)) as once:
+        once.wait_for("more")
+        once.stop_listening()
+        # What a shell shows for a program that was ended by SIGPIPE.
+        assert once.wait() == 141
+    assert place.processes() == []
+
+
 def test_ctrl_c_leaves_nothing_running(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo begun; sleep 600"))
     with place.start("up", "--once", "--data", str(place.data), str(repo)) as once:
