@@ -507,7 +507,12 @@ def _codec_of(header: bytes) -> Codec:
 
 PartT = TypeVar("PartT", JobSpec, StepReport)
 
-_CODECS: Final = {kind: codec_for(_MAGIC + bytes([VERSION, number]), kind) for number, kind in TYPES.items()}
+HEADERS: Final[Mapping[type[Message], bytes]] = {
+    kind: _MAGIC + bytes([VERSION, number]) for number, kind in TYPES.items()
+}
+"""The first frame of each message."""
+
+_CODECS: Final = {kind: codec_for(header, kind) for kind, header in HEADERS.items()}
 
 
 def pack_part(part: JobSpec | StepReport) -> dict[str, Any]:

@@ -161,6 +161,10 @@ class Connection:
 
 
 class _Line:
+def _not_looked_at(_last: zmq.Frame, _parts: list[bytes]) -> None:
+    """There is one other end, and the handshake has proved which."""
+
+
     """One of a peer's two connections; it dials again when libzmq does not."""
 
     def __init__(self, address: Address, dial: _Dial, reader: Reader[list[Incoming]], *, bulk: bool) -> None:
@@ -175,7 +179,7 @@ class _Line:
         self._open()
 
     @property
-    def sources(self) -> tuple[Inlet, Monitor]:
+    def sources(self) -> tuple[Inlet[None], Monitor]:
         return self._inlet, self._monitor
 
     def send(self, frames: list[bytes]) -> bool:
@@ -202,9 +206,9 @@ class _Line:
                 # Reading lets the socket take note of its connection, so that the next word can be sent on it.
                 messages += self._inlet.take(BATCH_MAX)
             yield from changes
-        for frames in messages:
+        for parts, _ in messages:
             try:
-                yield decode([frame.bytes for frame in frames])
+                yield decode(parts)
             except ProtocolError as error:
                 yield Garbled(str(error))
         if not self.up and asyncio.get_running_loop().time() >= self._redial_at:
@@ -229,7 +233,7 @@ class _Line:
 
     def _open(self) -> None:
         self._socket, self._monitor = self._dial()
-        self._inlet = Inlet(self._socket)
+        self._inlet = Inlet(self._socket, _not_looked_at)
         self._redial_at = asyncio.get_running_loop().time() + REDIAL_MS / 1000
 
     def close(self, linger_ms: int) -> None:

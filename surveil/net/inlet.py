@@ -6,7 +6,8 @@ when to read (reader).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
 
 import zmq
 
@@ -20,19 +21,27 @@ FRAMES_PER_TURN_MAX: Final = 4_096
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 
 
-class Inlet:
-    """Takes whole messages off one socket. Frames beyond `FRAMES_KEPT_MAX` of a message are dropped as they come."""
+SeenT = TypeVar("SeenT")
 
-    def __init__(self, socket: zmq.Socket[Any]) -> None:
+
+class Inlet(Generic[SeenT]):
+    """Takes whole messages off one socket. Frames beyond `FRAMES_KEPT_MAX` of a message are dropped as they come.
+
+    `look` is shown the last frame of each message and its parts up to then, as ZeroMQ tells where a message came from
+    only while it has the frame; frames that live longer cost more than all else here.
+    """
+
+    def __init__(self, socket: zmq.Socket[Any], look: Callable[[zmq.Frame, list[bytes]], SeenT]) -> None:
         self._socket = socket
-        self._begun: list[zmq.Frame] = []
+        self._look = look
+        self._begun: list[bytes] = []
         self.descriptor = int(socket.getsockopt(zmq.FD))
         self.dry = False
 
-    def take(self, messages_max: int) -> list[list[zmq.Frame]]:
-        """Up to so many whole messages that wait now; never blocks."""
-        taken: list[list[zmq.Frame]] = []
-        receive, begun = self._socket.recv, self._begun
+    def take(self, messages_max: int) -> list[tuple[list[bytes], SeenT]]:
+        """Up to so many whole messages that wait now, each with what `look` saw; never blocks."""
+        taken: list[tuple[list[bytes], SeenT]] = []
+        receive, begun, look = self._socket.recv, self._begun, self._look
         self.dry = False
         for _ in range(FRAMES_PER_TURN_MAX):
             try:
@@ -41,9 +50,9 @@ class Inlet:
                 self.dry = True
                 break
             if len(begun) < FRAMES_KEPT_MAX:
-                begun.append(frame)
+                begun.append(frame.bytes)
             if not frame.more:
-                taken.append(begun)
+                taken.append((begun, look(frame, begun)))
                 begun = self._begun = []
                 if len(taken) >= messages_max:
                     break

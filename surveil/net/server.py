@@ -17,6 +17,7 @@ from typing import Final, Self
 import zmq
 
 from surveil.errors import InfrastructureError, ProtocolError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, as_enrolled
 from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
@@ -30,7 +31,7 @@ from surveil.net.traffic import Batch, Received, Route, ServerCounts
 from surveil.net.watchdog import handshake_succeeds
 from surveil.net.whereabouts import Whereabouts
 from surveil.net.zap import ZapHandler
-from surveil.protocol import FRAMES_MAX, Hello, Message, Refused, decode, encode
+from surveil.protocol import FRAMES_MAX, HEADERS, Hello, Message, Refused, decode, encode
 
 CONTROL_BATCH_MAX: Final = 512
 BULK_BATCH_MAX: Final = 32
@@ -52,6 +53,20 @@ _WATCHED_EVENTS: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a message came from, as the handshake proved it; the descriptor is looked up only for a `Hello`."""
+
+    user_id: str
+    descriptor: int
+
+
+def _origin(last: zmq.Frame, parts: list[bytes]) -> _Origin:
+    """What ZeroMQ says of a message's connection."""
+    hello = len(parts) > 1 and parts[1] == HEADERS[Hello]
+    return _Origin(str(last.get("User-Id")), int(last.get(zmq.SRCFD)) if hello else -1)
 
 
 class Server:
@@ -92,7 +107,7 @@ class Server:
             self._zap.stop()
             self._context.destroy(linger=0)
             raise
-        self._inlet, self._bulk_inlet = Inlet(self._control), Inlet(self._bulk)
+        self._inlet, self._bulk_inlet = Inlet(self._control, _origin), Inlet(self._bulk, _origin)
         self._watch = asyncio.create_task(self._keep_zap_alive(), name="zap watchdog")
         return self
 
@@ -166,31 +181,31 @@ class Server:
             for event in self._bulk_monitor.take():
                 self._count(event)
         if not self._bulk_paused and not self._bulk_inlet.dry:
-            judged = (self._judge(frames, bulk=True) for frames in self._bulk_inlet.take(BULK_BATCH_MAX))
+            judged = (self._judge(*taken, bulk=True) for taken in self._bulk_inlet.take(BULK_BATCH_MAX))
             batch.bulk.extend(received for received in judged if received is not None)
         return batch
 
     def _take_control(self, batch: Batch) -> None:
-        for frames in self._inlet.take(CONTROL_BATCH_MAX):
-            received = self._judge(frames, bulk=False)
+        for parts, origin in self._inlet.take(CONTROL_BATCH_MAX):
+            received = self._judge(parts, origin, bulk=False)
             if received is None:
                 continue
             if isinstance(received.message, Hello):
-                self._whereabouts.said_hello(received.peer.key, received.route.id, int(frames[0].get(zmq.SRCFD)))
+                self._whereabouts.said_hello(received.peer.key, received.route.id, origin.descriptor)
             batch.control.append(received)
 
-    def _judge(self, frames: list[zmq.Frame], *, bulk: bool) -> Received | None:
-        """The message in these frames, or None after its sender was told why not, if that makes sense."""
-        route = Route(bulk, frames[0].bytes)
+    def _judge(self, parts: list[bytes], origin: _Origin, *, bulk: bool) -> Received | None:
+        """The message in these parts, or None after its sender was told why not, if that makes sense."""
+        route = Route(bulk, parts[0])
         denied: Denied | None
         try:
-            if not 1 < len(frames) < FRAMES_KEPT_MAX:
+            if not 1 < len(parts) < FRAMES_KEPT_MAX:
                 raise ProtocolError(f"a message has 2 to {FRAMES_MAX} frames")
             if len(route.id) != _AUTOMATIC_ID_BYTES or route.id[0] != 0:
                 raise ProtocolError("a peer does not choose its routing id")
-            peer = self._admission.sender(str(frames[0].get("User-Id")), sum(map(len, frames)))
+            peer = self._admission.sender(origin.user_id, sum(map(len, parts)))
             if isinstance(peer, Peer):
-                message = decode([frame.bytes for frame in frames[1:]])
+                message = decode(parts[1:])
                 denied = self._admission.allowed(peer, message, bulk=bulk)
                 if denied is None:
                     return self._admit(peer, route, message)
