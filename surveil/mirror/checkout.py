@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from surveil.mirror.command import run
-from surveil.mirror.local import LocalRepository
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA256_DIGITS, check_sha, is_ref, ref_bytes
 from surveil.mirror.trouble import MirrorError
@@ -82,9 +81,7 @@ def _write_git_folder(mirror: Mirror, sha: str, git_dir: Path, ref: str) -> None
 
 
 def _packed_refs(mirror: Mirror, sha: str, ref: str) -> bytes:
-    source = mirror.address.key if mirror.address.is_local else str(mirror.path)
-    refs = LocalRepository(source).refs().refs
-    lines = {ref_bytes(name): value for name, value in refs.items() if name.startswith("refs/tags/")}
+    lines = {ref_bytes(name): value for name, value in mirror.tags().items()}
     if ref.startswith("refs/heads/") and is_ref(name := b"refs/remotes/origin/" + ref_bytes(ref)[len("refs/heads/") :]):
         lines[name] = sha
     return b"".join(value.encode() + b" " + name + b"\n" for name, value in sorted(lines.items()))

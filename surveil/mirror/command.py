@@ -32,6 +32,8 @@ OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """200 000 refs with names of 250 bytes; what is longer is refused, not cut."""
 STDERR_BYTES_MAX: Final = 64 * 1024
 _READ_BYTES: Final = 256 * 1024
+_SINK_BYTES: Final = 1024 * 1024
+"""So much is held in memory of an output that goes to a file."""
 _SETTLE_S: Final = 5.0
 """How long a killed process may take to vanish before we say that the machine is at fault."""
 
@@ -101,6 +103,7 @@ def run(
     cwd: str = "/",
     options: Sequence[str] = (),
     stdin: IO[bytes] | None = None,
+    sink: IO[bytes] | None = None,
     timeout_s: float = LOCAL_TIMEOUT_S,
     output_bytes_max: int = OUTPUT_BYTES_MAX,
     cut: bool = False,
@@ -110,9 +113,10 @@ def run(
     """Run `git argv...` and wait for it, at most `timeout_s` seconds. Blocks.
 
     `about` is what a person calls the repository, for sentences. `address` is given when git may talk to a
-    remote: then that one transport is allowed, otherwise none. `options` stand before the command. With
-    `cut`, output beyond the limit is left out instead of being an error. Raises MirrorError; with `may_fail`,
-    a failing status comes back in the Output instead.
+    remote: then that one transport is allowed, otherwise none. `options` stand before the command. Output
+    goes to `sink`, if there is one, piece by piece. With `cut`, output beyond the limit is left out instead of
+    being an error. Raises MirrorError; with `may_fail`, a failing status comes back in the Output instead; and
+    OSError if the sink takes no more.
     """
     if halt is not None and halt.rung:
         raise MirrorError(f"git {argv[0]} of {show(about)} was not started, because surveil stops.", Trouble.HALTED)
@@ -120,7 +124,7 @@ def run(
     where = () if git_dir is None else ("--git-dir=" + git_dir,)
     process = _start([*_OPTIONS, *options, *where, *argv], cwd=cwd, stdin=stdin, environment=environment)
     try:
-        stdout, stderr, fate = _collect(process, time.monotonic() + timeout_s, output_bytes_max, halt)
+        stdout, stderr, fate = _collect(process, time.monotonic() + timeout_s, output_bytes_max, halt, sink)
     finally:
         _end(process)
     if fate is Trouble.HALTED:
@@ -225,12 +229,14 @@ def _start(
 
 
 def _collect(
-    process: subprocess.Popen[bytes], deadline: float, output_bytes_max: int, halt: Halt | None
+    process: subprocess.Popen[bytes], deadline: float, output_bytes_max: int, halt: Halt | None, sink: IO[bytes] | None
 ) -> tuple[bytes, bytes, Trouble | None]:
     """Read both pipes until git is gone, the time is up, or there is too much to read."""
     assert process.stdout is not None
     assert process.stderr is not None
-    pipes = ((process.stdout, bytearray(), output_bytes_max), (process.stderr, bytearray(), STDERR_BYTES_MAX))
+    held_bytes_max = output_bytes_max if sink is None else min(output_bytes_max, _SINK_BYTES)
+    passed_on = 0
+    pipes = ((process.stdout, bytearray(), held_bytes_max), (process.stderr, bytearray(), STDERR_BYTES_MAX))
     (_, stdout, _), (_, stderr, _) = pipes
     pidfd = os.pidfd_open(process.pid)
     fate: Trouble | None = None
@@ -251,7 +257,10 @@ def _collect(
                     if pipe in selector.get_map() and not _drain(pipe, text, limit):
                         selector.unregister(pipe)
                 del stderr[: max(0, len(stderr) - STDERR_BYTES_MAX)]
-                fate = _fate(ready, halt, too_large=len(stdout) > output_bytes_max)
+                fate = _fate(ready, halt, too_large=passed_on + len(stdout) > output_bytes_max)
+                if sink is not None:
+                    passed_on += sink.write(stdout)
+                    stdout.clear()
     finally:
         os.close(pidfd)
     return bytes(stdout), bytes(stderr), fate

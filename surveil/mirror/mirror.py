@@ -39,6 +39,7 @@ LOCK_TIMEOUT_S: Final = FETCH_TIMEOUT_S + 60.0
 """Nobody holds a lock longer than the longest fetch, unless it was stopped."""
 _LOCK_WAIT_MIN_S: Final = 0.002
 _LOCK_WAIT_MAX_S: Final = 0.2
+_ALTERNATES: Final = "objects/info/alternates"
 _HEADER_BYTES: Final = 200
 """What `git cat-file --batch` says before and after each object."""
 PACKS_MAX: Final = 20
@@ -48,7 +49,7 @@ FULL_GC_S: Final = 30 * 24 * 3600
 
 # Damage that can hurt a reader is refused. What is merely untidy is not: famous histories hold time zones and
 # modes that never were right.
-_FSCK_IGNORED: Final = (
+FSCK_IGNORED: Final = (
     "badTimezone",
     "badDateOverflow",
     "zeroPaddedDate",
@@ -74,7 +75,7 @@ _FSCK: Final = (
     # A fetch that is cut short leaves no commit without its files: packs appear whole, loose objects one by
     # one.
     *("-c", "fetch.unpackLimit=1"),
-    *(part for name in _FSCK_IGNORED for part in ("-c", f"fetch.fsck.{name}=ignore")),
+    *(part for name in FSCK_IGNORED for part in ("-c", f"fetch.fsck.{name}=ignore")),
 )
 
 
@@ -105,7 +106,7 @@ class Mirror:
         check_sha(sha)
         if not self.path.is_dir():
             return False
-        with self._disk(), self.using():
+        with self.disk(), self.using():
             return self._has(sha)
 
     def fetch(self, sha: str, ref: str | None = None) -> None:
@@ -119,7 +120,7 @@ class Mirror:
             ref = None  # What a commit of a detached HEAD was seen on: nothing that could be asked for later.
         if ref is not None:
             check_ref(ref)
-        with self._disk():
+        with self.disk():
             if self.address.is_local:
                 self._borrow(sha)
             else:
@@ -133,6 +134,13 @@ class Mirror:
                 raise
             self._fetch_remote(sha, ref)
 
+    def tags(self) -> dict[str, str]:
+        """The tags that the repository has, as far as the mirror knows them. Raises MirrorError."""
+        # A mirror that borrows has no refs of its own; one that was supplied from elsewhere has nothing but those.
+        borrows = bool(_content(self.path / _ALTERNATES))
+        refs = LocalRepository(self.address.key if borrows else str(self.path)).refs().refs
+        return {name: sha for name, sha in refs.items() if name.startswith("refs/tags/")}
+
     def read(self, sha: str, names: Sequence[str] = (), file_bytes_max: int = 256 * 1024) -> Commit:
         """The commit that `sha` is or tags, and those of its root files `names` that it has. `fetch` it
         first. Raises MirrorError.
@@ -141,10 +149,10 @@ class Mirror:
         """
         check_sha(sha)
         limit = METADATA_BYTES_MAX + len(names) * (file_bytes_max + _HEADER_BYTES)
-        with self._disk(), self.using(), open(os.memfd_create("asked"), "w+b") as asked:  # noqa: PTH123 - a descriptor
+        with self.disk(), self.using(), open(os.memfd_create("asked"), "w+b") as asked:  # noqa: PTH123 - a descriptor
             asked.write(requests(sha, names))
             asked.seek(0)
-            output = self._git(
+            output = self.git(
                 "cat-file", "--batch", "--buffer", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True
             )
         commit = read_commit(output.stdout, names, file_bytes_max)
@@ -161,13 +169,13 @@ class Mirror:
         check_sha(old)
         check_sha(new)
         with self.using():
-            return self._git("merge-base", "--is-ancestor", old, new, may_fail=True).status == 0
+            return self.git("merge-base", "--is-ancestor", old, new, may_fail=True).status == 0
 
     # ---- keeping ----
 
     def discard(self) -> None:
         """Throw the mirror away; the next fetch makes a new one."""
-        with self._disk(), self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
+        with self.disk(), self.lock_fetch(), self._lock("life", fcntl.LOCK_EX):
             if self.path.is_dir():
                 gone = tempfile.mkdtemp(dir=self.path.parent, prefix="gone-")
                 self.path.rename(Path(gone, "mirror"))
@@ -191,14 +199,14 @@ class Mirror:
         """
         if self.address.is_local or not self.path.is_dir():
             return
-        with self._disk(), self._lock("fetch", fcntl.LOCK_EX), self._lock("life", fcntl.LOCK_EX):
+        with self.disk(), self.lock_fetch(), self._lock("life", fcntl.LOCK_EX):
             horizon = time.time() - KEEP_REFS_S
             for kept in (self.path / "refs" / "surveil").glob("*"):
                 if kept.stat().st_mtime < horizon:
                     kept.unlink()
             marker = self.path / "surveil-gc"
             if not marker.exists() or marker.stat().st_mtime < time.time() - FULL_GC_S:
-                self._git(
+                self.git(
                     "gc",
                     "--quiet",
                     "--prune=2.weeks.ago",
@@ -207,29 +215,27 @@ class Mirror:
                 )
                 marker.touch()
             elif len(list((self.path / "objects" / "pack").glob("*.pack"))) > PACKS_MAX:
-                self._git("repack", "-d", "-q", "--geometric=2", timeout_s=FETCH_TIMEOUT_S)
+                self.git("repack", "-d", "-q", "--geometric=2", timeout_s=FETCH_TIMEOUT_S)
 
     # ---- how ----
 
     def _borrow(self, sha: str) -> None:
         layout = LocalRepository(self.address.key).layout()
         objects = Path(layout.common, "objects")
-        self._ensure(layout.object_format, objects)
+        self.ensure(layout.object_format, objects)
         # A commit made a moment ago is a loose object: one look at its file spares a process.
         if not Path(objects, sha[:2], sha[2:]).exists() and not self._has(sha):
             sentence = f"{self.address.key} holds no object {sha}: was it pruned, or is the clone partial?"
             raise MirrorError(sentence, Trouble.MISSING)
 
     def _fetch_remote(self, sha: str, ref: str | None) -> None:
-        with self._lock("fetch", fcntl.LOCK_EX):
-            self._ensure("sha256" if len(sha) == SHA256_DIGITS else "sha1", None)
+        with self.lock_fetch():
+            self.ensure("sha256" if len(sha) == SHA256_DIGITS else "sha1", None)
             with self.using():
                 if self._has(sha):
                     return
                 self._remove_stale_locks()
-                # One flat name for each ref: branches `a` and `a/b` may follow each other, folders of refs
-                # would not let them.
-                kept = "refs/surveil/" + hashlib.sha256((ref or sha).encode()).hexdigest()[:20]
+                kept = kept_ref(sha, ref)
                 attempts = [f"+{sha}:{kept}"]
                 if ref is not None:
                     attempts.append(f"+{os.fsdecode(ref_bytes(ref))}:{kept}")
@@ -248,12 +254,12 @@ class Mirror:
     def _fetch_refspec(self, refspec: str) -> None:
         options = ("--quiet", "--force", "--no-write-fetch-head", "--no-recurse-submodules")
         argv = ("fetch", *options, "--end-of-options", self.address.url, refspec)
-        self._git(*argv, options=_FSCK, timeout_s=FETCH_TIMEOUT_S, remote=True)
+        self.git(*argv, options=_FSCK, timeout_s=FETCH_TIMEOUT_S, remote=True)
 
     def _has(self, sha: str) -> bool:
-        return self._git("cat-file", "-e", sha, may_fail=True).status == 0
+        return self.git("cat-file", "-e", sha, may_fail=True).status == 0
 
-    def _ensure(self, object_format: str, borrowed: Path | None) -> None:
+    def ensure(self, object_format: str, borrowed: Path | None) -> None:
         """Write an empty bare repository unless it is there; it appears whole or not at all."""
         config = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\tlogAllRefUpdates = false\n"
         config += f"[extensions]\n\tobjectFormat = {object_format}\n" if object_format != "sha1" else ""
@@ -264,7 +270,7 @@ class Mirror:
         wanted = {
             "HEAD": b"ref: refs/heads/none\n",
             "config": config.encode(),
-            "objects/info/alternates": b"" if borrowed is None else os.fsencode(borrowed) + b"\n",
+            _ALTERNATES: b"" if borrowed is None else os.fsencode(borrowed) + b"\n",
         }
         if all(_content(self.path / name) == text for name, text in wanted.items()):
             return
@@ -302,17 +308,19 @@ class Mirror:
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def _git(
+    def git(
         self,
         *argv: str,
         options: Sequence[str] = (),
         stdin: IO[bytes] | None = None,
+        sink: IO[bytes] | None = None,
         timeout_s: float = LOCAL_TIMEOUT_S,
         output_bytes_max: int = METADATA_BYTES_MAX,
         cut: bool = False,
         may_fail: bool = False,
         remote: bool = False,
     ) -> Output:
+        """Run git on the mirror; see `command.run`. Only a `remote` call may talk to the repository."""
         return run(
             *argv,
             about=self.address.key,
@@ -320,6 +328,7 @@ class Mirror:
             git_dir=str(self.path),
             options=options,
             stdin=stdin,
+            sink=sink,
             timeout_s=timeout_s,
             output_bytes_max=output_bytes_max,
             cut=cut,
@@ -328,7 +337,7 @@ class Mirror:
         )
 
     @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
+    def disk(self) -> Iterator[None]:
         """Whatever this machine's disk refuses is a sentence about the mirror's folder."""
         try:
             yield
@@ -341,6 +350,10 @@ class Mirror:
         """Hold the mirror as it is: nobody replaces or packs it meanwhile."""
         with self._lock("life", fcntl.LOCK_SH):
             yield
+
+    def lock_fetch(self) -> contextlib.AbstractContextManager[None]:
+        """Let nobody else bring anything into the mirror meanwhile."""
+        return self._lock("fetch", fcntl.LOCK_EX)
 
     @contextlib.contextmanager
     def _lock(self, name: str, how: int) -> Iterator[None]:
@@ -365,6 +378,14 @@ class Mirror:
             yield
         finally:
             os.close(descriptor)
+
+
+def kept_ref(sha: str, ref: str | None) -> str:
+    """The mirror's own ref that keeps what was fetched of `ref`.
+
+    One flat name for each: branches `a` and `a/b` may follow each other, folders of refs would not let them.
+    """
+    return "refs/surveil/" + hashlib.sha256((ref or sha).encode()).hexdigest()[:20]
 
 
 def _content(path: Path) -> bytes | None:
