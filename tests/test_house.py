@@ -128,11 +128,7 @@ def forwarding(text: str, package: str) -> Iterator[str]:
 
 def broken_links(document: Path) -> Iterator[str]:
     for target in LINK.findall(document.read_text()):
-        if (
-            "://" not in target
-            and not target.startswith("mailto:")
-            and not (document.parent / target).exists()
-        ):
+        if "://" not in target and not target.startswith("mailto:") and not (document.parent / target).exists():
             yield f"{document.relative_to(ROOT)}: links to {target}, which does not exist"
 
 
@@ -167,9 +163,7 @@ def test_packages_hold_their_contract_and_forward_no_implementation() -> None:
 def test_every_folder_of_tests_is_a_package() -> None:
     """Otherwise two test modules of one name hide each other."""
     folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
-    assert [
-        str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()
-    ] == []
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_constraints_name_no_address_and_no_path_and_hash_every_package() -> None:
@@ -177,9 +171,7 @@ def test_constraints_name_no_address_and_no_path_and_hash_every_package() -> Non
         text = (ROOT / name).read_text()
         assert "://" not in text
         assert " @ " not in text
-        assert not re.search(r"^-", text, re.MULTILINE), (
-            "an option of pip would point at an index or a folder"
-        )
+        assert not re.search(r"^-", text, re.MULTILINE), "an option of pip would point at an index or a folder"
         pins = re.split(r"\n(?=\S)", text)
         assert [pin.split()[0] for pin in pins if "==" in pin and "--hash=sha256:" not in pin] == []
 
