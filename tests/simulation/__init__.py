@@ -1,1 +1,3 @@
-"""Whole clusters of the real minds in an invented world: clock, network, disks and processes are models, the decisions are not."""
+"""Whole clusters of the real minds in an invented world: clock, network, disks and processes are models, the
+decisions are not.
+"""

@@ -35,17 +35,21 @@ def _one(seed: int, *, trace: bool) -> int:
         World.trace = _aloud  # type: ignore[method-assign]  # a replay is told aloud, and differs in nothing else
     outcome = live(draw(seed))
     if isinstance(outcome, Failure):
-        print(outcome.report)
+        _say(outcome.report)
         return 1
-    print(outcome)
+    _say(str(outcome))
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
 _quiet = World.trace
 
 
 def _aloud(self: World, who: str, what: object) -> None:
-    print(f"{self.schedule.now:>8} {who:<12} {what}")
+    _say(f"{self.schedule.now:>8} {who:<12} {what}")
     _quiet(self, who, what)
 
 
@@ -55,13 +59,13 @@ def _many(seeds: range, jobs: int) -> int:
         for outcome in outcomes:
             total.add(outcome)
             if isinstance(outcome, Failure) and len(total.failures) <= _SHOWN_MAX:
-                print(outcome.report, file=sys.stderr)
-        print(f"\r{total.seeds} of {len(seeds)} seeds, {len(total.failures)} violations", end="", file=sys.stderr)
-    print(file=sys.stderr)
+                sys.stderr.write(f"\n{outcome.report}\n")
+        sys.stderr.write(f"\r{total.seeds} of {len(seeds)} seeds, {len(total.failures)} violations")
+    sys.stderr.write("\n")
     for failure in total.failures:
-        print(f"seed {failure.seed}: {failure.rule}: {failure.sentence}")
-    print(total.sentence())
-    print(f"{time.monotonic() - began_at:.0f} s of real time")
+        _say(f"seed {failure.seed}: {failure.rule}: {failure.sentence}")
+    _say(total.sentence())
+    _say(f"{time.monotonic() - began_at:.0f} s of real time")
     return 1 if total.failures else 0
 
 

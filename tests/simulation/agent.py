@@ -2,8 +2,9 @@
 
 What belongs here: the contract of `surveil.runner` in as few lines as possible. What does not: decisions.
 
-The contract: effects are performed in the order given; what a crash cuts off is not performed; the incarnation is raised on disk before the
-mind is made; every log on disk is sent from its spool, in a window, repeated until it is kept and offered anew after each `Welcome`; a `Tick` is handled when a deadline has come.
+The contract: effects are performed in the order given; what a crash cuts off is not performed; the
+incarnation is raised on disk before the mind is made; every log on disk is sent from its spool, in a window,
+repeated until it is kept and offered anew after each `Welcome`; a `Tick` is handled when a deadline has come.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Agent:
             log_bytes=len(folder.spool),
         )
 
-    # ---- being alive ----------------------------------------------------------------------------------------------------------------
+    # ---- being alive ---------------------------------------------------------------------------------------
 
     def die(self) -> None:
         """Be killed; what the kernel does then is to close the connection."""
@@ -146,7 +147,7 @@ class Agent:
         else:
             action(*args)
 
-    # ---- what happens to it ---------------------------------------------------------------------------------------------------------
+    # ---- what happens to it --------------------------------------------------------------------------------
 
     def connected(self, line: Line) -> None:
         self.host.after(0, self._awake, self._connected, line)
@@ -205,7 +206,7 @@ class Agent:
     def detach(self) -> None:
         self._awake(self._handle, DetachWanted())
 
-    # ---- mind and effects -----------------------------------------------------------------------------------------------------------
+    # ---- mind and effects ----------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
         if not self.alive:
@@ -214,8 +215,8 @@ class Agent:
         effects = run.handle(self.state, event, now, self.policy)
         self.state.check()
         for effect in effects:
-            if not self.alive:
-                return
+            if self.host.agent is not self:
+                return  # What was just done has ended this process.
             if self.doomed_after is not None:
                 self.doomed_after -= 1
                 if self.doomed_after < 0:
@@ -235,14 +236,14 @@ class Agent:
         if at is not None:
             self._timer = self.host.at(max(at, self.host.now() + 1), self._awake, self._handle, Tick())
 
-    def _perform(self, effect: Effect) -> bool:
+    def _perform(self, effect: Effect) -> bool:  # noqa: C901  one line for each kind of effect
         """Do one thing; False when the rest of the list must not be done."""
         disk = self.host.disk
         match effect:
             case Send(message=message):
                 if self.line is not None and self.line.open:
                     self.host.way.say_up(self.line, message)
-            case WriteTombstone(id=attempt, assign=assign):
+            case WriteTombstone():
                 return self._write_tombstone(effect)
             case RememberCluster(cluster=cluster):
                 disk.cluster = cluster
@@ -291,7 +292,7 @@ class Agent:
         else:
             self._handle(Prepared(id=attempt))
 
-    # ---- the log --------------------------------------------------------------------------------------------------------------------
+    # ---- the log -------------------------------------------------------------------------------------------
 
     def _resume_log(self, attempt: AttemptId, at: int) -> None:
         sender = self._senders.setdefault(attempt, _Sender())

@@ -1,7 +1,9 @@
-"""Why attempts are lost and jobs tried again: each loss and each rerun needs a cause that the world knows of (L6, L7, I12).
+"""Why attempts are lost and jobs tried again: each loss and each rerun needs a cause that the world knows of
+(L6, L7, I12).
 
-What belongs here: the memory of what a dispatcher could know of its runners, and of what jobs have been through. What does not: everything
-else (checkers). Times are those of the dispatcher's own clock, because its patience is measured on it.
+What belongs here: the memory of what a dispatcher could know of its runners, and of what jobs have been
+through. What does not: everything else (checkers). Times are those of the dispatcher's own clock, because its
+patience is measured on it.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Causes:
     def items(self) -> Iterator[tuple[str, int]]:
         yield from sorted(self.counted.items())
 
-    # ---- what a dispatcher knows ----------------------------------------------------------------------------------------------------
+    # ---- what a dispatcher knows ---------------------------------------------------------------------------
 
     def heard(self, dispatcher: Dispatcher, runner: str, message: FromRunner) -> None:
         known = self._known.get((dispatcher.epoch, runner))
@@ -93,18 +95,28 @@ class Causes:
         at = self._ordered_at.get(runner)
         return at is not None and self.world.schedule.now - at < _ORDER_MS
 
-    # ---- losses and reruns ----------------------------------------------------------------------------------------------------------
+    # ---- losses and reruns ---------------------------------------------------------------------------------
 
     def changed(self, dispatcher: Dispatcher, before: Attempt | None, attempt: Attempt) -> None:
         """An attempt is new or has changed; what it replaces is still in the ledger of the checkers."""
         if before is None:
             known = self._known.get((dispatcher.epoch, attempt.runner))
-            if known is not None:
-                self._anchors[attempt.id] = (dispatcher.epoch, known.heard_at)
+            require(known is not None, "L6", f"{attempt.job}#{attempt.number} went to a runner that was never heard")
+            assert known is not None
+            self._anchors[attempt.id] = (dispatcher.epoch, known.heard_at)
+            self._heard_lately(dispatcher, known, attempt)
             if attempt.number > 1:
                 self._rerun(attempt)
         if attempt.state == AttemptState.LOST and (before is None or before.state in OPEN):
             self._lost(dispatcher, before, attempt)
+
+    def _heard_lately(self, dispatcher: Dispatcher, known: _Known, attempt: Attempt) -> None:
+        """What is handed to a runner whose lease would be over already is as good as lost."""
+        silent_ms = attempt.assigned_at - known.heard_at
+        silent_ms -= dispatcher.away_between(known.heard_at, attempt.assigned_at)
+        name = f"{attempt.job}#{attempt.number}"
+        patience_ms = self.world.policy.lease_ms + self.world.policy.margin_ms
+        require(silent_ms < patience_ms, "L6", f"{name} went to {attempt.runner_name}, silent for {silent_ms} ms")
 
     def _lost(self, dispatcher: Dispatcher, before: Attempt | None, attempt: Attempt) -> None:
         name = f"{attempt.job}#{attempt.number}"

@@ -1,15 +1,18 @@
-"""The outside checkers of safety: they compare what is committed and said with what really happened, and trust no mind.
+"""The outside checkers of safety: they compare what is committed and said with what really happened, and
+trust no mind.
 
-What belongs here: what must never happen, one method for each place where it could. What does not: what must happen in the end (ending), and
-the rules for losses and reruns, which need a memory of their own (causes). Each complaint begins with the invariant's name in docs/simulation.md.
+What belongs here: what must never happen, one method for each place where it could. What does not: what must
+happen in the end (ending), and the rules for losses and reruns, which need a memory of their own (causes).
+Each complaint begins with the invariant's name in docs/simulation.md.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from surveil.core.events import CancelWanted, Event, RunnerDisconnected, RunnerSaid
-from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Job, Runner, Status
+from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Job, Record, Runner, Status
 from surveil.core.state import Changes
 from surveil.protocol import Assign, Message, Release, Seen
 from tests.simulation.causes import Causes
@@ -48,7 +51,7 @@ class Checkers:
         """The facts whose reporters were told that they are on disk, with their builds."""
         self._commits = 0
 
-    # ---- commits --------------------------------------------------------------------------------------------------------------------
+    # ---- commits -------------------------------------------------------------------------------------------
 
     def committed(self, dispatcher: Dispatcher, changes: Changes) -> None:
         """A transaction is on disk."""
@@ -179,20 +182,21 @@ class Checkers:
         """Memory agrees with itself and with the disk."""
         state, store = dispatcher.state, self.world.store
         state.check()
-        for mine, stored in (
+        pairs: tuple[tuple[Mapping[Any, Record], Mapping[Any, Record]], ...] = (
             (state.builds, store.builds),
             (state.jobs, store.jobs),
             (state.attempts, store.attempts),
             (state.runners, store.runners),
-        ):
-            for key, record in mine.items():  # type: ignore[attr-defined]  # four tables of four kinds
-                require(stored.get(key) == record, "I5", f"memory holds {record}, the disk {stored.get(key)}")  # type: ignore[attr-defined]
+        )
+        for mine, stored in pairs:
+            for key, record in mine.items():
+                require(stored.get(key) == record, "I5", f"memory holds {record}, the disk {stored.get(key)}")
         for build in store.builds.values():
             require(
                 build.state in VERDICTS or build.id in state.builds, "I5", f"build {build.id} is open, and forgotten"
             )
 
-    # ---- words ----------------------------------------------------------------------------------------------------------------------
+    # ---- words ---------------------------------------------------------------------------------------------
 
     def takes(self, dispatcher: Dispatcher, event: Event) -> None:
         """A dispatcher's mind is about to be told of something."""
@@ -242,7 +246,7 @@ class Checkers:
                 state = self.world.store.jobs[job_id].state
                 require(state in VERDICTS, "I11", f"{job_id} was said to be cancelled, and is {state}")
 
-    # ---- the world of processes -----------------------------------------------------------------------------------------------------
+    # ---- the world of processes ----------------------------------------------------------------------------
 
     def began(self, work: Work, others: list[Work]) -> None:
         """An attempt's processes begin."""
@@ -277,7 +281,7 @@ class Checkers:
             recorded.state not in OPEN, "I5", f"{name} is deleted on {host.name} while the disk says {recorded.state}"
         )
 
-    # ---- the end --------------------------------------------------------------------------------------------------------------------
+    # ---- the end -------------------------------------------------------------------------------------------
 
     def settled(self) -> bool:
         return self.ending.settled()

@@ -1,4 +1,5 @@
-"""The invented world's time: one queue of happenings in true time, and the clocks of hosts, which all run a little wrong.
+"""The invented world's time: one queue of happenings in true time, and the clocks of hosts, which all run a
+little wrong.
 
 What belongs here: the order in which things happen. What does not: what happens.
 """
@@ -27,7 +28,9 @@ class Timer:
 
 
 class Schedule:
-    """Happenings in the order of true time, in milliseconds from the world's beginning; of one instant, in the order of asking."""
+    """Happenings in the order of true time, in milliseconds from the world's beginning; of one instant, in
+    the order of asking.
+    """
 
     __slots__ = ("_count", "_heap", "now")
 

@@ -2,10 +2,11 @@
 
 What belongs here: the contract of `surveil.dispatcher` in as few lines as possible. What does not: decisions.
 
-The contract: all that waits in the inbox is handled at one instant, a `Tick` last; one transaction; only then are effects performed and clients
-answered, and if the transaction is refused the process ends. The loop wakes at least every `WAKE_MS`, and a loop that comes back late says by how
-much (`Stalled`) before anything else. A fact whose build the store knows is acknowledged without asking the mind. Words go to the newest connection
-of a runner; a closed connection is told to the mind only if the runner introduced itself on it last.
+The contract: all that waits in the inbox is handled at one instant, a `Tick` last; one transaction; only then
+are effects performed and clients answered, and if the transaction is refused the process ends. The loop wakes
+at least every `WAKE_MS`, and a loop that comes back late says by how much (`Stalled`) before anything else. A
+fact whose build the store knows is acknowledged without asking the mind. Words go to the newest connection of
+a runner; a closed connection is told to the mind only if the runner introduced itself on it last.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Dispatcher:
         """How long it was away in this time, as far as it knows."""
         return sum(min(gap_ms, back_at - since) for back_at, gap_ms in self._away if since < back_at <= until)
 
-    # ---- the loop -------------------------------------------------------------------------------------------------------------------
+    # ---- the loop ------------------------------------------------------------------------------------------
 
     def _poke(self) -> None:
         """Something is in the inbox: let the loop turn as soon as it can."""
@@ -214,7 +215,7 @@ class Dispatcher:
         self.world.trace("dispatcher", message)
         line.way.say_down(line, message, bulk=bulk)
 
-    # ---- what happens to it ---------------------------------------------------------------------------------------------------------
+    # ---- what happens to it --------------------------------------------------------------------------------
 
     def hear(self, line: Line, message: Message) -> None:
         peer = line.way.peer
@@ -271,7 +272,7 @@ class Dispatcher:
         self.world.checkers.kept(self, attempt, upto)
         return Kept(job=attempt[0], attempt=attempt[1], upto=upto)
 
-    # ---- misfortunes ----------------------------------------------------------------------------------------------------------------
+    # ---- misfortunes ---------------------------------------------------------------------------------------
 
     def pause(self) -> None:
         self.paused = True
@@ -286,5 +287,7 @@ class Dispatcher:
 
 
 def new_bytes(at: int, data: bytes, end: int) -> bytes:
-    """The part of `data`, which begins at byte `at`, that continues a log of `end` bytes; nothing where there is a gap."""
+    """The part of `data`, which begins at byte `at`, that continues a log of `end` bytes; nothing where there
+    is a gap.
+    """
     return b"" if at > end else data[end - at :]

@@ -1,4 +1,5 @@
-"""The outside checkers of liveness: once nothing goes wrong any more, everything comes to its end, and nothing is left over (L1 to L5).
+"""The outside checkers of liveness: once nothing goes wrong any more, everything comes to its end, and
+nothing is left over (L1 to L5).
 
 What belongs here: what must be true in the end. What does not: what must never happen on the way (checkers).
 """

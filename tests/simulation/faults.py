@@ -1,6 +1,8 @@
-"""What goes wrong, and when: each kind of misfortune strikes at its own rate, drawn by the seed; then everything is healed.
+"""What goes wrong, and when: each kind of misfortune strikes at its own rate, drawn by the seed; then
+everything is healed.
 
-What belongs here: when and where misfortune strikes. What does not: what it does to its victim (host, network, dispatcher).
+What belongs here: when and where misfortune strikes. What does not: what it does to its victim (host,
+network, dispatcher).
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Misfortune:
     def _some(self, hosts: list[Host]) -> Host | None:
         return self.world.dice.choice(hosts) if hosts else None
 
-    # ---- the network ----------------------------------------------------------------------------------------------------------------
+    # ---- the network ---------------------------------------------------------------------------------------
 
     def _cut(self) -> None:
         world, dice = self.world, self.world.dice
@@ -101,7 +103,7 @@ class Misfortune:
         if way.line is not None:
             way.close(way.line)
 
-    # ---- the dispatcher -------------------------------------------------------------------------------------------------------------
+    # ---- the dispatcher ------------------------------------------------------------------------------------
 
     def _kill_dispatcher(self) -> None:
         dispatcher = self.world.dispatcher
@@ -128,7 +130,7 @@ class Misfortune:
         if world.chance(world.options.takeover_pm):
             world.schedule.after(world.dice.randint(100, lasts_ms), world.take_over, dispatcher)
 
-    # ---- runners --------------------------------------------------------------------------------------------------------------------
+    # ---- runners -------------------------------------------------------------------------------------------
 
     def _with_agent(self) -> list[Host]:
         return [host for host in self.world.hosts if host.agent is not None and not host.dead]
@@ -195,7 +197,7 @@ class Misfortune:
     def _cordon(self) -> None:
         self.world.people.order((RunnerOrder.CORDON, RunnerOrder.UNCORDON, RunnerOrder.UNCORDON))
 
-    # ---- commits and their observers ------------------------------------------------------------------------------------------------
+    # ---- commits and their observers -----------------------------------------------------------------------
 
     def _commit(self) -> None:
         if self.world.chance(300):
@@ -203,7 +205,7 @@ class Misfortune:
         else:
             self.world.dice.choice(self.world.repositories).move()
 
-    # ---- the end of all misfortune --------------------------------------------------------------------------------------------------
+    # ---- the end of all misfortune -------------------------------------------------------------------------
 
     def heal(self) -> None:
         """End the safety phase: from now on nothing goes wrong any more, and everything must come to its end."""

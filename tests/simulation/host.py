@@ -1,9 +1,11 @@
 """A runner's machine: its clock, its disk, its keepers; it can crash, be paused, be suspended and die.
 
-What belongs here: what survives what. What does not: the agent's conversation (agent) and when misfortune strikes (faults).
+What belongs here: what survives what. What does not: the agent's conversation (agent) and when misfortune
+strikes (faults).
 
-The contract that is modelled here is that of `surveil.execute`: a keeper outlives its agent, holds its attempt's processes and dies with
-them, writes the log to the spool before anybody may send it, writes the end as one atomic file, and ends the attempt at its lease's end.
+The contract that is modelled here is that of `surveil.execute`: a keeper outlives its agent, holds its
+attempt's processes and dies with them, writes the log to the spool before anybody may send it, writes the end
+as one atomic file, and ends the attempt at its lease's end.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Host:
     def now(self) -> int:
         return self.clock.read(self.world.schedule.now)
 
-    # ---- time on this machine -------------------------------------------------------------------------------------------------------
+    # ---- time on this machine ------------------------------------------------------------------------------
 
     def at(self, local: int, action: Callable[..., None], *args: Any) -> Timer:
         """Do something when this machine's clock says so, if it has not crashed by then and as soon as it is awake."""
@@ -108,7 +110,7 @@ class Host:
         for boot, action, args in backlog:
             self.world.schedule.after(0, self._wake, boot, action, args)
 
-    # ---- crashes --------------------------------------------------------------------------------------------------------------------
+    # ---- crashes -------------------------------------------------------------------------------------------
 
     def crash(self, *, disk_survives: bool) -> None:
         """Lose every process at once."""
@@ -166,7 +168,7 @@ class Keeper:
     def _after_ms(self) -> int:
         return self.host.now() - self.folder.accepted_at
 
-    # ---- steps ----------------------------------------------------------------------------------------------------------------------
+    # ---- steps ---------------------------------------------------------------------------------------------
 
     def _begin_step(self) -> None:
         if not self.alive:
@@ -211,7 +213,7 @@ class Keeper:
         if self.host.agent is not None:
             self.host.agent.steps_changed(self.id, self.folder.steps)
 
-    # ---- ends -----------------------------------------------------------------------------------------------------------------------
+    # ---- ends ----------------------------------------------------------------------------------------------
 
     def set_lease(self, until_at: int) -> None:
         if self.alive:
@@ -229,7 +231,9 @@ class Keeper:
         self._stop("cancelled", "it was cancelled", grace_ms)
 
     def _stop(self, outcome: Outcome, reason: str, grace_ms: int) -> None:
-        """Ask the processes to end; those that do not listen are killed after the grace, whichever request's comes first."""
+        """Ask the processes to end; those that do not listen are killed after the grace, whichever request's
+        comes first.
+        """
         if not self.alive:
             return
         if self.ending is None:

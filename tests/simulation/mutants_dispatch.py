@@ -64,7 +64,7 @@ DISPATCH: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="lease from the order",
-        sentence="the first lease ends a lease after the order, and not after the runner's last word, on our side alone",
+        sentence="the dispatcher trusts in the first lease for half as long as the runner does",
         place=f"{SCHEDULE}:_order",
         old="until_at = session.heard_at + policy.lease_ms + policy.margin_ms",
         new="until_at = session.heard_at + policy.lease_ms // 2",

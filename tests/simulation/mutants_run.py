@@ -140,7 +140,7 @@ RUN: tuple[Mutant, ...] = (
         sentence="what was reported counts as acknowledged at once",
         place=f"{OBSERVE}:_fill",
         old="repo.newest[ref] = mid",
-        new="repo.newest[ref] = mid\n        repo.acknowledged[ref] = sha\n        effects.append(Remember(repo=repo.repo))",
+        new="repo.newest[ref], repo.acknowledged[ref] = mid, sha",
     ),
     Mutant(
         name="observer forgets the unacknowledged",

@@ -1,10 +1,12 @@
 """The ways between peers and the dispatcher: connections, and what becomes of messages on them.
 
-What belongs here: delay, loss, repetition, disorder, cuts and clogs. What does not: when a way is cut (faults) and what is said (hands).
+What belongs here: delay, loss, repetition, disorder, cuts and clogs. What does not: when a way is cut
+(faults) and what is said (hands).
 
-The real hands speak over TCP through ZeroMQ, so on a healthy way nothing is lost, repeated or out of order; worlds that are `ordered` and
-without `loss_pm` and `twice_pm` are like that. The others are worse than TCP on purpose: the rules of the protocol must hold there too. Words of
-a connection that is gone may still come (`stale_pm`), as they do from ZeroMQ's queues, to whichever process now stands at the other end.
+The real hands speak over TCP through ZeroMQ, so on a healthy way nothing is lost, repeated or out of order;
+worlds that are `ordered` and without `loss_pm` and `twice_pm` are like that. The others are worse than TCP on
+purpose: the rules of the protocol must hold there too. Words of a connection that is gone may still come
+(`stale_pm`), as they do from ZeroMQ's queues, to whichever process now stands at the other end.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Way:
         self.line: Line | None = None
         self.flap_until = 0
 
-    # ---- connections ----------------------------------------------------------------------------------------------------------------
+    # ---- connections ---------------------------------------------------------------------------------------
 
     def dial(self, caller: Caller) -> None:
         """Try to connect, again and again, as a ZeroMQ socket does by itself."""
@@ -122,7 +124,7 @@ class Way:
             line.caller.disconnected(line)
             self.dial(line.caller)
 
-    # ---- messages -------------------------------------------------------------------------------------------------------------------
+    # ---- messages ------------------------------------------------------------------------------------------
 
     def say_up(self, line: Line, message: Message, *, bulk: bool = False) -> None:
         self._say(self.up, line, message, self._arrive_up, bulk=bulk)
@@ -180,7 +182,7 @@ class Way:
         if caller.alive:
             caller.hear(line, message)
 
-    # ---- misfortunes ----------------------------------------------------------------------------------------------------------------
+    # ---- misfortunes ---------------------------------------------------------------------------------------
 
     def cut(self, *, up: bool, down: bool) -> None:
         """Lose everything that is said from now on, in one direction or both."""

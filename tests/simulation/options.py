@@ -1,7 +1,9 @@
-"""What one seed's world is like: its size, its people and its misfortunes, all drawn from the seed (swarm testing).
+"""What one seed's world is like: its size, its people and its misfortunes, all drawn from the seed (swarm
+testing).
 
-What belongs here: numbers and how they are drawn. What does not: what is done with them. Drawing the rates themselves, with many of them at
-nought, finds more than one fixed mixture: some bugs need a fault to be frequent, others need its absence.
+What belongs here: numbers and how they are drawn. What does not: what is done with them. Drawing the rates
+themselves, with many of them at nought, finds more than one fixed mixture: some bugs need a fault to be
+frequent, others need its absence.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from surveil.core.policy import Policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Every number of a world. Times in milliseconds; `_pm` are chances in a thousand, `_every_ms` mean distances, 0 for never."""
+    """Every number of a world. Times in milliseconds; `_pm` are chances in a thousand, `_every_ms` mean
+    distances, 0 for never.
+    """
 
     seed: int
     faults_ms: int
@@ -101,9 +105,7 @@ def _sometimes(dice: Random, chance: float, low: int, high: int) -> int:
     return dice.randint(low, high) if dice.random() < chance else 0
 
 
-def draw(seed: int) -> Options:
-    """Draw the world of this seed."""
-    dice = Random(seed * 2 + 1)
+def _anything(seed: int, dice: Random) -> Options:
     calm = dice.random() < 0.05
     often = 0.0 if calm else 0.4
     lease = dice.choice((8_000, 8_000, 6_000, 10_000))
@@ -178,4 +180,63 @@ def draw(seed: int) -> Options:
         lease_ms=lease,
         margin_ms=margin,
         codec_pm=100,
+    )
+
+
+def draw(seed: int) -> Options:
+    """Draw the world of this seed: most are anything, some look closely at one promise."""
+    dice = Random(seed * 2 + 1)
+    options = _anything(seed, dice)
+    match dice.randrange(10):
+        case 0:
+            return _with_little_margin(options, clock_ppm=20_000, delay_ms=dice.choice((0, 5)))
+        case 1:
+            return _with_little_margin(options, clock_ppm=0, delay_ms=1_200)
+        case 2:
+            return _with_ghosts(options)
+        case _:
+            return options
+
+
+def _with_little_margin(options: Options, *, clock_ppm: int, delay_ms: int) -> Options:
+    """Long exclusive work on cut ways, and no more margin than clocks and killing need: leases must be exact."""
+    return replace(
+        options,
+        exclusive_pm=1_000,
+        job_ms=12_000,
+        commits_every_ms=6_000,
+        fail_pm=0,
+        needs_pm=0,
+        labels_pm=0,
+        poison_pm=0,
+        cut_every_ms=6_000,
+        cut_ms=12_000,
+        clog_pm=300,
+        kill_agent_every_ms=0,
+        kill_keeper_every_ms=0,
+        crash_host_every_ms=0,
+        pause_host_every_ms=0,
+        kill_dispatcher_every_ms=0,
+        detach_every_ms=0,
+        clock_ppm=clock_ppm,
+        delay_ms=delay_ms,
+        margin_ms=150 + options.lease_ms * 2 * clock_ppm // 1_000_000,
+    )
+
+
+def _with_ghosts(options: Options) -> Options:
+    """Runners that restart while words of their earlier lives are still under way, in any order."""
+    return replace(
+        options,
+        exclusive_pm=500,
+        ordered=False,
+        delay_ms=400,
+        loss_pm=max(options.loss_pm, 100),
+        twice_pm=400,
+        ghost_pm=600,
+        stale_pm=900,
+        kill_agent_every_ms=5_000,
+        reconnect_every_ms=6_000,
+        die_pm=0,
+        host_disk_lost_pm=0,
     )

@@ -70,7 +70,9 @@ class Submitter:
 
 
 class People:
-    """People beside the dispatcher. Their wishes go straight to its hands; an answer that does not come makes them ask again."""
+    """People beside the dispatcher. Their wishes go straight to its hands; an answer that does not come makes
+    them ask again.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world

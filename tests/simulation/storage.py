@@ -1,9 +1,11 @@
 """The dispatcher's disk, modelled: what a transaction wrote is there for ever, and nothing else is.
 
-What belongs here: the contract of `surveil.store` in as few lines as possible. What does not: when transactions happen (dispatcher).
+What belongs here: the contract of `surveil.store` in as few lines as possible. What does not: when
+transactions happen (dispatcher).
 
-The contract: one transaction takes all changes of a batch or none; it refuses a writer whose epoch is not the newest; a record that is `new`
-must not exist and one that is `changed` must; bytes of a log count only once a transaction took them.
+The contract: one transaction takes all changes of a batch or none; it refuses a writer whose epoch is not the
+newest; a record that is `new` must not exist and one that is `changed` must; bytes of a log count only once a
+transaction took them.
 """
 
 from __future__ import annotations

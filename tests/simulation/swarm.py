@@ -1,6 +1,7 @@
 """Many worlds, one after the other or side by side: what each came to, and what all of them amount to.
 
-What belongs here: running seeds and reporting on them. What does not: what a world is (world), and what must hold in it (checkers, ending).
+What belongs here: running seeds and reporting on them. What does not: what a world is (world), and what must
+hold in it (checkers, ending).
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Invented repositories whose refs move, and the hands of the observer that watches them, modelled.
 
-What belongs here: the contract of `surveil.observer` in as few lines as possible, and what repositories do. What does not: decisions.
+What belongs here: the contract of `surveil.observer` in as few lines as possible, and what repositories do.
+What does not: decisions.
 
-The contract: a poll is answered exactly once; `Remember` is written down soon, not at once, and a crash before that loses it; a commit that can
-no longer be read is said to be so; what the dispatcher acknowledges is told to the mind.
+The contract: a poll is answered exactly once; `Remember` is written down soon, not at once, and a crash
+before that loses it; a commit that can no longer be read is said to be so; what the dispatcher acknowledges
+is told to the mind.
 """
 
 from __future__ import annotations
@@ -171,7 +173,9 @@ class Observer:
 
 
 def owed(repositories: list[Repository], baselines: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The facts that must have been reported by now: where the branches stand, unless they stood there before anybody watched."""
+    """The facts that must have been reported by now: where the branches stand, unless they stood there before
+    anybody watched.
+    """
     mids = []
     for repository in repositories:
         before = baselines.get(repository.name, {})

@@ -1,7 +1,8 @@
 """One invented world, from a seed to its verdict.
 
-What belongs here: what everybody in the world shares, births and deaths of processes, and the two phases: first everything may go wrong and
-nothing wrong may be done (safety), then everything is healed and all must come to its end (liveness).
+What belongs here: what everybody in the world shares, births and deaths of processes, and the two phases:
+first everything may go wrong and nothing wrong may be done (safety), then everything is healed and all must
+come to its end (liveness).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tests.simulation.watching import Observer, Repository
 _TRACE_MAX = 300
 _STEP_MS = 500
 _MEET_MS = 150_000
-"""Longest of all is a runner that detached before the end: it is waited for, for a minute, and then its lease has to run out."""
+"""Longest of all is a runner that detached before the end: for a minute it is waited for."""
 _BETWEEN_MS = 1_000
 
 
@@ -87,7 +88,7 @@ class World:
             self.join(self.dice.randint(1, options.slots_max), labels)
         self.misfortune = Misfortune(self)
 
-    # ---- chance and time ------------------------------------------------------------------------------------------------------------
+    # ---- chance and time -----------------------------------------------------------------------------------
 
     def chance(self, per_mille: int) -> bool:
         return per_mille > 0 and self.dice.random() * 1000 < per_mille
@@ -106,11 +107,13 @@ class World:
         return self._number
 
     def trace(self, who: str, what: Any) -> None:
-        """Remember what happened for the report of a violation, and let it count in the digest that a replay must repeat."""
+        """Remember what happened for the report of a violation, and let it count in the digest that a replay
+        must repeat.
+        """
         self.traced.append((self.schedule.now, who, what))
         self.digest = crc32(f"{self.schedule.now}{who}{type(what).__name__}".encode(), self.digest)
 
-    # ---- the dispatcher's births and deaths -----------------------------------------------------------------------------------------
+    # ---- the dispatcher's births and deaths ----------------------------------------------------------------
 
     def start_dispatcher(self) -> None:
         if self.dispatcher is None or not self.dispatcher.alive:
@@ -144,7 +147,7 @@ class World:
     def deposed(self, process: Dispatcher) -> None:
         self.kill_dispatcher(process)
 
-    # ---- the observer's births and deaths -------------------------------------------------------------------------------------------
+    # ---- the observer's births and deaths ------------------------------------------------------------------
 
     def kill_observer(self) -> None:
         if self.observer.alive:
@@ -155,7 +158,7 @@ class World:
     def start_observer(self) -> None:
         self.observer = Observer(self, self._observer_way, self._observer_disk)
 
-    # ---- runners' births and deaths -------------------------------------------------------------------------------------------------
+    # ---- runners' births and deaths ------------------------------------------------------------------------
 
     def join(self, slots: int, labels: tuple[str, ...]) -> None:
         number = len(self.hosts) + 1
@@ -208,7 +211,7 @@ class World:
             if not host.dead:
                 yield host.way
 
-    # ---- work -----------------------------------------------------------------------------------------------------------------------
+    # ---- work ----------------------------------------------------------------------------------------------
 
     def invent_commit(self, repo: int) -> invention.Commit:
         number = self.next_number()
@@ -250,7 +253,9 @@ class World:
         return Output(job=attempt[0], attempt=attempt[1], at=at, crc=crc32(data), after_ms=0, data=data)
 
     def _enough_ms(self) -> int:
-        """How long everything may take to settle: a fixed time for everybody to meet again, and the work itself, one job at a time."""
+        """How long everything may take to settle: a fixed time for everybody to meet again, and the work
+        itself, one job at a time.
+        """
         jobs = [job.spec for job in self.store.jobs.values() if job.state not in VERDICTS]
         texts = [seen.pipeline for seen in self.submitter.unseen.values()]
         texts += [repository.pipelines[sha] for repository in self.repositories for sha in repository.refs.values()]
@@ -258,7 +263,7 @@ class World:
         tries = sum(len(spec.steps) * (spec.retry + 2) for spec in jobs)
         return _MEET_MS + tries * (self.options.job_ms + _BETWEEN_MS)
 
-    # ---- the two phases -------------------------------------------------------------------------------------------------------------
+    # ---- the two phases ------------------------------------------------------------------------------------
 
     def run(self) -> Figures:
         """Let the world run its course.
