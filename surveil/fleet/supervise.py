@@ -98,6 +98,7 @@ class Supervisor:
         self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._stopping = False
+        self._mistake: BaseException | None = None
 
     def want(self, part: Part) -> None:
         """Keep this part running from now on. One of the same name that runs already is started this way next time."""
@@ -110,8 +111,10 @@ class Supervisor:
         return held.child.pid if held is not None and held.child is not None else None
 
     async def run(self) -> None:
-        """Keep the parts running until `stop`."""
+        """Keep the parts running until `stop`. A mistake of ours in the life of a part is raised here."""
         while not self._stopping:
+            if self._mistake is not None:
+                raise self._mistake
             self._changed.clear()
             now = _now()
             plan = reconcile(list(self._parts), {name: held.member for name, held in self._held.items()}, now)
@@ -126,13 +129,21 @@ class Supervisor:
         """End everything: the named groups of parts one after the other, then the rest.
 
         Each part is asked with its own signals unless `asking` names others, and made to end after its grace.
+
+        Raises:
+            InfrastructureError: one does not end at all; the others have.
         """
         self._stopping = True
         self._changed.set()
         named = [name for group in order for name in group]
         rest = [name for name in self._held if name not in named]
+        problems: list[BaseException] = []
         for group in (*order, rest):
-            await asyncio.gather(*(self._stop_one(name, asking) for name in group if name in self._held))
+            stopping = [self._stop_one(name, asking) for name in group if name in self._held]
+            results = await asyncio.gather(*stopping, return_exceptions=True)
+            problems += [result for result in results if result is not None]
+        if problems:
+            raise problems[0]
 
     def kill(self) -> None:
         """End every part's process group at once, and start none again; those who wait for its end learn of it."""
@@ -156,6 +167,13 @@ class Supervisor:
         held = _Held(part, member)
         self._held[part.name] = held
         held.task = asyncio.create_task(self._live(part, held), name=f"life of {part.name}")
+        held.task.add_done_callback(self._look)
+
+    def _look(self, task: asyncio.Task[None]) -> None:
+        """A life that ended in a way that nobody foresaw must not look like one that goes on."""
+        if not task.cancelled() and task.exception() is not None:
+            self._mistake = task.exception()
+            self._changed.set()
 
     async def _live(self, part: Part, held: _Held) -> None:
         """One life of a part, from its preparation to its end."""

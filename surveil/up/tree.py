@@ -12,9 +12,9 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from surveil.client import Client, error_of, find_access
 from surveil.config import UpConfig
@@ -57,7 +57,7 @@ class Tree:
         self._config = config
         self._data = data
         self._say = say
-        self._lines = _line_log(data / LOG_NAME)
+        self._lines = _LineLog(data / LOG_NAME)
         self._settings = settings_for_children(config, data)
         self._main = Supervisor(on_line=self._note, on_news=self._tell)
         self._spawner: Spawner | None = None
@@ -75,7 +75,7 @@ class Tree:
             SurveilError: it does not come up, and the sentence is its own.
         """
         self._main.want(self._dispatcher_part(self.address))
-        self._tasks.append(asyncio.create_task(self._main.run(), name="supervision"))
+        self._keep(self._main.run(), "supervision")
         here = await self._until_ready()
         if self.address.port == 0:
             # Should it have to be started again, everybody looks for it where it was.
@@ -159,7 +159,19 @@ class Tree:
             on_line=self._note,
             on_news=self._tell,
         )
-        self._tasks.append(asyncio.create_task(self._spawner.run(), name="runners"))
+        self._keep(self._spawner.run(), "runners")
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do this until the end; if it fails, everything does, loudly."""
+
+        def look(task: asyncio.Task[None]) -> None:
+            problem = None if task.cancelled() else task.exception()
+            if problem is not None and not self._failed.done():
+                self._failed.set_exception(problem)
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(look)
+        self._tasks.append(task)
 
     async def _until_ready(self) -> Address:
         """Wait for the file that the dispatcher writes when it serves; its process id tells it from an older one."""
@@ -265,10 +277,14 @@ async def running(
             await stopping
 
 
-def _line_log(path: Path) -> logging.Handler:
-    """Where the lines of the parts go: a file of bounded size, and the one before it."""
-    handler = logging.handlers.RotatingFileHandler(
-        path, maxBytes=LOG_BYTES_MAX, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace", delay=True
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    return handler
+class _LineLog(logging.handlers.RotatingFileHandler):
+    """Where the lines of the parts go: a file of bounded size, and those before it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, maxBytes=LOG_BYTES_MAX, backupCount=LOGS_KEPT, encoding="utf-8", errors="replace", delay=True
+        )
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # Its name is logging's.
+        """A full disk costs these lines and nothing else; the dispatcher complains of it itself."""

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from surveil.errors import UnreachableError
 from surveil.fleet.supervise import Change, News, Part, Supervisor, how_it_ended, last_sentence
 
@@ -147,6 +149,18 @@ def test_what_is_killed_at_the_end_is_not_started_again() -> None:
         return stage.changes()
 
     assert asyncio.run(scene()) == [("a", Change.STARTED), ("a", Change.STOPPED)]
+
+
+def test_a_mistake_in_the_life_of_a_part_is_not_kept_quiet() -> None:
+    async def prepare() -> Mapping[str, str]:
+        raise LookupError("a mistake")
+
+    async def scene() -> None:
+        stage = Stage(part("a", FOREVER, prepare))
+        await stage.running
+
+    with pytest.raises(LookupError, match="a mistake"):
+        asyncio.run(scene())
 
 
 def test_stopping_is_quick_for_a_part_that_waits_for_its_next_try() -> None:
