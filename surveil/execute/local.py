@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from surveil.protocol import JobSpec, StepReport
 
 LEASE_MS: Final = 10_000
 """The job ends so long after this process, should that be killed."""
+END_S: Final = 15.0
+"""How long a keeper may take to end everything below it at once."""
 RENEW_MS: Final = 2_000
 _ATTEMPT: Final[AttemptId] = ("1/local", 1)
 _NO_SHA: Final = "0" * 40
@@ -118,7 +121,10 @@ class LocalRun:
             open_files.callback(os.close, pidfd)
             if self._cancel_grace_ms is not None:
                 self.cancel(self._cancel_grace_ms)
-            return self._follow(folder, workspace, (bell, pidfd), on_output, on_steps)
+            try:
+                return self._follow(folder, workspace, (bell, pidfd), on_output, on_steps)
+            finally:
+                self._see_it_end(pidfd, workspace)
 
     def _follow(
         self,
@@ -150,6 +156,15 @@ class LocalRun:
                         return final
                     processes.kill_left_behind(workspace.root)
                     raise InfrastructureError("the process that watched over the job died, and the job with it")
+
+    def _see_it_end(self, pidfd: int, workspace: Workspace) -> None:
+        """Leave nothing running, also when the caller's own function failed or a person interrupted us."""
+        if select.select([pidfd], [], [], 0)[0]:
+            return
+        self._say("cancel 0")
+        if not select.select([pidfd], [], [], END_S)[0]:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            processes.kill_left_behind(workspace.root)
 
     def _say(self, line: str) -> None:
         if self._control is not None:

@@ -25,6 +25,7 @@ from surveil.execute.attempts import Folder, ended, folder_name, keeper_of, step
 from surveil.execute.contract import Tell
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import Chunk
+from surveil.execute.supply import Supply
 from surveil.execute.workspace import Workspace, prepare, remove
 from surveil.mirror.command import Halt
 from surveil.protocol import Assign
@@ -59,10 +60,13 @@ class _Attempt:
 class ProcessExecutor:
     """Keeps the promise of `contract.Executor` with processes of this machine, below the data folder `data`."""
 
-    def __init__(self, data: Path, runner: str, *, log_bytes_max: int = LOG_BYTES_MAX) -> None:
+    def __init__(
+        self, data: Path, runner: str, *, log_bytes_max: int = LOG_BYTES_MAX, supply: Supply | None = None
+    ) -> None:
         self._data = data.absolute()
         self._runner = runner
         self._log_bytes_max = log_bytes_max
+        self._supply = supply
         self._attempts: dict[AttemptId, _Attempt] = {}
         self._names: dict[bytes, _Attempt] = {}
         self._nursery = Nursery()
@@ -192,9 +196,10 @@ class ProcessExecutor:
 
     async def _prepare(self, attempt: _Attempt) -> None:
         folder = attempt.folder
+        mirrors = self._data / "mirrors"
         try:
             await self._in(
-                self._pool, partial(prepare, folder.workspace, self._data / "mirrors", folder.assign, self._halt)
+                self._pool, partial(prepare, folder.workspace, mirrors, folder.assign, self._halt, self._supply)
             )
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))

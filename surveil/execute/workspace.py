@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from surveil.errors import InfrastructureError
+from surveil.execute.supply import Supply, get_commit
 from surveil.mirror import address, checkout
 from surveil.mirror.command import Halt
 from surveil.mirror.mirror import Mirror
@@ -63,9 +64,11 @@ class Workspace:
             self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")
 
 
-def prepare(workspace: Workspace, mirrors: Path, assign: Assign, halt: Halt | None = None) -> None:
-    """Make the workspace of an attempt, with the files of its commit. Blocks; what it leaves is the caller's to
-    remove.
+def prepare(
+    workspace: Workspace, mirrors: Path, assign: Assign, halt: Halt | None = None, supply: Supply | None = None
+) -> None:
+    """Make the workspace of an attempt, with the files of its commit: from its repository, or through `supply` where
+    that cannot be had from here. Blocks; what it leaves is the caller's to remove.
 
     Raises:
         InfrastructureError: the commit cannot be had, or the disk does not take it (MirrorError is one).
@@ -74,7 +77,7 @@ def prepare(workspace: Workspace, mirrors: Path, assign: Assign, halt: Halt | No
     try:
         workspace.make(assign.spec)
         mirror = Mirror(mirrors, address.parse(assign.repo, "/"), halt)
-        mirror.fetch(assign.sha, assign.ref or None)
+        get_commit(mirror, assign, supply)
         workspace.work.mkdir(mode=0o755)
         checkout.checkout(mirror, assign.sha, workspace.work, assign.ref)
     except OSError as error:

@@ -48,6 +48,15 @@ def test_a_running_job_can_be_cancelled(tmp_path: Path) -> None:
     assert ended.outcome == "cancelled"
 
 
+def test_a_job_ends_with_the_one_who_watches_it(tmp_path: Path) -> None:
+    def fail(_: bytes) -> None:
+        raise BrokenPipeError
+
+    with LocalRun(tmp_path) as local, pytest.raises(BrokenPipeError):
+        local.run(job("setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300"), on_output=fail)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_output_of_any_size_comes_in_order(tmp_path: Path) -> None:
     output: list[bytes] = []
     with LocalRun(tmp_path) as local:
