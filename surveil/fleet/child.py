@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, Self
 
+import surveil
 from surveil.errors import InfrastructureError
 from surveil.fleet import parent
 
@@ -52,8 +53,13 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
-    # Sentences must come out at once, also where nobody looks at them through a terminal.
-    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+    here = str(Path(surveil.__file__).parent.parent)
+    if sys.path[0] == here and not sys.flags.safe_path:
+        # We were found in the current folder, so nothing else may know where we are.
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (here, kept.get("PYTHONPATH"))))
+    # The current folder may be a repository under test: its files must not be taken for modules. And sentences must
+    # come out at once, also where nobody looks at them through a terminal.
+    return {**kept, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", **extra}
 
 
 def surveil_command(*arguments: str) -> tuple[str, ...]:

@@ -29,12 +29,12 @@ class Place:
         home = str(self.folder / "home")
         return {**kept, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "NO_COLOR": "1"}
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """A command to its end."""
+    def run(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """A command to its end, with `more` in its environment."""
         return subprocess.run(
             [sys.executable, "-m", "surveil", *words],
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **more},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -80,6 +80,15 @@ def test_of_several_repositories_the_worst_verdict_counts(place: Place) -> None:
     assert place.processes() == []
 
 
+def test_files_of_the_current_folder_are_not_taken_for_modules(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo fine"))
+    for name in ("msgpack", "sqlalchemy", "surveil"):
+        (place.folder / f"{name}.py").write_text("raise SystemExit('this is not the module that was meant')\n")
+    # The installed script does not look there by itself; its children must not either.
+    done = place.run("up", "--once", str(repo), PYTHONSAFEPATH="1")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "fine"), done.stderr
+
+
 def test_a_reader_that_goes_away_ends_everything(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("while :; do echo more; sleep 0.1; done"))
     with place.start("up", "--once", "--data", str(place.data), str(repo)) as once:
