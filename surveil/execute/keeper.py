@@ -33,7 +33,7 @@ LEAK_MS: Final = 2_000
 LOOK_MS: Final = 1_000
 """A lease is looked at this often: after a suspended machine wakes, `poll` would sleep on for what was left before.
 """
-RING_MS: Final = 5
+RING_MS: Final = 2
 """Under a flood of output the agent is called no more often than this."""
 _GIB: Final = 1024 * 1024 * 1024
 
