@@ -56,6 +56,9 @@ def progress(state: State, attempt: Attempt, said: Progress, now: int) -> None:
 def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Policy) -> None:
     """Record what the attempt really did, and what that means for its job."""
     attempt = adopt(state, attempt, now)
+    if said.outcome in {"passed", "failed"}:
+        # Its steps ran, so the commit was there, and with it most of the repository's next one.
+        state.warm_up(attempt.runner, state.jobs[attempt.job].repo)
     known = replace(
         attempt, exit_code=said.exit_code, log_bytes=said.log_bytes, steps=said.steps, isolation=said.isolation,
         reason=said.reason, started_at=_at(attempt, said.started_after_ms, now),

@@ -31,10 +31,10 @@ def hello(state: State, key: str, said: Hello, now: int, policy: Policy) -> list
         labels=said.labels, slots=said.slots, incarnation=said.incarnation, online=True, seen_at=now,
     )  # fmt: skip
     state.put(runner, now)
-    _leave_mirrors(state, key)
-    state.sessions[key] = Session(incarnation=said.incarnation, seq=said.seq, heard_at=now, mirrors=said.mirrors)
+    state.cool_down(key)
+    state.sessions[key] = Session(incarnation=said.incarnation, seq=said.seq, heard_at=now)
     for repo in said.mirrors:
-        state.warm.setdefault(repo, {})[key] = None
+        state.warm_up(key, repo)
     renewed, revoked = _take_stock(state, key, said.held, now, policy)
     if restarted:
         _lose_absent(state, runner, said.held, now, policy)
@@ -176,12 +176,3 @@ def _busy(state: State, key: str, now: int, policy: Policy) -> Send:
         state.leases.set(attempt.id, max(state.leases.get(attempt.id) or 0, now + policy.lease_ms + policy.margin_ms))
     spread_ms = sum(map(ord, key)) % 2000
     return Send(runner=key, message=Busy(retry_ms=1000 + spread_ms))
-
-
-def _leave_mirrors(state: State, key: str) -> None:
-    session = state.sessions.get(key)
-    for repo in session.mirrors if session is not None else ():
-        warm = state.warm.get(repo, {})
-        warm.pop(key, None)
-        if not warm:
-            state.warm.pop(repo, None)

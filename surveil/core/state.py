@@ -36,6 +36,9 @@ SETTLED_MIDS_MAX: Final = 10_000
 store does.
 """
 
+MIRRORS_MAX: Final = 1_000
+"""Of one runner; more would only make the choice between runners slower."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -51,7 +54,8 @@ class Session:
     """It said that it takes nothing now, though it has slots: its disk is full, or it just refused something."""
     load_percent: int = 0
     disk_free_mib: int = 0
-    mirrors: tuple[str, ...] = ()
+    mirrors: dict[str, None] = field(default_factory=dict)
+    """The repositories that it has a mirror of, at most `MIRRORS_MAX`."""
     connected: bool = True
     parting: str = ""
     """How it left, for the reason that people read; empty for one that just fell silent."""
@@ -246,6 +250,22 @@ class State:
         self.held_by.setdefault(attempt.runner, {})[attempt.id] = None
         self.leases.set(attempt.id, until_at)
         self.repeats.set(attempt.id, repeat_at)
+
+    def warm_up(self, runner: str, repo: str) -> None:
+        """Note that a runner has a mirror of a repository; it is forgotten with the runner's session."""
+        session = self.sessions.get(runner)
+        if session is not None and len(session.mirrors) < MIRRORS_MAX:
+            session.mirrors[repo] = None
+            self.warm.setdefault(repo, {})[runner] = None
+
+    def cool_down(self, runner: str) -> None:
+        """Forget which mirrors a runner has: it is about to say so anew."""
+        session = self.sessions.get(runner)
+        for repo in session.mirrors if session is not None else ():
+            warm = self.warm[repo]
+            del warm[runner]
+            if not warm:
+                del self.warm[repo]
 
     def attempts_of(self, runner: str) -> list[Attempt]:
         """The attempts that take a slot of this runner, oldest first."""
