@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -28,6 +28,7 @@ READ_FILES: Final = frozenset({*PYTHON_FILES, *MAKEFILES, "package.json", "Cargo
 """The files at a commit's root whose text `detect` looks into; of all others it is enough to know the name."""
 
 _TARGET: Final = re.compile(r"^(?![\t #.])([^:=#\n]+):(?!=)", re.MULTILINE)
+_PLAIN_TARGET: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _NPM_PLACEHOLDER: Final = "no test specified"
 
 Files: TypeAlias = Mapping[str, str | None]
@@ -48,13 +49,12 @@ class Nothing:
     sentence: str
 
 
-NOTHING: Final = Nothing(
-    sentence=(
-        "no pipeline file, and nothing that says how to test this commit (looked for pyproject.toml, setup.py, "
-        "tox.ini, Cargo.toml, go.mod, a package.json with a test script, a Makefile with a test or check target): "
-        "write a .surveil.yml, for example `jobs: {test: {steps: [{run: ./run-tests}]}}`"
-    )
+_LOOKED_FOR: Final = (
+    "looked for pyproject.toml, setup.py, tox.ini, Cargo.toml, go.mod, a package.json with a test script, "
+    "a Makefile with a test or check target"
 )
+_TARGETS_SHOWN: Final = 6
+_TARGET_CHARS_MAX: Final = 40
 
 
 def detect(files: Files) -> Detected | Nothing:
@@ -67,7 +67,27 @@ def detect(files: Files) -> Detected | Nothing:
         recipe = rule(files)
         if recipe is not None:
             return Detected(rule=recipe.rule, text=write(recipe))
-    return NOTHING
+    return Nothing(
+        sentence=(
+            "no pipeline file, and nothing that says how to test this commit "
+            f"({'; '.join(_near_misses(files)) or _LOOKED_FOR}): "
+            "write a .surveil.yml, for example `jobs: {test: {steps: [{run: ./run-tests}]}}`"
+        )
+    )
+
+
+def _near_misses(files: Files) -> Iterator[str]:
+    """What almost said how to test this commit: whoever wonders why it is not taken has it before their eyes."""
+    if files.get("pyproject.toml") is not None:
+        yield "pyproject.toml describes no project and names no tests"
+    if files.get("package.json") is not None:
+        yield "package.json has no test script"
+    if name := _makefile(files):
+        targets = [target for target in _targets(files[name] or "") if _PLAIN_TARGET.fullmatch(target)]
+        shown = [target for target in targets if len(target) <= _TARGET_CHARS_MAX][:_TARGETS_SHOWN]
+        others = " and others" if len(shown) < len(targets) else ""
+        only = f", only {', '.join(shown)}{others}" if shown else ""
+        yield f"{name} has no target test or check{only}"
 
 
 def write(recipe: Recipe) -> str:
@@ -147,14 +167,23 @@ def _package_manager(files: Files, package: object) -> str:
 
 
 def _make(files: Files) -> Recipe | None:
-    name = next((name for name in MAKEFILES if files.get(name) is not None), None)
+    name = _makefile(files)
     if name is None:
         return None
-    targets = {target for match in _TARGET.finditer(files[name] or "") for target in match[1].split()}
+    targets = _targets(files[name] or "")
     target = next((target for target in ("test", "check") if target in targets), None)
     if target is None:
         return None
     return Recipe(rule=f"{name}: make {target}", steps=(Step("Test", (f"make {target}",)),))
+
+
+def _makefile(files: Files) -> str | None:
+    return next((name for name in MAKEFILES if files.get(name) is not None), None)
+
+
+def _targets(makefile: str) -> list[str]:
+    """The targets of a makefile in their order, each once."""
+    return list(dict.fromkeys(target for match in _TARGET.finditer(makefile) for target in match[1].split()))
 
 
 _RULES: Final[tuple[Callable[[Files], Recipe | None], ...]] = (detect_python, _rust, _go, _javascript, _make)

@@ -58,13 +58,19 @@ _REQUIREMENTS_MAX: Final = 200
 _EXTRA_IN_SETUP: Final = re.compile(
     r"""extras_require.*?['"](test|tests|testing|dev)['"]\s*(?::|\]\s*=)""", re.DOTALL | re.IGNORECASE
 )
-_USE_ENVIRONMENT: Final = 'export VIRTUAL_ENV="$TMPDIR/venv" PATH="$TMPDIR/venv/bin:$PATH"'
+_USE_ENVIRONMENT: Final = (
+    'export VIRTUAL_ENV="$TMPDIR/venv" PATH="$TMPDIR/venv/bin:$PATH"',
+    "export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off",
+)
 # The root's listing only tells that there is something called `requirements`; what is in it is seen when it is there.
 _REQUIREMENTS_IN_FOLDER: Final = (
     "for list in requirements/test.txt requirements/tests.txt requirements/testing.txt requirements/dev.txt; do",
     '  if [ -f "$list" ]; then python -m pip install -r "$list"; break; fi',
     "done",
 )
+_VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*([^{}\x00-\x1f\x7f]*)")
+# What a step's environment has from surveil; that a test needs another one of these is nobody's intention.
+_OURS: Final = ("PATH", "HOME", "TMPDIR", "VIRTUAL_ENV", "SURVEIL")
 _LOOKS_LIKE_PYTEST: Final = "'^(import pytest|from pytest|(async )?def test_)'"
 
 
@@ -96,13 +102,13 @@ def detect_python(files: Mapping[str, str | None]) -> Recipe | None:
         commands.insert(0, "python -m pip install 'pip>=25.1'")  # Older ones do not know `--group`.
     if source is None and "requirements" in files:
         commands += _REQUIREMENTS_IN_FOLDER
-    prepare = ('python3 -m venv "$TMPDIR/venv"', _USE_ENVIRONMENT, *filter(None, commands))
+    prepare = ('python3 -m venv "$TMPDIR/venv"', *_USE_ENVIRONMENT, *filter(None, commands))
     described = f"installed with {source.described}, " if source else ""
     runner = "pytest" if mentions_pytest else "pytest or unittest, whichever its tests are written for"
     test = ("python -m pytest",) if mentions_pytest else _pytest_or_unittest()
     return Recipe(
         rule=f"{named}: {described}tested with {runner} in a fresh virtual environment",
-        steps=(Step("Install", prepare), Step("Test", (_USE_ENVIRONMENT, *test))),
+        steps=(Step("Install", prepare), Step("Test", (*_USE_ENVIRONMENT, *_tox_environment(files), *test))),
     )
 
 
@@ -274,7 +280,7 @@ def _requirement_files(files: Mapping[str, str | None]) -> Iterator[_Source]:
 def _tox(files: Mapping[str, str | None]) -> Iterator[_Source]:
     """`deps` of tox's main environment; lines for single factors are not for everybody, and left out."""
     config = _ini(files.get("tox.ini"))
-    lines = config.get("testenv", "deps", raw=True, fallback="").splitlines()
+    lines = _option(config, "testenv", "deps").splitlines()
     arguments: list[str] = []
     for line in (line.strip().replace("{toxinidir}/", "") for line in lines):
         if match := re.fullmatch(r"-r ?([A-Za-z0-9._][A-Za-z0-9._/-]*)", line):
@@ -284,6 +290,23 @@ def _tox(files: Mapping[str, str | None]) -> Iterator[_Source]:
     if arguments:
         needs = " ".join(lines)
         yield _Source(arguments=" ".join(arguments), needs=needs, for_tests_only=True, described="the deps of tox.ini")
+
+
+def _tox_environment(files: Mapping[str, str | None]) -> tuple[str, ...]:
+    """The variables that tox gives to tests, as one line of shell; those that only tox can know are left out.
+
+    Some projects switch tests on by them, so that without them fewer run than their maintainers see.
+    """
+    config = _ini(files.get("tox.ini"))
+    lines = [line for key in ("set_env", "setenv") for line in _option(config, "testenv", key).splitlines()]
+    found = [match.groups() for line in lines if (match := _VARIABLE.fullmatch(line.strip()))]
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in found if not name.startswith(_OURS))
+    return (f"export {exports}",) if exports else ()
+
+
+def _option(config: configparser.RawConfigParser, section: str, key: str) -> str:
+    """An option's text; empty where it is missing, or stands there without a value."""
+    return config.get(section, key, raw=True, fallback="") or ""
 
 
 def _ini(text: str | None) -> configparser.RawConfigParser:

@@ -18,7 +18,13 @@ from surveil.pipeline import Pipeline, load
 from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
 from surveil.protocol import JobSpec
 
-ENTER = 'export VIRTUAL_ENV="$TMPDIR/venv" PATH="$TMPDIR/venv/bin:$PATH"\n'
+PROBLEM_CHARS_MAX = 500
+"""What an observer keeps of a sentence."""
+
+ENTER = (
+    'export VIRTUAL_ENV="$TMPDIR/venv" PATH="$TMPDIR/venv/bin:$PATH"\n'
+    "export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off\n"
+)
 CREATE = 'python3 -m venv "$TMPDIR/venv"\n' + ENTER
 PYTEST = "[tool.pytest.ini_options]\n"
 BUILDABLE = "[build-system]\nrequires = ['x']\n"
@@ -135,6 +141,27 @@ def test_a_python_project_is_installed_with_what_its_tests_need(
 def test_older_python_projects_are_recognised_as_well(files: dict[str, str | None], commands: str) -> None:
     assert installs(files) == commands
     assert scripts(files)[1] == ENTER + "python -m pytest\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "exports"),
+    [
+        ("\n  THREADED = 1\n  # no\n  WORDS= it's two\n", "export THREADED=1 WORDS='it'\"'\"'s two'\n"),
+        ("\n  COVERAGE_FILE = {envtmpdir}/c\n  py39: OLD = 1\n  A-B = 1\n  SURVEIL_SHA = 1\n  X = $(rm -rf /)\n",
+         "export X='$(rm -rf /)'\n"),
+        ("A = {envname}", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_tests_run_with_the_environment_that_tox_would_give_them(lines: str, exports: str) -> None:
+    files: dict[str, str | None] = {"setup.py": "", "tox.ini": f"[testenv]\ndeps = pytest\nsetenv = {lines}\n"}
+    assert scripts(files)[1] == ENTER + exports + "python -m pytest\n"
+
+
+@pytest.mark.parametrize("key", ["set_env", "setenv"])
+def test_both_names_that_tox_has_for_the_environment_are_read(key: str) -> None:
+    files: dict[str, str | None] = {"tox.ini": f"[testenv]\ncommands = pytest\n{key} =\n  A = 1\n"}
+    assert scripts(files)[1] == ENTER + "export A=1\npython -m pytest\n"
 
 
 def test_a_project_that_never_mentions_pytest_decides_when_its_tests_are_at_hand() -> None:
@@ -283,6 +310,29 @@ def test_nothing_recognised_is_a_sentence_that_says_what_to_write(files: dict[st
     assert "write a .surveil.yml" in found.sentence
     example = found.sentence.split("`")[1]
     assert isinstance(load(example, ".surveil.yml"), Pipeline)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"pyproject.toml": "[tool.ruff]\n"}, "pyproject.toml describes no project and names no tests"),
+        ({"package.json": "{}"}, "package.json has no test script"),
+        (
+            {"package.json": '{"scripts": {"test": "echo no test specified"}}', "Makefile": "all:\n.PHONY: all\n"},
+            "package.json has no test script; Makefile has no target test or check, only all",
+        ),
+        (
+            {"Makefile": "all: x-test\nx-test: x.c x.h\n\tcc\n$(X): y\nclean:\na b c d e f:\n" + "g" * 80 + ":\n"},
+            "Makefile has no target test or check, only all, x-test, clean, a, b, c and others",
+        ),
+        ({"Makefile": "# empty\n"}, "Makefile has no target test or check"),
+    ],
+)
+def test_what_comes_near_to_a_rule_is_named_with_what_it_lacks(files: dict[str, str | None], why: str) -> None:
+    found = detect(files)
+    assert isinstance(found, Nothing)
+    assert found.sentence.startswith(f"no pipeline file, and nothing that says how to test this commit ({why}): write")
+    assert len(found.sentence) < PROBLEM_CHARS_MAX
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "package.json", "Cargo.toml", "setup.cfg", "tox.ini"])
