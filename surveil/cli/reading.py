@@ -120,7 +120,8 @@ def print_build(build: Mapping[str, Any]) -> None:
         ]
     )
     for complaint in build["complaints"]:
-        print_line(f"  {complaint}")
+        if complaint != build["reason"]:
+            print_line(f"  {complaint}")
     if build["jobs"]:
         print_line("")
         print_table(["job", "state", "attempt", "runner", "took", "reason"], [_job_row(job) for job in build["jobs"]])

@@ -26,7 +26,7 @@ class Sighting:
     """A commit and its pipeline.
 
     `pipeline` is the text of `pipeline_file`, or what detection `rule` wrote in its stead; None with a `problem`, a
-    sentence for the author.
+    sentence for the author, and without a file where there is neither.
     """
 
     sha: str
@@ -70,7 +70,7 @@ def sight(commit: Commit) -> Sighting:
     found = detect(_files(commit))
     if isinstance(found, Detected):
         return _sighting(commit, FILENAMES[0], found.text, rule=found.rule)
-    return _problem(commit, FILENAMES[0], found.sentence)
+    return _problem(commit, "", found.sentence)
 
 
 def _files(commit: Commit) -> Files:

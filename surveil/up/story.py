@@ -110,7 +110,8 @@ class Teller:
                     f"  {verdict_words(job)} {job['name']}{took(job)}{why(job)}", job["state"]
                 )
         for complaint in build["complaints"]:
-            await self._screen.say(complaint, "weak")
+            if complaint != build["reason"]:
+                await self._screen.say(complaint, "weak")
         line = f"{verdict_words(build)} build {build['id']}: {commit_line(build)}{took(build)}{why(build)}"
         await self._screen.tell_verdict(line, build["state"])
 

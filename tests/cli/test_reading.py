@@ -60,6 +60,14 @@ def test_one_build_is_shown_with_what_failed_and_the_command_that_tells_more(typ
     assert json.loads(type_("show", "2", "--json").out)["jobs"][0]["attempts"][0]["exit_code"] == 1
 
 
+def test_a_build_says_once_why_it_could_not_begin(type_: Type, counter: Counter) -> None:
+    build = make_build(3, state=Status.ERRORED, reason="no pipeline file", complaints=("no pipeline file", "and more"))
+    counter.desk.store.commit(new(build))
+    shown = type_("show", "3").out
+    assert shown.count("no pipeline file") == 1
+    assert "  and more\n" in shown
+
+
 def test_a_build_that_does_not_exist_is_exit_code_6_and_one_sentence(type_: Type, counter: Counter) -> None:
     assert counter.data.exists()
     ended = type_("show", "99")

@@ -58,6 +58,7 @@ def test_a_commit_without_any_file_has_a_problem(repository: Repository, tmp_pat
     repository.git("rm", "--quiet", "hello.txt")
     found = sighting(repository, tmp_path, repository.commit("Bare"))
     assert found.pipeline is None
+    assert found.pipeline_file == ""
     assert found.problem
 
 
