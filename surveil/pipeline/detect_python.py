@@ -89,7 +89,7 @@ def detect_python(files: Mapping[str, str | None]) -> Recipe | None:
     """Recognise a Python project by `pyproject.toml`, `setup.py` or `tox.ini`; not one that only configures tools."""
     project = toml_table(files.get("pyproject.toml")) or {}
     broken = files.get("pyproject.toml") is not None and toml_table(files.get("pyproject.toml")) is None
-    named = next((name for name in ("pyproject.toml", "setup.py", "tox.ini") if name in files), None)
+    named = _telling_file(files, project)
     installable = (
         broken or "setup.py" in files or bool(table_at(project, "build-system") or table_at(project, "project"))
     )
@@ -107,9 +107,18 @@ def detect_python(files: Mapping[str, str | None]) -> Recipe | None:
     runner = "pytest" if mentions_pytest else "pytest or unittest, whichever its tests are written for"
     test = ("python -m pytest",) if mentions_pytest else _pytest_or_unittest()
     return Recipe(
-        rule=f"{named}: {described}tested with {runner} in a fresh virtual environment",
+        rule=f"{named}: {described}tested in a fresh virtual environment with {runner}",
         steps=(Step("Install", prepare), Step("Test", (*_USE_ENVIRONMENT, *_tox_environment(files), *test))),
     )
+
+
+def _telling_file(files: Mapping[str, str | None], project: Mapping[str, Any]) -> str | None:
+    """The file that says most: not a `pyproject.toml` that only configures tools, where there is another one."""
+    names = ["pyproject.toml", "setup.py", "tox.ini"]
+    describes = project.keys() & {"build-system", "project", "dependency-groups"}
+    if project and not describes and "pytest" not in (files.get("pyproject.toml") or ""):
+        names.append(names.pop(0))
+    return next((name for name in names if name in files), None)
 
 
 def _mentions_pytest(files: Mapping[str, str | None]) -> bool:

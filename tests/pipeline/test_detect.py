@@ -171,8 +171,25 @@ def test_a_project_that_never_mentions_pytest_decides_when_its_tests_are_at_hand
     found = detect(files)
     assert isinstance(found, Detected)
     assert found.rule == (
-        "setup.py: tested with pytest or unittest, whichever its tests are written for in a fresh virtual environment"
+        "setup.py: tested in a fresh virtual environment with pytest or unittest, whichever its tests are written for"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"pyproject.toml": "[tool.black]\n", "setup.py": "", "tox.ini": "[testenv]\ndeps = pytest\n"}, "setup.py"),
+        ({"pyproject.toml": "[tool.black]\n", "tox.ini": "[testenv]\ndeps = pytest\n"}, "tox.ini"),
+        ({"pyproject.toml": PYTEST, "setup.py": ""}, "pyproject.toml"),
+        ({"pyproject.toml": BUILDABLE, "setup.py": "", "conftest.py": None}, "pyproject.toml"),
+        ({"pyproject.toml": "[tool.black]\n", "conftest.py": None}, "pyproject.toml"),
+    ],
+)
+def test_the_rule_names_the_file_that_made_the_difference(files: dict[str, str | None], named: str) -> None:
+    found = detect(files)
+    assert isinstance(found, Detected)
+    assert found.rule.startswith(f"{named}: ")
+    assert found.rule.endswith("tested in a fresh virtual environment with pytest")
 
 
 def run_test_step(tmp_path: Path, sources: dict[str, str], python: str) -> tuple[int, str]:
