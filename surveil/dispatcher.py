@@ -2,7 +2,7 @@
 and decides nothing.
 
 What belongs here: the order of these four, and the way of each message into and out of the mind. What does
-not: decisions (core), who may come in (gate), logs (intake), answers to people (answer).
+not: decisions (core), who may come in (gate), logs (intake), commits for runners (relay), answers to people (answer).
 
 Nothing is said before it is on disk. If a commit fails the process ends: memory is ahead of the disk then,
 and starting is recovery.
@@ -30,7 +30,8 @@ from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.fulfil import Fulfiller
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Seen, Watching, Welcome
+from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Pack, Seen, Watching, Welcome
+from surveil.relay import Relay
 from surveil.say import Voice, begin
 
 IDLE_MS: Final = 1_000
@@ -68,6 +69,7 @@ class Dispatcher:
             gate=parts.gate, perform=self.perform, submit=self.submit, back_up=parts.back_up, live=parts.live,
             reader=parts.store.reader,
         )  # fmt: skip
+        self._relay = Relay(parts.live.state, parts.server.reply)
         self._inbox = _Inbox(wake=parts.server.wake)
         self._waiting: dict[str, list[Callable[[int], None]]] = {}
         self._routes: dict[str, Route] = {}
@@ -94,7 +96,7 @@ class Dispatcher:
             before = now
             events += self._hear(batch)
             await self._turn(events, now)
-            self._intake.take(batch.bulk)
+            self._intake.take(self._relay.take_wants(batch.bulk))
         if self._failure is not None:
             raise self._failure
 
@@ -181,6 +183,9 @@ class Dispatcher:
                 self.submit(message, lambda build: self._seen(route, message.mid, build))
             case Watching():
                 self._live.watching[peer.name] = message.repos
+                self._relay.watching(received, message)
+            case Pack():
+                self._relay.answer(message)
             case Enrol():
                 self._start(self._enrol(peer.key, route, message))
             case _:

@@ -1,7 +1,8 @@
 """The observer's hands: look at repositories, tell the dispatcher, write down what was acknowledged, decide nothing.
 
 What belongs here: one loop, the threads in which git blocks, file events, the connection. What does not: decisions
-(`core.observe`), how a repository is read (`mirror`), opening the parts (`observing`).
+(`core.observe`), how a repository is read (`mirror`), giving out commits (`supplying`), opening the parts
+(`observing`).
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ from surveil.core.observe_model import (
     Unchanged,
 )
 from surveil.errors import ExitCode, InfrastructureError
+from surveil.lanes import Lanes
 from surveil.mirror.sighting import Sighting, look
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.observing import Parts, opened
-from surveil.protocol import CommitSeen, Refused, Seen, WatchedRepo, Watching
+from surveil.protocol import CommitSeen, Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
+from surveil.supplying import Supplier
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
@@ -74,10 +77,15 @@ class Observer:
         self._halt = parts.halt
         self._clock = parts.clock
         self._inbox: deque[Event] = deque()
+        self._lanes = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
         self._disk = ThreadPoolExecutor(1, "records")
+        mirrors = {repo: watched.mirror for repo, watched in parts.watched.items()}
+        self._supplier = Supplier(
+            parts.data, mirrors, send=self._connection.send, start=self._start, now=self._clock.now
+        )
         self._files: Watch | None = None
         self._ready: dict[str, CommitSeen] = {}
         self._reading: set[str] = set()
@@ -138,6 +146,7 @@ class Observer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for pool in (self._local, self._remote):
             await asyncio.to_thread(pool.shutdown)
+        await self._supplier.close()
         await self._write_dirty()
         await asyncio.to_thread(self._disk.shutdown)
 
@@ -160,6 +169,8 @@ class Observer:
                 if self._ready.pop(item.mid, None) is not None:
                     _say.info("commit acknowledged", mid=item.mid, build=item.build)
                 return Acknowledged(mid=item.mid)
+            case Want():
+                self._supplier.answer(item)
             case Refused() | Garbled():
                 _say.error("the dispatcher objects", reason=item.reason)
             case _:
@@ -229,7 +240,8 @@ class Observer:
             self._connection.send(message)
         elif report.mid not in self._reading:
             self._reading.add(report.mid)
-            self._start(self._read(report))
+            # In the order in which the ref moved, so that its newest build is its newest commit.
+            self._start(self._lanes.follow((report.repo, report.ref), lambda: self._read(report)))
 
     async def _read(self, report: Report) -> None:
         watched = self._watched[report.repo]
@@ -310,6 +322,7 @@ class Observer:
             self._watching_at = now + WATCHING_MS
             repos = [WatchedRepo(repo=repo, problem=self._problems.get(repo)) for repo in self._watched]
             self._connection.send(Watching(repos=tuple(repos[:WATCHING_REPOS_MAX])))
+        self._supplier.expire()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_MS
             for watched in self._watched.values():

@@ -53,6 +53,7 @@ class Parts:
     halt: Halt
     clock: Clock
     address: Address
+    data: Path
 
 
 @contextlib.asynccontextmanager
@@ -86,6 +87,7 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
                 halt=halt,
                 clock=clock,
                 address=known.address,
+                data=config.data,
             )
 
 

@@ -4,7 +4,7 @@ What belongs here: the wire vocabulary, `encode` and `decode`. What does not: wh
 means (core), sockets (net).
 
 A message is two or three frames: a header (`SV`, the protocol's version, the message's type), a msgpack map
-of its fields, and for messages that carry bulk (`Output`, `Answer`) the raw bytes. Fields that a newer peer
+of its fields, and for messages that carry bulk (`Output`, `Pack`, `Answer`) the raw bytes. Fields that a newer peer
 adds are ignored; a type or version that is not known is a `ProtocolError`, as is any value outside its limit.
 Messages are facts and orders, and each may come twice.
 
@@ -39,6 +39,8 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024
 CHUNK_BYTES_MAX: Final = 256 * 1024
 PIPELINE_BYTES_MAX: Final = TEXT_BYTES_MAX
 HELD_MAX: Final = ITEMS_MAX
+HAVE_MAX: Final = 64
+"""So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
 FRAMES_MAX: Final = 3
 
@@ -53,6 +55,7 @@ Text: TypeAlias = Annotated[str, Most(4096)]
 Script: TypeAlias = Annotated[str, Most(PIPELINE_BYTES_MAX)]
 Key: TypeAlias = Annotated[str, Matches(r"[!-~]{40}")]
 """A CURVE public key in z85: 40 printable characters."""
+KeyOrNone: TypeAlias = Annotated[str, Matches(r"(?:[!-~]{40})?")]
 Sha: TypeAlias = Annotated[str, Matches(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")]
 JobId: TypeAlias = Annotated[str, Matches(r"[1-9][0-9]{0,15}/[^\x00-\x1f\x7f]{1,255}")]
 """`BUILD/NAME`."""
@@ -243,6 +246,22 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """Give me the bytes from `at` on of a pack that makes `sha` whole for somebody who has all of `have`.
+
+    For a runner that cannot get the commit of an attempt from its repository; `id` names its transfer. Travels on the
+    bulk connection, and on from the dispatcher to an observer of the repository with `runner` filled in.
+    """
+
+    id: int
+    runner: KeyOrNone = ""
+    repo: Text
+    sha: Sha
+    have: Annotated[tuple[Sha, ...], Most(HAVE_MAX)]
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bye:
     """I stop. With `returning`, what I hold goes on without me and I will come back for it."""
 
@@ -388,6 +407,24 @@ class Watching:
     repos: Annotated[tuple[WatchedRepo, ...], Most(1000)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """The bytes from `at` on of the pack that `runner` asked for as its transfer `id`, of `total` bytes in all.
+
+    A pack that is made again may have other bytes: `made` tells them apart. Without data there is either a `problem`,
+    or the pack is still being made; with `retry_ms` it makes sense to ask again after so long.
+    """
+
+    id: int
+    runner: Key
+    made: int = 0
+    at: int
+    total: int = 0
+    problem: Text = ""
+    retry_ms: int = 0
+    data: Annotated[bytes, Most(CHUNK_BYTES_MAX)] = b""
+
+
 # ---- clients, strangers and everybody ------------------------------------------------------------
 
 
@@ -439,16 +476,17 @@ class Refused:
 
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye
 ToRunner: TypeAlias = Welcome | Beat | Introduce | Busy | Assign | Cancel | Release | Drain
+FromObserver: TypeAlias = CommitSeen | Watching | Pack
 Message: TypeAlias = (
-    FromRunner | Output | ToRunner | Kept | CommitSeen | Seen | Watching | Ask | Answer | Enrol | Enrolled | Refused
+    FromRunner | Output | Want | ToRunner | Kept | FromObserver | Seen | Ask | Answer | Enrol | Enrolled | Refused
 )
 
 TYPES: Final[Mapping[int, type[Message]]] = {
     0x01: Hello, 0x02: Heartbeat, 0x03: Accepted, 0x04: Rejected,
-    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye,
+    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want,
     0x11: Welcome, 0x12: Beat, 0x13: Introduce, 0x14: Busy, 0x15: Assign,
     0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain,
-    0x21: CommitSeen, 0x22: Seen, 0x23: Watching,
+    0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,
 }  # fmt: skip

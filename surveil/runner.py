@@ -70,6 +70,7 @@ from surveil.protocol import (
     Introduce,
     Kept,
     Output,
+    Pack,
     Refused,
     Release,
     Welcome,
@@ -93,6 +94,7 @@ class Agent:
         self._policy = parts.policy
         self._executor = parts.executor
         self._connection = parts.connection
+        self._supplies = parts.supplies
         self._tombstones = parts.tombstones
         self._identity = parts.identity
         self._data = parts.data
@@ -126,6 +128,7 @@ class Agent:
             return self._exit
         finally:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._supplies.close()
             await self._executor.close()
 
     def _recover(self, found: list[FoundAttempt]) -> None:
@@ -187,6 +190,8 @@ class Agent:
                 attempt = (item.job, item.attempt)
                 self._logs.keep(attempt, item.upto, self._clock.now())
                 return LogKept(id=attempt, upto=item.upto)
+            case Pack():
+                self._supplies.hear(item)
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
                 return Said(message=item)
             case Refused():
@@ -211,6 +216,7 @@ class Agent:
                 return Disconnected()
             case Link.BULK_CONNECTED:
                 self._logs.restart(self._clock.now())
+                self._supplies.restart()
             case Link.BULK_DISCONNECTED:
                 pass
             case Link.STRANGE:

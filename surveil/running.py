@@ -5,10 +5,11 @@ What belongs here: opening and closing, and enrolment. What does not: what happe
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import platform
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from surveil.errors import NotAllowedError
 from surveil.execute.contract import Executor
 from surveil.execute.identity import Identity, Tombstones, alone, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
+from surveil.execute.supply import Supplies
 from surveil.net.addresses import parse_address
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
@@ -27,6 +29,7 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
+from surveil.protocol import Want
 from surveil.say import Voice
 
 _say = Voice("runner")
@@ -40,6 +43,7 @@ class Parts:
     policy: RunnerPolicy
     executor: Executor
     connection: Connection
+    supplies: Supplies
     tombstones: Tombstones
     identity: Identity
     data: Path
@@ -61,16 +65,28 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
         name = identity.name or config.name
         with contextlib.closing(Tombstones(data)) as tombstones:
             async with Connection(known.address, known.server_key, keys) as connection:
+                supplies = Supplies(_asking(connection))
                 yield Parts(
                     state=_state(config, identity, name, tombstones),
                     policy=RunnerPolicy(),
-                    executor=executor or ProcessExecutor(data, name),
+                    executor=executor or ProcessExecutor(data, name, supply=supplies.bring),
                     connection=connection,
+                    supplies=supplies,
                     tombstones=tombstones,
                     identity=identity,
                     data=data,
                     clock=Clock(),
                 )
+
+
+def _asking(connection: Connection) -> Callable[[Want], None]:
+    """A way for threads to say a `Want`; what cannot be said now is said again by whoever waits for its answer."""
+    loop = asyncio.get_running_loop()
+
+    def ask(want: Want) -> None:
+        loop.call_soon_threadsafe(connection.send, want)
+
+    return ask
 
 
 def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tombstones) -> RunState:

@@ -16,8 +16,9 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from queue import Empty, Full, Queue
-from typing import IO, Final, Protocol
+from typing import IO, Final, Protocol, TypeAlias, assert_never
 
 from surveil.errors import InfrastructureError
 from surveil.mirror.bundle import BUNDLE_BYTES_MAX, take_bundle, tips
@@ -66,6 +67,16 @@ class Supply(Protocol):
         """Do it."""
 
 
+class _Word(Enum):
+    """What a transfer is told beside what comes for it."""
+
+    AGAIN = auto()
+    STOP = auto()
+
+
+_Item: TypeAlias = Pack | _Word
+
+
 class Supplies:
     """All transfers of a runner. `ask` says a `Want` from any thread, and may lose it."""
 
@@ -73,7 +84,7 @@ class Supplies:
         self._ask = ask
         # Whatever is still on its way for a runner that was here before us has another number.
         self._ids = itertools.count(secrets.randbits(_FIRST_ID_BITS))
-        self._inboxes: dict[int, Queue[Pack | None]] = {}
+        self._inboxes: dict[int, Queue[_Item]] = {}
         self._closed = False
 
     def hear(self, pack: Pack) -> None:
@@ -82,16 +93,23 @@ class Supplies:
         if inbox is not None:
             _put(inbox, pack)
 
+    def restart(self) -> None:
+        """Ask again for all that is on its way: there is a new connection, and what was said on an old one is lost."""
+        self._tell(_Word.AGAIN)
+
     def close(self) -> None:
         """End all transfers, and let none begin."""
         self._closed = True
+        self._tell(_Word.STOP)
+
+    def _tell(self, word: _Word) -> None:
         for inbox in list(self._inboxes.values()):
-            _put(inbox, None)
+            _put(inbox, word)
 
     def bring(self, repo: str, sha: str, have: Sequence[str], file: IO[bytes]) -> None:
         """Keep the promise of `Supply`."""
         number = next(self._ids)
-        inbox: Queue[Pack | None] = Queue(_INBOX_MAX)
+        inbox: Queue[_Item] = Queue(_INBOX_MAX)
         self._inboxes[number] = inbox
         try:
             if self._closed:
@@ -102,7 +120,7 @@ class Supplies:
             del self._inboxes[number]
 
 
-def _put(inbox: Queue[Pack | None], item: Pack | None) -> None:
+def _put(inbox: Queue[_Item], item: _Item) -> None:
     """Put it in; if the thread is slow, the oldest piece is lost, and asked for again."""
     while True:
         try:
@@ -119,7 +137,7 @@ def _put(inbox: Queue[Pack | None], item: Pack | None) -> None:
 class _Transfer:
     """One bundle on its way into a file."""
 
-    def __init__(self, want: Want, file: IO[bytes], inbox: Queue[Pack | None], ask: Callable[[Want], None]) -> None:
+    def __init__(self, want: Want, file: IO[bytes], inbox: Queue[_Item], ask: Callable[[Want], None]) -> None:
         self._want = want
         self._file = file
         self._inbox = inbox
@@ -150,12 +168,18 @@ class _Transfer:
                     self._due[at] = now + ASK_AGAIN_S
                     self._ask(_at(self._want, at))
             try:
-                pack = self._inbox.get(timeout=max(0.0, min(self._due.values()) - now))
+                item = self._inbox.get(timeout=max(0.0, min(self._due.values()) - now))
             except Empty:
                 continue
-            if pack is None:
-                raise SupplyError("the runner stops")
-            self._take(pack, time.monotonic())
+            match item:
+                case Pack():
+                    self._take(item, time.monotonic())
+                case _Word.AGAIN:
+                    self._due = dict.fromkeys(self._due, 0.0)
+                case _Word.STOP:
+                    raise SupplyError("the runner stops")
+                case _:
+                    assert_never(item)
 
     def _give_up_if_late(self, now: float) -> None:
         if now >= self._end_at:
@@ -240,7 +264,7 @@ def get_commit(mirror: Mirror, assign: Assign, supply: Supply | None) -> None:
             raise
         with mirror.lock_supply():
             if not mirror.has(assign.sha):
-                _log.info("commit %s is not to be had from here: %s It is asked for.", assign.sha, problem)
+                _log.info("commit %s is asked for through the dispatcher, because: %s", assign.sha, problem)
                 _take_supply(mirror, assign, supply, str(problem))
 
 

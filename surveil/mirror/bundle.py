@@ -17,8 +17,8 @@ from typing import IO, Final
 
 from surveil.mirror.command import FETCH_TIMEOUT_S, OUTPUT_BYTES_MAX
 from surveil.mirror.local import LocalRepository
-from surveil.mirror.mirror import FSCK_IGNORED, Mirror, kept_ref
-from surveil.mirror.refs import SHA, SHA256_DIGITS, check_sha, is_ref, ref_bytes
+from surveil.mirror.mirror import FSCK_IGNORED, Mirror
+from surveil.mirror.refs import SHA, SHA256_DIGITS, check_sha, is_ref, kept_ref, ref_bytes
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.protocol import HAVE_MAX
 

@@ -32,7 +32,7 @@ from surveil.mirror.address import Address
 from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
 from surveil.mirror.local import LocalRepository
 from surveil.mirror.objects import METADATA_BYTES_MAX, Commit, read_commit, requests
-from surveil.mirror.refs import SHA256_DIGITS, RefList, check_ref, check_sha, list_remote, ref_bytes
+from surveil.mirror.refs import SHA256_DIGITS, RefList, check_ref, check_sha, kept_ref, list_remote, ref_bytes
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 LOCK_TIMEOUT_S: Final = FETCH_TIMEOUT_S + 60.0
@@ -93,6 +93,11 @@ class Mirror:
 
     # ---- what is there ----
 
+    @property
+    def borrows(self) -> bool:
+        """Whether its objects are those of a repository on this machine."""
+        return bool(_content(self.path / _ALTERNATES))
+
     def refs(self, prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*")) -> RefList:
         """The repository's refs now: of a local one all, of a remote those that match `prefixes`. Raises
         MirrorError.
@@ -137,8 +142,7 @@ class Mirror:
     def tags(self) -> dict[str, str]:
         """The tags that the repository has, as far as the mirror knows them. Raises MirrorError."""
         # A mirror that borrows has no refs of its own; one that was supplied from elsewhere has nothing but those.
-        borrows = bool(_content(self.path / _ALTERNATES))
-        refs = LocalRepository(self.address.key if borrows else str(self.path)).refs().refs
+        refs = LocalRepository(self.address.key if self.borrows else str(self.path)).refs().refs
         return {name: sha for name, sha in refs.items() if name.startswith("refs/tags/")}
 
     def read(self, sha: str, names: Sequence[str] = (), file_bytes_max: int = 256 * 1024) -> Commit:
@@ -188,7 +192,7 @@ class Mirror:
         of its own that could be damaged.
         """
         damaged = problem.trouble in {Trouble.CORRUPT, Trouble.NOT_A_REPOSITORY}
-        if self.address.is_local or not damaged or not self.path.is_dir():
+        if self.borrows or not damaged or not self.path.is_dir():
             return False
         self.discard()
         return True
@@ -197,7 +201,7 @@ class Mirror:
         """Forget commits of refs that nobody fetched for a month, and repack where that pays. For idle
         moments; may take minutes.
         """
-        if self.address.is_local or not self.path.is_dir():
+        if self.borrows or not self.path.is_dir():
             return
         with self.disk(), self.lock_fetch(), self._lock("life", fcntl.LOCK_EX):
             horizon = time.time() - KEEP_REFS_S
@@ -355,6 +359,10 @@ class Mirror:
         """Let nobody else bring anything into the mirror meanwhile."""
         return self._lock("fetch", fcntl.LOCK_EX)
 
+    def lock_supply(self) -> contextlib.AbstractContextManager[None]:
+        """Let nobody else ask for a supply meanwhile: jobs of one commit start together, and one transfer is enough."""
+        return self._lock("supply", fcntl.LOCK_EX)
+
     @contextlib.contextmanager
     def _lock(self, name: str, how: int) -> Iterator[None]:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -378,14 +386,6 @@ class Mirror:
             yield
         finally:
             os.close(descriptor)
-
-
-def kept_ref(sha: str, ref: str | None) -> str:
-    """The mirror's own ref that keeps what was fetched of `ref`.
-
-    One flat name for each: branches `a` and `a/b` may follow each other, folders of refs would not let them.
-    """
-    return "refs/surveil/" + hashlib.sha256((ref or sha).encode()).hexdigest()[:20]
 
 
 def _content(path: Path) -> bytes | None:

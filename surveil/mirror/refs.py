@@ -9,6 +9,7 @@ without doubt, because git forbids backslashes in ref names.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,6 +77,14 @@ def check_ref(ref: str) -> bytes:
     if not is_ref(name):
         raise MirrorError(f"{show(ref)} is not the full name of a ref, like refs/heads/main.", Trouble.MISSING)
     return name
+
+
+def kept_ref(sha: str, ref: str | None) -> str:
+    """A mirror's own ref that keeps what was fetched of `ref`.
+
+    One flat name for each: branches `a` and `a/b` may follow each other, folders of refs would not let them.
+    """
+    return "refs/surveil/" + hashlib.sha256((ref or sha).encode()).hexdigest()[:20]
 
 
 def list_remote(

@@ -13,7 +13,7 @@ from typing import Final, get_args
 
 from surveil.net.peers import Peer, Peers, Role
 from surveil.net.zap import STRANGER_PREFIX
-from surveil.protocol import Ask, CommitSeen, Enrol, FromRunner, Hello, Message, Output, Watching
+from surveil.protocol import Ask, Enrol, FromObserver, FromRunner, Hello, Message, Output, Want
 
 STRANGER_BYTES_MAX: Final = 4_096
 STRANGER_TRIES_MAX: Final = 3
@@ -23,11 +23,11 @@ STRANGERS_MAX: Final = 4_096
 ALLOWED_ON_CONTROL: Final[Mapping[Role, frozenset[type]]] = {
     # A peer that is known already may show a token again: the answer to its first try may have been lost.
     Role.RUNNER: frozenset({*get_args(FromRunner), Enrol}),
-    Role.OBSERVER: frozenset({CommitSeen, Watching, Enrol}),
+    Role.OBSERVER: frozenset({*get_args(FromObserver), Enrol}),
     Role.CLIENT: frozenset({Ask, Enrol}),
     Role.STRANGER: frozenset({Enrol}),
 }
-ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Output})}
+ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Output, Want})}
 _NOTHING: Final[frozenset[type]] = frozenset()
 
 

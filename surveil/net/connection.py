@@ -26,7 +26,7 @@ from surveil.net.keys import KeyPair
 from surveil.net.monitor import Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, peer_options, scatter_dice
 from surveil.net.reader import Reader, Source
-from surveil.protocol import Message, Output, decode, encode
+from surveil.protocol import Message, Output, Want, decode, encode
 
 BATCH_MAX: Final = 256
 REDIAL_MS: Final = 15_000
@@ -118,12 +118,13 @@ class Connection:
         self._reader.look_at(self._bulk.sources[0])
 
     def send(self, message: Message) -> bool:
-        """Say something, `Output` on the bulk connection and all else on control; False if it cannot be said now.
+        """Say something, `Output` and `Want` on the bulk connection and all else on control; False if it cannot be said
+        now.
 
         Raises:
             ProtocolError: the message is larger than any peer would take.
         """
-        line = self._bulk if isinstance(message, Output) else self._control
+        line = self._bulk if isinstance(message, Output | Want) else self._control
         frames = encode(message)
         return line is not None and line.send(frames)
 
@@ -160,11 +161,11 @@ class Connection:
         return _Line(address, dial, self._reader, bulk=bulk)
 
 
-class _Line:
 def _not_looked_at(_last: zmq.Frame, _parts: list[bytes]) -> None:
     """There is one other end, and the handshake has proved which."""
 
 
+class _Line:
     """One of a peer's two connections; it dials again when libzmq does not."""
 
     def __init__(self, address: Address, dial: _Dial, reader: Reader[list[Incoming]], *, bulk: bool) -> None:

@@ -64,6 +64,11 @@ _CONTROL: Final = (
         zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX + _CURVE_BYTES, "a larger frame ends the connection before it is read"
     ),
 )
+_BULK: Final = (
+    SocketOption(zmq.SNDHWM, 64, "64 chunks of 256 KiB are 16 MiB for a peer and direction"),
+    SocketOption(zmq.RCVHWM, 64, "the same"),
+    SocketOption(zmq.MAXMSGSIZE, _BULK_FRAME_BYTES_MAX, "a larger frame ends the connection before it is read"),
+)
 _SERVER: Final = (
     SocketOption(
         zmq.ROUTER_MANDATORY, 1, "words to a peer that is gone or does not read are refused, not lost in silence"
@@ -98,14 +103,14 @@ _PEER: Final = (
 
 def server_options(keys: KeyPair, *, bulk: bool) -> tuple[SocketOption, ...]:
     """How the dispatcher's sockets are set."""
-    lanes = _bulk_lane(_BULK_FRAME_BYTES_MAX) if bulk else _CONTROL
+    lanes = _BULK if bulk else _CONTROL
     secret = SocketOption(zmq.CURVE_SECRETKEY, keys.secret.encode(), "what proves that we are the dispatcher")
     return (*_SHARED, *lanes, *_SERVER, secret)
 
 
 def peer_options(keys: KeyPair, server_key: str, *, bulk: bool) -> tuple[SocketOption, ...]:
     """How the sockets of runners, observers and clients are set. They never have a routing id of their own."""
-    lanes = _bulk_lane(64 * 1024) if bulk else _CONTROL
+    lanes = _BULK if bulk else _CONTROL
     return (
         *_SHARED,
         *lanes,
@@ -174,14 +179,6 @@ def raise_file_limit() -> str | None:
             f"to bear only from {FILES_ADVISED} on: type 'ulimit -n {FILES_ADVISED}' before starting it"
         )
     return None
-
-
-def _bulk_lane(frame_bytes_max: int) -> tuple[SocketOption, ...]:
-    return (
-        SocketOption(zmq.SNDHWM, 64, "64 chunks of 256 KiB are 16 MiB for a peer and direction"),
-        SocketOption(zmq.RCVHWM, 64, "the same"),
-        SocketOption(zmq.MAXMSGSIZE, frame_bytes_max, "a larger frame ends the connection before it is read"),
-    )
 
 
 _reconnect_ms: Final = random.SystemRandom().randint(*RECONNECT_MS)

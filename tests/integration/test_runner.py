@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -22,13 +23,19 @@ import pytest
 from surveil.config import RunnerConfig
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
+from surveil.execute import supply
 from surveil.execute.identity import Tombstones
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
+from surveil.mirror import address
+from surveil.mirror.bundle import make_bundle
+from surveil.mirror.mirror import Mirror
 from surveil.net.keys import RUNNER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.peers import Peer, Role
+from surveil.net.traffic import Received
 from surveil.protocol import (
+    CHUNK_BYTES_MAX,
     Accepted,
     Assign,
     Beat,
@@ -42,12 +49,14 @@ from surveil.protocol import (
     Kept,
     Message,
     Output,
+    Pack,
     Progress,
     Ref,
     Rejected,
     Release,
     StepSpec,
     ToRunner,
+    Want,
     Welcome,
 )
 from surveil.runner import Agent, offer
@@ -80,6 +89,7 @@ class Played:
         known.save(data)
         self.heard: list[Message] = []
         self.logs: dict[tuple[str, int], bytearray] = {}
+        self.wants: list[Want] = []
         self.welcomes = True
         self.keeps = True
         self.heartbeat_ms = 200
@@ -95,11 +105,25 @@ class Played:
                 for received in batch.control:
                     self._take(received.message)
                 for received in batch.bulk:
-                    assert isinstance(received.message, Output)
-                    kept = self._keep(received.message)
-                    if self.keeps:
-                        self.stage.server.reply(received.route, kept)
+                    self._take_bulk(received)
                 self._news.notify_all()
+
+    def _take_bulk(self, received: Received) -> None:
+        match received.message:
+            case Output() as output:
+                kept = self._keep(output)
+                if self.keeps:
+                    self.stage.server.reply(received.route, kept)
+            case Want() as want:
+                self.wants.append(want)
+                for pack in self.supply(want):
+                    self.stage.server.reply(received.route, pack)
+            case other:
+                raise AssertionError(f"a runner says no {other} on bulk")
+
+    def supply(self, want: Want) -> list[Pack]:
+        """What a runner gets that asks for a commit; nothing, unless a test supplies it."""
+        return [Pack(id=want.id, runner=self.key, at=want.at, problem="nobody has it")]
 
     def _take(self, message: Message) -> None:
         match message:
@@ -194,11 +218,16 @@ class Commit:
         }  # fmt: skip
         git = functools.partial(subprocess.run, check=True, capture_output=True, text=True, cwd=repo, env=env)
         repo.mkdir()
+        self._git = git
         git(["git", "init", "-q", "-b", "main"])
         (repo / "hello").write_text("hello from the commit\n")
-        git(["git", "add", "."])
-        git(["git", "commit", "-q", "-m", "One"])
-        self.sha = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+        self.sha = self.commit("One")
+
+    def commit(self, message: str) -> str:
+        """Commit what is there; returns the SHA."""
+        self._git(["git", "add", "."])
+        self._git(["git", "commit", "-q", "-m", message])
+        return self._git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
 @pytest.fixture
@@ -292,8 +321,84 @@ async def test_a_commit_that_cannot_be_had_is_an_error_in_a_sentence(tmp_path: P
         await dispatcher.assign(commit, "true")
         finished = await dispatcher.finish()
         assert finished.outcome == "errored"
-        assert "b" * 40 in finished.reason
+        assert finished.reason.startswith(
+            f"commit {'b' * 40} cannot be had, neither from its repository: {commit.repo}"
+        )
+        assert finished.reason.endswith("; nor through the dispatcher: nobody has it")
+        assert "\n" not in finished.reason
+        assert [(want.repo, want.sha, want.at) for want in dispatcher.wants] == [(str(commit.repo), "b" * 40, 0)] * 2
         await dispatcher.until_clean()
+
+
+class Supplying(Played):
+    """A dispatcher with an observer behind it that has a commit; it loses every third answer, and gives pieces in
+    disorder.
+    """
+
+    def __init__(self, stage: Stage, data: Path, bundle: bytes) -> None:
+        super().__init__(stage, data)
+        self.bundle = bundle
+        self.late: list[Pack] = []
+
+    def supply(self, want: Want) -> list[Pack]:
+        if len(self.wants) == 1:
+            return [Pack(id=want.id, runner=self.key, at=want.at, retry_ms=50)]  # It is being made.
+        if len(self.wants) % 3 == 0:
+            return []
+        data = self.bundle[want.at : want.at + CHUNK_BYTES_MAX]
+        total = len(self.bundle)
+        pack = Pack(id=want.id, runner=self.key, made=1, at=want.at, total=total, data=data)
+        self.late.append(pack)
+        if len(self.late) < 2 and want.at + CHUNK_BYTES_MAX < total and want.at:
+            return []
+        self.late, packs = [], self.late[::-1]
+        return packs
+
+
+@in_a_loop
+async def test_a_commit_of_a_repository_on_another_machine_is_supplied_piece_by_piece(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supply, "ASK_AGAIN_S", 0.2)
+    (commit.repo / "noise").write_bytes(os.urandom(8 * CHUNK_BYTES_MAX))
+    commit.sha = commit.commit("Noise")
+    mirror = Mirror(tmp_path / "there", address.parse(str(commit.repo), "/"))
+    with tempfile.TemporaryFile() as file:
+        make_bundle(mirror, commit.sha, (), file)
+        file.seek(0)
+        bundle = file.read()
+    commit.repo.rename(tmp_path / "moved")
+    data = tmp_path / "data"
+    async with serving() as stage:
+        dispatcher = Supplying(stage, data, bundle)
+        task = asyncio.create_task(dispatcher.serve())
+        async with offering(data):
+            await dispatcher.assign(commit, "wc -c < noise; git log --format=%s")
+            assert (await dispatcher.finish()).outcome == "passed"
+            assert dispatcher.log() == f"{8 * CHUNK_BYTES_MAX}\nNoise\nOne\n".encode()
+            asked = len(dispatcher.wants)
+            # A second attempt finds the commit there, and asks for nothing.
+            await dispatcher.assign(commit, "cat hello", attempt=2)
+            assert (await dispatcher.finish()).outcome == "passed"
+            assert len(dispatcher.wants) == asked
+            await dispatcher.until_clean()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@in_a_loop
+async def test_a_runner_that_stops_waits_for_no_supply(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with playing(tmp_path / "data") as dispatcher:
+        monkeypatch.setattr(dispatcher, "supply", lambda _: [])
+        async with offering(tmp_path / "data") as (agent, running):
+            commit.sha = "b" * 40
+            await dispatcher.assign(commit, "true")
+            await dispatcher.until(lambda: bool(dispatcher.wants))
+            agent.detach()
+            async with asyncio.timeout(SOON_S):
+                await running
 
 
 @in_a_loop

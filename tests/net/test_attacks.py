@@ -25,6 +25,7 @@ from surveil.protocol import (
     Message,
     Output,
     Refused,
+    Want,
     encode,
 )
 from tests.net.stage import BEAT, HELLO, Stage, connected, hear, raw_peer, say, serving, until
@@ -134,7 +135,7 @@ def test_the_routing_ids_of_two_processes_have_nothing_in_common() -> None:
 
 ALLOWED = {
     Role.RUNNER: {"Hello", "Heartbeat", "Accepted", "Rejected", "Progress", "Finished", "Bye", "Enrol"},
-    Role.OBSERVER: {"CommitSeen", "Watching", "Enrol"},
+    Role.OBSERVER: {"CommitSeen", "Watching", "Pack", "Enrol"},
     Role.CLIENT: {"Ask", "Enrol"},
 }
 
@@ -156,15 +157,15 @@ def test_each_role_may_say_its_own_messages_and_no_other(role: Role) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize(("role", "allowed"), [(Role.RUNNER, 1), (Role.OBSERVER, 0), (Role.CLIENT, 0)])
-def test_nothing_but_a_runners_output_passes_on_bulk(role: Role, allowed: int) -> None:
+@pytest.mark.parametrize(("role", "allowed"), [(Role.RUNNER, [Output, Want]), (Role.OBSERVER, []), (Role.CLIENT, [])])
+def test_nothing_but_a_runners_output_and_wants_passes_on_bulk(role: Role, allowed: list[type]) -> None:
     async def scene() -> None:
         async with serving() as stage:
             with raw_peer(stage, stage.enrol(role), bulk=True) as peer:
                 for message in SAMPLES:
                     await say(peer, encode(message))
-                batch = await stage.counted("denied", len(SAMPLES) - allowed)
-                assert [type(item.message) for item in batch.bulk] == [Output] * allowed
+                batch = await stage.counted("denied", len(SAMPLES) - len(allowed))
+                assert [type(item.message) for item in batch.bulk] == allowed
                 assert batch.control == []
 
     asyncio.run(scene())

@@ -45,6 +45,9 @@ SAMPLES: Final[tuple[Message, ...]] = (
     ),
     protocol.Output(job="7/test", attempt=2, at=65_536, crc=0xDEADBEEF, after_ms=900, data=b"\x00ok\n\xff"),
     protocol.Bye(incarnation=3, returning=True),
+    protocol.Want(
+        id=11, runner="r" * 40, repo="https://example.org/r.git", sha=SHA, have=(SHA[::-1],), at=262_144
+    ),
     protocol.Welcome(
         cluster="c0ffee", epoch=5, incarnation=3, seq=1, heartbeat_ms=2_000, lease_ms=8_000, bulk_port=7_301,
         renewed=REFS, revoked=REFS, draining=True,
@@ -67,6 +70,9 @@ SAMPLES: Final[tuple[Message, ...]] = (
     ),
     protocol.Seen(mid="manual:1", build=7),
     protocol.Watching(repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
+    protocol.Pack(
+        id=11, runner="r" * 40, made=3, at=262_144, total=262_147, problem="it is gone", retry_ms=500, data=b"\x00\xff\n"
+    ),
     protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}),
     protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
     protocol.Enrol(secret=bytes(range(32)), name="spare-2"),

@@ -1,0 +1,126 @@
+"""The way of a commit's objects from an observer that has them to a runner that cannot get them itself.
+
+What belongs here: who may ask for what, and whom the question and the answer go to. What does not: packs (mirror),
+making them (supplying), asking for them (execute.supply).
+
+Nothing is kept of a transfer: the runner asks piece by piece, and repeats what is not answered. All that is known here
+is which observer watches what, and on which connection a runner asked last; both are learnt again after a restart.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from surveil.core.state import State
+from surveil.net.traffic import Received, Route
+from surveil.protocol import Message, Pack, Want, Watching
+from surveil.say import Voice
+
+OBSERVERS_MAX: Final = 1_000
+ASKERS_MAX: Final = 10_000
+"""So many are remembered; whoever was silent longest is forgotten first, and known again at its next word."""
+ABSENT_RETRY_MS: Final = 2_000
+"""How long a runner should wait for an observer to come back before it asks again."""
+
+Value = TypeVar("Value")
+voice = Voice("relay")
+
+
+@dataclass(slots=True)
+class RelayCounts:
+    """What happened since the start, for people and metrics."""
+
+    wants: int = 0
+    refused: int = 0
+    absent: int = 0
+    packs: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watcher:
+    """An observer's connection, and the repositories that it watches."""
+
+    route: Route
+    repos: frozenset[str]
+
+
+class Relay:
+    """Passes on `Want` and `Pack`. `state` says which attempts a runner holds; `reply` says something on a route."""
+
+    def __init__(self, state: State, reply: Callable[[Route, Message], bool]) -> None:
+        self._state = state
+        self._reply = reply
+        self._watchers: OrderedDict[str, _Watcher] = OrderedDict()
+        self._askers: OrderedDict[str, Route] = OrderedDict()
+        self.counts = RelayCounts()
+
+    def watching(self, received: Received, said: Watching) -> None:
+        """Learn what an observer watches, and on which connection."""
+        watcher = _Watcher(received.route, frozenset(watched.repo for watched in said.repos))
+        _remember(self._watchers, received.peer.key, watcher, OBSERVERS_MAX)
+
+    def take_wants(self, received: list[Received]) -> list[Received]:
+        """Pass on what runners ask for, and return what is left: their output."""
+        left = []
+        for item in received:
+            if isinstance(item.message, Want):
+                self._ask(item, item.message)
+            else:
+                left.append(item)
+        return left
+
+    def answer(self, pack: Pack) -> None:
+        """Pass an observer's answer on to the runner that asked; what nobody asked for is dropped."""
+        route = self._askers.get(pack.runner)
+        if route is not None and self._reply(route, pack):
+            self.counts.packs += 1
+        else:
+            self.counts.dropped += 1
+
+    def _ask(self, received: Received, want: Want) -> None:
+        runner = received.peer.key
+        if not self._may_have(runner, want):
+            self.counts.refused += 1
+            voice.warning("runner asks for a commit that is none of its business", runner=received.peer.name)
+            problem = "the dispatcher gives a commit only to a runner that holds an attempt of it now"
+            self._deny(received, want, problem, retry_ms=0)
+            return
+        _remember(self._askers, runner, received.route, ASKERS_MAX)
+        asked = replace(want, runner=runner)
+        if any(self._reply(watcher.route, asked) for watcher in self._watchers_of(want)):
+            self.counts.wants += 1
+        else:
+            self.counts.absent += 1
+            problem = f"no observer of {want.repo} is connected to the dispatcher"
+            self._deny(received, want, problem, retry_ms=ABSENT_RETRY_MS)
+
+    def _may_have(self, runner: str, want: Want) -> bool:
+        """Whether the runner holds an attempt of this commit now."""
+        for attempt in self._state.attempts_of(runner):
+            job = self._state.jobs.get(attempt.job)
+            build = self._state.builds.get(job.build) if job else None
+            if build is not None and (build.repo, build.sha) == (want.repo, want.sha):
+                return True
+        return False
+
+    def _watchers_of(self, want: Want) -> list[_Watcher]:
+        """The observers to try, in an order that stays while the transfer does and that another transfer changes."""
+        found = [self._watchers[key] for key in sorted(self._watchers) if want.repo in self._watchers[key].repos]
+        first = want.id % len(found) if found else 0
+        return found[first:] + found[:first]
+
+    def _deny(self, received: Received, want: Want, problem: str, retry_ms: int) -> None:
+        """Not by `Refused`, which names no transfer: the runner could not tell what is refused."""
+        pack = Pack(id=want.id, runner=received.peer.key, at=want.at, problem=problem[:4096], retry_ms=retry_ms)
+        self._reply(received.route, pack)
+
+
+def _remember(table: OrderedDict[str, Value], key: str, value: Value, most: int) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > most:
+        table.popitem(last=False)

@@ -1,0 +1,208 @@
+"""The relay on a real state: who may ask for what, and whom questions and answers go to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from surveil import relay
+from surveil.core.dispatch import handle
+from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
+from surveil.core.policy import Policy
+from surveil.core.state import Identity, State
+from surveil.net.peers import Peer, Role
+from surveil.net.traffic import Received, Route
+from surveil.protocol import Heartbeat, Hello, JobSpec, Message, Output, Pack, StepSpec, Want, WatchedRepo, Watching
+from surveil.relay import ABSENT_RETRY_MS, Relay
+
+REPO, SHA = "/srv/repo", "a" * 40
+NOW = 1_000
+SPEC = JobSpec(name="test", env={}, timeout_ms=60_000, steps=(StepSpec(name="s", run="true", env={}),), matrix={})
+WANT = Want(id=7, repo=REPO, sha=SHA, have=("b" * 40,), at=0)
+
+
+def runner(letter: str) -> Peer:
+    return Peer(key=letter * 40, role=Role.RUNNER, name=letter)
+
+
+def observer(letter: str) -> Peer:
+    return Peer(key=letter * 40, role=Role.OBSERVER, name=letter)
+
+
+SPARE = runner("s")
+SPARE_ROUTE = Route(bulk=True, id=b"spare")
+
+
+class Wire:
+    """What was said on which route; some routes take nothing."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Route, Message]] = []
+        self.deaf: set[Route] = set()
+
+    def reply(self, route: Route, message: Message) -> bool:
+        if route in self.deaf:
+            return False
+        self.said.append((route, message))
+        return True
+
+    def take(self) -> list[tuple[Route, Message]]:
+        said, self.said = self.said, []
+        return said
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def state() -> State:
+    """A state in which the runner `s` holds the one job of a build of SHA."""
+    state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
+    hello = Hello(name="s", software="1", host="h", cluster="", incarnation=1, seq=1, labels=(), slots=1, held=())
+    wanted = BuildWanted(
+        mid="m", repo=REPO, ref="refs/heads/main", sha=SHA, event="push", message="", author="", pipeline_file="",
+        rule="", jobs=(SPEC,), complaints=(), carried={},
+    )  # fmt: skip
+    beat = Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1)
+    said = [RunnerSaid(runner=SPARE.key, message=message) for message in (hello, beat)]
+    events: list[Event] = [*said, wanted, Tick()]
+    for event in events:
+        handle(state, event, NOW, Policy())
+    assert [attempt.job for attempt in state.attempts_of(SPARE.key)] == ["1/test"]
+    return state
+
+
+@pytest.fixture
+def relayed(state: State, wire: Wire) -> Relay:
+    return Relay(state, wire.reply)
+
+
+def asks(relayed: Relay, want: Want = WANT, peer: Peer = SPARE, route: Route = SPARE_ROUTE) -> None:
+    assert relayed.take_wants([Received(peer, route, want)]) == []
+
+
+def watches(relayed: Relay, letter: str, *repos: str) -> Route:
+    route = Route(bulk=False, id=letter.encode())
+    said = Watching(repos=tuple(WatchedRepo(repo=repo) for repo in repos))
+    relayed.watching(Received(observer(letter), route, said), said)
+    return route
+
+
+def test_a_want_goes_to_the_observer_of_the_repository_with_the_key_that_was_proved(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", "/srv/other")
+    route = watches(relayed, "b", "/srv/other", REPO)
+    asks(relayed, replace(WANT, runner="x" * 40))
+    assert wire.take() == [(route, replace(WANT, runner=SPARE.key))]
+
+
+def test_a_pack_goes_to_where_the_runner_asked_last(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", REPO)
+    asks(relayed)
+    again = Route(bulk=True, id=b"new")
+    asks(relayed, route=again)
+    wire.take()
+    pack = Pack(id=7, runner=SPARE.key, made=1, at=0, total=3, data=b"abc")
+    relayed.answer(pack)
+    assert wire.take() == [(again, pack)]
+    assert (relayed.counts.wants, relayed.counts.packs, relayed.counts.dropped) == (2, 1, 0)
+
+
+def test_a_pack_for_whoever_never_asked_or_has_gone_is_dropped_and_counted(relayed: Relay, wire: Wire) -> None:
+    relayed.answer(Pack(id=7, runner="x" * 40, at=0, data=b"abc"))
+    watches(relayed, "a", REPO)
+    asks(relayed)
+    wire.take()
+    wire.deaf.add(SPARE_ROUTE)
+    relayed.answer(Pack(id=7, runner=SPARE.key, at=0, data=b"abc"))
+    assert wire.take() == []
+    assert relayed.counts.dropped == 2
+
+
+@pytest.mark.parametrize(
+    ("peer", "want"),
+    [
+        (runner("t"), WANT),
+        (SPARE, replace(WANT, sha="c" * 40)),
+        (SPARE, replace(WANT, repo="/srv/secret")),
+        (runner("t"), replace(WANT, runner=SPARE.key)),
+    ],
+    ids=["of another runner", "another commit", "another repository", "in another's name"],
+)
+def test_a_runner_gets_no_commit_but_that_of_an_attempt_that_it_holds(
+    relayed: Relay, wire: Wire, peer: Peer, want: Want
+) -> None:
+    watches(relayed, "a", REPO, "/srv/secret")
+    asks(relayed, want, peer)
+    ((route, said),) = wire.take()
+    assert route == SPARE_ROUTE
+    assert isinstance(said, Pack)
+    assert (said.id, said.runner, said.retry_ms, said.data) == (7, peer.key, 0, b"")
+    assert "holds an attempt" in said.problem
+    assert (relayed.counts.refused, relayed.counts.wants) == (1, 0)
+    # It has not asked for anything either: nothing can be sent to it by way of this.
+    relayed.answer(Pack(id=7, runner=runner("t").key, at=0, data=b"abc"))
+    assert relayed.counts.dropped == 1
+
+
+def test_without_an_observer_the_runner_hears_so_at_once_and_may_ask_again(relayed: Relay, wire: Wire) -> None:
+    expected = Pack(
+        id=7, runner=SPARE.key, at=0, problem=f"no observer of {REPO} is connected to the dispatcher",
+        retry_ms=ABSENT_RETRY_MS,
+    )  # fmt: skip
+    asks(relayed)
+    assert wire.take() == [(SPARE_ROUTE, expected)]
+    wire.deaf.add(watches(relayed, "a", REPO))
+    asks(relayed)
+    assert wire.take() == [(SPARE_ROUTE, expected)]
+    assert relayed.counts.absent == 2
+
+
+def test_of_several_observers_the_transfer_chooses_and_one_that_is_gone_is_passed_over(
+    relayed: Relay, wire: Wire
+) -> None:
+    routes = [watches(relayed, letter, REPO) for letter in "bca"]
+    by_transfer = []
+    for number in (3, 4, 5, 3):
+        asks(relayed, replace(WANT, id=number))
+        asks(relayed, replace(WANT, id=number, at=262_144))
+        first, second = (route for route, _ in wire.take())
+        assert first == second
+        by_transfer.append(first)
+    assert sorted(by_transfer[:3], key=lambda route: route.id) == sorted(routes, key=lambda route: route.id)
+    assert by_transfer[3] == by_transfer[0]
+    wire.deaf.add(by_transfer[0])
+    asks(relayed, replace(WANT, id=3))
+    ((route, _),) = wire.take()
+    assert route == by_transfer[1]
+
+
+def test_an_observer_that_comes_back_is_asked_on_its_new_connection(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", REPO)
+    said = Watching(repos=(WatchedRepo(repo=REPO),))
+    back = Route(bulk=False, id=b"back")
+    relayed.watching(Received(observer("a"), back, said), said)
+    asks(relayed)
+    assert [route for route, _ in wire.take()] == [back]
+
+
+def test_output_is_left_in_its_order(relayed: Relay) -> None:
+    output = Output(job="1/test", attempt=1, at=0, crc=0, after_ms=0, data=b"x")
+    received = [Received(SPARE, SPARE_ROUTE, message) for message in (output, WANT, replace(output, at=1))]
+    assert relayed.take_wants(received) == [received[0], received[2]]
+
+
+def test_no_number_of_observers_or_runners_fills_the_memory(
+    state: State, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "OBSERVERS_MAX", 2)
+    relayed = Relay(state, wire.reply)
+    for letter in "abc":
+        watches(relayed, letter, REPO)
+    asked = set()
+    for number in range(6):
+        asks(relayed, replace(WANT, id=number))
+        asked |= {route.id for route, _ in wire.take()}
+    assert asked == {b"b", b"c"}
