@@ -20,6 +20,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Final
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, where
+from surveil.core.model import AttemptId
 from surveil.core.run import handle, next_deadline
 from surveil.core.run_events import (
     Connected,
@@ -28,6 +29,7 @@ from surveil.core.run_events import (
     Ended,
     Event,
     Forget,
+    LogKept,
     Prepare,
     Prepared,
     Said,
@@ -41,8 +43,7 @@ from surveil.protocol import Assign, Beat, Busy, Cancel, Drain, FromRunner, Intr
 
 STOP_S: Final = 10.0
 IDLE_MS: Final = 500
-_SPAWN: Final = multiprocessing.get_context("spawn")
-_WORDS: Final = (Welcome, Beat, Introduce, Busy, Assign, Cancel, Release, Drain, Refused)
+SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 class NoopRunner:
@@ -55,13 +56,16 @@ class NoopRunner:
             disk_free_mib=100_000,
         )  # fmt: skip
         self._holding = holding
+        self._started: list[AttemptId] = []
         self.unsaid: deque[FromRunner] = deque()
         self.started_at_ns = 0
         self.released = 0
+        self.welcomed = 0
 
     def take(self, items: Sequence[Incoming], now: int) -> None:
         """Let the mind take what came in, then the time, and do what it asks for."""
         for item in items:
+            self.welcomed += isinstance(item, Welcome)
             match item:
                 case Link.CONNECTED:
                     self._happen(Connected(), now)
@@ -72,6 +76,16 @@ class NoopRunner:
                 case _:
                     pass
         self._happen(Tick(), now)
+
+    def take_started(self) -> list[AttemptId]:
+        """The attempts that were begun since the last call, of a runner that holds them."""
+        started, self._started = self._started, []
+        return started
+
+    def end(self, attempt: AttemptId, log_bytes: int, now: int) -> None:
+        """Let a held attempt pass; its log of this length is kept already."""
+        self._happen(_passed(attempt, log_bytes), now)
+        self._happen(LogKept(id=attempt, upto=log_bytes), now)
 
     def timeout_ms(self, now: int) -> int:
         """When the mind wants to be asked again."""
@@ -93,12 +107,8 @@ class NoopRunner:
             case Start(id=attempt):
                 self.started_at_ns = time.monotonic_ns()
                 if not self._holding:
-                    return [
-                        Ended(
-                            id=attempt, outcome="passed", reason="", exit_code=0, started_after_ms=0,
-                            finished_after_ms=0, log_bytes=0, steps=(),
-                        )
-                    ]  # fmt: skip
+                    return [_passed(attempt, 0)]
+                self._started.append(attempt)
             case Forget():
                 self.released += 1
             case _:
@@ -106,15 +116,24 @@ class NoopRunner:
         return []
 
 
+def _passed(attempt: AttemptId, log_bytes: int) -> Ended:
+    return Ended(
+        id=attempt, outcome="passed", reason="", exit_code=0, started_after_ms=0, finished_after_ms=0,
+        log_bytes=log_bytes, steps=(),
+    )  # fmt: skip
+
+
 class Tally:
-    """What a process of runners tells the benchmark, in shared memory: how many verdicts are on disk, since when, and
-    when the newest job started. Instants are nanoseconds of the machine's monotonic clock.
+    """What a process of runners tells the benchmark, in shared memory: how many verdicts are on disk, since when, when
+    the newest job started, and how often a runner was welcomed. Instants are nanoseconds of the machine's monotonic
+    clock.
     """
 
     def __init__(self) -> None:
-        self.released: Synchronized[int] = _SPAWN.Value("q", 0)
-        self.released_at_ns: Synchronized[int] = _SPAWN.Value("q", 0)
-        self.started_at_ns: Synchronized[int] = _SPAWN.Value("q", 0)
+        self.released: Synchronized[int] = SPAWN.Value("q", 0)
+        self.released_at_ns: Synchronized[int] = SPAWN.Value("q", 0)
+        self.started_at_ns: Synchronized[int] = SPAWN.Value("q", 0)
+        self.welcomed: Synchronized[int] = SPAWN.Value("q", 0)
 
 
 async def run_noop(there: Where, peers: Sequence[PeerKey], slots: int, tally: Tally, *, holding: bool) -> None:
@@ -137,14 +156,15 @@ async def _be(there: Where, peer: PeerKey, slots: int, tally: Tally, *, holding:
         while True:
             now = time.monotonic_ns() // 1_000_000
             items = await connection.receive(1 if runner.unsaid else runner.timeout_ms(now))
-            before = runner.released, runner.started_at_ns
+            before = runner.released, runner.started_at_ns, runner.welcomed
             runner.take(items, time.monotonic_ns() // 1_000_000)
             while runner.unsaid and connection.send(runner.unsaid[0]):
                 runner.unsaid.popleft()
-            if (runner.released, runner.started_at_ns) != before:
+            if (runner.released, runner.started_at_ns, runner.welcomed) != before:
                 tally.released.value += runner.released - before[0]
                 tally.released_at_ns.value = time.monotonic_ns()
                 tally.started_at_ns.value = runner.started_at_ns
+                tally.welcomed.value += runner.welcomed - before[2]
 
 
 def _main(
@@ -167,16 +187,17 @@ def noop_runners(
     try:
         for group in groups:
             tally = Tally()
-            process: BaseProcess = _SPAWN.Process(target=_main, args=(there, group, slots, tally, holding), daemon=True)
+            process: BaseProcess = SPAWN.Process(target=_main, args=(there, group, slots, tally, holding), daemon=True)
             process.start()
             started.append((process, tally))
         yield started
     finally:
         for process, _ in started:
-            _end(process)
+            end(process)
 
 
-def _end(process: BaseProcess) -> None:
+def end(process: BaseProcess) -> None:
+    """End a process, stopped ones too, and wait for its end."""
     if process.pid is not None and process.is_alive():
         os.kill(process.pid, signal.SIGCONT)
         process.terminate()

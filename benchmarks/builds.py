@@ -1,0 +1,97 @@
+"""Real one-step builds a second: a commit of 1000 files checked out, and `true` as a real process, through the real
+dispatcher, runner and keeper.
+
+`python -m benchmarks.builds [--builds N] [--slots N]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.cluster import client_of, dispatching, noop_pipeline, scratch, submission
+from benchmarks.figures import Figure, Usage, say
+from benchmarks.real import FILES, commit_of, git, real_runners, small_repository
+
+BUILDBOT_PER_S: Final = 4.0
+"""Buildbot 4.3 with two workers, measured on a machine of this kind while it was quiet (docs/performance.md)."""
+TARGET_TIMES: Final = 20
+PATIENCE_S: Final = 120.0
+
+
+async def measure(folder: Path, *, builds: int, slots: int, files: int) -> tuple[float, float, float]:
+    """Builds a second, and the milliseconds of CPU that the dispatcher and the runner's agent take for one."""
+    data = folder / "builds"
+    repository = small_repository(folder / "repository", files=files)
+    sha = commit_of(repository)
+    with dispatching(data) as dispatcher:
+        async with client_of(data) as client, real_runners(client, folder, ["builds-1"], slots=slots) as runners:
+            pipeline = noop_pipeline(1)
+
+            async def build(number: int) -> None:
+                about = submission(number, pipeline, repo=str(repository), sha=sha)
+                made = (await client.ask("submit", about)).body["build"]
+                document = await client.wait_for(made)
+                if document["state"] != "passed":
+                    raise SystemExit(f"build {made} is {document['state']}: {document['reason']}")
+
+            async with asyncio.timeout(PATIENCE_S):
+                await build(0)
+                usage, runner_usage = Usage(dispatcher.pid), Usage(runners[0].pid)
+                begun = time.monotonic()
+                gate = asyncio.Semaphore(4 * slots)
+
+                async def next_build(number: int) -> None:
+                    async with gate:
+                        await build(number)
+
+                await asyncio.gather(*(next_build(1 + number) for number in range(builds)))
+                took_s = time.monotonic() - begun
+            runner_ms = runner_usage.cpu_s() / builds * 1000
+            return builds / took_s, usage.cpu_s() / builds * 1000, runner_ms
+
+
+def by_hand_per_s(folder: Path, *, files: int, times: int = 20) -> float:
+    """How often a second a shell script could do the same on one core: read the tree out, run `true`, remove it."""
+    repository = small_repository(folder / "by-hand", files=files)
+    begun = time.perf_counter()
+    for number in range(times):
+        tree = folder / f"tree-{number}"
+        git(repository, "clone", "-q", "--shared", str(repository), str(tree))
+        subprocess.run(["sh", "-eu", "-c", "true"], cwd=tree, check=True)
+        subprocess.run(["rm", "-rf", str(tree)], check=True)
+    return times / (time.perf_counter() - begun)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.builds", description="Real one-step builds a second.")
+    parser.add_argument("--builds", type=int, default=200)
+    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--files", type=int, default=FILES)
+    options = parser.parse_args(arguments)
+    with scratch() as folder:
+        rate, dispatcher_ms, runner_ms = asyncio.run(
+            measure(folder, builds=options.builds, slots=options.slots, files=options.files)
+        )
+        by_hand = by_hand_per_s(folder, files=options.files)
+    say(f"CPU for a build: {dispatcher_ms:.1f} ms of the dispatcher, {runner_ms:.1f} ms of the runner's agent")
+    say(f"Buildbot, {BUILDBOT_PER_S} builds/s when it was measured: {rate / BUILDBOT_PER_S:.1f} times as fast")
+    figure = Figure(
+        what=f"one-step builds of {options.files} files, {options.slots} slots",
+        value=f"{rate:.1f} builds/s",
+        limit=f"{by_hand:.1f} a second by a shell script, one after the other",
+        ratio=rate / by_hand,
+        target=f"{TARGET_TIMES} times Buildbot's {BUILDBOT_PER_S}",
+        met=rate >= TARGET_TIMES * BUILDBOT_PER_S,
+    )
+    say(str(figure))
+
+
+if __name__ == "__main__":
+    main()

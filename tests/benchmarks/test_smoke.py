@@ -1,0 +1,36 @@
+"""Each benchmark runs with tiny sizes, ends, and prints its figure beside its limit. The figures are not judged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "dispatch": ["--jobs", "60", "--jobs-per-build", "20", "--slots", "4", "--limit-s", "0.1"],
+    "latency": ["--times", "3", "--limit-s", "0.1"],
+    "push": ["--times", "1", "--files", "5"],
+    "builds": ["--builds", "3", "--files", "5"],
+    "failover": ["--only", "short,dispatcher", "--runners", "3"],
+    "scale": ["--runners", "20", "--seconds", "1", "--jobs", "500", "--measured", "250"],
+    "logs": ["--mib", "8", "--jobs", "4", "--lines", "12"],
+    "idle": ["--times", "1"],
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_ends_with_its_figure_and_its_limit(name: str) -> None:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert "ratio" in last, done.stdout
+    assert "limit" in last, done.stdout
+
+
+def test_every_benchmark_has_a_tiny_form() -> None:
+    programs = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
+    assert programs - {"__main__"} == set(TINY)
