@@ -37,7 +37,10 @@ def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
         )
         state.put(back, now)
         reason = f"runner {attempt.runner_name} came back with it"
-        state.put(replace(attempt, state=AttemptState.RUNNING, reason=reason, finished_at=None), now)
+        # It may have been given up before its answer came: whoever has it has accepted it.
+        accepted_at = now if attempt.accepted_at is None else attempt.accepted_at
+        again = replace(attempt, state=AttemptState.RUNNING, reason=reason, accepted_at=accepted_at, finished_at=None)
+        state.put(again, now)
         spread(state, job.build, now)
     elif attempt.state == AttemptState.ASSIGNED:
         state.repeats.discard(attempt.id)

@@ -60,21 +60,17 @@ def stall(state: State, gap_ms: int) -> None:
     state.silences.shift(gap_ms)
     for session in state.sessions.values():
         session.heard_at += gap_ms
+        session.trusted_until_at += gap_ms
 
 
 def _breaks(state: State, now: int, policy: Policy) -> bool:
     """Whether so many runners are silent at once that we suspect ourselves; once in three leases at the most."""
     if state.breaker_at is not None and now - state.breaker_at <= 3 * policy.lease_ms:
         return False
-    quiet_since = _quiet_since(now, policy)
+    quiet_since = now - (policy.lease_ms + policy.margin_ms - policy.heartbeat_ms)
     present = [session for session in state.sessions.values() if session.connected and not session.silent]
     quiet = sum(session.heard_at <= quiet_since for session in present)
     return quiet >= policy.breaker_runners and quiet * 100 >= len(present) * policy.breaker_percent
-
-
-def _quiet_since(now: int, policy: Policy) -> int:
-    """Who was last heard then or before is about to lose its leases."""
-    return now - (policy.lease_ms + policy.margin_ms - policy.heartbeat_ms)
 
 
 def _wait_one_more_lease(state: State, now: int, policy: Policy) -> None:
@@ -86,10 +82,6 @@ def _wait_one_more_lease(state: State, now: int, policy: Policy) -> None:
         state.silences.set(key, max(until_at, state.silences.get(key) or 0))
         for attempt in state.attempts_of(key):
             state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
-        if session.heard_at <= _quiet_since(now, policy):
-            # It keeps what it has, but an order whose lease is all but over would be lost at once.
-            session.silent = True
-            state.roomy.pop(key, None)
     reason = "most runners fell silent together, so the fault may be here: their leases run one more time"
     state.note(Note(at=now, what="dispatcher", id="", build=None, state="doubtful", reason=reason))
 

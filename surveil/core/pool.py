@@ -145,6 +145,7 @@ def _take_stock(
             # The order may still be on its way: no answer to it is no sign of a runner that is gone.
             state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
     state.silences.set(key, until_at)
+    state.sessions[key].trusted_until_at = until_at
     state.roomy[key] = None
     return tuple(renewed), tuple(revoked)
 

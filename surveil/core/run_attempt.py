@@ -113,13 +113,17 @@ def _accept(state: RunState, assign: Assign, lease_until_at: int, now: int, poli
 
 
 def start(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -> list[Effect]:
-    """The work tree stands: let the keeper begin, unless the attempt was ended meanwhile."""
+    """The work tree stands: let the keeper begin, unless the attempt was ended meanwhile or should have been."""
     if held.phase is not Phase.PREPARING:
         return []
+    fence_at = held.lease_until_at if held.assign.spec.exclusive else None
+    if fence_at is not None and fence_at <= now:
+        # The machine was away. Not even a first step may begin beside that of whoever has the job now.
+        late = Ending(outcome="lost", reason="the attempt's lease ran out before its first step could begin")
+        return finish(state, held, now, policy, ending=late)
     timeout_ms = held.assign.spec.timeout_ms
     end_due_at = now + timeout_ms + policy.overrun_ms if timeout_ms else None
     put(state, replace(held, phase=Phase.RUNNING, end_due_at=end_due_at))
-    fence_at = held.lease_until_at if held.assign.spec.exclusive else None
     return [Start(id=held.id, assign=held.assign, lease_until_at=fence_at)]
 
 

@@ -81,6 +81,8 @@ def room(state: State, key: str, now: int) -> int:
     runner, session = state.runners[key], state.sessions.get(key)
     if session is None or session.silent or session.refusing or not session.connected or runner.draining:
         return 0
+    if session.trusted_until_at <= now:
+        return 0  # Its leases run on, because we suspect ourselves, but a new one would be over at once.
     busy = len(state.held_by.get(key, ()))
     if runner.cordoned:
         proving = runner.probation_at is not None and runner.probation_at <= now

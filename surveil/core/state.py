@@ -59,6 +59,8 @@ class Session:
     connected: bool = True
     parting: str = ""
     """How it left, for the reason that people read; empty for one that just fell silent."""
+    trusted_until_at: int = 0
+    """When an order on its last word would come with a lease that is over: until it speaks again it gets none."""
     silent: bool = False
     """Its leases ran out without a word; it is out of the pool until it speaks."""
 
