@@ -29,6 +29,7 @@ from surveil.core.policy import Policy
 from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.fulfil import Fulfiller
+from surveil.lanes import Lanes
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Pack, Seen, Watching, Welcome
 from surveil.relay import Relay
@@ -73,6 +74,7 @@ class Dispatcher:
         self._inbox = _Inbox(wake=parts.server.wake)
         self._waiting: dict[str, list[Callable[[int], None]]] = {}
         self._routes: dict[str, Route] = {}
+        self._lanes = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._failure: BaseException | None = None
@@ -232,7 +234,8 @@ class Dispatcher:
             waiting.append(then)
         elif len(self._waiting) < READING_MAX:
             self._waiting[commit.mid] = [then]
-            self._start(self._read(commit))
+            # In the order of the ref's commits, so that its newest build is its newest commit.
+            self._start(self._lanes.follow((commit.repo, commit.ref), lambda: self._read(commit)))
         else:
             return False
         return True
