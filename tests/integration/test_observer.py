@@ -8,21 +8,26 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
 from surveil.config import ObserverConfig
 from surveil.errors import InfrastructureError, UsageError
+from surveil.mirror.address import parse
+from surveil.mirror.bundle import take_bundle
+from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import OBSERVER_KEY, write_privately
 from surveil.net.known import KnownDispatcher
 from surveil.net.peers import Role
+from surveil.net.traffic import Route
 from surveil.observer import Observer
 from surveil.observing import opened, resolve
-from surveil.protocol import CommitSeen, Seen, Watching
+from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Pack, Seen, Want, Watching
 from surveil.records import Records
 from tests.mirror.repositories import Repository, make_repository, serve_git
 from tests.net.stage import PATIENCE_MS, Stage, serving
@@ -46,6 +51,8 @@ class Desk:
     answers: bool = True
     heard: list[CommitSeen] = field(default_factory=list)
     watching: list[Watching] = field(default_factory=list)
+    packs: list[Pack] = field(default_factory=list)
+    route: Route | None = None
 
     async def serve(self) -> None:
         while True:
@@ -57,6 +64,9 @@ class Desk:
                             self.stage.server.reply(received.route, Seen(mid=message.mid, build=1))
                     case Watching() as message:
                         self.watching.append(message)
+                        self.route = received.route
+                    case Pack() as message:
+                        self.packs.append(message)
                     case other:
                         raise AssertionError(f"an observer says no {other}")
 
@@ -64,6 +74,14 @@ class Desk:
         """Wait until each of these commits of the ref was reported; the last one's report."""
         await self.until(lambda: {(ref, sha) for sha in shas} <= {(said.ref, said.sha) for said in self.heard})
         return next(said for said in reversed(self.heard) if (said.ref, said.sha) == (ref, shas[-1]))
+
+    async def asks(self, want: Want) -> Pack:
+        """Pass a runner's question on to the observer, and wait for its answer."""
+        assert self.route is not None
+        self.packs.clear()
+        assert self.stage.server.reply(self.route, want)
+        await self.until(lambda: bool(self.packs))
+        return self.packs[0]
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_MS / 1000):
@@ -150,6 +168,38 @@ def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledg
             assert at_desk.watching[0].repos[0].repo == str(repository.path)
 
     run(story())
+
+
+def test_a_commit_is_given_to_runners_even_after_it_was_forced_away(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "source")
+    (repository.path / ".surveil.yml").write_text(PIPELINE)
+    (repository.path / "noise").write_bytes(os.urandom(CHUNK_BYTES_MAX))
+    repository.commit("First")
+
+    async def story(address: str) -> None:
+        async with desk() as at_desk:
+            repo = f"{address}/source/.git"
+            async with observing(configure(at_desk, tmp_path / "data", repo)):
+                sha = repository.git("rev-parse", "HEAD")
+                await at_desk.hears(sha)
+                repository.git("commit", "--quiet", "--amend", "--message=Rewritten")
+                repository.git("reflog", "expire", "--expire=now", "--all")
+                repository.git("gc", "--quiet", "--prune=now")
+                want = Want(id=5, runner="k" * 40, repo=repo, sha=sha, have=(), at=0)
+                first = await at_desk.asks(want)
+                second = await at_desk.asks(replace(want, at=CHUNK_BYTES_MAX))
+                assert (first.id, first.runner, first.problem) == (5, "k" * 40, "")
+                here = Mirror(tmp_path / "here", parse("/nowhere", "/"))
+                with TemporaryFile() as file:
+                    assert file.write(first.data + second.data) == first.total
+                    file.flush()
+                    await asyncio.to_thread(take_bundle, here, sha, file)
+                assert here.read(sha).message == "First"
+                other = await at_desk.asks(replace(want, repo="/srv/other"))
+                assert other.problem == "this observer does not watch /srv/other"
+
+    with serve_git(tmp_path) as address:
+        run(story(address))
 
 
 def test_after_a_restart_only_what_is_new_is_reported(repository: Repository, tmp_path: Path) -> None:
