@@ -71,7 +71,8 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Seen(mid="manual:1", build=7),
     protocol.Watching(repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
     protocol.Pack(
-        id=11, runner="r" * 40, made=3, at=262_144, total=262_147, problem="it is gone", retry_ms=500, data=b"\x00\xff\n"
+        id=11, runner="r" * 40, made=3, at=262_144, total=262_147, problem="it is gone", retry_ms=500,
+        data=b"\x00\xff\n",
     ),
     protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}),
     protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
