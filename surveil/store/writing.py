@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from surveil.core.model import Attempt, Build, Job, Record, Runner
 from surveil.core.state import Changes
+from surveil.protocol import JobSpec
 from surveil.store import Cluster, DefectError, FencedError, Peer, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
 from surveil.store.reading import load
@@ -23,7 +24,7 @@ from surveil.store.statements import Statement, Statements
 from surveil.store.tables import cluster
 
 _KNOWN_SPECS_MAX: Final = 10_000
-"""Digests of specs that are known to be stored; beyond this they are asked of the database again."""
+"""Specs that are known to be stored; beyond this they are asked of the database again."""
 _NAMED_MAX: Final = 3
 """How many records a complaint names."""
 
@@ -37,7 +38,11 @@ class SqlStore:
         self._reader = reader
         self._release = release
         self._statements = Statements.compiled(engine.dialect)
+        self._driver = engine.dialect.loaded_dbapi
+        self._epoch = str(select(cluster.c.epoch).with_for_update(read=True).compile(dialect=engine.dialect))
         self._specs: dict[bytes, None] = {}
+        self._digests: dict[int, tuple[JobSpec, bytes]] = {}
+        """By the identity of specs that are held on to here: the jobs of most builds share theirs with earlier ones."""
         self._busy = Lock()
 
     @property
@@ -57,12 +62,12 @@ class SqlStore:
     def commit(self, changes: Changes) -> None:
         """Write one batch as one transaction."""
         with self._transaction() as connection:
-            known = self._insert(connection, changes.new)
+            met = self._insert(connection, changes.new)
             self._update(connection, changes.changed)
             runners = [record for record in (*changes.new, *changes.changed) if isinstance(record, Runner)]
             _run(self._statements.put_runner, connection, [codec.runner_row(runner) for runner in runners])
             _run(self._statements.new_note, connection, [codec.note_row(note) for note in changes.notes])
-        self._remember(known)
+        self._remember(met)
 
     def add_peer(self, peer: Peer) -> Peer:
         """Let a key in."""
@@ -108,16 +113,17 @@ class SqlStore:
         assert self._busy.acquire(blocking=False), "two threads write to the store at once"
         try:
             with self.engine.begin() as connection:
-                epoch = connection.execute(select(cluster.c.epoch).with_for_update(read=True)).scalar_one()
+                epoch = connection.exec_driver_sql(self._epoch).scalar_one()
                 if epoch != self._held.epoch:
                     raise FencedError(
                         f"another dispatcher (epoch {epoch}) took this data folder over from this one (epoch "
                         f"{self._held.epoch}): this one ends; keep one dispatcher for each data folder"
                     )
                 yield connection
-        except IntegrityError as error:
-            raise DefectError(f"a record was to be stored that the database must not hold ({error.orig})") from error
-        except SQLAlchemyError as error:
+        except (IntegrityError, self._driver.IntegrityError) as error:
+            cause = error.orig if isinstance(error, IntegrityError) else error
+            raise DefectError(f"a record was to be stored that the database must not hold ({cause})") from error
+        except (SQLAlchemyError, self._driver.Error) as error:
             raise StoreError(
                 f"the database could not be written ({error}): look at the disk's free space and health"
             ) from error
@@ -126,21 +132,26 @@ class SqlStore:
         finally:
             self._busy.release()
 
-    def _insert(self, connection: Connection, records: Sequence[Record]) -> dict[bytes, None]:
-        """Insert what is new; returns the digests of the specs that are stored now and were not known to be."""
+    def _insert(self, connection: Connection, records: Sequence[Record]) -> list[tuple[JobSpec, bytes]]:
+        """Insert what is new; returns the specs that are stored now and were not known to be, with their digests."""
         builds: list[codec.Row] = []
         jobs: list[codec.Row] = []
         attempts: list[codec.Row] = []
         bodies: dict[bytes, str] = {}
+        met: list[tuple[JobSpec, bytes]] = []
         for record in records:
             match record:
                 case Build():
                     builds.append(codec.build_row(record))
                 case Job():
-                    digest, body = codec.spec_row(record.spec)
-                    if digest not in self._specs:
-                        bodies[digest] = body
-                    jobs.append(codec.job_row(record, digest))
+                    known = self._digests.get(id(record.spec))
+                    if known is None:
+                        digest, body = codec.spec_row(record.spec)
+                        known = (record.spec, digest)
+                        met.append(known)
+                        if digest not in self._specs:
+                            bodies[digest] = body
+                    jobs.append(codec.job_row(record, known[1]))
                 case Attempt():
                     attempts.append(codec.attempt_row(record))
                 case Runner():
@@ -151,21 +162,25 @@ class SqlStore:
         _run(self._statements.new_spec, connection, list(bodies.items()))
         _run(self._statements.new_job, connection, jobs)
         _run(self._statements.new_attempt, connection, attempts)
-        return dict.fromkeys(bodies)
+        return met
 
     def _update(self, connection: Connection, records: Sequence[Record]) -> None:
-        builds = [record for record in records if isinstance(record, Build)]
-        jobs = [record for record in records if isinstance(record, Job)]
-        attempts = [record for record in records if isinstance(record, Attempt)]
-        _change(self._statements.change_build, connection, builds, [codec.build_change(build) for build in builds])
-        _change(self._statements.change_job, connection, jobs, [codec.job_change(job) for job in jobs])
-        rows = [codec.attempt_change(attempt) for attempt in attempts]
-        _change(self._statements.change_attempt, connection, attempts, rows)
+        by_kind: dict[type[Record], list[Any]] = {Build: [], Job: [], Attempt: [], Runner: []}
+        for record in records:
+            by_kind[type(record)].append(record)
+        made = self._statements
+        _change(made.change_build, connection, by_kind[Build], [codec.build_change(each) for each in by_kind[Build]])
+        _change(made.change_job, connection, by_kind[Job], [codec.job_change(each) for each in by_kind[Job]])
+        rows = [codec.attempt_change(each) for each in by_kind[Attempt]]
+        _change(made.change_attempt, connection, by_kind[Attempt], rows)
 
-    def _remember(self, digests: dict[bytes, None]) -> None:
-        if len(self._specs) + len(digests) > _KNOWN_SPECS_MAX:
+    def _remember(self, met: Sequence[tuple[JobSpec, bytes]]) -> None:
+        if len(self._digests) + len(met) > _KNOWN_SPECS_MAX:
             self._specs.clear()
-        self._specs.update(digests)
+            self._digests.clear()
+        for spec, digest in met:
+            self._specs[digest] = None
+            self._digests[id(spec)] = (spec, digest)
 
 
 def _run(statement: Statement, connection: Connection, rows: Sequence[codec.Row]) -> None:

@@ -311,16 +311,15 @@ def test_what_was_acknowledged_survives_being_killed_in_mid_commit(tmp_path: Pat
 @pytest.mark.parametrize("table", ["builds", "jobs", "notes", "runners"])
 def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_of_it(tmp_path: Path, table: str) -> None:
     store = open_store(tmp_path, now=1)
-
-    def fail(_c: object, _cursor: object, sql: str, _given: object, _x: object, _many: object) -> None:
-        if sql.startswith(f"INSERT INTO {table}"):
-            raise sqlite3.OperationalError("disk I/O error")
-
-    event.listen(store.engine, "before_cursor_execute", fail)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER broken BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
     batch = new(make_build(), make_job(), make_runner(), notes=(make_note(),))
-    with pytest.raises((StoreError, sqlite3.OperationalError)):
+    with pytest.raises(StoreError, match="disk I/O error"):
         store.commit(batch)
-    event.remove(store.engine, "before_cursor_execute", fail)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER broken")
     assert store.load() == ([], 1)
     store.commit(batch)
     assert store.load() == ([make_build(), make_job(), make_runner()], 2)
