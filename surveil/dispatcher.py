@@ -11,6 +11,8 @@ and starting is recovery.
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -42,6 +44,11 @@ SPAWN_TOKEN_MS: Final = 60_000
 
 READING_MAX: Final = 1_000
 """Commits being read at once; observers repeat what is beyond."""
+
+PIPELINES_KEPT: Final = 64
+"""So many pipelines are kept as they were read: most commits leave theirs as it was, and share its jobs in memory."""
+KEPT_CHARACTERS_MAX: Final = 16 * 1024
+"""A longer text is read anew each time: its jobs could be much longer still."""
 
 voice = Voice("dispatcher")
 
@@ -262,12 +269,16 @@ class Dispatcher:
             self.stop()
 
 
+_load_again: Final = functools.lru_cache(PIPELINES_KEPT)(pipeline.load)
+
+
 def read_pipeline(commit: CommitSeen) -> BuildWanted:
     """Turn a commit's pipeline text into jobs, or into complaints for its author."""
     jobs: tuple[JobSpec, ...] = ()
     complaints: tuple[str, ...] = (commit.problem,)
     if commit.pipeline is not None:
-        loaded = pipeline.load(commit.pipeline, commit.pipeline_file)
+        load = _load_again if len(commit.pipeline) <= KEPT_CHARACTERS_MAX else pipeline.load
+        loaded = load(commit.pipeline, commit.pipeline_file)
         if isinstance(loaded, pipeline.Invalid):
             complaints = loaded.sentences()
         else:
@@ -293,6 +304,9 @@ async def serve(config: DispatcherConfig) -> ExitCode:
     """Open all parts, dispatch until a signal comes, and close them in order."""
     async with assembled(config) as parts:
         dispatcher = Dispatcher(parts, config.policy)
+        # Modules and tables stay for ever: the collector need not go through them again and again.
+        gc.collect()
+        gc.freeze()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
         spawner = _spawner(config, parts)
