@@ -7,6 +7,7 @@ import contextlib
 import functools
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,12 @@ from surveil.dispatcher import Dispatcher
 from surveil.errors import NotAllowedError, NotFoundError
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
-from surveil.net.keys import RUNNER_KEY, load_keys
+from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, load_keys
 from surveil.net.known import load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
 from surveil.protocol import (
+    CHUNK_BYTES_MAX,
     Accepted,
     Assign,
     Beat,
@@ -36,8 +38,12 @@ from surveil.protocol import (
     Kept,
     Message,
     Output,
+    Pack,
     Refused,
     Release,
+    Want,
+    WatchedRepo,
+    Watching,
     Welcome,
 )
 
@@ -124,11 +130,21 @@ async def local_client(data: Path) -> AsyncIterator[Client]:
 
 
 @contextlib.asynccontextmanager
-async def played_runner(client: Client, folder: Path) -> AsyncIterator[PlayedRunner]:
+async def played_observer(client: Client, folder: Path) -> AsyncIterator[PlayedRunner]:
+    """An observer that joined by a token, and says what the test says as well."""
+    token = (await client.ask("token_create", {"role": "observer"})).body["token"]
+    await enrol(parse_token(token), name="watcher", role=Role.OBSERVER, data=folder)
+    known, keys = load_known(folder), load_keys(folder / KEYS_FOLDER / OBSERVER_KEY)
+    async with Connection(known.address, known.server_key, keys) as connection:
+        yield PlayedRunner(connection)
+
+
+@contextlib.asynccontextmanager
+async def played_runner(client: Client, folder: Path, name: str = "played") -> AsyncIterator[PlayedRunner]:
     """A runner that joined by a token; its key is in `folder` for another start."""
     if not (folder / KEYS_FOLDER).exists():  # a look at a folder of the test's own
         token = (await client.ask("token_create", {"role": "runner"})).body["token"]
-        await enrol(parse_token(token), name="played", role=Role.RUNNER, data=folder)
+        await enrol(parse_token(token), name=name, role=Role.RUNNER, data=folder)
     known = load_known(folder)
     keys = load_keys(folder / KEYS_FOLDER / RUNNER_KEY)
     async with Connection(known.address, known.server_key, keys) as connection:
@@ -165,6 +181,49 @@ async def test_a_commit_becomes_a_verdict_with_its_log(tmp_path: Path) -> None:
     assert [attempt["state"] for attempt in shown["jobs"][0]["attempts"]] == ["passed"]
     assert log.data == text
     assert log.body["complete"]
+
+
+@in_a_loop
+async def test_a_commit_goes_from_an_observer_to_the_runner_that_holds_its_attempt_alone(tmp_path: Path) -> None:
+    async with (
+        dispatching(tmp_path / "d"),
+        local_client(tmp_path / "d") as client,
+        played_runner(client, tmp_path / "r") as runner,
+        played_runner(client, tmp_path / "thief", "thief") as thief,
+        played_observer(client, tmp_path / "o") as observer,
+    ):
+        await runner.hello()
+        await submit(client)
+        assign = await runner.hear(Assign)
+        want = Want(id=3, runner="x" * 40, repo=assign.repo, sha=assign.sha, have=("b" * 40,), at=0)
+        # Before anybody has said that it watches the repository, there is nobody to ask.
+        await runner.say(want)
+        absent = await runner.hear(Pack)
+        assert (absent.id, absent.data) == (3, b"")
+        assert absent.retry_ms
+        assert "no observer of /repo" in absent.problem
+        await observer.say(Watching(repos=(WatchedRepo(repo="/repo"),)))
+        await observer.say(Pack(id=0, runner="x" * 40, at=0, data=b"for nobody"))
+        async with asyncio.timeout(SOON_MS / 1000):
+            while not (await client.ask("status")).body["watching"]:
+                continue
+        await thief.hello()
+        await thief.say(want)
+        denied = await thief.hear(Pack)
+        assert (denied.data, denied.retry_ms) == (b"", 0)
+        assert "holds an attempt" in denied.problem
+        await runner.say(want)
+        asked = await observer.hear(Want)
+        key = load_keys(tmp_path / "r" / KEYS_FOLDER / RUNNER_KEY).public
+        assert asked == replace(want, runner=key)
+        pack = Pack(id=3, runner=key, made=1, at=0, total=CHUNK_BYTES_MAX, data=bytes(CHUNK_BYTES_MAX))
+        await observer.say(pack)
+        assert await runner.hear(Pack) == pack
+        # Output goes its own way, whatever else is on bulk.
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await runner.say(Output(job=assign.job, attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=5, data=b"x"))
+        assert await runner.hear(Kept) == Kept(job=assign.job, attempt=1, upto=1)
+        assert not [said for said in thief.heard if isinstance(said, Pack)]
 
 
 @in_a_loop
