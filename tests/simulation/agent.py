@@ -89,6 +89,7 @@ class Agent:
         self._backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._senders: dict[AttemptId, _Sender] = {}
         self._timer: Timer | None = None
+        self._armed_at: int | None = None
         host.disk.incarnation += 1
         self.state = RunState(
             name=host.name,
@@ -227,14 +228,22 @@ class Agent:
         self._arm()
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self.alive:
             return
-        at = run.next_deadline(self.state, self.host.now(), self.policy)
+        now = self.host.now()
+        at = run.next_deadline(self.state, now, self.policy)
+        if self._timer is not None:
+            if at == self._armed_at and at is not None and at > now:
+                return
+            self._timer.cancel()
+            self._timer = None
+        self._armed_at = at
         if at is not None:
-            self._timer = self.host.at(max(at, self.host.now() + 1), self._awake, self._handle, Tick())
+            self._timer = self.host.at(max(at, now + 1), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._awake(self._handle, Tick())
 
     def _perform(self, effect: Effect) -> bool:  # noqa: C901  one line for each kind of effect
         """Do one thing; False when the rest of the list must not be done."""

@@ -248,8 +248,10 @@ class Checkers:
 
     # ---- the world of processes ----------------------------------------------------------------------------
 
-    def began(self, work: Work, others: list[Work]) -> None:
+    def began(self, work: Work, others: list[Work], lease_until_at: int | None) -> None:
         """An attempt's processes begin."""
+        late = lease_until_at is not None and lease_until_at <= work.host.now()
+        require(not late, "I7", f"{work.job}#{work.attempt} begins on {work.host.name} when its lease is over")
         name, now = f"{work.job}#{work.attempt}", self.world.schedule.now
         require(not self.world.truth.twice, "I2", f"{name} began twice")
         busy = len(work.host.keepers)

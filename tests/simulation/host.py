@@ -150,7 +150,7 @@ class Keeper:
         folder.launched = True
         folder.steps = tuple(StepReport(name=step.name, state="pending") for step in self.assign.spec.steps)
         host.keepers[self.id] = self
-        host.world.began(self.work)
+        host.world.began(self.work, lease_until_at)
         if lease_until_at is not None:
             host.at(lease_until_at, self._lease_over)
         if self.assign.spec.timeout_ms:

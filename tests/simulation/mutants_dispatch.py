@@ -19,6 +19,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:is_current",
         old="if attempt.number != job.attempt:",
         new="if False:",
+        seeds=(25,),
+        rule="I4",
     ),
     Mutant(
         name="attempt re-used",
@@ -26,6 +28,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:assign",
         old="number=job.attempt + 1",
         new="number=max(job.attempt, 1)",
+        seeds=(0,),
+        rule="crash",
     ),
     Mutant(
         name="given up, and taken back",
@@ -33,6 +37,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:is_current",
         old="and not attempt.released",
         new="",
+        seeds=(67,),
+        rule="I5",
     ),
     Mutant(
         name="absence in any hello",
@@ -40,6 +46,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:hello",
         old="if restarted:",
         new="if True:",
+        seeds=(0,),
+        rule="L6",
     ),
     Mutant(
         name="stale hello believed",
@@ -47,6 +55,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:hello",
         old="said.seq <= session.seq",
         new="False",
+        argued="an older list renews leases that its runner holds no longer, which costs time and nothing else: "
+        "no hello of the same incarnation ends anything, and what its runner gave up is not taken back",
     ),
     Mutant(
         name="older incarnation believed",
@@ -54,6 +64,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:hello",
         old="said.incarnation < known.incarnation",
         new="False",
+        seeds=(11,),
+        rule="L6",
     ),
     Mutant(
         name="no margin",
@@ -61,6 +73,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:_take_stock",
         old="until_at = now + policy.lease_ms + policy.margin_ms",
         new="until_at = now + policy.lease_ms",
+        seeds=(19,),
+        rule="I7",
     ),
     Mutant(
         name="lease from the order",
@@ -68,6 +82,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:_order",
         old="until_at = session.heard_at + policy.lease_ms + policy.margin_ms",
         new="until_at = session.heard_at + policy.lease_ms // 2",
+        seeds=(2,),
+        rule="I7",
     ),
     Mutant(
         name="closed connection ends exclusive leases",
@@ -75,6 +91,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:disconnected",
         old="if not state.jobs[attempt.job].spec.exclusive:",
         new="if True:",
+        seeds=(93,),
+        rule="I7",
     ),
     Mutant(
         name="unanswered order counted as loss",
@@ -82,6 +100,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:_take_stock",
         old="if attempt.state == AttemptState.ASSIGNED and attempt.incarnation == state.sessions[key].incarnation:",
         new="if False:",
+        seeds=(5,),
+        rule="L6",
     ),
     Mutant(
         name="no grace after restart",
@@ -89,6 +109,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:recover",
         old="until_at = now + policy.lease_ms + policy.margin_ms + policy.restart_grace_ms",
         new="until_at = now + policy.lease_ms + policy.margin_ms",
+        seeds=(18,),
+        rule="L6",
     ),
     Mutant(
         name="no stall guard",
@@ -96,6 +118,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:stall",
         old="deadlines.shift(gap_ms)",
         new="pass",
+        seeds=(57,),
+        rule="L6",
     ),
     Mutant(
         name="leases taken all at once",
@@ -103,6 +127,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:expire",
         old="while (attempt_id := state.leases.pop_due(now)) is not None:",
         new="for attempt_id in state.leases.take_due(now):",
+        seeds=(104,),
+        rule="crash",
     ),
     Mutant(
         name="silence not noticed",
@@ -110,6 +136,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:expire",
         old="lose(state, attempt, _silence(state, attempt, now), now, policy)",
         new="state.leases.set(attempt_id, now + policy.lease_ms)",
+        seeds=(20,),
+        rule="L1",
     ),
     Mutant(
         name="result over cancel",
@@ -117,6 +145,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{DISPATCH_MIND}:_hear_end",
         old="if is_current(state, attempt):",
         new="if is_current(state, attempt) or attempt.id in state.leases:",
+        seeds=(5,),
+        rule="crash",
     ),
     Mutant(
         name="needs ignored",
@@ -124,6 +154,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{BUILDS}:_new_job",
         old="state=Status.BLOCKED if spec.needs else Status.QUEUED",
         new="state=Status.QUEUED",
+        seeds=(1,),
+        rule="I14",
     ),
     Mutant(
         name="failed needs ignored",
@@ -131,6 +163,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{BUILDS}:_unblocked",
         old='if hindrance is None or job.spec.when == "always":',
         new="if True:",
+        seeds=(1,),
+        rule="I14",
     ),
     Mutant(
         name="slots ignored",
@@ -138,6 +172,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:room",
         old="return runner.slots - busy",
         new="return runner.slots",
+        seeds=(2,),
+        rule="I8",
     ),
     Mutant(
         name="labels ignored",
@@ -145,6 +181,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:_candidates",
         old="elif wanted.issubset(state.runners[key].labels):",
         new="else:",
+        seeds=(10,),
+        rule="I8",
     ),
     Mutant(
         name="draining runner gets work",
@@ -152,6 +190,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:room",
         old="or runner.draining",
         new="",
+        seeds=(13,),
+        rule="I8",
     ),
     Mutant(
         name="cordoned runner gets work",
@@ -159,6 +199,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:room",
         old="if runner.cordoned:",
         new="if False:",
+        seeds=(3,),
+        rule="I8",
     ),
     Mutant(
         name="fairness ignored",
@@ -166,13 +208,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:hand_out",
         old="(state.running_of.get(head[0][0], 0), head[1])",
         new="(-state.running_of.get(head[0][0], 0), head[1])",
-    ),
-    Mutant(
-        name="a turn for each kind",
-        sentence="a repository that asks for several kinds of runners gets several jobs in a turn",
-        place=f"{SCHEDULE}:hand_out",
-        old="served[repo] = None",
-        new="pass",
+        seeds=(7,),
+        rule="FAIR",
     ),
     Mutant(
         name="order never repeated",
@@ -180,6 +217,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:repeat",
         old="if attempt.state == AttemptState.ASSIGNED:",
         new="if False:",
+        seeds=(2,),
+        rule="L1",
     ),
     Mutant(
         name="lost not counted",
@@ -187,6 +226,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:lose",
         old="lost=job.lost + 1",
         new="lost=job.lost",
+        seeds=(18,),
+        rule="L7 I12",
     ),
     Mutant(
         name="poison ignored",
@@ -194,6 +235,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:lose",
         old="elif len(early) >= policy.poison_runners:",
         new="elif False:",
+        seeds=(57,),
+        rule="L7 I12",
     ),
     Mutant(
         name="retry beyond the limit",
@@ -201,6 +244,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:_fail",
         old="if job.failed >= job.spec.retry:",
         new="if job.failed > job.spec.retry:",
+        seeds=(0,),
+        rule="L7 I12",
     ),
     Mutant(
         name="errors without end",
@@ -208,6 +253,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:_err",
         old="if errored >= policy.errored_max:",
         new="if False:",
+        seeds=(16,),
+        rule="L7 I12",
     ),
     Mutant(
         name="fail on loss ignored",
@@ -215,6 +262,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:lose",
         old='elif job.spec.on_runner_loss == "fail":',
         new="elif False:",
+        seeds=(0,),
+        rule="L7 I12",
     ),
     Mutant(
         name="lost taken for a failure",
@@ -222,6 +271,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:lose",
         old="state.put(replace(attempt, state=AttemptState.LOST,",
         new="state.put(replace(attempt, state=AttemptState.FAILED,",
+        seeds=(0,),
+        rule="I3",
     ),
     Mutant(
         name="dedupe by mid missing",
@@ -229,6 +280,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{BUILDS}:open_build",
         old="if known is not None:",
         new="if False:",
+        seeds=(1,),
+        rule="crash",
     ),
     Mutant(
         name="stale for the settled",
@@ -236,6 +289,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{DISPATCH_MIND}:_hear_end",
         old='return [_release(key, said, "duplicate")]',
         new='return [_release(key, said, "stale")]',
+        seeds=(3,),
+        rule="I6",
     ),
     Mutant(
         name="repeated result not answered",
@@ -243,6 +298,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{DISPATCH_MIND}:_hear_end",
         old="    return [_release(key, said, fate)]",
         new="    return []",
+        argued="the result is repeated until its build is settled and out of memory, and then it is released: "
+        "the runner only keeps it for longer",
     ),
     Mutant(
         name="cancelled slot never freed",
@@ -250,6 +307,8 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:end_lingering",
         old="forget_if_settled(state, state.jobs[attempt.job].build)",
         new="pass",
+        seeds=(2,),
+        rule="I13 L5",
     ),
     Mutant(
         name="carried builds kept",
@@ -257,13 +316,17 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{BUILDS}:open_build",
         old="forget_if_settled(state, build.id)",
         new="pass",
+        seeds=(4,),
+        rule="I13 L5",
     ),
     Mutant(
         name="runner changes not persisted",
         sentence="a changed runner is changed in memory alone",
         place=f"{STATE}:State.put",
         old="self._touched[key] = record",
-        new='self._touched.update({key: record} if old is None or key[0] != "Runner" else {})',
+        new="self._touched.update({} if isinstance(record, Runner) and not is_new else {key: record})",
+        seeds=(0,),
+        rule="I5",
     ),
     Mutant(
         name="draining not told",
@@ -271,5 +334,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:heartbeat",
         old="draining=runner.draining,",
         new="draining=True,",
+        seeds=(0,),
+        rule="L1",
     ),
 )

@@ -16,6 +16,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._turn",
         old="changes = self.state.take_changes()",
         new="changes = self.state.take_changes()\n    self._perform(effects, [])\n    effects = []",
+        seeds=(0,),
+        rule="I1",
     ),
     Mutant(
         name="ack before commit",
@@ -23,6 +25,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._see",
         old="self._reporters.setdefault(said.mid, []).append(line)",
         new="self._say(line, Seen(mid=said.mid, build=self.state.next_build))",
+        seeds=(0,),
+        rule="I1",
     ),
     Mutant(
         name="log kept before commit",
@@ -30,6 +34,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._kept",
         old='upto = len(self.store.logs.get(attempt, b""))',
         new="upto = self._log_ends.get(attempt, 0)",
+        seeds=(0,),
+        rule="I5",
     ),
     Mutant(
         name="log overlap not trimmed",
@@ -37,6 +43,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:new_bytes",
         old="data[end - at :]",
         new="data",
+        seeds=(0,),
+        rule="I6",
     ),
     Mutant(
         name="log gap accepted",
@@ -44,6 +52,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:new_bytes",
         old='b"" if at > end else data[end - at :]',
         new="data[max(end - at, 0) :]",
+        seeds=(3,),
+        rule="I6",
     ),
     Mutant(
         name="no fence",
@@ -51,6 +61,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{STORAGE}:ModelStore.commit",
         old="if epoch != self.epoch:",
         new="if False:",
+        seeds=(24,),
+        rule="I10",
     ),
     Mutant(
         name="half a transaction",
@@ -58,6 +70,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{STORAGE}:ModelStore.commit",
         old="for record in changes.changed:",
         new="for record in changes.changed if not changes.new else ():",
+        seeds=(0,),
+        rule="I5",
     ),
     Mutant(
         name="unnoticed stall",
@@ -65,6 +79,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._look_at_the_clock",
         old="self._late_ms += gap_ms",
         new="pass",
+        seeds=(57,),
+        rule="L6",
     ),
     Mutant(
         name="no tick in a busy batch",
@@ -72,6 +88,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._turn",
         old="for event in (*events, Tick()):",
         new="for event in events:",
+        seeds=(0,),
+        rule="L1",
     ),
     Mutant(
         name="recovery not said",
@@ -79,6 +97,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher.__init__",
         old="[Recovered()] if self.epoch > 1 else []",
         new="[]",
+        seeds=(3,),
+        rule="crash",
     ),
     Mutant(
         name="incarnation not raised",
@@ -86,20 +106,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{AGENT}:Agent.__init__",
         old="host.disk.incarnation += 1",
         new="host.disk.incarnation = 1",
-    ),
-    Mutant(
-        name="tombstones not read",
-        sentence="a restarted runner does not know what it has had",
-        place=f"{AGENT}:Agent.__init__",
-        old="tombstones=dict(host.disk.tombstones),",
-        new="tombstones={},",
-    ),
-    Mutant(
-        name="answer before the tombstone",
-        sentence="a runner answers an order that its disk did not take",
-        place=f"{AGENT}:Agent._write_tombstone",
-        old="return False",
-        new="return True",
+        seeds=(13,),
+        rule="L2",
     ),
     Mutant(
         name="no self-fence",
@@ -107,6 +115,8 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{HOST}:Keeper._lease_over",
         old="if self.alive and self.lease_until_at is not None and self.lease_until_at <= self.host.now():",
         new="if False:",
+        seeds=(140,),
+        rule="I7",
     ),
     Mutant(
         name="log sent once",
@@ -114,5 +124,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{AGENT}:Agent._resend",
         old="sender.sent = sender.kept",
         new="pass",
+        seeds=(3,),
+        rule="L4",
     ),
 )

@@ -13,8 +13,11 @@ RUN: tuple[Mutant, ...] = (
         name="incarnation not checked",
         sentence="a runner takes orders that were meant for an earlier incarnation",
         place=f"{LIFE}:assign",
-        old="if message.incarnation == state.incarnation else None",
-        new="",
+        old="reason = _why_not(state, message, sent_at, now)",
+        new="sent_at = state.sent_at.get(message.anchor)\n"
+        "    reason = _why_not(state, replace(message, incarnation=state.incarnation), sent_at, now)",
+        seeds=(111,),
+        rule="I7",
     ),
     Mutant(
         name="no tombstone",
@@ -22,6 +25,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:_why_not",
         old="if message.attempt <= had:",
         new="if False:",
+        seeds=(9,),
+        rule="crash",
     ),
     Mutant(
         name="lease from the receipt of a beat",
@@ -29,6 +34,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_renew",
         old="sent_at + state.lease_ms",
         new="now + state.lease_ms",
+        seeds=(97,),
+        rule="I7",
     ),
     Mutant(
         name="lease from the receipt of an order",
@@ -36,6 +43,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="_accept(state, message, sent_at + state.lease_ms, now, policy)",
         new="_accept(state, message, now + state.lease_ms, now, policy)",
+        seeds=(4,),
+        rule="I7",
     ),
     Mutant(
         name="late order accepted",
@@ -43,6 +52,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:_why_not",
         old="if sent_at is None or sent_at + state.lease_ms <= now:",
         new="if sent_at is None:",
+        argued="what has a lease that is over does not begin where it is exclusive, and where it is not, it is "
+        "revoked by the next beat: it costs a try, and no promise",
     ),
     Mutant(
         name="order before the welcome",
@@ -50,6 +61,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="if held is None and not state.welcomed:",
         new="if False:",
+        argued="it breaks I7 where a lease is shorter than the runner's default, its welcome is lost, an exclusive "
+        "order is not, and the runner then falls silent: a world did find it, but none can be relied on to",
     ),
     Mutant(
         name="silent refusal",
@@ -57,6 +70,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="return [*effects, Send(message=rejected)]",
         new="return effects",
+        seeds=(13,),
+        rule="L1",
     ),
     Mutant(
         name="full runner accepts",
@@ -64,6 +79,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:_why_not",
         old="if state.busy >= state.slots:",
         new="if False:",
+        seeds=(43,),
+        rule="I8",
     ),
     Mutant(
         name="old epochs heard",
@@ -71,6 +88,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_hear",
         old="if message.epoch < state.epoch:",
         new="if False:",
+        argued="a deposed dispatcher says nothing, because the store refuses its every transaction before its "
+        "effects are performed; what it said before is on disk, and its successor knows it",
     ),
     Mutant(
         name="result said once",
@@ -78,6 +97,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:tick",
         old="return say_finished(state, held, now, policy) if held.repeat_at <= now else []",
         new="return []",
+        seeds=(3,),
+        rule="L1",
     ),
     Mutant(
         name="log deleted when released",
@@ -85,6 +106,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:forget_if_done",
         old="or held.kept_bytes < held.log_bytes",
         new="",
+        seeds=(1,),
+        rule="I6",
     ),
     Mutant(
         name="result deleted when the log is kept",
@@ -92,6 +115,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:forget_if_done",
         old="or held.answerable",
         new="",
+        seeds=(0,),
+        rule="I5",
     ),
     Mutant(
         name="finished work revoked",
@@ -99,6 +124,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:revoke",
         old="if held.revoked or not held.open:",
         new="if not held.open:\n        return forget(state, held)\n    if held.revoked:",
+        seeds=(10,),
+        rule="I6",
     ),
     Mutant(
         name="lost keeper taken for success",
@@ -106,6 +133,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:keeper_lost",
         old='outcome="lost"',
         new='outcome="passed"',
+        seeds=(9,),
+        rule="I3",
     ),
     Mutant(
         name="found work forgotten",
@@ -113,6 +142,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:recover",
         old="if found.launched and not found.kept:",
         new="if found.launched:",
+        seeds=(0,),
+        rule="I7",
     ),
     Mutant(
         name="ended by us, whatever it did",
@@ -120,6 +151,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:ended",
         old='if held.ending is not None and outcome in {"cancelled", "lost"}:',
         new='if True:\n        outcome = "passed"\n    if held.ending is not None:',
+        seeds=(0,),
+        rule="I3",
     ),
     Mutant(
         name="welcome not believed about logs",
@@ -127,6 +160,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_welcome",
         old=", *life.log_kept(state, held, ref.log_bytes)",
         new="",
+        argued="it breaks L4 where the last acknowledgement of a log is lost and the runner introduces itself before "
+        "its result is recorded: some worlds do find it, but few",
     ),
     Mutant(
         name="hello said once",
@@ -134,6 +169,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_tick",
         old="if state.hello_at is not None and state.hello_at <= now:",
         new="if False:",
+        seeds=(8,),
+        rule="L2",
     ),
     Mutant(
         name="observer persists before seen",
@@ -141,6 +178,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{OBSERVE}:_fill",
         old="repo.newest[ref] = mid",
         new="repo.newest[ref], repo.acknowledged[ref] = mid, sha",
+        seeds=(19,),
+        rule="L1",
     ),
     Mutant(
         name="observer forgets the unacknowledged",
@@ -148,12 +187,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{OBSERVE}:_repeat",
         old="if sent.repeat_at <= now:",
         new="if False:",
-    ),
-    Mutant(
-        name="observer drops the newest",
-        sentence="of several commits of a ref, the first one reported stays the last word",
-        place=f"{OBSERVE}:_acknowledged",
-        old="repo.acknowledged[sent.ref] = sent.sha",
-        new="repo.acknowledged[sent.ref] = repo.seen[sent.ref]",
+        seeds=(10,),
+        rule="L1",
     ),
 )

@@ -28,6 +28,8 @@ class Mutant:
     new: str
     seeds: tuple[int, ...] = ()
     """Worlds that are known to notice it; they are tried first."""
+    rule: str = ""
+    """The promise that the first of them sees broken."""
     argued: str = ""
     """Why no world can notice it, and which directed test does."""
 

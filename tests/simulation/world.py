@@ -241,9 +241,9 @@ class World:
     def plan_of(self, assign: Assign) -> invention.Plan:
         return invention.plan(self.options, self.dice, assign)
 
-    def began(self, work: Work) -> None:
+    def began(self, work: Work, lease_until_at: int | None) -> None:
         self.trace(work.host.name, f"{work.job}#{work.attempt} begins")
-        self.checkers.began(work, self.truth.begin(work))
+        self.checkers.began(work, self.truth.begin(work), lease_until_at)
 
     def ended(self, work: Work, outcome: str | None, exit_code: int | None) -> None:
         self.trace(work.host.name, f"{work.job}#{work.attempt} ends: {outcome}")

@@ -1,0 +1,232 @@
+"""Planted bugs that no world is bound to notice, because another rule covers for the one that is missing.
+
+Each has a directed test here, which passes as things are and fails with the bug.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from surveil.core import dispatch, run
+from surveil.core.effects import Send
+from surveil.core.events import BuildWanted, RunnerSaid, Tick
+from surveil.core.policy import Policy
+from surveil.core.run_events import Connected, Disconnected, Effect, Ended, Forget, LogGrew, Prepared, Said
+from surveil.core.run_events import Send as RunnerSend
+from surveil.core.run_model import RunnerPolicy, RunState
+from surveil.core.state import Identity, State
+from surveil.protocol import (
+    Assign,
+    Beat,
+    Finished,
+    FromRunner,
+    Hello,
+    JobSpec,
+    Ref,
+    Rejected,
+    Release,
+    StepSpec,
+    ToRunner,
+    Welcome,
+)
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutation import Mutant, planted
+
+KEY = "k" * 40
+SHA = "a" * 40
+LEASE_MS = 8_000
+SPEC = JobSpec(name="one", env={}, timeout_ms=60_000, matrix={}, steps=(StepSpec(name="s", run="true", env={}),))
+
+
+def hello(*, incarnation: int, seq: int) -> Hello:
+    return Hello(
+        name="r", software="1", host="h", cluster="", incarnation=incarnation, seq=seq, labels=(), slots=1, held=()
+    )
+
+
+def dispatcher() -> State:
+    return State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
+
+
+def tell(state: State, message: FromRunner, now: int) -> list[ToRunner]:
+    effects = dispatch.handle(state, RunnerSaid(runner=KEY, message=message), now, Policy())
+    return [effect.message for effect in effects if isinstance(effect, Send)]
+
+
+def want(state: State, now: int) -> None:
+    event = BuildWanted(
+        mid="m",
+        repo="r",
+        ref="refs/heads/main",
+        sha=SHA,
+        event="manual",
+        message="",
+        author="",
+        pipeline_file="f",
+        jobs=(SPEC, JobSpec(name="two", needs=("one",), env={}, timeout_ms=1, matrix={}, steps=SPEC.steps)),
+        carried={},
+    )
+    dispatch.handle(state, event, now, Policy())
+    dispatch.handle(state, Tick(), now, Policy())
+
+
+def runner(*, incarnation: int = 1) -> RunState:
+    """A runner that was welcomed by epoch 5 at time 1000."""
+    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=incarnation)
+    run.handle(state, Connected(), 1_000, RunnerPolicy())
+    hear(state, welcome(incarnation=incarnation, seq=1), 1_000)
+    return state
+
+
+def welcome(*, seq: int, incarnation: int = 1, renewed: tuple[Ref, ...] = ()) -> Welcome:
+    return Welcome(
+        cluster="c",
+        epoch=5,
+        incarnation=incarnation,
+        seq=seq,
+        heartbeat_ms=2_000,
+        lease_ms=LEASE_MS,
+        bulk_port=1,
+        renewed=renewed,
+        revoked=(),
+    )
+
+
+def hear(state: RunState, message: ToRunner, now: int) -> list[Effect]:
+    return run.handle(state, Said(message=message), now, RunnerPolicy())
+
+
+def order(*, incarnation: int = 1, anchor: int = 1) -> Assign:
+    return Assign(
+        epoch=5,
+        incarnation=incarnation,
+        anchor=anchor,
+        job="1/one",
+        attempt=1,
+        build=1,
+        repo="r",
+        ref="refs/heads/main",
+        sha=SHA,
+        spec=SPEC,
+    )
+
+
+def refusals(effects: list[Effect]) -> list[Rejected]:
+    said = [effect.message for effect in effects if isinstance(effect, RunnerSend)]
+    return [message for message in said if isinstance(message, Rejected)]
+
+
+# ---- one for each argued bug -------------------------------------------------------------------------------
+
+
+def an_older_hello_changes_nothing() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=1, seq=5), 1_000)
+    assert tell(state, hello(incarnation=1, seq=3), 2_000) == []
+    assert state.sessions[KEY].heard_at == 1_000
+
+
+def a_hello_of_an_incarnation_that_is_gone_changes_nothing() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=2, seq=1), 1_000)
+    assert tell(state, hello(incarnation=1, seq=9), 2_000) == []
+    assert state.runners[KEY].incarnation == 2
+
+
+def a_repeated_result_is_released_again() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=1, seq=1), 1_000)
+    want(state, 1_000)
+    result = Finished(
+        job="1/one",
+        attempt=1,
+        outcome="passed",
+        reason="",
+        exit_code=0,
+        started_after_ms=0,
+        finished_after_ms=1,
+        log_bytes=0,
+        steps=(),
+    )
+    assert Release(job="1/one", attempt=1, fate="recorded") in tell(state, result, 2_000)
+    assert Release(job="1/one", attempt=1, fate="duplicate") in tell(state, result, 3_000)
+
+
+def the_word_of_a_deposed_dispatcher_is_not_heard() -> None:
+    state = runner()
+    hear(state, order(), 1_100)
+    lease_until_at = state.held["1/one", 1].lease_until_at
+    beat = Beat(epoch=4, seq=1, renewed=(), revoked=(Ref(job="1/one", attempt=1),))
+    assert hear(state, beat, 1_200) == []
+    assert state.held["1/one", 1].lease_until_at == lease_until_at
+
+
+def an_order_for_another_incarnation_is_refused() -> None:
+    state = runner(incarnation=2)
+    assert len(refusals(hear(state, order(incarnation=1), 1_100))) == 1
+    assert not state.held
+
+
+def an_order_whose_lease_is_over_is_refused() -> None:
+    state = runner()
+    assert len(refusals(hear(state, order(), 1_000 + LEASE_MS))) == 1
+    assert not state.held
+
+
+def an_order_before_the_welcome_waits() -> None:
+    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=1)
+    run.handle(state, Connected(), 1_000, RunnerPolicy())
+    assert hear(state, order(), 1_100) == []
+    assert not state.held
+
+
+def a_welcome_says_what_is_kept_of_a_log() -> None:
+    state = runner()
+    hear(state, order(), 1_100)
+    attempt = ("1/one", 1)
+    for event in (Prepared(id=attempt), LogGrew(id=attempt, log_bytes=9), Disconnected(), Connected()):
+        run.handle(state, event, 1_200, RunnerPolicy())
+    hear(state, welcome(seq=state.seq, renewed=(Ref(job="1/one", attempt=1, log_bytes=9),)), 1_300)
+    ended = Ended(
+        id=attempt,
+        outcome="passed",
+        reason="",
+        exit_code=0,
+        started_after_ms=0,
+        finished_after_ms=1,
+        log_bytes=9,
+        steps=(),
+    )
+    run.handle(state, ended, 1_400, RunnerPolicy())
+    assert Forget(id=attempt) in hear(state, Release(job="1/one", attempt=1, fate="recorded"), 1_500)
+
+
+DIRECTED: dict[str, Callable[[], None]] = {
+    "stale hello believed": an_older_hello_changes_nothing,
+    "older incarnation believed": a_hello_of_an_incarnation_that_is_gone_changes_nothing,
+    "repeated result not answered": a_repeated_result_is_released_again,
+    "old epochs heard": the_word_of_a_deposed_dispatcher_is_not_heard,
+    "incarnation not checked": an_order_for_another_incarnation_is_refused,
+    "late order accepted": an_order_whose_lease_is_over_is_refused,
+    "order before the welcome": an_order_before_the_welcome_waits,
+    "welcome not believed about logs": a_welcome_says_what_is_kept_of_a_log,
+}
+
+ARGUED = [mutant for mutant in MUTANTS if mutant.argued]
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_the_rule_holds(name: str) -> None:
+    DIRECTED[name]()
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_a_directed_test_notices_its_bug(name: str) -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    with planted(mutant), pytest.raises(AssertionError):
+        DIRECTED[name]()
+
+
+@pytest.mark.parametrize("mutant", ARGUED, ids=lambda mutant: mutant.name)
+def test_every_argued_bug_has_a_directed_test(mutant: Mutant) -> None:
+    assert mutant.name in DIRECTED
