@@ -7,13 +7,16 @@ damage). What does not: what is safe for a terminal (`terminal`), and getting th
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.reading import first_line
 from surveil.cli.screen import is_terminal, print_json, print_json_line, tell
 from surveil.cli.terminal import SafeOutput
 from surveil.client import LogPiece
@@ -91,6 +94,51 @@ class _Writer:
         if self._safe is not None:
             write_bytes(self._safe.finish())
 
+    @property
+    def in_steps(self) -> bool:
+        """Whether the steps are told apart for people; a script has the offsets."""
+        return not self._as_json
+
+
+class _Steps:
+    """The steps of one attempt, told where the output of each begins; a step alone needs no words."""
+
+    def __init__(self, writer: _Writer, steps: Iterable[Mapping[str, Any]]) -> None:
+        self._writer = writer
+        of_all = list(steps)
+        numbered = [
+            (step["log_at"], f"step {number} of {len(of_all)}: {first_line(step['name'])}, {step['state']}")
+            for number, step in enumerate(of_all, start=1)
+            if step["log_at"] is not None
+        ]
+        self._ahead = deque(numbered if writer.in_steps and len(of_all) > 1 else ())
+        self._begun = False
+
+    def write(self, job: str, piece: LogPiece) -> None:
+        """Write a piece, and before each byte with which a step begins, that it does."""
+        if not self._begun and piece.at > 0:
+            self._skip_to(piece.at)
+        self._begun = True
+        while self._ahead and self._ahead[0][0] < piece.at + len(piece.data):
+            begins_at, words = self._ahead.popleft()
+            before = max(0, begins_at - piece.at)
+            if before:
+                self._writer.write(job, replace(piece, data=piece.data[:before]))
+                piece = replace(piece, at=begins_at, data=piece.data[before:], damaged=())
+            tell(f"--- {words} ---")
+        self._writer.write(job, piece)
+
+    def finish(self) -> None:
+        """Tell the steps that printed nothing at the end."""
+        for _, words in self._ahead:
+            tell(f"--- {words} ---")
+        self._ahead.clear()
+
+    def _skip_to(self, at: int) -> None:
+        """Where only the end of a log is shown, the step that it is of is enough."""
+        while len(self._ahead) > 1 and self._ahead[1][0] <= at:
+            self._ahead.popleft()
+
 
 def write_bytes(data: bytes) -> None:
     """Write to stdout past its text layer, at once."""
@@ -114,13 +162,22 @@ def _print_job(
         return
     if attempt is not None and not follow and attempt > job["attempt"]:
         raise NotFoundError(f"Job {quoted(job['id'])} has no attempt {attempt}; its newest is {job['attempt']}.")
-    shown = 0
+    shown, steps = 0, _Steps(writer, ())
     for piece in dispatcher.follow_log(job["id"], attempt=attempt, tail_lines=tail, follow=follow):
         if piece.attempt != shown:
+            steps.finish()
             _tell_seam(job, piece, shown)
             shown = piece.attempt
-        writer.write(job["id"], piece)
+            steps = _Steps(writer, _steps_of(job, shown))
+        steps.write(job["id"], piece)
     writer.finish()
+    steps.finish()
+
+
+def _steps_of(job: Mapping[str, Any], number: int) -> Iterable[Mapping[str, Any]]:
+    """The steps of an attempt that is over; of one that runs, what is known is out of date when it is shown."""
+    over = [known for known in job["attempts"] if known["number"] == number and known["finished_at"]]
+    return over[0]["steps"] if over else ()
 
 
 def _tell_seam(job: Mapping[str, Any], piece: LogPiece, before: int) -> None:

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 
 from surveil.core.model import AttemptState, Status
+from surveil.protocol import StepReport, StepState
 from tests.answer.desk import NOW
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
@@ -46,6 +47,34 @@ def test_seams_and_lost_attempts_are_told_on_stderr(type_: Type, counter: Counte
         "--- 1/test attempt 1 was lost: runner spare-1 stopped answering 8.1 s ago ---",
         "--- 1/test attempt 2 on spare-2: passed ---",
     ]
+
+
+def steps(*begins: tuple[str, StepState, int | None]) -> tuple[StepReport, ...]:
+    return tuple(StepReport(name=name, state=state, log_at=at) for name, state, at in begins)
+
+
+def test_each_of_several_steps_is_told_where_its_output_begins(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    parts = steps(("Install", "passed", 0), ("Quiet", "passed", 3), ("Tests", "failed", 3), ("Last", "skipped", None))
+    counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=7, steps=parts)))
+    counter.desk.log("1/lint", 1, b"more")
+    ended = type_("logs", "1", "lint")
+    assert ended.raw == b"ok\nmore"
+    assert ended.err.splitlines()[1:] == [
+        "--- step 1 of 4: Install, passed ---",
+        "--- step 2 of 4: Quiet, passed ---",
+        "--- step 3 of 4: Tests, failed ---",
+    ]
+    assert type_("logs", "1", "lint", "--tail", "1").err.splitlines()[1:] == ["--- step 3 of 4: Tests, failed ---"]
+    assert "step" not in type_("logs", "1", "lint", "--json").err
+
+
+def test_a_last_step_that_printed_nothing_is_told_as_well(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    parts = steps(("Install", "passed", 0), ("Tests", "failed", 3))
+    counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=3, steps=parts)))
+    ended = type_("logs", "1", "lint")
+    assert (ended.raw, ended.err.splitlines()[-1]) == (b"ok\n", "--- step 2 of 2: Tests, failed ---")
 
 
 def test_without_a_job_all_logs_come_one_after_the_other(type_: Type, counter: Counter) -> None:
