@@ -233,6 +233,41 @@ def test_objects_that_could_hurt_a_reader_are_refused(there: Mirror, here: Mirro
     assert not here.has(sha)
 
 
+def test_a_mirror_that_was_supplied_and_is_damaged_makes_room_for_a_sound_one(
+    there: Mirror, here: Mirror, repository: Repository, tmp_path: Path
+) -> None:
+    sha = repository.commit("Noise", noise__txt=NOISE)
+    content = bytes_of(there, sha)
+    take(here, sha, content)
+    (pack,) = here.path.glob("objects/pack/*.pack")
+    pack.chmod(0o600)
+    with pack.open("r+b") as file:
+        file.seek(pack.stat().st_size // 2)
+        file.write(bytes(1_000))
+    with pytest.raises(MirrorError):
+        checkout(here, sha, tmp_path / "first")
+    assert not here.has(sha)
+    take(here, sha, content)
+    checkout(here, sha, tmp_path / "second")
+    assert (tmp_path / "second" / "noise.txt").read_text() == NOISE
+
+
+def test_a_repository_that_is_here_but_lacks_the_commit_is_built_upon(
+    there: Mirror, repository: Repository, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    repository.git("clone", "--quiet", "--bare", str(repository.path), str(clone))
+    first, second = repository.git("rev-parse", "HEAD"), repository.commit("Second", more__txt="more\n")
+    here = Mirror(tmp_path / "here", parse(str(clone), "/"))
+    with pytest.raises(MirrorError) as missing:
+        here.fetch(second)
+    assert missing.value.trouble is Trouble.MISSING
+    take(here, second, bytes_of(there, second, (first,)))
+    assert here.has(second)
+    here.fetch(first)
+    assert here.read(second, ["more.txt"]).files == {"more.txt": b"more\n"}
+
+
 def test_a_commit_that_nobody_has_is_missing(there: Mirror) -> None:
     with pytest.raises(MirrorError) as missing, TemporaryFile() as file:
         make_bundle(there, "1" * 40, (), file)
