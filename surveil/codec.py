@@ -215,27 +215,58 @@ def _part(kind: type) -> _Check:
 
 
 def unpacker(kind: type) -> Unpack:
-    """Make the function that builds a `kind` from a received map, and from the raw frame of a bulk message."""
+    """Make the function that builds a `kind` from a received map, and from the raw frame of a bulk message.
+
+    The function is text made of our own fields: whether a value is as it must be is asked in place, and only a value
+    that is not goes to the check that knows the sentence.
+    """
     hints = get_type_hints(kind, include_extras=True)
-    own = [field for field in fields(kind) if field.name != "data"]
-    check_data = _check_for(hints.get("data", bytes))
-    rules = [
-        (field.name, _check_for(hints[field.name]), field.default is MISSING, f"{kind.__name__}.{field.name}")
-        for field in own
-    ]
-
-    def unpack(body: dict[str, Any], data: bytes | None) -> Any:
-        values: dict[str, Any] = {}
-        if data is not None:
-            values["data"] = check_data(data, f"{kind.__name__}.data")
-        for name, check, required, where in rules:
-            if name in body:
-                values[name] = check(body[name], where)
-            elif required:
-                raise ProtocolError(f"{where} is missing")
-        return kind(**values)
-
+    known: dict[str, Any] = {"kind": kind, "absent": MISSING, "missing": _missing}
+    lines = []
+    for field in fields(kind):
+        name, where = field.name, f"{kind.__name__}.{field.name}"
+        # No local name is that of a field, whatever a field is called.
+        value = f"its_{name}"
+        known[f"check_{name}"], known[f"default_{name}"] = _check_for(hints[name]), field.default
+        again = f"    {value} = check_{name}({value}, {where!r})"
+        lines.append(f"{value} = raw" if name == "data" else f"{value} = body.get({name!r}, absent)")
+        lines.append(f"if {value} is {'None' if name == 'data' else 'absent'}:")
+        lines.append(f"    missing({where!r})" if field.default is MISSING else f"    {value} = default_{name}")
+        wrong = _wrong_in_place(hints[name], value, known)
+        lines += ["else:" if wrong is None else f"elif {wrong}:", again]
+    given = ", ".join(f"{field.name}=its_{field.name}" for field in fields(kind))
+    text = "".join(f"    {line}\n" for line in lines)
+    # As the standard library makes the methods of a dataclass.
+    exec(f"def unpack(body, raw):\n{text}    return kind({given})\n", known)  # noqa: S102
+    unpack: Unpack = known["unpack"]
     return unpack
+
+
+def _missing(where: str) -> None:
+    raise ProtocolError(f"{where} is missing")
+
+
+def _wrong_in_place(hint: Any, value: str, known: dict[str, Any]) -> str | None:
+    """An expression that is true only where the check refuses or changes the variable `value`; None where that takes
+    more than a look.
+    """
+    if get_origin(hint) in {Union, UnionType}:
+        (inner,) = [part for part in get_args(hint) if part is not NoneType]
+        wrong = _wrong_in_place(inner, value, known)
+        return None if wrong is None else f"{value} is not None and ({wrong})"
+    plain, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    match (plain, limits):
+        case (kind, []) if kind is int:
+            return f"type({value}) is not int or not 0 <= {value} <= {INT_MAX}"
+        case (kind, []) if kind in {str, bool}:
+            return f"type({value}) is not {kind.__name__}"
+        case (kind, [Most(items=most)]) if kind is str:
+            return f"type({value}) is not str or len({value}) > {most}"
+        case (kind, [Matches(pattern=pattern)]) if kind is str:
+            known[f"match_{value}"] = re.compile(pattern).fullmatch
+            return f"type({value}) is not str or match_{value}({value}) is None"
+        case _:
+            return None
 
 
 def packer(kind: type) -> Pack:
@@ -244,14 +275,13 @@ def packer(kind: type) -> Pack:
     """
     hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind) if field.name != "data"]
-    nested = [(name, how) for name in names if (how := _pack_for(hints[name])) is not None]
-
-    def pack(message: Any) -> dict[str, Any]:
-        body = {name: getattr(message, name) for name in names}
-        for name, pack_field in nested:
-            body[name] = pack_field(body[name])
-        return body
-
+    known: dict[str, Any] = {}
+    items = []
+    for name in names:
+        known[f"pack_{name}"] = how = _pack_for(hints[name])
+        items.append(f"{name!r}: message.{name}" if how is None else f"{name!r}: pack_{name}(message.{name})")
+    exec(f"def pack(message):\n    return {{{', '.join(items)}}}\n", known)  # noqa: S102
+    pack: Pack = known["pack"]
     return pack
 
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import zmq
 
 from surveil.errors import InfrastructureError, ProtocolError
-from surveil.frozen import dataclass
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, as_enrolled
 from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
@@ -43,6 +42,7 @@ SOCKETS_MAX: Final = 64
 
 _AUTOMATIC_ID_BYTES: Final = 5
 """Routing ids that libzmq gives are a zero and four bytes; no honest peer asks for one of its own."""
+_HELLO: Final = HEADERS[Hello]
 _LAST: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _WATCHED_EVENTS: Final = (
@@ -55,18 +55,15 @@ _WATCHED_EVENTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where a message came from, as the handshake proved it; the descriptor is looked up only for a `Hello`."""
-
-    user_id: str
-    descriptor: int
+_Origin: TypeAlias = tuple[str, int]
+"""The user id of a message's connection, as the handshake proved it, and its descriptor, looked up for a `Hello` only.
+"""
 
 
 def _origin(last: zmq.Frame, parts: list[bytes]) -> _Origin:
     """What ZeroMQ says of a message's connection."""
-    hello = len(parts) > 1 and parts[1] == HEADERS[Hello]
-    return _Origin(str(last.get("User-Id")), int(last.get(zmq.SRCFD)) if hello else -1)
+    hello = len(parts) > 1 and parts[1] == _HELLO
+    return str(last.get("User-Id")), int(last.get(zmq.SRCFD)) if hello else -1
 
 
 class Server:
@@ -191,7 +188,7 @@ class Server:
             if received is None:
                 continue
             if isinstance(received.message, Hello):
-                self._whereabouts.said_hello(received.peer.key, received.route.id, origin.descriptor)
+                self._whereabouts.said_hello(received.peer.key, received.route.id, origin[1])
             batch.control.append(received)
 
     def _judge(self, parts: list[bytes], origin: _Origin, *, bulk: bool) -> Received | None:
@@ -203,7 +200,7 @@ class Server:
                 raise ProtocolError(f"a message has 2 to {FRAMES_MAX} frames")
             if len(route.id) != _AUTOMATIC_ID_BYTES or route.id[0] != 0:
                 raise ProtocolError("a peer does not choose its routing id")
-            peer = self._admission.sender(origin.user_id, sum(map(len, parts)))
+            peer = self._admission.sender(origin[0], sum(map(len, parts)))
             if isinstance(peer, Peer):
                 message = decode(parts[1:])
                 denied = self._admission.allowed(peer, message, bulk=bulk)
@@ -255,14 +252,18 @@ class Server:
         if route_id is None:
             self.counts.unsent += 1
             return False
-        return self.reply(Route(bulk=False, id=route_id), message)
+        return self._say(self._control, self._inlet, route_id, message)
 
     def reply(self, route: Route, message: Message) -> bool:
         """Say something on the connection that a message came from; False if it cannot be said now."""
-        socket = self._bulk if route.bulk else self._control
+        if route.bulk:
+            return self._say(self._bulk, self._bulk_inlet, route.id, message)
+        return self._say(self._control, self._inlet, route.id, message)
+
+    def _say(self, socket: zmq.Socket[bytes], inlet: Inlet[_Origin], route_id: bytes, message: Message) -> bool:
         try:
             frames = encode(message)
-            socket.send(route.id, _MORE)
+            socket.send(route_id, _MORE)
         except ProtocolError:
             self.counts.too_large += 1
             return False
@@ -276,7 +277,7 @@ class Server:
             socket.send(frame, _MORE)
         socket.send(frames[-1], _LAST)
         self.counts.sent += 1
-        self._reader.look_at(self._bulk_inlet if route.bulk else self._inlet)
+        self._reader.look_at(inlet)
         return True
 
 
