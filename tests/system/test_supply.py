@@ -1,13 +1,14 @@
 """A runner whose machine does not have the repository: it gets each commit through the dispatcher."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.system.processes import Place, Running, eventually
+from tests.system.processes import Place, Running, eventually, kill
 from tests.system.repository import commit, git, make_repository, pipeline
 
 pytestmark = [
@@ -63,6 +64,24 @@ def test_a_spare_machine_tests_commits_of_a_repository_that_it_does_not_have(pla
             commit(repo, "Break", __surveil__yml=pipeline("false", more=FOR_SPARE))
             up.wait_for("failed    build 3: repo main ")
             assert eventually(lambda: not list((place.folder / "spare" / "workspaces").iterdir()))
+    assert place.processes() == []
+
+
+def test_a_supply_outlives_the_observer_and_the_dispatcher(place: Place) -> None:
+    hidden = place.folder / "elsewhere"
+    repo = make_repository(hidden / "repo", __surveil__yml=pipeline("echo here it is", more=FOR_SPARE))
+    with place.up(str(repo)) as up:
+        up.wait_for("build 1: repo main ")
+        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        (observer,) = place.processes("surveil observer")
+        os.kill(observer, signal.SIGSTOP)
+        spare = ("runner", "--name", "spare", "--label", "spare", "--data", str(place.folder / "spare"))
+        with start_where_hidden(place, str(hidden), *spare, "--join", token) as runner:
+            runner.wait_for("is asked for through the dispatcher")
+            kill([place.dispatcher_pid(), observer])
+            up.wait_for("passed    build 1: repo main ")
+            (job,) = place.ask("show", "1")["jobs"]
+            assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
     assert place.processes() == []
 
 
