@@ -99,7 +99,7 @@ class _Pending:
     due_at: float = 0.0
     said: bool = False
 
-    def fail(self, error: SurveilError) -> None:
+    def fail(self, error: BaseException) -> None:
         """Raise this where the answer is waited for, unless that has come."""
         if not self.answer.done():
             self.answer.set_exception(error)
@@ -145,10 +145,12 @@ class Client:
         self._patience_ms = patience_ms
         self._outage_ms = outage_ms
         self._strange = False
+        self._deaf: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
         self._pump = asyncio.create_task(self._listen(), name="answers of the dispatcher")
+        self._pump.add_done_callback(self._heard_all)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -167,6 +169,8 @@ class Client:
             UnreachableError: no answer within the patience.
             SurveilError: the dispatcher's own sentence, as the error that its exit code stands for.
         """
+        if self._deaf is not None:
+            raise self._deaf
         about = about or {}
         wait_ms = int(about.get("wait_ms") or 0)
         pending = _Pending(
@@ -312,16 +316,19 @@ class Client:
 
     async def _listen(self) -> None:
         """Hand answers to who waits for them, and say again what may have been lost."""
-        try:
-            while True:
-                for item in await self._connection.receive(_PUMP_MS):
-                    self._take(item)
-                now = asyncio.get_running_loop().time()
-                for pending in list(self._pending.values()):
-                    if now >= pending.due_at:
-                        self._say(pending)
-        except SurveilError as error:
-            self._fail(error)
+        while True:
+            for item in await self._connection.receive(_PUMP_MS):
+                self._take(item)
+            now = asyncio.get_running_loop().time()
+            for pending in list(self._pending.values()):
+                if now >= pending.due_at:
+                    self._say(pending)
+
+    def _heard_all(self, pump: asyncio.Task[None]) -> None:
+        """Whatever ended the listening, be it a mistake of ours, is what everybody learns who waits or asks later."""
+        if not pump.cancelled() and (cause := pump.exception()) is not None:
+            self._deaf = cause
+            self._fail(cause)
 
     def _take(self, item: Incoming) -> None:
         match item:
@@ -350,7 +357,7 @@ class Client:
             case _:
                 pass  # A late answer, or a message for another role: nobody waits for it.
 
-    def _fail(self, error: SurveilError) -> None:
+    def _fail(self, error: BaseException) -> None:
         for pending in self._pending.values():
             pending.fail(error)
 

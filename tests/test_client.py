@@ -20,6 +20,7 @@ from surveil.errors import (
     UsageError,
 )
 from surveil.net.addresses import Address
+from surveil.net.connection import Connection
 from surveil.net.keys import load_or_make_keys, make_keys
 from surveil.net.known import KnownDispatcher
 from tests.cli.counter import Counter, open_counter
@@ -107,6 +108,24 @@ def test_another_dispatchers_key_is_not_taken_for_ours(counter: Counter) -> None
         asyncio.run(scenario())
     assert refused.value.exit_code in {ExitCode.UNREACHABLE, ExitCode.NOT_ALLOWED}
     assert counter.asked == []
+
+
+@pytest.mark.parametrize("cause", [AttributeError("a mistake of ours"), InfrastructureError("no more sockets")])
+def test_nobody_waits_for_answers_that_cannot_be_heard_any_more(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, cause: Exception
+) -> None:
+    async def deaf(_connection: Connection, _timeout_ms: int) -> list[object]:
+        raise cause
+
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None), patience_ms=3_600_000) as client, asyncio.timeout(30):
+            await client.ask("status")
+            monkeypatch.setattr(Connection, "receive", deaf)
+            for _ in range(2):
+                with pytest.raises(type(cause), match=str(cause)):
+                    await client.ask("journal", {"after": -1, "wait_ms": 30_000})
+
+    asyncio.run(scenario())
 
 
 def test_following_a_build_survives_a_restart_of_the_dispatcher_without_loss_or_repetition(counter: Counter) -> None:
