@@ -46,6 +46,8 @@ TOKEN_COLUMNS: Final = tuple(tokens.c.keys())
 # Looking a state up by its text is several times quicker than asking the enumeration, and every row has one.
 _STATUS: Final = {status.value: status for status in Status}
 _ATTEMPT_STATE: Final = {state.value: state for state in AttemptState}
+# And the driver takes a plain text at once, while for a member it first looks for an adapter.
+_TEXT: Final[Mapping[str, str]] = {state: str(state.value) for state in (*Status, *AttemptState)}
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -116,19 +118,19 @@ def spec_of(body: str) -> JobSpec:
 
 def job_row(job: Job, spec: bytes) -> Row:
     """All of a job; its spec by digest, its repository by its build."""
-    build, name = split_job(job.id)
     return (
-        build, name, job.position, spec, job.state, job.reason, job.attempt, job.failed, job.errored, job.lost,
-        texts(job.lost_early), job.not_before_at, job.created_at, job.started_at, job.finished_at,
+        job.build, job.spec.name, job.position, spec, _TEXT[job.state], job.reason, job.attempt, job.failed,
+        job.errored, job.lost, texts(job.lost_early), job.not_before_at, job.created_at, job.started_at,
+        job.finished_at,
     )  # fmt: skip
 
 
 def job_change(job: Job) -> Row:
     """What of a job may change, its key, and its state and attempt again for the fence."""
-    build, name = split_job(job.id)
+    state = _TEXT[job.state]
     return (
-        job.state, job.reason, job.attempt, job.failed, job.errored, job.lost, texts(job.lost_early), job.not_before_at,
-        job.started_at, job.finished_at, build, name, job.state, job.attempt,
+        state, job.reason, job.attempt, job.failed, job.errored, job.lost, texts(job.lost_early), job.not_before_at,
+        job.started_at, job.finished_at, job.build, job.spec.name, state, job.attempt,
     )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def attempt_row(attempt: Attempt) -> Row:
     """All of an attempt."""
     build, name = split_job(attempt.job)
     return (
-        build, name, attempt.number, attempt.runner, attempt.runner_name, attempt.incarnation, attempt.state,
+        build, name, attempt.number, attempt.runner, attempt.runner_name, attempt.incarnation, _TEXT[attempt.state],
         attempt.reason, attempt.assigned_at, attempt.accepted_at, attempt.started_at, attempt.finished_at,
         attempt.exit_code, attempt.log_bytes, _steps(attempt.steps), attempt.isolation, int(attempt.released),
     )  # fmt: skip
@@ -166,10 +168,11 @@ def attempt_row(attempt: Attempt) -> Row:
 def attempt_change(attempt: Attempt) -> Row:
     """What of an attempt may change, its key, and its state again for the fence."""
     build, name = split_job(attempt.job)
+    state = _TEXT[attempt.state]
     return (
-        attempt.incarnation, attempt.state, attempt.reason, attempt.accepted_at, attempt.started_at,
+        attempt.incarnation, state, attempt.reason, attempt.accepted_at, attempt.started_at,
         attempt.finished_at, attempt.exit_code, attempt.log_bytes, _steps(attempt.steps), attempt.isolation,
-        int(attempt.released), build, name, attempt.number, attempt.state,
+        int(attempt.released), build, name, attempt.number, state,
     )  # fmt: skip
 
 
@@ -206,7 +209,7 @@ def runner_of(row: Sequence[Any]) -> Runner:
 
 def note_row(note: Note) -> Row:
     """A line of the journal; the database gives it its position."""
-    return (note.at, note.what, note.id, note.build, note.state, note.reason)
+    return (note.at, note.what, note.id, note.build, _TEXT.get(note.state, note.state), note.reason)
 
 
 def note_of(row: Sequence[Any]) -> Note:
