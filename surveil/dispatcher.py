@@ -22,7 +22,6 @@ from typing import Any, Final
 from surveil import pipeline
 from surveil.answer import Reply
 from surveil.answer.answers import answered, refusal
-from surveil.assembly import Parts, assembled
 from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send
@@ -30,11 +29,12 @@ from surveil.core.events import BuildWanted, Event, Recovered, RunnerDisconnecte
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.spawner import Spawner
-from surveil.fulfil import Fulfiller
+from surveil.hands.dispatching import Parts, assembled
+from surveil.hands.fulfil import Fulfiller
+from surveil.hands.relay import Relay
 from surveil.lanes import Lanes
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Pack, Seen, Watching, Welcome
-from surveil.relay import Relay
 from surveil.say import Voice, begin
 
 IDLE_MS: Final = 1_000
@@ -249,12 +249,17 @@ class Dispatcher:
 
     async def _read(self, commit: CommitSeen | BuildWanted) -> None:
         """Find the build that a fact made before, or read its pipeline and let the mind make one."""
-        known = await asyncio.to_thread(self._store.reader.build_of_mid, commit.mid)
+        found = await asyncio.to_thread(self._look_up, commit)
+        if isinstance(found, int):
+            self._do(Acknowledge(mid=commit.mid, build=found))
+        else:
+            self._inbox.put(found, lambda: None)
+
+    def _look_up(self, commit: CommitSeen | BuildWanted) -> int | BuildWanted:
+        known = self._store.reader.build_of_mid(commit.mid)
         if known is not None:
-            self._do(Acknowledge(mid=commit.mid, build=known))
-            return
-        wanted = commit if isinstance(commit, BuildWanted) else await asyncio.to_thread(read_pipeline, commit)
-        self._inbox.put(wanted, lambda: None)
+            return known
+        return commit if isinstance(commit, BuildWanted) else read_pipeline(commit)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -36,16 +36,16 @@ from surveil.core.observe_model import (
     Unchanged,
 )
 from surveil.errors import ExitCode, InfrastructureError
+from surveil.hands.observing import Parts, opened
+from surveil.hands.supplying import Supplier
 from surveil.lanes import Lanes
 from surveil.mirror.sighting import Sighting, look
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
-from surveil.observing import Parts, opened
 from surveil.protocol import CommitSeen, Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
-from surveil.supplying import Supplier
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16

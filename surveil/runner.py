@@ -57,6 +57,7 @@ from surveil.execute.contract import Happening
 from surveil.execute.identity import write_identity
 from surveil.execute.output import Chunk
 from surveil.execute.sending import Logs
+from surveil.hands.running import Parts, opened
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.protocol import (
     Assign,
@@ -75,7 +76,6 @@ from surveil.protocol import (
     Release,
     Welcome,
 )
-from surveil.running import Parts, opened
 from surveil.say import Voice, begin
 
 IDLE_MS: Final = 1_000

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from surveil.assembly import Parts, assembled
 from surveil.client import Client, find_access
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
 from surveil.errors import NotAllowedError, NotFoundError
+from surveil.hands.dispatching import Parts, assembled
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
 from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, load_keys

@@ -16,6 +16,8 @@ import pytest
 
 from surveil.config import ObserverConfig
 from surveil.errors import InfrastructureError, UsageError
+from surveil.hands.observing import opened, resolve
+from surveil.hands.records import Records
 from surveil.mirror.address import parse
 from surveil.mirror.bundle import take_bundle
 from surveil.mirror.mirror import Mirror
@@ -26,9 +28,7 @@ from surveil.net.known import KnownDispatcher
 from surveil.net.peers import Role
 from surveil.net.traffic import Route
 from surveil.observer import Observer
-from surveil.observing import opened, resolve
 from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Pack, Seen, Want, Watching
-from surveil.records import Records
 from tests.mirror.repositories import Repository, make_repository, serve_git
 from tests.net.stage import PATIENCE_MS, Stage, serving
 

@@ -27,6 +27,7 @@ from surveil.execute import supply
 from surveil.execute.identity import Tombstones
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
+from surveil.hands.running import opened
 from surveil.mirror import address
 from surveil.mirror.bundle import make_bundle
 from surveil.mirror.mirror import Mirror
@@ -60,7 +61,6 @@ from surveil.protocol import (
     Welcome,
 )
 from surveil.runner import Agent, offer
-from surveil.running import opened
 from tests.net.stage import Stage, serving
 
 SOON_S = 30.0

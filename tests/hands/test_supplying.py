@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from surveil import supplying
+from surveil.hands import supplying
+from surveil.hands.supplying import FAILURE_MS, KEPT_MS, Supplier
 from surveil.mirror.address import parse
 from surveil.mirror.bundle import make_bundle, take_bundle
 from surveil.mirror.command import Halt
 from surveil.mirror.mirror import Mirror
 from surveil.protocol import CHUNK_BYTES_MAX, Pack, Want
-from surveil.supplying import FAILURE_MS, KEPT_MS, Supplier
 from tests.mirror.repositories import Repository, make_repository
 
 KEY = "k" * 40
@@ -138,7 +138,7 @@ def test_all_who_ask_while_it_is_made_are_answered_from_one_making(
         assert go_on.wait(60)
         return real(mirror, sha, have, sink)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("surveil.supplying.make_bundle", slowly)
+    monkeypatch.setattr("surveil.hands.supplying.make_bundle", slowly)
 
     async def story() -> None:
         async with supplier_of(repository, tmp_path / "data") as desk:
@@ -264,7 +264,7 @@ def test_stopping_waits_for_no_making(repository: Repository, tmp_path: Path, mo
         mirror.halt.ring()
         return real(mirror, sha, have, sink)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("surveil.supplying.make_bundle", noticed)
+    monkeypatch.setattr("surveil.hands.supplying.make_bundle", noticed)
 
     async def story() -> None:
         async with supplier_of(repository, tmp_path / "data") as desk:

@@ -7,7 +7,7 @@ import pytest
 
 from surveil.core.observe_model import Record
 from surveil.errors import InfrastructureError
-from surveil.records import Records
+from surveil.hands.records import Records
 
 RECORD = Record(
     repo="https://example.org/größe",

@@ -18,8 +18,8 @@ from surveil.answer.live import Live
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.state import Identity, State
-from surveil.gate import Gate
-from surveil.intake import Intake
+from surveil.hands.gate import Gate
+from surveil.hands.intake import Intake
 from surveil.net.addresses import Address, parse_address
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys

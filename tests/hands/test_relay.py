@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from surveil import relay
+from surveil.hands import relay
 from surveil.core.dispatch import handle
 from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
+from surveil.hands.relay import ABSENT_RETRY_MS, Relay
 from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Heartbeat, Hello, JobSpec, Message, Output, Pack, StepSpec, Want, WatchedRepo, Watching
-from surveil.relay import ABSENT_RETRY_MS, Relay
 
 REPO, SHA = "/srv/repo", "a" * 40
 NOW = 1_000

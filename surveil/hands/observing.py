@@ -19,6 +19,7 @@ from surveil.config import ObserverConfig
 from surveil.core.observe_model import Record, State
 from surveil.core.patterns import read_patterns
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
+from surveil.hands.records import Records
 from surveil.mirror.address import Address as RepositoryAddress
 from surveil.mirror.address import parse
 from surveil.mirror.command import Halt
@@ -31,7 +32,6 @@ from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import JoinToken, parse_token
-from surveil.records import Records
 from surveil.say import Voice
 
 LOCAL_INTERVAL_MS: Final = 2_000

@@ -27,7 +27,7 @@ from surveil.answer.live import Live
 from surveil.answer.views import time_text
 from surveil.core.events import BuildWanted, Event, RunnerOrder
 from surveil.errors import InfrastructureError
-from surveil.gate import Gate
+from surveil.hands.gate import Gate
 from surveil.protocol import CommitSeen
 from surveil.store import Reader
 

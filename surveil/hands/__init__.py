@@ -1,0 +1,11 @@
+"""What the hands of the three roles work with; the roles themselves are `surveil.observer`, `surveil.dispatcher`
+and `surveil.runner`.
+
+What belongs here: for each role, the opening and closing of its parts (`observing`, `dispatching`,
+`running`), and the parts that only it has. What does not: decisions (core), and parts that more than one role
+or a command has.
+
+* Of the dispatcher: `gate` (who may come in), `intake` (output to the log store), `relay` (commits on their way to
+  runners), `fulfil` (what people wish for).
+* Of the observer: `records` (what was acknowledged, on disk), `supplying` (commits for runners that cannot get them).
+"""
