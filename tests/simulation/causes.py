@@ -70,7 +70,7 @@ class Causes:
                     known.listed_at.update({(item.job, item.attempt): now for item in message.held})
             case Heartbeat(incarnation=incarnation, seq=seq):
                 if known is not None and known.incarnation == incarnation and seq > known.seq:
-                    known.seq, known.heard_at, known.closed_at = seq, now, None
+                    known.seq, known.heard_at = seq, now
                     known.listed_at.update({(item.job, item.attempt): now for item in message.held})
             case Bye(incarnation=incarnation, returning=returning):
                 if known is not None and known.incarnation == incarnation:
@@ -125,13 +125,14 @@ class Causes:
         known = self._known.get((dispatcher.epoch, attempt.runner))
         assert attempt.finished_at is not None, f"{name} is lost at no time"
         policy, at = self.world.policy, attempt.finished_at
-        if known is not None and self._excused(known, attempt, at):
+        handed_out = before is None or before.state == AttemptState.ASSIGNED
+        if known is not None and (self._excused(known, attempt, at) or self._closed(known, attempt, handed_out)):
             return
         patience_ms = policy.lease_ms
         if known is None:
             # Never heard since this process began, so the process's own absence counts first.
             since, patience_ms = dispatcher.born_at, policy.lease_ms + policy.restart_grace_ms
-        elif before is None or before.state == AttemptState.ASSIGNED:
+        elif handed_out:
             since = known.heard_at
         elif attempt.id in known.listed_at:
             since = known.listed_at[attempt.id]
@@ -151,9 +152,15 @@ class Causes:
         policy = self.world.policy
         if known.incarnation > attempt.incarnation and known.listed_at.get(attempt.id, 0) < known.heard_at:
             return True
-        if known.bye_at is not None and (not known.returning or at - known.bye_at >= policy.returning_ms * 9 // 10):
-            return True
-        return known.closed_at is not None and at - known.closed_at >= policy.suspect_ms * 9 // 10
+        away_ms = 0 if known.bye_at is None else at - known.bye_at
+        return known.bye_at is not None and (not known.returning or away_ms >= policy.returning_ms * 9 // 10)
+
+    def _closed(self, known: _Known, attempt: Attempt, handed_out: bool) -> bool:
+        """Whether the runner's connection closed, and no word that would have renewed the attempt came since."""
+        at, closed_at = attempt.finished_at, known.closed_at
+        if closed_at is None or at is None or at - closed_at < self.world.policy.suspect_ms * 9 // 10:
+            return False
+        return closed_at >= (known.heard_at if handed_out else known.listed_at.get(attempt.id, 0))
 
     def _rerun(self, attempt: Attempt) -> None:
         """A job is tried again: its last attempt must give a reason, and its limits must leave room."""
