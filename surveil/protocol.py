@@ -39,6 +39,8 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024
 CHUNK_BYTES_MAX: Final = 256 * 1024
 PIPELINE_BYTES_MAX: Final = TEXT_BYTES_MAX
 HELD_MAX: Final = ITEMS_MAX
+MIRRORS_MAX: Final = 1_000
+"""Of one runner; more would only make the choice between runners slower."""
 HAVE_MAX: Final = 64
 """So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
@@ -171,7 +173,7 @@ class Hello:
     labels: Names
     slots: int
     held: HeldList
-    mirrors: Annotated[tuple[Text, ...], Most(1000)] = ()
+    mirrors: Annotated[tuple[Text, ...], Most(MIRRORS_MAX)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from surveil.core.run_events import (
 from surveil.core.run_model import SENT_MAX, Ending, HeldAttempt, RunnerPolicy, RunState
 from surveil.errors import ExitCode
 from surveil.protocol import (
+    MIRRORS_MAX,
     Assign,
     Beat,
     Busy,
@@ -128,6 +129,7 @@ def _happened(
 ) -> list[Effect]:
     match event:
         case Prepared():
+            _remember_mirror(state, held.assign.repo)
             return life.start(state, held, now, policy)
         case PreparationFailed(reason=reason):
             return life.finish(state, held, now, policy, ending=Ending(outcome="errored", reason=reason))
@@ -357,3 +359,9 @@ def _exit(state: RunState, *, returning: bool) -> list[Effect]:
     state.exited = True
     bye = Send(message=Bye(incarnation=state.incarnation, returning=returning))
     return [*([bye] if state.welcomed else []), Exit(code=state.exit_code, reason=state.exit_reason)]
+
+
+def _remember_mirror(state: RunState, repo: str) -> None:
+    """Its commit was there, so this machine has a mirror of it; the next `Hello` says so, newest last."""
+    if repo not in state.mirrors:
+        state.mirrors = (*state.mirrors, repo)[-MIRRORS_MAX:]

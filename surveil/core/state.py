@@ -30,14 +30,12 @@ from surveil.core.model import (
     Status,
 )
 from surveil.core.ready import ReadyJobs
+from surveil.protocol import MIRRORS_MAX
 
 SETTLED_MIDS_MAX: Final = 10_000
 """More than one batch of events can hold, so that a fact repeated within a batch finds its build before the
 store does.
 """
-
-MIRRORS_MAX: Final = 1_000
-"""Of one runner; more would only make the choice between runners slower."""
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from surveil.execute.contract import Executor
 from surveil.execute.identity import Identity, Tombstones, alone, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
+from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import parse_address
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
@@ -29,7 +30,7 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
-from surveil.protocol import Want
+from surveil.protocol import MIRRORS_MAX, Want
 from surveil.say import Voice
 
 _say = Voice("runner")
@@ -100,6 +101,7 @@ def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tomb
         incarnation=identity.incarnation,
         cluster=identity.cluster,
         tombstones=tombstones.known,
+        mirrors=tuple(mirrored(config.data / "mirrors"))[-MIRRORS_MAX:],
     )
 
 

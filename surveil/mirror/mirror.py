@@ -30,6 +30,7 @@ from typing import IO, Final
 
 from surveil.mirror.address import Address
 from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
+from surveil.mirror.inventory import ADDRESS_FILE
 from surveil.mirror.local import LocalRepository
 from surveil.mirror.objects import METADATA_BYTES_MAX, Commit, read_commit, requests
 from surveil.mirror.refs import SHA256_DIGITS, RefList, check_ref, check_sha, kept_ref, list_remote, ref_bytes
@@ -274,6 +275,7 @@ class Mirror:
         wanted = {
             "HEAD": b"ref: refs/heads/none\n",
             "config": config.encode(),
+            ADDRESS_FILE: self.address.key.encode("utf-8", "replace"),
             _ALTERNATES: b"" if borrowed is None else os.fsencode(borrowed) + b"\n",
         }
         if all(_content(self.path / name) == text for name, text in wanted.items()):

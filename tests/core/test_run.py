@@ -590,3 +590,14 @@ def test_a_cancelled_and_stopped_attempt_keeps_its_first_reason(running: Runner)
     running.on(StopWanted())
     (finished,) = running.said(running.on(ended("cancelled")))
     assert finished.outcome == "cancelled"
+
+
+def test_a_repository_whose_commit_was_there_is_named_at_the_next_greeting() -> None:
+    runner = Runner()
+    runner.on(Connected())
+    runner.hear(runner.welcome())
+    runner.hear(runner.assign())
+    runner.on(Prepared(id=ONE))
+    runner.on(Disconnected())
+    (hello,) = runner.said(runner.on(Connected()))
+    assert hello.mirrors == ("r",)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from surveil.hands import relay
 from surveil.core.dispatch import handle
 from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
+from surveil.hands import relay
 from surveil.hands.relay import ABSENT_RETRY_MS, Relay
 from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received, Route

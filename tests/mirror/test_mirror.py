@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from surveil.mirror.address import parse
+from surveil.mirror.inventory import mirrored
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository, make_repository
@@ -285,3 +286,9 @@ def test_tidying_keeps_what_is_in_use(repository: Repository, daemon: str, tmp_p
     mirror.tidy()
     mirror.tidy()
     assert mirror.has(shas[-1])
+
+
+def test_a_folder_of_mirrors_names_its_repositories(mirror: Mirror, repository: Repository, tmp_path: Path) -> None:
+    assert mirrored(tmp_path / "mirrors") == []
+    mirror.fetch(repository.commit("Second"), "refs/heads/main")
+    assert mirrored(tmp_path / "mirrors") == [mirror.address.key]
