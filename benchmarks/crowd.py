@@ -25,8 +25,8 @@ from surveil.net.keys import make_keys
 from surveil.net.options import apply_options, peer_options, raise_file_limit
 from surveil.protocol import Heartbeat, Hello, Introduce, Message, Welcome, decode, encode
 
-STORM_PER_S: Final = 800
-"""So many new connections a second from each process: as fast as handshakes are answered, without piling them up."""
+KNOCKING_MAX: Final = 200
+"""So many runners of a process may be on their way in: a crowd that comes as fast as it is let in, and no faster."""
 HELLO_AGAIN_S: Final = 3.0
 _POLL_MS: Final = 20
 
@@ -73,10 +73,9 @@ def _main(there: Where, peers: Sequence[PeerKey], heartbeat_s: float, tally: Cro
     members: dict[zmq.Socket[bytes], _Member] = {}
     due: list[tuple[float, int, _Member]] = []
     waiting = list(peers)
-    begun = time.monotonic()
     while True:
         now = time.monotonic()
-        while waiting and len(peers) - len(waiting) < (now - begun) * STORM_PER_S:
+        while waiting and len(members) - tally.welcomed.value < KNOCKING_MAX:
             peer = waiting.pop()
             socket = context.socket(zmq.DEALER)
             apply_options(socket, peer_options(peer.keys, there.server_key, bulk=False))

@@ -1,5 +1,5 @@
 """Durable no-op jobs: from a build's submission to the last verdict on disk, with the real dispatcher, CURVE, and two
-runner processes that do nothing.
+runner processes that do nothing: the quickest honest ones, and for comparison some with the runner's real mind.
 
 `python -m benchmarks.dispatch [--jobs N] [--jobs-per-build N] [--slots 32,4,1]`
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from benchmarks.cluster import (
 from benchmarks.figures import Figure, Usage, say
 from benchmarks.limits import round_trips_per_s, rows_per_s
 from benchmarks.noop import Tally, noop_runners
+from benchmarks.sprint import sprinters
 from surveil.client import Client
 
 TARGET_PER_S: Final = 10_000
@@ -49,11 +51,15 @@ class Result:
     rows: float
 
 
-async def measure(folder: Path, *, jobs: int, jobs_per_build: int, slots: int) -> Result:
-    """Run so many jobs on two runners with `slots` each."""
-    data = folder / f"slots-{slots}-{jobs_per_build}"
+async def measure(folder: Path, *, jobs: int, jobs_per_build: int, slots: int, minds: bool = False) -> Result:
+    """Run so many jobs on two runners with `slots` each: the quickest honest ones, or those with the real mind."""
+    data = folder / f"slots-{slots}-{jobs_per_build}-{minds}"
     peers = let_in(data, ["noop-1", "noop-2"])
-    with dispatching(data) as dispatcher, noop_runners(dispatcher, [[peer] for peer in peers], slots) as runners:
+    with contextlib.ExitStack() as stack:
+        dispatcher = stack.enter_context(dispatching(data))
+        groups = [[peer] for peer in peers]
+        playing = noop_runners(dispatcher, groups, slots) if minds else sprinters(dispatcher, peers, slots)
+        runners = stack.enter_context(playing)
         tallies = [tally for _, tally in runners]
         async with client_of(data) as client:
             await until_online(client, len(peers))
@@ -133,6 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results.append(asyncio.run(measure(folder, jobs=jobs, jobs_per_build=options.jobs_per_build, slots=each)))
             _say(results[-1])
         alone = asyncio.run(measure(folder, jobs=max(1, options.jobs // 20), jobs_per_build=1, slots=slots[0]))
+        minds = asyncio.run(
+            measure(
+                folder,
+                jobs=max(options.jobs_per_build, options.jobs // 4),
+                jobs_per_build=options.jobs_per_build,
+                slots=slots[0],
+                minds=True,
+            )
+        )
+        say(f"with the runner's real mind: {minds.per_s:.0f} jobs/s, {minds.runner_cpu_us:.0f} us of the runners' CPU")
         say(f"builds of one job each: {alone.per_s:.0f} builds/s, {alone.cpu_us:.0f} us of dispatcher CPU a build")
         trips = round_trips_per_s(peers=2, in_flight=slots[0], seconds=options.limit_s)
         rows = rows_per_s(folder, rows_per_commit=100, seconds=options.limit_s)
