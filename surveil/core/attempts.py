@@ -190,6 +190,9 @@ def _judge_runner(state: State, attempt: Attempt, said: Finished, now: int, poli
             state.put(replace(runner, quick_errors=0, probation_at=None, cordoned=cordoned), now)
     elif said.outcome == "errored" and said.finished_after_ms < policy.black_hole_ms:
         blame(state, attempt.runner, said.reason, now, policy)
+    elif said.outcome == "lost" and (session := state.sessions.get(attempt.runner)) is not None:
+        # It gave up what it had, most likely because it ends; its next heartbeat says so if it does not.
+        session.refusing = True
 
 
 def blame(state: State, runner_id: str, reason: str, now: int, policy: Policy) -> None:
