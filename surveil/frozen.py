@@ -30,7 +30,8 @@ else:
 
     def replace(record: Any, /, **changes: Any) -> Any:
         """A copy of the record with these fields changed."""
-        return _COPIERS.get(type(record), dataclasses.replace)(record, **changes)
+        copied = _COPIERS.get(type(record))
+        return dataclasses.replace(record, **changes) if copied is None else copied(record, changes)
 
 
 KindT = TypeVar("KindT", bound=type[Enum])
@@ -75,11 +76,11 @@ def _with_twin(kind: Any) -> Any:
     )
     _COPIERS[kind] = _function(
         "copied",
-        "record, /, **changes",
+        "record, changes",
         [
             "new = twin()",
             *(f"new.{name} = record.{name}" for name in names),
-            "for name in changes: change(new, name, changes[name])",
+            "for name, value in changes.items(): change(new, name, value)",
             "new.__class__ = kind",
             "return new",
         ],
