@@ -65,6 +65,8 @@ def _candidates(state: State, repo: str, wanted: frozenset[str], now: int) -> li
     found: dict[str, None] = {}
     full: list[str] = []
     for key in chain(islice(state.warm.get(repo, ()), CANDIDATES_MAX), state.roomy):
+        if key in found:
+            continue
         if room(state, key, now) <= 0:
             full.append(key)
         elif wanted.issubset(state.runners[key].labels):
