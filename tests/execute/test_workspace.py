@@ -92,18 +92,18 @@ def _as_nobody(root: Path) -> None:
         assert not root.exists()
         return
     parent = root.parent
-    for folder in (parent, parent.parent, parent.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o055)
     subprocess.run(["chown", "-R", "65534:65534", str(parent)], check=True)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            # From inside, because the folders above may be open to root alone, as those of a runner are.
+            os.chdir(parent)
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            remove(root)
-            status = int(root.exists())
+            remove(Path(root.name))
+            status = int(Path(root.name).exists())
         finally:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
