@@ -6,6 +6,9 @@ is one.
 The database is copied first and the logs after it, so the copy has at least the log that its database speaks of. The
 keys are part of the copy: without the server's key no runner would trust the dispatcher that starts from it. Guard it
 like the folder itself.
+
+The observer and the runners of `up` live in the folder as well. Of them the copy has who they are, because the database
+lets nobody else in under their names, and which commits were reported; not their mirrors and work trees.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,10 @@ from surveil.store.log_paths import log_files
 from surveil.store.sqlite import FILE, database_path, open_reader
 
 KEYS: Final = "keys"
+OBSERVERS: Final = ("observer/keys", "observer/dispatcher.json", "observer/refs")
+"""Copied before the database: what it has and they have not is only said twice, but never lost."""
+RUNNERS: Final = ("runners/*/keys", "runners/*/dispatcher.json", "runners/*/identity.json")
+"""Copied after the database: a runner's next start must be one that the database has not seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,7 @@ def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Co
 
 
 def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
+    _copy_found(data, part, OBSERVERS)
     _copy_database(source, part / FILE, now)
     logs = log_bytes = 0
     for stem in _stems(data / LOGS):
@@ -79,13 +87,23 @@ def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_bytes += _copy_log(stem, target)
         logs += 1
-    if (data / KEYS).is_dir():
-        shutil.copytree(data / KEYS, part / KEYS)
+    _copy_found(data, part, (KEYS, *RUNNERS))
     for folder, _, names in os.walk(part):
         for name in names:
             sync_file(Path(folder) / name)
         sync_folder(Path(folder))
     return Copied(database_bytes=(part / FILE).stat().st_size, logs=logs, log_bytes=log_bytes)
+
+
+def _copy_found(data: Path, part: Path, patterns: Sequence[str]) -> None:
+    """Copy the files and folders that are there, with their modes; a name that vanishes was about to be another."""
+    for path in (path for pattern in patterns for path in data.glob(pattern)):
+        target = part / path.relative_to(data)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*", "*.part", "*.tmp", "*.new"))
+        else:
+            shutil.copy2(path, target)
 
 
 def _copy_database(source: Path, target: Path, now: int) -> None:

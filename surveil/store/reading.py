@@ -14,7 +14,7 @@ from itertools import groupby
 from sys import intern
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, Table, func, select, text
+from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from surveil.core.model import OPEN, Attempt, Build, Job, Record, Runner, Status
@@ -47,6 +47,8 @@ from surveil.store.tables import (
 _IDS_MAX: Final = 500
 """Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
 _OPEN_ATTEMPTS: Final = sorted(OPEN)
+_OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
+"""Made once: it is asked for each commit, and SQLAlchemy takes longer to know a new statement again than to run it."""
 
 
 @contextmanager
@@ -116,7 +118,7 @@ class SqlReader:
     def build_of_mid(self, mid: str) -> int | None:
         """The build that a fact made."""
         with reading(self.engine) as connection:
-            return connection.execute(select(builds.c.id).where(builds.c.mid == mid)).scalar()
+            return connection.execute(_OF_MID, {"mid": mid}).scalar()
 
     def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
         """Lines after a position."""

@@ -134,8 +134,13 @@ def lock(data: Path) -> Callable[[], None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         os.close(handle)
+        if not holder:
+            # Only dispatchers write who they are; the other roles just hold the lock.
+            raise InfrastructureError(
+                f"a runner or an observer uses the data folder {data}: choose another folder with --data"
+            ) from None
         raise InfrastructureError(
             f"another dispatcher (process {holder}) runs on the data folder {data}: "
             "stop it first, or choose another folder with --data"
@@ -200,7 +205,9 @@ def _engine(
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        cursor = connection.connection.cursor()
+        cursor.execute(begin)
+        cursor.close()
 
     return engine
 
@@ -233,4 +240,9 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
 def _unreadable(path: Path, error: Exception) -> InfrastructureError | InvalidError:
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
-    return StoreError(f"the database {path} cannot be opened ({error}): run `surveil db check`, or restore a backup")
+    # SQLAlchemy's own text goes on with the statement and an address; its cause is the one sentence that says why.
+    cause = " ".join(str(error.__cause__ or error).split())
+    return StoreError(
+        f"the database {path} cannot be opened ({cause}): put back a copy that `surveil db backup` made, "
+        "or choose another data folder with --data"
+    )
