@@ -74,9 +74,11 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
             _fail(state, known, now)
         case "errored":
             _err(state, known, now, policy)
-        case "cancelled" | "lost":
-            # We did not ask for its end, else its job would not be open: the machine or its owner took it away.
+        case "lost":
             lose(state, replace(known, released=True), said.reason, now, policy)
+        case "cancelled":
+            # We did not ask for its end, else its job would not be open: the machine's owner took it away.
+            lose(state, replace(known, released=True), said.reason, now, policy, blamed=False)
     _judge_runner(state, known, said, now, policy)
 
 
@@ -89,14 +91,16 @@ def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
     spread(state, state.jobs[attempt.job].build, now)
 
 
-def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy) -> None:
-    """Give an attempt up, and do with its job what it asks for in that case."""
+def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, *, blamed: bool = True) -> None:
+    """Give an attempt up, and do with its job what it asks for in that case.
+
+    The job is not `blamed` where a person ended its runner: that says nothing about what the job does to runners.
+    """
     state.put(replace(attempt, state=AttemptState.LOST, reason=reason, finished_at=now), now)
     job = state.jobs[attempt.job]
+    if blamed:
+        job = _blame_job(job, attempt, now, policy)
     early = job.lost_early
-    if attempt.accepted_at is not None and now - attempt.accepted_at < policy.poison_ms and attempt.runner not in early:
-        early = (*early, attempt.runner)
-    job = replace(job, lost=job.lost + 1, lost_early=early)
     if job.spec.on_runner_loss == "hold":
         _put_job(state, replace(job, state=Status.HELD, reason=f"{reason}; it waits for a person's decision"), now)
     elif job.spec.on_runner_loss == "fail":
@@ -111,6 +115,14 @@ def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy) 
         _put_job(state, replace(job, state=Status.ERRORED, reason=sentence, finished_at=now), now)
     else:
         _put_job(state, replace(job, state=Status.QUEUED, reason=reason, not_before_at=0), now)
+
+
+def _blame_job(job: Job, attempt: Attempt, now: int, policy: Policy) -> Job:
+    """Count a lost runner against its job, and more so one that was lost right after it began."""
+    early = job.lost_early
+    if attempt.accepted_at is not None and now - attempt.accepted_at < policy.poison_ms and attempt.runner not in early:
+        early = (*early, attempt.runner)
+    return replace(job, lost=job.lost + 1, lost_early=early)
 
 
 def cancel(state: State, job: Job, reason: str, now: int, policy: Policy) -> list[Effect]:
@@ -190,7 +202,7 @@ def _judge_runner(state: State, attempt: Attempt, said: Finished, now: int, poli
             state.put(replace(runner, quick_errors=0, probation_at=None, cordoned=cordoned), now)
     elif said.outcome == "errored" and said.finished_after_ms < policy.black_hole_ms:
         blame(state, attempt.runner, said.reason, now, policy)
-    elif said.outcome == "lost" and (session := state.sessions.get(attempt.runner)) is not None:
+    elif said.outcome in {"lost", "cancelled"} and (session := state.sessions.get(attempt.runner)) is not None:
         # It gave up what it had, most likely because it ends; its next heartbeat says so if it does not.
         session.refusing = True
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from surveil.core.attempts import end_lingering, lose
 from surveil.core.model import OPEN, Attempt, AttemptState, Note
 from surveil.core.policy import Policy
-from surveil.core.state import State
+from surveil.core.state import Parting, State
 from surveil.frozen import replace
 
 
@@ -28,7 +28,9 @@ def expire(state: State, now: int, policy: Policy) -> None:
     while (attempt_id := state.leases.pop_due(now)) is not None:
         attempt = state.attempts[attempt_id]
         if attempt.state in OPEN:
-            lose(state, attempt, _silence(state, attempt, now), now, policy)
+            session = state.sessions.get(attempt.runner)
+            ended_by_its_owner = session is not None and session.parting == Parting.GOODBYE
+            lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not ended_by_its_owner)
         else:
             end_lingering(state, attempt)
 
@@ -90,6 +92,8 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     session = state.sessions.get(attempt.runner)
     if session is None:
         return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
-    said = f"runner {attempt.runner_name} {session.parting or 'stopped answering'}"
+    left = f"runner {attempt.runner_name} {session.parting.value}"
     ago = f"{(now - session.heard_at) / 1000:.1f} s ago"
-    return f"{said} and has not come back; it was last heard {ago}" if session.parting else f"{said} {ago}"
+    if session.parting == Parting.CLOSED:
+        return f"{left} and has not come back; it was last heard {ago}"
+    return f"{left} {ago}"

@@ -7,7 +7,7 @@ from surveil.core.effects import Effect, Send
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
-from surveil.core.state import Session, State
+from surveil.core.state import Parting, Session, State
 from surveil.frozen import replace
 from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
 
@@ -55,7 +55,7 @@ def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy)
         return []
     runner = state.runners[key]
     session.seq, session.heard_at = said.seq, now
-    session.connected, session.parting, session.silent = True, "", False
+    session.connected, session.parting, session.silent = True, Parting.NONE, False
     session.refusing = said.free == 0 and len(said.held) < runner.slots
     session.load_percent, session.disk_free_mib = said.load_percent, said.disk_free_mib
     if not runner.online:
@@ -72,7 +72,7 @@ def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
     session = state.sessions.get(key)
     if session is None or session.incarnation != said.incarnation:
         return
-    session.connected, session.parting = False, "said goodbye"
+    session.connected, session.parting = False, Parting.GOODBYE
     wait_ms = policy.returning_ms if said.returning else 0
     state.silences.set(key, now + wait_ms)
     for attempt in state.attempts_of(key):
@@ -89,7 +89,7 @@ def disconnected(state: State, key: str, now: int, policy: Policy) -> None:
     session = state.sessions.get(key)
     if session is None or not session.connected:
         return
-    session.connected, session.parting = False, "closed its connection"
+    session.connected, session.parting = False, Parting.CLOSED
     soon_at = now + policy.suspect_ms
     state.silences.set(key, min(soon_at, state.silences.get(key) or soon_at))
     for attempt in state.attempts_of(key):

@@ -338,7 +338,8 @@ def _stop(state: RunState, reason: str, code: int, now: int, policy: RunnerPolic
         state.stop_by_at = now + policy.stop_ms
         state.exit_code, state.exit_reason = code, reason
     state.draining = state.exit_when_empty = True
-    ending = Ending(outcome="lost", reason=reason)
+    # Its owner takes the machine away: that is no fault of the jobs, and the dispatcher counts it as none.
+    ending = Ending(outcome="cancelled", reason=reason)
     effects: list[Effect] = []
     for held in list(state.held.values()):
         effects += life.end(state, held, ending, now, policy, grace_ms=policy.stop_grace_ms)

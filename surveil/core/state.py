@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, assert_never
 
 from surveil.core.deadlines import Deadlines
@@ -38,6 +39,14 @@ store does.
 """
 
 
+class Parting(StrEnum):
+    """How a runner left, in words for people."""
+
+    NONE = "stopped answering"
+    CLOSED = "closed its connection"
+    GOODBYE = "said goodbye"
+
+
 @dataclass(slots=True)
 class Session:
     """A runner's present incarnation as its own words show it; gone with our process, and told again by its next
@@ -55,8 +64,8 @@ class Session:
     mirrors: dict[str, None] = field(default_factory=dict)
     """The repositories that it has a mirror of, at most `MIRRORS_MAX`."""
     connected: bool = True
-    parting: str = ""
-    """How it left, for the reason that people read; empty for one that just fell silent."""
+    parting: Parting = Parting.NONE
+    """How it left, which people read in the reason of what was lost."""
     trusted_until_at: int = 0
     """When an order on its last word would come with a lease that is over: until it speaks again it gets none."""
     silent: bool = False

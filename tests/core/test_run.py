@@ -568,10 +568,10 @@ def test_a_draining_runner_ends_when_its_last_attempt_is_released(running: Runne
     ]
 
 
-def test_a_stopped_runner_ends_its_attempts_as_lost_and_itself_in_bounded_time(running: Runner) -> None:
+def test_a_stopped_runner_gives_its_attempts_back_and_ends_itself_in_bounded_time(running: Runner) -> None:
     assert running.on(StopWanted()) == [Signal(id=ONE, grace_ms=POLICY.stop_grace_ms)]
     (finished,) = running.said(running.on(ended("cancelled")))
-    assert finished.outcome == "lost"
+    assert finished.outcome == "cancelled"
     assert running.after(POLICY.stop_ms)[-2:] == [
         Send(message=Bye(incarnation=3, returning=False)),
         Exit(code=130, reason="the runner was stopped by its user"),

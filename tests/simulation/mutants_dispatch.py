@@ -19,7 +19,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:is_current",
         old="if attempt.number != job.attempt:",
         new="if False:",
-        seeds=(25,),
+        seeds=(234, 287),
         rule="I4",
     ),
     Mutant(
@@ -64,7 +64,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:hello",
         old="said.incarnation < known.incarnation",
         new="False",
-        seeds=(11,),
+        seeds=(213, 386),
         rule="L6",
     ),
     Mutant(
@@ -91,7 +91,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:disconnected",
         old="if not state.jobs[attempt.job].spec.exclusive:",
         new="if True:",
-        seeds=(93,),
+        seeds=(233, 240),
         rule="I7",
     ),
     Mutant(
@@ -134,9 +134,9 @@ DISPATCH: tuple[Mutant, ...] = (
         name="silence not noticed",
         sentence="an expired lease of an open attempt changes nothing",
         place=f"{LEASES}:expire",
-        old="lose(state, attempt, _silence(state, attempt, now), now, policy)",
+        old="lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not ended_by_its_owner)",
         new="state.leases.set(attempt_id, now + policy.lease_ms)",
-        seeds=(20,),
+        seeds=(34, 57),
         rule="L1",
     ),
     Mutant(
@@ -223,7 +223,7 @@ DISPATCH: tuple[Mutant, ...] = (
     Mutant(
         name="lost not counted",
         sentence="a job may lose any number of runners",
-        place=f"{ATTEMPTS}:lose",
+        place=f"{ATTEMPTS}:_blame_job",
         old="lost=job.lost + 1",
         new="lost=job.lost",
         seeds=(18,),
