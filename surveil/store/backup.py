@@ -96,12 +96,12 @@ def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
 
 
 def _copy_found(data: Path, part: Path, patterns: Sequence[str]) -> None:
-    """Copy the files and folders that are there, with their modes; a name that vanishes was about to be another."""
+    """Copy the files and folders that are there, with their modes. A hidden name is a draft that may vanish."""
     for path in (path for pattern in patterns for path in data.glob(pattern)):
         target = part / path.relative_to(data)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_dir():
-            shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*", "*.part", "*.tmp", "*.new"))
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*"))
         else:
             shutil.copy2(path, target)
 

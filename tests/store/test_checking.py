@@ -150,6 +150,27 @@ def test_a_backup_is_sound_and_private_and_starts(data: Path, tmp_path: Path) ->
     restored.close()
 
 
+def test_a_backup_knows_the_observer_and_the_runners_of_up_but_not_their_work(data: Path, tmp_path: Path) -> None:
+    kept = {
+        "observer/keys/observer.key", "observer/dispatcher.json", "observer/refs/1.json",
+        "runners/local-1/keys/runner.key", "runners/local-1/dispatcher.json", "runners/local-1/identity.json",
+    }  # fmt: skip
+    left = {
+        "observer/refs/.1.json.draft", "observer/mirrors/a/HEAD", "runners/local-1/workspaces/1/file",
+        "runners/local-1/attempts/1/order.json", "up.log",
+    }  # fmt: skip
+    for name in kept | left:
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        path.chmod(0o600)
+    backup(data, tmp_path / "copy", now=5)
+    names = {str(path.relative_to(tmp_path / "copy")) for path in files_of(tmp_path / "copy")}
+    assert {name for name in names if not name.startswith(("logs/", "keys/", FILE))} == kept
+    assert all((tmp_path / "copy" / name).read_text() == name for name in kept)
+    assert {(tmp_path / "copy" / name).stat().st_mode & 0o077 for name in kept} == {0}
+
+
 def files_of(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
