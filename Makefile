@@ -22,7 +22,7 @@ COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-ver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format lint types contracts core sim bench $(BENCHES:%=bench-%) docs constraints clean
+.PHONY: help setup up test check format lint types contracts core sim bench $(BENCHES:%=bench-%) docs constraints clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,8 @@ $(READY): constraints-dev.txt pyproject.toml
 	@$(PYTHON) -m pip install --quiet --require-hashes -r constraints-dev.txt
 	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+setup: $(READY) ## Makes the virtual environment, and starts nothing.
 
 up: $(READY) ## Runs observer, dispatcher and runner on REPO (default: this repository).
 	@$(PYTHON) -m surveil up $(REPO)

@@ -73,14 +73,17 @@ async def _greet(tree: Tree, client: Client, config: UpConfig, repos: Sequence[A
         ("their logs", str(config.data / LOG_NAME)),
         ("spare machine", await _spare(tree, client)),
     ]
-    lines = [f"  {name:<14}{value}" for name, value in facts if value]
+    lines = [f"  {name:<15}{value}" for name, value in facts if value]
     await screen.say("\n".join([f"surveil {__version__} is up; Ctrl-C ends it.", *lines]))
 
 
 async def _spare(tree: Tree, client: Client) -> str:
     """The one command that adds a machine, or how to let one in."""
     if tree.address.host in LOOPBACK:
-        return "only this machine reaches a loopback address; start with --listen tcp://0.0.0.0:7300 to add others"
+        return (
+            "only this machine reaches a loopback address; "
+            f"start with --listen tcp://0.0.0.0:{tree.address.port} to add others"
+        )
     about = {"role": "runner", "labels": [], "expires_ms": SPARE_TOKEN_MS, "uses": 1}
     token = (await client.ask("token_create", about)).body["token"]
     return f"python -m surveil runner --join {token}   (good once, for {format_duration(SPARE_TOKEN_MS)})"
