@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from surveil.errors import (
     ExitCode,
@@ -54,6 +54,7 @@ _ONCE: Final = {
 """Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
 _VERDICTS: Final = frozenset({"passed", "failed", "errored", "cancelled", "skipped"})
 _PUMP_MS: Final = 1_000
+_Result = TypeVar("_Result")
 
 
 class WaitOver(SurveilError):
@@ -266,11 +267,10 @@ class Client:
         Raises:
             WaitOver: there is no verdict after `timeout_ms`.
         """
-        loop = asyncio.get_running_loop()
-        until = None if timeout_ms is None else loop.time() + timeout_ms / 1000
+        until = None if timeout_ms is None else asyncio.get_running_loop().time() + timeout_ms / 1000
         wait_ms, settled = 0, False
         while True:
-            page = await self._journal(after, build, wait_ms=wait_ms)
+            page = await _before(until, build, self._journal(after, build, wait_ms=wait_ms))
             after = page["position"]
             for note in page["notes"]:
                 yield note
@@ -279,11 +279,9 @@ class Client:
             if not page["notes"] and settled:
                 return
             # Its verdict may be older than `after`. One more page, because it may also have come since this one.
-            settled = (await self.ask("build", {"build": build})).body["state"] in _VERDICTS
-            left_ms = WAIT_MS if until is None else int((until - loop.time()) * 1000)
-            if left_ms <= 0:
-                raise WaitOver(f"Build {build} has no verdict yet; it goes on, and `surveil watch {build}` shows it.")
-            wait_ms = 0 if settled else min(WAIT_MS, left_ms)
+            answer = await _before(until, build, self.ask("build", {"build": build}))
+            settled = answer.body["state"] in _VERDICTS
+            wait_ms = 0 if settled else WAIT_MS
 
     async def wait_for(self, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:
         """The build's document once it has a verdict. Raises WaitOver."""
@@ -376,6 +374,16 @@ class Client:
             f"No dispatcher answers at {self.address}; start it with `surveil up` or `surveil dispatcher`, or let "
             "`surveil doctor` look for the cause."
         )
+
+
+async def _before(until: float | None, build: int, asked: Coroutine[Any, Any, _Result]) -> _Result:
+    """The answer, if it comes before `until` in the loop's time, be there a dispatcher or not. Raises WaitOver."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await asked
+    except TimeoutError:
+        sentence = f"Build {build} has no verdict yet; it goes on, and `surveil watch {build}` shows it."
+        raise WaitOver(sentence) from None
 
 
 def error_of(sentence: str, exit_code: int) -> SurveilError:

@@ -187,6 +187,25 @@ def test_a_wait_that_is_over_says_how_to_go_on(counter: Counter) -> None:
         asyncio.run(scenario())
 
 
+def test_a_wait_is_over_in_time_when_there_is_no_dispatcher_any_more(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(state=Status.RUNNING), make_job()))
+
+    async def scenario() -> None:
+        async with (
+            Client(find_access(counter.data, None), outage_ms=3_600_000) as client,
+            asyncio.timeout(30),
+        ):
+            await client.build(1)
+            await asyncio.to_thread(counter.close)
+            await client.wait_for(1, timeout_ms=300)
+
+    try:
+        with pytest.raises(WaitOver, match=r"`surveil watch 1`"):
+            asyncio.run(scenario())
+    finally:
+        counter.serve()
+
+
 def ask_over_a_restart(counter: Counter, what: str, **about: object) -> object:
     """Ask; the answer is lost together with the dispatcher, which comes back."""
     counter.mute = True
