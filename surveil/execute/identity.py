@@ -82,7 +82,9 @@ def alone(data: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise InfrastructureError(f"another runner uses {data} already: stop it, or choose another --data") from error
+        raise InfrastructureError(
+            f"another runner, or a dispatcher, uses {data} already: stop it, or choose another --data"
+        ) from error
     finally:
         os.close(lock)
 

@@ -39,6 +39,11 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+def cause_of(error: Exception) -> str:
+    """Why the database refused, in one line: SQLAlchemy's own text goes on with the statement and an address."""
+    return " ".join(str(error.__cause__ or error).split())
+
+
 @contextmanager
 def disk_failures(doing: str) -> Iterator[None]:
     """Say what could not be done where the disk fails.

@@ -31,6 +31,7 @@ from surveil.store import (
     Token,
     codec,
 )
+from surveil.store.disk import cause_of
 from surveil.store.tables import (
     OPEN_BUILD,
     attempts,
@@ -63,7 +64,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
     except SQLAlchemyError as error:
         raise StoreError(
-            f"the database cannot be read ({error}): look at the disk and the folder's permissions, "
+            f"the database cannot be read ({cause_of(error)}): look at the disk and the folder's permissions, "
             "then run `surveil db check`"
         ) from error
     except (ProtocolError, KeyError, ValueError) as error:

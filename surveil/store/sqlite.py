@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.store import Cluster, StoreError, migrations
-from surveil.store.disk import disk_failures, sync_folder
+from surveil.store.disk import cause_of, disk_failures, sync_folder
 from surveil.store.reading import SqlReader
 from surveil.store.tables import builds, cluster
 from surveil.store.writing import SqlStore
@@ -240,9 +240,7 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
 def _unreadable(path: Path, error: Exception) -> InfrastructureError | InvalidError:
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
-    # SQLAlchemy's own text goes on with the statement and an address; its cause is the one sentence that says why.
-    cause = " ".join(str(error.__cause__ or error).split())
     return StoreError(
-        f"the database {path} cannot be opened ({cause}): put back a copy that `surveil db backup` made, "
+        f"the database {path} cannot be opened ({cause_of(error)}): put back a copy that `surveil db backup` made, "
         "or choose another data folder with --data"
     )

@@ -19,6 +19,7 @@ from surveil.core.state import Changes
 from surveil.protocol import JobSpec
 from surveil.store import Cluster, DefectError, FencedError, Peer, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
+from surveil.store.disk import cause_of
 from surveil.store.reading import load
 from surveil.store.statements import Statement, Statements
 from surveil.store.tables import cluster
@@ -129,7 +130,7 @@ class SqlStore:
             raise DefectError(f"a record was to be stored that the database must not hold ({cause})") from error
         except (SQLAlchemyError, self._driver.Error) as error:
             raise StoreError(
-                f"the database could not be written ({error}): look at the disk's free space and health"
+                f"the database could not be written ({cause_of(error)}): look at the disk's free space and health"
             ) from error
         except (UnicodeEncodeError, OverflowError) as error:
             raise DefectError(f"a value was to be stored that no database can hold ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -180,6 +181,25 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidError, match="not a database"):
             opening()
     assert (tmp_path / FILE).read_bytes().startswith(b"These are")
+
+
+def test_a_damaged_database_is_named_in_one_line_with_what_to_put_in_its_place(tmp_path: Path) -> None:
+    open_store(tmp_path, now=1).close()
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 12_000)
+    for opening in (lambda: open_store(tmp_path, now=2), lambda: open_reader(tmp_path)):
+        with pytest.raises(StoreError, match=r"malformed\): put back a copy that `surveil db backup` made") as caught:
+            opening()
+        assert "\n" not in str(caught.value)
+        assert "sqlalche" not in str(caught.value)
+
+
+def test_a_folder_that_a_runner_holds_is_not_said_to_be_a_dispatchers(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InfrastructureError, match="a runner or an observer uses the data folder"):
+            open_store(tmp_path, now=1)
 
 
 def test_a_folder_without_a_database_cannot_be_read(tmp_path: Path) -> None:
