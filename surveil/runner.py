@@ -146,10 +146,14 @@ class Agent:
         if now >= self._load_at:
             self._load_at = now + LOAD_MS
             self._start_task(self._measure())
+        had_room = not self._state.disk_low
         for event in events:
             effects = handle(self._state, event, now, self._policy)
             if effects:
                 self._queue(effects)
+        if had_room and self._state.disk_low:
+            free_mib = self._state.disk_free_mib
+            _say.warning("the disk is nearly full: no new work until there is room", data=self._data, free_mib=free_mib)
         self._logs_at = self._logs.pump(now) if self._connection.bulk_connected else None
 
     def _timeout(self) -> int:

@@ -23,7 +23,7 @@ import pytest
 from surveil.config import RunnerConfig
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
-from surveil.execute import supply
+from surveil.execute import processes, supply
 from surveil.execute.identity import Tombstones
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
@@ -444,6 +444,25 @@ def test_an_order_that_the_disk_does_not_take_is_refused_in_words(
 
     monkeypatch.setattr(*refusing, full)
     play()
+
+
+def test_a_runner_without_room_says_so_once_and_takes_nothing(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "the disk is nearly full: no new work until there is room"
+    full = processes.Load(disk_free_mib=7, disk_total_mib=10_000, load_percent=1)
+    monkeypatch.setattr(processes, "measure", lambda _: full)
+    monkeypatch.setattr("surveil.runner.LOAD_MS", 10)
+
+    @in_a_loop
+    async def play() -> None:
+        async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+            await dispatcher.until(lambda: said in caplog.text)
+            await dispatcher.assign(commit, "true")
+            assert "nearly full (7 MiB free)" in (await dispatcher.hear(Rejected)).reason
+
+    play()
+    assert caplog.text.count(said) == 1
 
 
 @in_a_loop
