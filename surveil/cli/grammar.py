@@ -100,15 +100,21 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_ABOUT: Final = """Continuous integration that outlives its machines.
+
+\b
+Test this repository, now and at each commit:   surveil up
+One verdict for its HEAD:                       surveil up --once
+Look at what was built:                         surveil builds
+
+Every command explains itself with --help.
+"""
+"""A group's help; `\\b`, a real backspace here, keeps click from filling the paragraph."""
+
+
+@click.group(
+    cls=LazyGroup, help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="surveil", message="%(prog)s %(version)s")
 def root() -> None:
-    r"""Continuous integration that outlives its machines.
-
-    \b
-    Test this repository, now and at each commit:   surveil up
-    One verdict for its HEAD:                       surveil up --once
-    Look at what was built:                         surveil builds
-
-    Every command explains itself with --help.
-    """
+    """Find the command that was typed."""

@@ -63,5 +63,11 @@ def client_flags(command: Decorated) -> Decorated:
     return command
 
 
-BUILD = click.IntRange(min=1)
+class _BuildNumber(click.IntRange):
+    """As click's, but called what it is, and no larger than what a message and the database can hold."""
+
+    name = "build's number"
+
+
+BUILD = _BuildNumber(min=1, max=2**63 - 1)
 """A build's number."""

@@ -13,6 +13,7 @@ import click
 from surveil.cli.options import example
 from surveil.cli.settings import load_flags, role_flags
 from surveil.config import DispatcherConfig, ObserverConfig, UpConfig
+from surveil.errors import UsageError
 
 
 @click.command(
@@ -45,6 +46,10 @@ def dispatcher(**flags: Any) -> int:
     after it carries the jobs' output. Machines join with the tokens of `surveil token create`.
     """
     config = load_flags(DispatcherConfig, flags).value
+    if config.http is not None:
+        from surveil.up import NO_PAGES
+
+        raise UsageError(NO_PAGES)
     from surveil.dispatcher import main
 
     return int(main(config))

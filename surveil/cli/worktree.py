@@ -50,14 +50,18 @@ def read_source(file: str | None) -> Source:
 
     Raises:
         NotFoundError: the file is not there or cannot be read.
-        InvalidError: there is no pipeline file, and nothing was recognised.
+        InvalidError: the work tree's file is a link or a folder, or there is none and nothing was recognised.
     """
     if file is not None:
         return Source(text=_read(file), filename="standard input" if file == STANDARD_INPUT else file, rule="")
     root = root_of(Path.cwd())
     for name in FILENAMES:
-        if (root / name).is_file():
-            return Source(text=_read(str(root / name)), filename=name, rule="")
+        path = root / name
+        if path.is_symlink() or path.is_dir():
+            # As with a commit: elsewhere a link could lead to any file of that machine.
+            raise InvalidError(f"{path} is a link or a folder; make it a regular file.")
+        if path.is_file():
+            return Source(text=_read(str(path)), filename=name, rule="")
     return detect_source(root)
 
 

@@ -104,7 +104,7 @@ def repository(value: object) -> str:
     """A repository's path or URL; whether it is one is seen when it is read."""
     found = text(value)
     if found.startswith("-"):
-        raise ValueError(f"{quoted(found)} is neither a path nor a URL")
+        raise ValueError(f"{quoted(found)} is neither a path nor a URL; for a path write `./{found}`")
     return found
 
 

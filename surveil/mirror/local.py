@@ -192,7 +192,7 @@ def find_repository(path: str) -> str:
     """
     start = os.path.realpath(path)
     if not os.path.isdir(start):
-        raise MirrorError(f"There is no folder {show(path)}.", Trouble.NOT_A_REPOSITORY)
+        raise MirrorError(f"There is no folder {show(path)}; check the path with `ls`.", Trouble.NOT_A_REPOSITORY)
     for folder in (Path(start), *Path(start).parents):
         if (folder / ".git").exists() or _looks_bare(str(folder)):
             # A path inside `.git` means the repository around it.

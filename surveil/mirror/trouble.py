@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from surveil.errors import InfrastructureError
+from surveil.errors import ExitCode, InfrastructureError
 from surveil.mirror.address import show
 
 
@@ -32,12 +32,18 @@ class Trouble(StrEnum):
     FAILED = "failed"
 
 
+_NOT_THERE: Final = frozenset({Trouble.NOT_A_REPOSITORY, Trouble.MISSING})
+"""What was named does not exist, which a script should tell from a machine that does not do its part."""
+
+
 class MirrorError(InfrastructureError):
     """A repository could not be read. `trouble` is the kind of reason; the text is a sentence for people."""
 
     def __init__(self, sentence: str, trouble: Trouble = Trouble.FAILED) -> None:
         super().__init__(sentence)
         self.trouble = trouble
+        if trouble in _NOT_THERE:
+            self.exit_code = ExitCode.NOT_FOUND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

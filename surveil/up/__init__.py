@@ -13,8 +13,12 @@ Ctrl-C ends everything that was started here, and says what was cut; a second on
 
 from __future__ import annotations
 
+from typing import Final
+
 from surveil.config import UpConfig
 from surveil.errors import UsageError
+
+NO_PAGES: Final = "There are no web pages in this version of surveil; leave --http out, and use `surveil watch`."
 
 
 def main(config: UpConfig) -> int:
@@ -24,9 +28,7 @@ def main(config: UpConfig) -> int:
         SurveilError: it cannot start, or cannot go on; everything that was started has ended by then.
     """
     if config.http is not None:
-        raise UsageError(
-            "There are no web pages in this version of surveil; leave --http out, and use `surveil watch`."
-        )
+        raise UsageError(NO_PAGES)
     if config.once and not config.runners:
         raise UsageError("With --once nobody else runs the jobs, so --runners must be at least 1.")
     from surveil.up import once, watching  # noqa: PLC0415  # Whoever asks for help should not wait for the parts.

@@ -76,9 +76,9 @@ def test_submit_of_a_tag_or_a_beginning_of_a_sha_counts_for_what_was_named(
     [
         (["--ref", "mian"], 6, "has no ref `mian`; did you mean `main`?"),
         (["abc"], 2, "`abc` is not a commit's full name"),
-        (["a" * 40], 7, "a" * 40),
+        (["a" * 40], 6, "a" * 40),
         (["--repo", "ext::sh -c x"], 2, "names a git remote helper"),
-        (["--repo", "/nowhere/at/all"], 7, "no folder"),
+        (["--repo", "/nowhere/at/all"], 6, "no folder"),
         (["--timeout", "5s"], 2, "--timeout says how long to wait, so it needs --wait"),
         (["--wait", "--timeout", "soon"], 2, "`soon` is not a duration"),
     ],
@@ -95,7 +95,7 @@ def test_what_cannot_be_submitted_is_said_in_one_sentence(
 
 def test_submit_outside_of_a_repository_says_what_to_do(type_: Type, counter: Counter) -> None:
     ended = type_("submit")
-    assert (ended.code, counter.wishes) == (7, [])
+    assert (ended.code, counter.wishes) == (6, [])
     assert "is not in a git repository" in ended.err
 
 

@@ -38,6 +38,12 @@ def test_help_names_every_command_with_what_it_does(type_: Type) -> None:
             assert f" {name} {entry.help}" in shown
 
 
+def test_the_examples_at_the_top_of_the_help_have_a_line_each(type_: Type) -> None:
+    lines = [line.strip() for line in type_("--help").out.splitlines()]
+    assert "Look at what was built:                         surveil builds" in lines
+    assert not any("\\b" in line for line in lines)
+
+
 def test_no_command_at_all_is_shown_the_help(type_: Type) -> None:
     ended = type_()
     assert ended.code == 2

@@ -31,6 +31,15 @@ def test_a_bad_file_is_exit_code_3_with_place_line_caret_and_hint(type_: Type, h
     assert (complaint["line"], complaint["column"]) == (5, 9)
 
 
+def test_a_file_that_is_a_link_is_refused_as_it_would_be_in_a_commit(type_: Type, home: Path) -> None:
+    (home / "here" / "real.yml").write_text(GOOD)
+    (home / "here" / ".surveil.yml").symlink_to("real.yml")
+    for command in ("validate", "explain", "run"):
+        ended = type_(command)
+        assert (ended.code, ended.out) == (3, "")
+        assert ".surveil.yml is a link or a folder; make it a regular file." in ended.err
+
+
 def test_standard_input_is_a_file_as_well(type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
     assert type_("validate", "-").out == "standard input: valid; jobs: 2, steps: 2\n"
