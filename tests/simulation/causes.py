@@ -49,6 +49,8 @@ class Causes:
         self._rejected: set[AttemptId] = set()
         self._gone: set[AttemptId] = set()
         """Attempts that their runner itself reported as lost."""
+        self._taken: set[AttemptId] = set()
+        """Attempts whose runner was ended by its owner, which counts against no job."""
         self._anchors: dict[AttemptId, tuple[int, int]] = {}
         """By which process each attempt was handed out, and when that had last heard of the runner."""
         self._ordered_at: dict[str, int] = {}
@@ -75,8 +77,10 @@ class Causes:
             case Bye(incarnation=incarnation, returning=returning):
                 if known is not None and known.incarnation == incarnation:
                     known.bye_at, known.returning = now, returning
-            case Finished(outcome="lost" | "cancelled"):
+            case Finished(outcome="lost" | "cancelled" as outcome):
                 self._gone.add((message.job, message.attempt))
+                if outcome == "cancelled":
+                    self._taken.add((message.job, message.attempt))
             case Rejected():
                 self._rejected.add((message.job, message.attempt))
             case _:
@@ -124,6 +128,8 @@ class Causes:
             return
         known = self._known.get((dispatcher.epoch, attempt.runner))
         assert attempt.finished_at is not None, f"{name} is lost at no time"
+        if known is not None and known.bye_at is not None:
+            self._taken.add(attempt.id)
         policy, at = self.world.policy, attempt.finished_at
         handed_out = before is None or before.state == AttemptState.ASSIGNED
         if known is not None and (self._excused(known, attempt, at) or self._closed(known, attempt, handed_out)):
@@ -170,7 +176,8 @@ class Causes:
         states = Counter(each.state for each in earlier)
         last = earlier[-1]
         name = f"{attempt.job}#{attempt.number}"
-        lost = [each for each in earlier if each.state == AttemptState.LOST and each.id not in self._rejected]
+        uncounted = self._rejected | self._taken
+        lost = [each for each in earlier if each.state == AttemptState.LOST and each.id not in uncounted]
         match last.state:
             case AttemptState.FAILED:
                 cause, room = "failed", states[AttemptState.FAILED] <= spec.retry
