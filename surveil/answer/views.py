@@ -121,7 +121,7 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
         "id": runner.id,
         "name": runner.name,
         "state": runner_state(runner, session),
-        "reason": runner.cordoned or None,
+        "reason": runner.cordoned or (_refusal(session) if heard and session is not None else None),
         "host": runner.host or None,
         "labels": list(runner.labels),
         "slots": runner.slots,
@@ -132,6 +132,11 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
         "disk_free_mib": session.disk_free_mib if heard and session is not None else None,
         "version": runner.software or None,
     }
+
+
+def _refusal(session: Session) -> str | None:
+    """What a runner says that has an idle slot and takes nothing: its disk is nearly full, or it is about to stop."""
+    return f"takes nothing new now ({session.disk_free_mib} MiB of its disk are free)" if session.refusing else None
 
 
 def runner_state(runner: Runner, session: Session | None) -> str:

@@ -91,5 +91,12 @@ def test_a_runners_state_is_what_matters_first_to_who_waits_for_it(
 
 
 def test_an_offline_runner_has_no_load() -> None:
-    view = runner_view(make_runner(online=False, seen_at=5), SESSION, 0)
+    view = runner_view(make_runner(online=False, seen_at=5), replace(SESSION, refusing=True), 0)
+    assert view["reason"] is None
     assert (view["load"], view["disk_free_mib"]) == (None, None)
+
+
+def test_a_runner_that_takes_nothing_says_why_it_is_idle() -> None:
+    view = runner_view(make_runner(), replace(SESSION, refusing=True), 0)
+    assert view["reason"] == "takes nothing new now (777 MiB of its disk are free)"
+    assert runner_view(make_runner(), SESSION, 0)["reason"] is None
