@@ -1,5 +1,7 @@
 """The one clock of a process, as the minds want it: milliseconds since 1970 that never step back and ignore
-changes of the wall clock.
+changes of the wall clock; and the machine's own, on which processes of one machine agree.
+
+What belongs here: reading clocks. What does not: deciding by them. Imports only what a keeper may import.
 """
 
 from __future__ import annotations

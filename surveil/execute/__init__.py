@@ -4,10 +4,14 @@ What belongs here: everything between an order and its result that touches disks
 a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
 
 * `contract` is the promise that every way of running attempts keeps; `process` keeps it with processes of this
-machine. * `keeper` is the small process that owns the steps of one attempt and survives the agent; `offspring`
-starts and ends their processes, `files` holds what keeper and agent tell each other through the attempt's folder. *
-`output` and `spool` hold the log until the dispatcher has it; `workspace` and `environment` are what a step sees. *
-`local` runs one job here and now, without any dispatcher.
+  machine, and `attempts` knows their folders.
+* `keeper` is the small process that owns the steps of one attempt and survives the agent; `zygote` forks it, and
+  `nursery` asks for that. `offspring` starts and ends the steps' processes, `processes` those that a dead keeper left
+  behind; `files` holds what keeper and agent tell each other through the attempt's folder.
+* `output` and `spool` hold the log until the dispatcher has it, `sending` sends it.
+* `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch.
+* `identity` is what the runner knows of itself from one start to the next.
+* `local` runs one job here and now, without any dispatcher.
 
 This file imports nothing, because a keeper must start fast and stay small.
 """

@@ -22,7 +22,7 @@ class Executor(Protocol):
     """Runs attempts, and tells what becomes of them through the function given to `open`.
 
     All calls are made, and all news is told, in the loop's thread; none of them blocks it for longer than it takes
-    to start a process. Instants are milliseconds since the machine's start (`files.boot_ms`). An attempt that is
+    to start a process. Instants are milliseconds since the machine's start (`clock.boot_ms`). An attempt that is
     not known is no error: the order came late.
     """
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import Any, Final, NamedTuple
 
 ACCEPTED: Final = "accepted.json"
@@ -30,9 +29,6 @@ TROUBLE: Final = "trouble"
 RESERVE: Final = "reserve"
 RESERVE_BYTES: Final = 128 * 1024
 """Held back so that a result can be written on a full disk; more than any status of 256 steps."""
-
-# Linux counts suspended time in BOOTTIME only; elsewhere MONOTONIC is the nearest there is.
-_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class StepOrder(NamedTuple):
@@ -82,11 +78,6 @@ class Status(NamedTuple):
     log_bytes: int
     steps: list[StepStatus]
     isolation: str
-
-
-def boot_ms() -> int:
-    """Milliseconds since the machine started; the same in all of its processes."""
-    return time.clock_gettime_ns(_STEADY) // 1_000_000
 
 
 def write_order(folder: str, order: Order) -> None:

@@ -21,8 +21,9 @@ import select
 import signal
 from typing import Final
 
+from surveil.clock import boot_ms
 from surveil.execute import files, offspring
-from surveil.execute.files import Order, Status, StepOrder, StepStatus, boot_ms
+from surveil.execute.files import Order, Status, StepOrder, StepStatus
 from surveil.execute.spool import SpoolWriter
 
 READ_BYTES: Final = 256 * 1024

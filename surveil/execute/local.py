@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+from surveil.clock import boot_ms
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended
 from surveil.errors import InfrastructureError
@@ -106,7 +107,7 @@ class LocalRun:
                 spec, workspace, build="0", job=spec.name, attempt=1, repo=self._repo, ref=self._ref, sha=self._sha,
                 runner="local", path=path,
             )  # fmt: skip
-            now = files.boot_ms()
+            now = boot_ms()
             order = files.Order(
                 cwd=str(self._work),
                 steps=step_orders(spec, workspace, environment),
@@ -144,7 +145,7 @@ class LocalRun:
                 ready = {descriptor for descriptor, _ in poll.poll(RENEW_MS)}
                 if bell in ready:
                     os.read(bell, 4096)
-                self._say(f"lease {files.boot_ms() + LEASE_MS}")
+                self._say(f"lease {boot_ms() + LEASE_MS}")
                 status = files.read_status(str(folder))
                 log.pass_on()
                 if status is not None and steps(status) != told:

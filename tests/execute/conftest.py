@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from surveil.clock import boot_ms
 from surveil.execute import files, processes
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.nursery import Nursery, launch
@@ -84,7 +85,7 @@ class Kept:
             spec, self.workspace, build="7", job="job", attempt=1, repo="r", ref="refs/heads/main", sha="a" * 40,
             runner="spare",
         )  # fmt: skip
-        now = files.boot_ms()
+        now = boot_ms()
         order = files.Order(
             cwd=str(self.workspace.work),
             steps=step_orders(spec, self.workspace, environment),

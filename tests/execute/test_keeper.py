@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from surveil.clock import boot_ms
 from surveil.errors import InfrastructureError
 from surveil.execute import files, keeper
 from surveil.execute.attempts import keeper_of
@@ -230,7 +231,7 @@ def test_a_lease_that_runs_out_ends_the_job_as_lost(kept: Kept) -> None:
 def test_a_renewed_lease_lets_the_job_go_on(kept: Kept) -> None:
     kept.start(job("echo ready; sleep 2; echo done"), lease_ms=1_000)
     kept.wait_for_log(b"ready")
-    kept.say(f"lease {files.boot_ms() + 60_000}")
+    kept.say(f"lease {boot_ms() + 60_000}")
     assert kept.wait().outcome == "passed"
 
 

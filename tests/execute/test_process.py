@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, PreparationFailed, Prepared, StepsChanged
 from surveil.execute.contract import Executor, Happening
-from surveil.execute.files import boot_ms
 from surveil.execute.process import ProcessExecutor
 from surveil.protocol import Assign
 from tests.execute.conftest import job, make_repository
