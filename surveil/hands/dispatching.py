@@ -18,6 +18,7 @@ from surveil.answer.live import Live
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.state import Identity, State
+from surveil.errors import InvalidError
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.net.addresses import Address, parse_address
@@ -31,7 +32,7 @@ from surveil.say import Voice
 from surveil.store import Store
 from surveil.store.backup import backup
 from surveil.store.logs import LogStore
-from surveil.store.sqlite import open_store
+from surveil.store.sqlite import database_path, open_store
 
 voice = Voice("dispatcher")
 
@@ -64,6 +65,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
     if warning is not None:
         voice.warning(warning)
     clock = Clock()
+    _check_key(config)
     store = open_store(config.data, now=clock.now(), database=config.database or "")
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
@@ -96,6 +98,16 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
             store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, answers=answers,
             live=live, back_up=back_up, address=listen.from_here(),
         )  # fmt: skip
+
+
+def _check_key(config: DispatcherConfig) -> None:
+    """A new key beside an old database would lock out everybody who was ever enrolled, without a word."""
+    key = config.data / KEYS_FOLDER / SERVER_KEY
+    if database_path(config.data, config.database or "").exists() and not key.exists():
+        raise InvalidError(
+            f"{config.data} has a database but not its key {key}: every runner and observer knows this dispatcher by "
+            "that key, so put it back, from a backup for example"
+        )
 
 
 def newest(store: Store) -> int:

@@ -17,11 +17,11 @@ from surveil.client import Client, find_access
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
-from surveil.errors import NotAllowedError, NotFoundError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError
 from surveil.hands.dispatching import Parts, assembled
 from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
-from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, load_keys
+from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, SERVER_KEY, load_keys
 from surveil.net.known import load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
@@ -345,3 +345,14 @@ async def test_what_clients_wish_is_done_and_on_disk(tmp_path: Path) -> None:
     assert again == build + 1
     assert copied["bytes"] > 0
     assert status["queue"]["queued"] == 1
+
+
+@in_a_loop
+async def test_a_database_without_its_key_is_not_given_another(tmp_path: Path) -> None:
+    async with dispatching(tmp_path):
+        pass
+    (tmp_path / KEYS_FOLDER / SERVER_KEY).unlink()
+    with pytest.raises(InvalidError, match="put it back"):
+        async with dispatching(tmp_path):
+            pass
+    assert not (tmp_path / KEYS_FOLDER / SERVER_KEY).exists()
