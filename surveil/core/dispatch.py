@@ -41,20 +41,6 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
 
     Work is handed out by the `Tick` that ends each batch, when everything that came in with it is known.
     """
-    return _believe(state, event, now, policy)
-
-
-def next_deadline(state: State, now: int) -> int | None:
-    """When a `Tick` is due even if nothing happens, or None; never before `now`."""
-    candidates = (
-        state.leases.next(), state.silences.next(), state.repeats.next(),
-        state.probations.next(), state.ready.waiting.next(),
-    )  # fmt: skip
-    due = [at for at in candidates if at is not None]
-    return max(now, min(due)) if due else None
-
-
-def _believe(state: State, event: Event, now: int, policy: Policy) -> list[Effect]:
     match event:
         case RunnerSaid():
             return _hear(state, event, now, policy)
@@ -81,6 +67,16 @@ def _believe(state: State, event: Event, now: int, policy: Policy) -> list[Effec
             return repeat(state, now, policy) + hand_out(state, now, policy)
         case _:
             assert_never(event)
+
+
+def next_deadline(state: State, now: int) -> int | None:
+    """When a `Tick` is due even if nothing happens, or None; never before `now`."""
+    candidates = (
+        state.leases.next(), state.silences.next(), state.repeats.next(),
+        state.probations.next(), state.ready.waiting.next(),
+    )  # fmt: skip
+    due = [at for at in candidates if at is not None]
+    return max(now, min(due)) if due else None
 
 
 def _hear(state: State, event: RunnerSaid, now: int, policy: Policy) -> list[Effect]:

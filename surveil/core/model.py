@@ -1,8 +1,8 @@
 """What the dispatcher knows: builds, jobs, attempts and runners, their states, and the legal steps between these.
 
 What belongs here: frozen records and the tables of legal steps. What does not: how records are kept together
-(state) and why they change (dispatch). Records change by `dataclasses.replace` and pass through `State.put`,
-nowhere else. Times are milliseconds since 1970.
+(state) and why they change (dispatch). Records change by `frozen.replace` and pass through `State.put`, nowhere
+else. Times are milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ Record: TypeAlias = Build | Job | Attempt | Runner
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """One line of the journal: what happened to what, and why, in a sentence. `what` is `build`, `job`,
-    `attempt` or `runner`.
+    `attempt`, `runner` or `dispatcher`.
     """
 
     at: int
