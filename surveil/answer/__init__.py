@@ -10,7 +10,6 @@ checked and complete, and the dispatcher performs it with everything else that c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -134,7 +133,3 @@ class BackupWish:
 
 
 Wish: TypeAlias = SubmitWish | RetryWish | JobsWish | RunnerWish | TokenWish | RevokeTokenWish | BackupWish
-
-
-Document: TypeAlias = Mapping[str, Any]
-"""What `--json` prints: maps with texts as keys, lists, texts, integers, booleans, None."""

@@ -22,6 +22,7 @@ from surveil.answer import (
 )
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.views import time_text
+from surveil.core.declared import LABEL
 from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import VERDICTS, Job, Runner, Status
 from surveil.core.spelling import did_you_mean, quoted
@@ -33,11 +34,9 @@ EXPIRES_MS_MAX: Final = 7 * 86_400_000
 """A token that lies about for longer than a week is a key under the mat."""
 EXPIRES_MS_DEFAULT: Final = 3_600_000
 USES_MAX: Final = 1000
-KEPT_JOBS: Final = frozenset({Status.PASSED})
 
 _SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MID: Final = re.compile(r"manual:[0-9A-Za-z-]{8,64}")
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
 
 
 def submit(about: Arguments) -> SubmitWish:
@@ -142,7 +141,7 @@ def create_token(about: Arguments) -> TokenWish:
     uses = about.number("uses", 1, least=1, most=USES_MAX)
     about.finish()
     for label in labels:
-        if not _LABEL.fullmatch(label):
+        if not LABEL.fullmatch(label):
             raise UsageError(f"{quoted(label)} is not a label: labels are letters, digits and `_.:/=+-`, at most 64.")
     return TokenWish(role=role.value, labels=labels, expires_ms=expires_ms, uses=uses)
 
@@ -204,7 +203,7 @@ def _again(jobs: Sequence[Job], *, failed: bool, names: Sequence[str]) -> set[st
     if not failed and not names:
         return {job.spec.name for job in jobs}
     # What never passed has nothing to carry over, whether it was named or not.
-    wanted = set(names) | {job.spec.name for job in jobs if job.state not in KEPT_JOBS}
+    wanted = set(names) | {job.spec.name for job in jobs if job.state != Status.PASSED}
     for _ in jobs:
         needing = {job.spec.name for job in jobs if wanted.intersection(job.spec.needs)}
         if needing <= wanted:
