@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from surveil.core.model import VERDICTS
 from surveil.errors import (
     ExitCode,
     InfrastructureError,
@@ -52,7 +53,6 @@ _ONCE: Final = {
     "db_backup": _LOST + "look at the destination before you type it again.",
 }
 """Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
-_VERDICTS: Final = frozenset({"passed", "failed", "errored", "cancelled", "skipped"})
 _PUMP_MS: Final = 1_000
 _Result = TypeVar("_Result")
 
@@ -274,13 +274,13 @@ class Client:
             after = page["position"]
             for note in page["notes"]:
                 yield note
-                if note["what"] == "build" and note["state"] in _VERDICTS:
+                if note["what"] == "build" and note["state"] in VERDICTS:
                     return
             if not page["notes"] and settled:
                 return
             # Its verdict may be older than `after`. One more page, because it may also have come since this one.
             answer = await _before(until, build, self.ask("build", {"build": build}))
-            settled = answer.body["state"] in _VERDICTS
+            settled = answer.body["state"] in VERDICTS
             wait_ms = 0 if settled else WAIT_MS
 
     async def wait_for(self, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:

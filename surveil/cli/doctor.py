@@ -87,6 +87,7 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     from surveil.cli.connecting import Dispatcher
     from surveil.client import find_access
     from surveil.config import LISTEN_DEFAULT
+    from surveil.net.known import FILE_NAME
 
     try:
         access = find_access(data, address)
@@ -107,7 +108,7 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     except SurveilError as error:
         health = Health.BROKEN if address else Health.WEAK
         yield Finding(name="dispatcher", health=health, sentence=str(error), next=f"surveil dispatcher --data {data}")
-        if address is None and (data / "dispatcher.json").exists():
+        if address is None and (data / FILE_NAME).exists():
             yield from check_ports(str(access.address))
         return
     yield Finding(name="dispatcher", health=Health.OK, sentence=f"answers at {access.address}")

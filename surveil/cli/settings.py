@@ -8,15 +8,13 @@ settings themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
-from surveil.config import ClientConfig, DispatcherConfig, Loaded, ObserverConfig, RunnerConfig, UpConfig, load
+from surveil.cli.options import Decorated, config_flag
+from surveil.config import ClientConfig, Loaded, Role, load
 from surveil.config.roles import Setting, settings_of
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, ClientConfig)
 
 _METAVARS: Final[Mapping[str, str]] = {
     "data": "DIR",
@@ -41,9 +39,7 @@ def role_flags(role: type[Role]) -> Callable[[Decorated], Decorated]:
     """Add a flag for each setting of the role but the policy's numbers, which belong in a file; and `--config`."""
 
     def decorate(command: Decorated) -> Decorated:
-        command = click.option("--config", metavar="FILE", help="Read settings from FILE.  [env: SURVEIL_CONFIG]")(
-            command
-        )
+        command = config_flag(command)
         for key, setting in reversed(settings_of(role).items()):
             if "." in key:
                 continue
