@@ -27,7 +27,7 @@ from surveil.mirror.local import LocalRepository, find_repository
 from surveil.mirror.watched import Watched
 from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
 from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
@@ -124,9 +124,7 @@ async def _join(config: ObserverConfig, token: JoinToken) -> None:
         await enrol(token, name=config.name, role=Role.OBSERVER, data=config.data)
     except NotAllowedError:
         # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
-        if not (config.data / KEYS_FOLDER / OBSERVER_KEY).exists():
-            raise
-        if load_known(config.data).server_key != token.server_key:
+        if not is_enrolled(token, role=Role.OBSERVER, data=config.data):
             raise
         _say.warning("the token is not taken again; going on with the key that it once brought")
 

@@ -25,7 +25,7 @@ from surveil.execute.supply import Supplies
 from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
 from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
@@ -119,8 +119,7 @@ async def _join(config: RunnerConfig) -> None:
         answer = await enrol(token, name=config.name, role=Role.RUNNER, data=config.data)
     except NotAllowedError:
         # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
-        enrolled = (config.data / KEYS_FOLDER / RUNNER_KEY).exists()
-        if not enrolled or load_known(config.data).server_key != token.server_key:
+        if not is_enrolled(token, role=Role.RUNNER, data=config.data):
             raise
         _say.warning("the token is not taken again; going on with the key that it once brought")
         return
