@@ -551,7 +551,9 @@ async def test_a_terminated_agent_detaches_and_an_interrupted_one_drains(tmp_pat
 
 
 @in_a_loop
-async def test_a_second_interrupt_stops_at_once_and_the_attempt_is_lost(tmp_path: Path, commit: Commit) -> None:
+async def test_a_second_interrupt_stops_at_once_and_says_that_its_owner_ended_the_attempt(
+    tmp_path: Path, commit: Commit
+) -> None:
     data = tmp_path / "data"
     async with playing(data) as dispatcher:
         with runner_process(data) as process:
@@ -560,7 +562,7 @@ async def test_a_second_interrupt_stops_at_once_and_the_attempt_is_lost(tmp_path
             process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.2)
             process.send_signal(signal.SIGINT)
-            assert (await dispatcher.finish()).outcome == "lost"
+            assert (await dispatcher.finish()).outcome == "cancelled"
             assert await asyncio.to_thread(process.wait, SOON_S) == ExitCode.INTERRUPTED
 
 
