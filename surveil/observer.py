@@ -63,7 +63,7 @@ TIDY_MS: Final = 3_600_000
 _LASTING: Final = frozenset({Trouble.CORRUPT, Trouble.TOO_LARGE})
 
 Result = TypeVar("Result")
-_say = Voice("observer")
+voice = Voice("observer")
 
 
 class Observer:
@@ -155,24 +155,24 @@ class Observer:
     def _heard(self, item: Incoming) -> Event | None:
         match item:
             case Link.CONNECTED:
-                _say.info("connected")
+                voice.info("connected")
                 self._watching_at = 0
                 return Connected()
             case Link.DISCONNECTED:
-                _say.warning("the dispatcher is away; what is seen meanwhile is reported later")
+                voice.warning("the dispatcher is away; what is seen meanwhile is reported later")
                 return Disconnected()
             case Link.REFUSED:
-                _say.error("the dispatcher refuses this observer's key; enrol it again with a new token")
+                voice.error("the dispatcher refuses this observer's key; enrol it again with a new token")
             case Link.STRANGE:
-                _say.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+                voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
             case Seen():
                 if self._ready.pop(item.mid, None) is not None:
-                    _say.info("commit acknowledged", mid=item.mid, build=item.build)
+                    voice.info("commit acknowledged", mid=item.mid, build=item.build)
                 return Acknowledged(mid=item.mid)
             case Want():
                 self._supplier.answer(item)
             case Refused() | Garbled():
-                _say.error("the dispatcher objects", reason=item.reason)
+                voice.error("the dispatcher objects", reason=item.reason)
             case _:
                 pass
         return None
@@ -190,13 +190,13 @@ class Observer:
                     self._write_at = max(self._write_at, self._clock.now() + WRITE_MS)
                 self._dirty[effect.repo] = None
             case Deleted():
-                _say.info("ref deleted", repo=effect.repo, ref=effect.ref, sha=effect.sha)
+                voice.info("ref deleted", repo=effect.repo, ref=effect.ref, sha=effect.sha)
             case Failing():
-                _say.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
+                voice.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
                 self._problems[effect.repo] = effect.reason[:PROBLEM_CHARS_MAX]
                 self._watching_at = 0
             case Recovered():
-                _say.info("repository can be read again", repo=effect.repo)
+                voice.info("repository can be read again", repo=effect.repo)
                 self._problems.pop(effect.repo, None)
                 self._watching_at = 0
             case _:
@@ -252,13 +252,13 @@ class Observer:
             self._cannot_read(report, problem)
             return
         self._reading.discard(report.mid)
-        _say.info(f"ref {report.change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
+        voice.info(f"ref {report.change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
         self._tell(report, sighting)
 
     def _cannot_read(self, report: Report, problem: MirrorError) -> None:
         if problem.trouble is Trouble.HALTED:
             return
-        _say.warning("commit cannot be read", repo=report.repo, ref=report.ref, reason=str(problem))
+        voice.warning("commit cannot be read", repo=report.repo, ref=report.ref, reason=str(problem))
         if problem.trouble is Trouble.NOT_A_COMMIT:
             # A tag of a file or folder is nothing to build, and never will be.
             self._put(Acknowledged(mid=report.mid))
@@ -295,7 +295,7 @@ class Observer:
         try:
             self._files = Watch()
         except MirrorError as problem:
-            _say.warning(str(problem))
+            voice.warning(str(problem))
             return
         asyncio.get_running_loop().add_reader(self._files.fileno(), self._stir)
 
@@ -311,7 +311,7 @@ class Observer:
             if self._files.follow(repo, found.folders):
                 self._put(Stirred(repo=repo))
         except MirrorError as problem:
-            _say.warning(str(problem), repo=repo)
+            voice.warning(str(problem), repo=repo)
 
     # ---- now and then ----
 
@@ -338,7 +338,7 @@ class Observer:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._records.write, known)
             except InfrastructureError as problem:
-                _say.error(str(problem))
+                voice.error(str(problem))
                 self._dirty[repo] = None
                 self._write_at = self._clock.now() + WRITE_AGAIN_MS
         self._writing = False
@@ -348,7 +348,7 @@ class Observer:
             await self._in_thread(watched, watched.mirror.tidy)
         except MirrorError as problem:
             if problem.trouble is not Trouble.HALTED:
-                _say.warning("mirror cannot be tidied", repo=watched.address.key, reason=str(problem))
+                voice.warning("mirror cannot be tidied", repo=watched.address.key, reason=str(problem))
 
 
 def main(config: ObserverConfig) -> ExitCode:
@@ -367,7 +367,7 @@ async def observe(config: ObserverConfig) -> ExitCode:
         observer = Observer(parts)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, observer.stop)
-        _say.info("observer watches", repos=len(parts.watched), dispatcher=parts.address, data=config.data)
+        voice.info("observer watches", repos=len(parts.watched), dispatcher=parts.address, data=config.data)
         await observer.run()
-    _say.info("observer stopped")
+    voice.info("observer stopped")
     return ExitCode.OK

@@ -83,7 +83,7 @@ LOAD_MS: Final = 5_000
 REFUSALS_MAX: Final = 2
 """One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
 
-_say = Voice("runner")
+voice = Voice("runner")
 
 
 class Agent:
@@ -136,7 +136,7 @@ class Agent:
         for one in attempts:
             attempt = (one.assign.job, one.assign.attempt)
             self._logs.grow(attempt, one.ended.log_bytes if one.ended else one.log_bytes)
-            _say.info("attempt found", job=attempt[0], attempt=attempt[1], kept=one.kept, ended=one.ended is not None)
+            voice.info("attempt found", job=attempt[0], attempt=attempt[1], kept=one.kept, ended=one.ended is not None)
         self._inbox.appendleft(Recovered(attempts=attempts))
 
     def _turn(self, incoming: list[Incoming]) -> None:
@@ -153,7 +153,9 @@ class Agent:
                 self._queue(effects)
         if had_room and self._state.disk_low:
             free_mib = self._state.disk_free_mib
-            _say.warning("the disk is nearly full: no new work until there is room", data=self._data, free_mib=free_mib)
+            voice.warning(
+                "the disk is nearly full: no new work until there is room", data=self._data, free_mib=free_mib
+            )
         self._logs_at = self._logs.pump(now) if self._connection.bulk_connected else None
 
     def _timeout(self) -> int:
@@ -172,7 +174,7 @@ class Agent:
         """A person typed Ctrl-C: once to drain, twice to stop."""
         self._interrupts += 1
         if self._interrupts == 1:
-            _say.info("draining: takes nothing new and ends after its last job; Ctrl-C again stops at once")
+            voice.info("draining: takes nothing new and ends after its last job; Ctrl-C again stops at once")
             self.put(DrainWanted())
         else:
             self.put(StopWanted())
@@ -199,24 +201,24 @@ class Agent:
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
                 return Said(message=item)
             case Refused():
-                _say.error("the dispatcher refuses", reason=item.reason)
+                voice.error("the dispatcher refuses", reason=item.reason)
                 return Said(message=item)
             case Link():
                 return self._link(item)
             case Garbled():
-                _say.error("the dispatcher cannot be understood", reason=item.reason)
+                voice.error("the dispatcher cannot be understood", reason=item.reason)
             case _:
-                _say.warning("the dispatcher says what is not for runners", message=type(item).__name__)
+                voice.warning("the dispatcher says what is not for runners", message=type(item).__name__)
         return None
 
     def _link(self, link: Link) -> Event | None:
         match link:
             case Link.CONNECTED:
                 self._refusals = 0
-                _say.info("connected")
+                voice.info("connected")
                 return Connected()
             case Link.DISCONNECTED:
-                _say.warning("the dispatcher is away; what runs goes on")
+                voice.warning("the dispatcher is away; what runs goes on")
                 return Disconnected()
             case Link.BULK_CONNECTED:
                 self._logs.restart(self._clock.now())
@@ -224,7 +226,7 @@ class Agent:
             case Link.BULK_DISCONNECTED:
                 pass
             case Link.STRANGE:
-                _say.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+                voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
             case Link.REFUSED:
                 self._refusals += 1
                 if self._refusals >= REFUSALS_MAX:
@@ -302,7 +304,7 @@ class Agent:
         match effect:
             case Send(message=message):
                 if isinstance(message, Finished):
-                    _say.debug("result said", job=message.job, attempt=message.attempt, outcome=message.outcome)
+                    voice.debug("result said", job=message.job, attempt=message.attempt, outcome=message.outcome)
                 self._connection.send(message)
             case WriteTombstone():
                 pass  # It is on the platter: nothing that follows it is done before.
@@ -310,7 +312,7 @@ class Agent:
                 self._identity = replace(self._identity, cluster=cluster)
                 write_identity(self._data, self._identity)
             case Prepare(id=attempt, assign=assign):
-                _say.info("attempt accepted", job=attempt[0], attempt=attempt[1], sha=assign.sha)
+                voice.info("attempt accepted", job=attempt[0], attempt=attempt[1], sha=assign.sha)
                 executor.prepare(assign)
             case Start(id=attempt, assign=assign, lease_until_at=until):
                 lease = None if until is None else until - self._boot_offset_ms
@@ -320,7 +322,7 @@ class Agent:
             case Signal(id=attempt, grace_ms=grace_ms):
                 executor.signal(attempt, grace_ms)
             case Kill(id=attempt):
-                _say.error("attempt did not end in time and is killed", job=attempt[0], attempt=attempt[1])
+                voice.error("attempt did not end in time and is killed", job=attempt[0], attempt=attempt[1])
                 executor.kill(attempt)
             case Forget(id=attempt):
                 self._logs.forget(attempt)
@@ -383,11 +385,11 @@ async def offer(config: RunnerConfig) -> ExitCode:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, agent.detach)
         loop.add_signal_handler(signal.SIGINT, agent.interrupt)
-        _say.info("runner offers itself", name=parts.state.name, slots=parts.state.slots, data=parts.data)
+        voice.info("runner offers itself", name=parts.state.name, slots=parts.state.slots, data=parts.data)
         end = await agent.run()
     if end.reason and end.code == ExitCode.NOT_ALLOWED:
         raise NotAllowedError(end.reason)
     if end.reason and end.code != ExitCode.INTERRUPTED:
         raise InfrastructureError(end.reason)
-    _say.info("runner stopped")
+    voice.info("runner stopped")
     return ExitCode(end.code)

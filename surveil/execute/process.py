@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -29,6 +28,7 @@ from surveil.execute.supply import Supply
 from surveil.execute.workspace import Workspace, prepare, remove
 from surveil.mirror.command import Halt
 from surveil.protocol import Assign
+from surveil.say import Voice
 
 THREADS: Final = 4
 """Checkouts and deletions at once; more would only fight for the disk."""
@@ -39,7 +39,7 @@ CLOSE_S: Final = 5.0
 BELL_BYTES: Final = 64 * 1024
 
 Result = TypeVar("Result")
-_log = logging.getLogger("surveil.execute")
+voice = Voice("execute")
 
 
 class _Attempt:
@@ -160,7 +160,8 @@ class ProcessExecutor:
         """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
         killed = processes.kill_left_behind(folder.workspace.root)
         if killed:
-            _log.warning("ended %d processes that attempt %s had left behind", killed, folder.id)
+            job, attempt = folder.id
+            voice.warning("processes left behind are ended", job=job, attempt=attempt, count=killed)
 
     async def _clean(self, attempt: _Attempt) -> None:
         """Remove the workspace of an attempt of which nothing runs any more."""
@@ -357,7 +358,7 @@ class ProcessExecutor:
             attempt.ended = True
             trouble = attempt.folder.path / files.TROUBLE
             if trouble.exists():
-                _log.error("a keeper failed:\n%s", trouble.read_text(encoding="utf-8", errors="replace"))
+                voice.error("keeper failed", trouble=trouble.read_text(encoding="utf-8", errors="replace"))
             await self._in(self._pool, partial(self._end_left_behind, attempt.folder))
             self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
         await self._clean(attempt)
@@ -388,7 +389,7 @@ class ProcessExecutor:
         try:
             remove(path)
         except InfrastructureError as error:
-            _log.error("%s", error)  # The sentence says it all.
+            voice.error(str(error))
 
     def _start_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

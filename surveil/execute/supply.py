@@ -10,7 +10,6 @@ heartbeat. Whatever is lost on the way is asked for again; nothing is promised b
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import secrets
 import tempfile
@@ -26,6 +25,7 @@ from surveil.mirror.command import FETCH_TIMEOUT_S
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.protocol import CHUNK_BYTES_MAX, Assign, Pack, Want
+from surveil.say import Voice
 
 WINDOW: Final = 4
 """So many pieces are asked for at once: a mebibyte on its way keeps a line busy, and delays nobody else for long."""
@@ -41,12 +41,11 @@ RESTARTS_MAX: Final = 3
 PROGRESS_S: Final = 5.0
 _INBOX_MAX: Final = 4 * WINDOW
 _FIRST_ID_BITS: Final = 40
-_MIB: Final = 1024 * 1024
 
 _OURS: Final = frozenset({Trouble.HALTED, Trouble.NO_GIT, Trouble.NO_SPACE})
 """Troubles of this machine, for which no supply is a remedy."""
 
-_log = logging.getLogger("surveil.execute")
+voice = Voice("execute")
 
 
 class SupplyError(InfrastructureError):
@@ -240,8 +239,7 @@ class _Transfer:
     def _tell_progress(self, now: float) -> None:
         if now >= self._say_at:
             self._say_at = now + PROGRESS_S
-            have, all_of_it = self._bytes / _MIB, self._total / _MIB
-            _log.info("%.1f of %.1f MiB of commit %s are here", have, all_of_it, self._want.sha)
+            voice.info("commit is on its way", sha=self._want.sha, bytes=self._bytes, of=self._total)
 
 
 def _at(want: Want, at: int) -> Want:
@@ -264,7 +262,7 @@ def get_commit(mirror: Mirror, assign: Assign, supply: Supply | None) -> None:
             raise
         with mirror.lock_supply():
             if not mirror.has(assign.sha):
-                _log.info("commit %s is asked for through the dispatcher, because: %s", assign.sha, problem)
+                voice.info("commit is asked for through the dispatcher", sha=assign.sha, reason=problem)
                 _take_supply(mirror, assign, supply, str(problem))
 
 
@@ -283,7 +281,7 @@ def _take_supply(mirror: Mirror, assign: Assign, supply: Supply, direct: str) ->
             if isinstance(found, SupplyError) and not found.denied:
                 break
         else:
-            _log.info("commit %s was supplied through the dispatcher", assign.sha)
+            voice.info("commit was supplied through the dispatcher", sha=assign.sha)
             return
     reasons = f"from its repository: {direct.rstrip('.')}; nor through the dispatcher: {str(problem).rstrip('.')}"
     raise SupplyError(f"commit {assign.sha} cannot be had, neither {reasons}") from problem

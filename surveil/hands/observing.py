@@ -39,7 +39,7 @@ REMOTE_INTERVAL_MS: Final = 10_000
 INTERVAL_MIN_MS: Final = 50
 REPOS_MAX: Final = 5_000
 
-_say = Voice("observer")
+voice = Voice("observer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
             interval_ms = config.interval_ms or (LOCAL_INTERVAL_MS if address.is_local else REMOTE_INTERVAL_MS)
             state.watch(address.key, patterns, interval_ms, _remembered(records, address.key), clock.now())
             if address.is_plain:
-                _say.warning("whoever is on the way can read and change what is fetched", repo=address.key)
+                voice.warning("whoever is on the way can read and change what is fetched", repo=address.key)
         async with Connection(known.address, known.server_key, keys) as connection:
             yield Parts(
                 state=state,
@@ -126,14 +126,14 @@ async def _join(config: ObserverConfig, token: JoinToken) -> None:
         # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
         if not is_enrolled(token, role=Role.OBSERVER, data=config.data):
             raise
-        _say.warning("the token is not taken again; going on with the key that it once brought")
+        voice.warning("the token is not taken again; going on with the key that it once brought")
 
 
 def _remembered(records: Records, repo: str) -> Record | None:
     try:
         return records.read(repo)
     except InfrastructureError as problem:
-        _say.warning(str(problem))
+        voice.warning(str(problem))
         return None
 
 

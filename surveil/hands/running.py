@@ -33,7 +33,7 @@ from surveil.net.tokens import parse_token
 from surveil.protocol import MIRRORS_MAX, Want
 from surveil.say import Voice
 
-_say = Voice("runner")
+voice = Voice("runner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ async def _join(config: RunnerConfig) -> None:
         # Whoever starts it the second time with the same command shows a token that is used up; the key is what counts.
         if not is_enrolled(token, role=Role.RUNNER, data=config.data):
             raise
-        _say.warning("the token is not taken again; going on with the key that it once brought")
+        voice.warning("the token is not taken again; going on with the key that it once brought")
         return
     old = read_identity(config.data)
     write_identity(config.data, replace(old, cluster=answer.cluster, name=answer.name, labels=tuple(answer.labels)))

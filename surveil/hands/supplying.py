@@ -45,7 +45,7 @@ PROBLEM_CHARS_MAX: Final = 1_000
 _MADE_BITS: Final = 48
 
 _Key: TypeAlias = tuple[str, str, tuple[str, ...]]
-_say = Voice("observer")
+voice = Voice("observer")
 
 
 @dataclass(slots=True)
@@ -124,9 +124,9 @@ class Supplier:
         if made is None:
             return
         if made.problem:
-            _say.warning("commit cannot be supplied", repo=repo, sha=sha, reason=made.problem)
+            voice.warning("commit cannot be supplied", repo=repo, sha=sha, reason=made.problem)
         else:
-            _say.info("commit supplied to runners", repo=repo, sha=sha, bytes=made.total)
+            voice.info("commit supplied to runners", repo=repo, sha=sha, bytes=made.total)
         self._made[key] = made
         self._make_room()
         for want in waiting.values():
