@@ -21,10 +21,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
-from surveil.core.patterns import DEFAULT as REFS_DEFAULT
+from surveil.core import patterns
 from surveil.core.policy import Policy
 
 LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
+REFS_DEFAULT: Final = patterns.DEFAULT
 SLOTS_MAX: Final = 1024
 
 
