@@ -37,7 +37,7 @@ JOB_BYTES_MAX: Final = 768 * 1024
 """UTF-8 bytes of one job; it travels in one message of at most 1 MiB."""
 ENV_MAX: Final = 500
 """Variables that one job or step can set."""
-PIPELINE_BYTES_MAX: Final = 8 * 1024 * 1024
+EXPANDED_BYTES_MAX: Final = 8 * 1024 * 1024
 """UTF-8 bytes of all jobs together: 256 cells of a large script would otherwise fill memory."""
 STEP_NAME_CHARACTERS_MAX: Final = 80
 
@@ -76,8 +76,8 @@ def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion
                     Complaint(f"job {quoted(name)} is larger than {JOB_BYTES_MAX // 1024} KiB", job.name.place)
                 )
                 break
-            if pipeline_bytes > PIPELINE_BYTES_MAX:
-                mib = PIPELINE_BYTES_MAX // 1024 // 1024
+            if pipeline_bytes > EXPANDED_BYTES_MAX:
+                mib = EXPANDED_BYTES_MAX // 1024 // 1024
                 complaints.append(
                     Complaint(f"all jobs together are larger than {mib} MiB once expanded", job.name.place)
                 )

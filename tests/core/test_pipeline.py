@@ -10,10 +10,10 @@ from surveil.core.declared import Complaint, JobDeclaration, Place, StepDeclarat
 from surveil.core.graph import in_order
 from surveil.core.pipeline import (
     ENV_MAX,
+    EXPANDED_BYTES_MAX,
     JOB_BYTES_MAX,
     JOBS_MAX,
     NAME_BYTES_MAX,
-    PIPELINE_BYTES_MAX,
     STEPS_MAX,
     TEXT_BYTES_MAX,
     Expansion,
@@ -242,7 +242,7 @@ def test_limits_of_size_hold_after_expansion() -> None:
     heavy = {f"V{n}": "x" * (JOB_BYTES_MAX // 3) for n in range(4)}
     assert complaints(expand({}, [job("t", env=heavy)])) == ["1:1 job `t` is larger than 768 KiB"]
     cells = [str(n) for n in range(JOBS_MAX)]
-    said = complaints(expand({}, [job("t", run="x" * (PIPELINE_BYTES_MAX // 200), matrix={"a": cells})]))
+    said = complaints(expand({}, [job("t", run="x" * (EXPANDED_BYTES_MAX // 200), matrix={"a": cells})]))
     assert said == ["1:1 all jobs together are larger than 8 MiB once expanded"]
 
 
