@@ -40,6 +40,11 @@ class ZapCounts:
     malformed: int = 0
     failed: int = 0
 
+    @property
+    def answered(self) -> int:
+        """How many there were in all."""
+        return self.admitted + self.strangers + self.refused + self.malformed + self.failed
+
 
 class ZapHandler:
     """Answers the handshakes of one context's sockets from `peers`. `own_key` is let in as itself: the watchdog's."""
@@ -55,7 +60,11 @@ class ZapHandler:
         """Begin to answer, in the running event loop."""
         socket = self._context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.bind(ENDPOINT)
+        try:
+            socket.bind(ENDPOINT)
+        except zmq.ZMQError:
+            socket.close()  # One that is left open would keep the whole context from ending.
+            raise
         self._socket = socket
         asyncio.get_running_loop().add_reader(socket.FD, self._answer_waiting)
 
@@ -63,6 +72,8 @@ class ZapHandler:
         """Answer no more."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.FD)
+            # This frees the name at once; a closed socket keeps it until all who ever shook hands are let go of.
+            self._socket.unbind(ENDPOINT)
             self._socket.close()
             self._socket = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -174,6 +175,18 @@ def test_a_dead_handler_is_noticed_and_started_anew(monkeypatch: pytest.MonkeyPa
             await stage.counted("zap_restarts")
             async with stage.connection(stage.enrol()) as runner:
                 await connected(runner)
+
+    asyncio.run(scene())
+
+
+def test_a_handler_starts_anew_while_many_whom_it_let_in_are_there() -> None:
+    async def scene() -> None:
+        async with serving() as stage, contextlib.AsyncExitStack() as stack:
+            for _ in range(20):
+                await connected(await stack.enter_async_context(stage.connection(stage.enrol())))
+            for _ in range(3):
+                stage.server._zap.restart()  # noqa: SLF001  # The watchdog would, if the handler were dead.
+            await connected(await stack.enter_async_context(stage.connection(stage.enrol())))
 
     asyncio.run(scene())
 
