@@ -17,6 +17,7 @@ from typing import Final
 from benchmarks.cluster import client_of, dispatching, noop_pipeline, scratch, submission
 from benchmarks.figures import Figure, Usage, say
 from benchmarks.real import FILES, commit_of, git, real_runners, small_repository
+from surveil.client import Client
 
 BUILDBOT_PER_S: Final = 4.0
 """Buildbot 4.3 with two workers, measured on a machine of this kind while it was quiet (docs/performance.md)."""
@@ -33,27 +34,31 @@ async def measure(folder: Path, *, builds: int, slots: int, files: int) -> tuple
         async with client_of(data) as client, real_runners(client, folder, ["builds-1"], slots=slots) as runners:
             pipeline = noop_pipeline(1)
 
-            async def build(number: int) -> None:
+            async def submit(number: int) -> None:
                 about = submission(number, pipeline, repo=str(repository), sha=sha)
-                made = (await client.ask("submit", about)).body["build"]
-                document = await client.wait_for(made)
-                if document["state"] != "passed":
-                    raise SystemExit(f"build {made} is {document['state']}: {document['reason']}")
+                await client.ask("submit", about)
 
             async with asyncio.timeout(PATIENCE_S):
-                await build(0)
+                await submit(0)
+                await _verdicts(client, 1)
                 usage, runner_usage = Usage(dispatcher.pid), Usage(runners[0].pid)
                 begun = time.monotonic()
-                gate = asyncio.Semaphore(4 * slots)
-
-                async def next_build(number: int) -> None:
-                    async with gate:
-                        await build(number)
-
-                await asyncio.gather(*(next_build(1 + number) for number in range(builds)))
+                await asyncio.gather(*(submit(1 + number) for number in range(builds)))
+                await _verdicts(client, 1 + builds)
                 took_s = time.monotonic() - begun
             runner_ms = runner_usage.cpu_s() / builds * 1000
             return builds / took_s, usage.cpu_s() / builds * 1000, runner_ms
+
+
+async def _verdicts(client: Client, builds: int) -> None:
+    """Wait until so many builds have passed; one listener for all, so that it is the builds that are measured."""
+    passed = 0
+    async for note in client.follow_journal(after=0):
+        if note["what"] == "build" and note["state"] not in {"queued", "passed"}:
+            raise SystemExit(f"build {note['build']} is {note['state']}: {note['reason']}")
+        passed += note["what"] == "build" and note["state"] == "passed"
+        if passed >= builds:
+            return
 
 
 def by_hand_per_s(folder: Path, *, files: int, times: int = 20) -> float:

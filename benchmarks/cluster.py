@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from surveil.client import Client, find_access
 from surveil.net.addresses import Address
-from surveil.net.keys import KeyPair, make_keys
+from surveil.net.enrolment import KEYS_FOLDER
+from surveil.net.keys import SERVER_KEY, KeyPair, load_or_make_keys, make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 from surveil.store import Peer, Role
 from surveil.store.sqlite import open_store
@@ -104,6 +105,8 @@ def let_in(data: Path, names: Sequence[str], role: Role = Role.RUNNER) -> list[P
     """Enrol peers by writing them into the store before the dispatcher starts: tokens are not what is measured."""
     peers = [PeerKey(name=name, keys=make_keys()) for name in names]
     now = time.time_ns() // 1_000_000
+    # Together with the key that the peers would have been told: one without the other is refused.
+    load_or_make_keys(data / KEYS_FOLDER / SERVER_KEY)
     store = open_store(data, now=now)
     try:
         for peer in peers:

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -44,10 +44,8 @@ class _Member:
     """One runner of the crowd."""
 
     name: str
-    socket: zmq.Socket[bytes]
     seq: int = 0
     welcomed: bool = False
-    due_at: float = field(default=0.0)
 
 
 def let_crowd_in(data: Path, count: int) -> list[PeerKey]:
@@ -65,64 +63,74 @@ def let_crowd_in(data: Path, count: int) -> list[PeerKey]:
     return peers
 
 
+class _Crowd:
+    """The runners of one process. All share one ROUTER, which connects once for each with its own key and a name of our
+    choice for the connection: polling thousands of sockets would cost more than the dispatcher does.
+    """
+
+    def __init__(self, there: Where, heartbeat_s: float, tally: CrowdTally) -> None:
+        self._there, self._heartbeat_s, self._tally = there, heartbeat_s, tally
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._members: dict[bytes, _Member] = {}
+        self._due: list[tuple[float, bytes]] = []
+
+    def run(self, peers: Sequence[PeerKey]) -> None:
+        """Connect all, and beat until the process is ended."""
+        waiting = list(peers)
+        while True:
+            while waiting and len(self._members) - self._tally.welcomed.value < KNOCKING_MAX:
+                self._connect(waiting.pop())
+            self._socket.poll(_POLL_MS)
+            self._hear()
+            now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                route_id = heapq.heappop(self._due)[1]
+                heapq.heappush(self._due, (now + self._speak(route_id), route_id))
+
+    def _connect(self, peer: PeerKey) -> None:
+        route_id = peer.name.encode()
+        apply_options(self._socket, peer_options(peer.keys, self._there.server_key, bulk=False))
+        # What is said before the connection stands waits for it.
+        self._socket.setsockopt(zmq.IMMEDIATE, 0)
+        self._socket.setsockopt(zmq.CONNECT_ROUTING_ID, route_id)
+        self._socket.connect(str(self._there.address))
+        self._members[route_id] = _Member(name=peer.name)
+        heapq.heappush(self._due, (time.monotonic(), route_id))
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                route_id, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            member, message = self._members[route_id], decode(parts)
+            if isinstance(message, Welcome) and not member.welcomed:
+                member.welcomed = True
+                self._tally.welcomed.value += 1
+            elif isinstance(message, Introduce):
+                member.welcomed = False
+
+    def _speak(self, route_id: bytes) -> float:
+        """Say what is due; returns in how many seconds something is due again."""
+        member = self._members[route_id]
+        member.seq += 1
+        message: Message
+        if member.welcomed:
+            message = Heartbeat(incarnation=1, seq=member.seq, held=(), free=1, load_percent=0, disk_free_mib=10_000)
+        else:
+            message = Hello(
+                name=member.name, software="bench", host="bench", cluster="", incarnation=1, seq=member.seq, labels=(),
+                slots=1, held=(),
+            )  # fmt: skip
+        self._socket.send_multipart([route_id, *encode(message)], zmq.NOBLOCK)
+        self._tally.beats.value += member.welcomed
+        return self._heartbeat_s if member.welcomed else HELLO_AGAIN_S
+
+
 def _main(there: Where, peers: Sequence[PeerKey], heartbeat_s: float, tally: CrowdTally) -> None:
     raise_file_limit()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
-    context.set(zmq.MAX_SOCKETS, len(peers) + 16)
-    poller = zmq.Poller()
-    members: dict[zmq.Socket[bytes], _Member] = {}
-    due: list[tuple[float, int, _Member]] = []
-    waiting = list(peers)
-    while True:
-        now = time.monotonic()
-        while waiting and len(members) - tally.welcomed.value < KNOCKING_MAX:
-            peer = waiting.pop()
-            socket = context.socket(zmq.DEALER)
-            apply_options(socket, peer_options(peer.keys, there.server_key, bulk=False))
-            socket.connect(str(there.address))
-            poller.register(socket, zmq.POLLIN)
-            members[socket] = _Member(name=peer.name, socket=socket, due_at=now + 0.2)
-            heapq.heappush(due, (now + 0.2, id(members[socket]), members[socket]))
-        for socket, _ in poller.poll(_POLL_MS):
-            _hear(members[socket], tally)
-        now = time.monotonic()
-        while due and due[0][0] <= now:
-            member = heapq.heappop(due)[2]
-            wait_s = _speak(member, heartbeat_s, tally)
-            heapq.heappush(due, (now + wait_s, id(member), member))
-
-
-def _hear(member: _Member, tally: CrowdTally) -> None:
-    while True:
-        try:
-            message = decode(member.socket.recv_multipart(zmq.NOBLOCK))
-        except zmq.Again:
-            return
-        if isinstance(message, Welcome) and not member.welcomed:
-            member.welcomed = True
-            tally.welcomed.value += 1
-        elif isinstance(message, Introduce):
-            member.welcomed = False
-
-
-def _speak(member: _Member, heartbeat_s: float, tally: CrowdTally) -> float:
-    """Say what is due; returns when something is due again."""
-    member.seq += 1
-    message: Message
-    if member.welcomed:
-        message = Heartbeat(incarnation=1, seq=member.seq, held=(), free=1, load_percent=0, disk_free_mib=10_000)
-    else:
-        message = Hello(
-            name=member.name, software="bench", host="bench", cluster="", incarnation=1, seq=member.seq, labels=(),
-            slots=1, held=(),
-        )  # fmt: skip
-    try:
-        member.socket.send_multipart(encode(message), zmq.NOBLOCK)
-    except zmq.Again:
-        member.seq -= 1
-        return 0.1
-    tally.beats.value += member.welcomed
-    return heartbeat_s if member.welcomed else HELLO_AGAIN_S
+    _Crowd(there, heartbeat_s, tally).run(peers)
 
 
 @contextmanager

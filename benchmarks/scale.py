@@ -51,13 +51,16 @@ async def with_runners(folder: Path, *, runners: int, seconds: float) -> Crowded
     with dispatching(data) as dispatcher:
         usage = Usage(dispatcher.pid)
         await asyncio.sleep(0.5)
-        idle_mib, begun = usage.rss_mib(), time.monotonic()
+        idle_mib = usage.rss_mib()
+        begun = first_at = time.monotonic()
         with crowd(dispatcher, peers, processes=2, heartbeat_s=HEARTBEAT_S) as tallies:
-            while sum(tally.welcomed.value for tally in tallies) < runners:
+            while (welcomed := sum(tally.welcomed.value for tally in tallies)) < runners:
                 if time.monotonic() - begun > PATIENCE_S:
-                    raise SystemExit(f"only {sum(tally.welcomed.value for tally in tallies)} runners were welcomed")
+                    raise SystemExit(f"only {welcomed} runners were welcomed")
+                if not welcomed:
+                    first_at = time.monotonic()
                 await asyncio.sleep(0.02)
-            storm_s = time.monotonic() - begun
+            storm_s = time.monotonic() - first_at
             await asyncio.sleep(HEARTBEAT_S)
             beats = sum(tally.beats.value for tally in tallies)
             usage.again()
