@@ -34,6 +34,7 @@ from surveil.net.server import Server
 from surveil.net.traffic import Received
 from surveil.protocol import Ask
 from tests.answer.desk import Desk
+from tests.net.stage import free_ports
 from tests.store.records import new
 
 START_S = 20.0
@@ -47,7 +48,7 @@ class Counter:
         self.wishes: list[Wish] = []
         self.asked: list[str] = []
         self.data = data
-        self.port = 0
+        self.port = free_ports()
         """Where it serves; the same after it was closed and serves again."""
         self.build = 12
         """What submissions and retries are told."""

@@ -162,9 +162,12 @@ def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledg
                 third = repository.git("rev-parse", "HEAD")
                 await at_desk.hears(third, ref="refs/heads/group/member")
                 await at_desk.hears(third)
-            known = Records(tmp_path / "data" / "refs").read(str(repository.path))
-            assert known is not None
-            assert dict(known.refs) == {"refs/heads/main": third, "refs/heads/group/member": third}
+                records = Records(tmp_path / "data" / "refs")
+                wanted = {"refs/heads/main": third, "refs/heads/group/member": third}
+                async with asyncio.timeout(PATIENCE_MS / 1000):
+                    # Nothing tells of a file but a look at it.
+                    while (known := records.read(str(repository.path))) is None or dict(known.refs) != wanted:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
             assert at_desk.watching[0].repos[0].repo == str(repository.path)
 
     run(story())

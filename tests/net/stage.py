@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -20,6 +22,7 @@ from surveil.net.server import Server
 from surveil.net.traffic import Batch, Received
 from surveil.protocol import Heartbeat, Hello, Message, Output, decode
 
+PORT_MIN = 10_000
 PATIENCE_MS = 10_000
 """So long a test waits for what must come; it is only ever spent by a test that fails."""
 
@@ -128,13 +131,14 @@ async def _ready(peer: zmq.Socket[Any], event: int) -> None:
 
 
 def free_ports() -> int:
-    """A port that is free together with the one after it."""
+    """A port that is free together with the one after it, and that the system gives to nobody who asks for any port."""
+    given_out_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     while True:
+        port = random.SystemRandom().randrange(PORT_MIN, given_out_from - 1, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
