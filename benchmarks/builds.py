@@ -76,7 +76,7 @@ def by_hand_per_s(folder: Path, *, files: int, times: int = 20) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.builds", description="Real one-step builds a second.")
-    parser.add_argument("--builds", type=int, default=200)
+    parser.add_argument("--builds", type=int, default=60)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--files", type=int, default=FILES)
     options = parser.parse_args(arguments)

@@ -126,7 +126,7 @@ def _check(dispatcher: Dispatcher, builds: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.dispatch", description="Durable no-op jobs a second.")
-    parser.add_argument("--jobs", type=int, default=40_000, help="jobs of the first run; others get fewer")
+    parser.add_argument("--jobs", type=int, default=30_000, help="jobs of the first run; others get fewer")
     parser.add_argument("--jobs-per-build", type=int, default=200)
     parser.add_argument("--slots", default="32,4,1", help="jobs in flight on each of the two runners, one run for each")
     parser.add_argument("--limit-s", type=float, default=2.0, help="how long each limit is measured")

@@ -27,7 +27,7 @@ BYTES_A_JOB: Final = 1_600
 SLOTS: Final = 32
 RATE_TARGET: Final = 0.8
 JOBS_A_BUILD: Final = 250
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 240.0
 BIG: Final = 1_000_000
 ASKED_AT_ONCE: Final = 16
 
@@ -138,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description="Many runners, many queued jobs.")
     parser.add_argument("--runners", default="1000,10000", help="crowds, one after the other")
-    parser.add_argument("--seconds", type=float, default=6.0, help="how long each crowd is watched")
-    parser.add_argument("--jobs", type=int, default=100_000, help="how many jobs are queued")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each crowd is watched")
+    parser.add_argument("--jobs", type=int, default=50_000, help="how many jobs are queued")
     parser.add_argument("--measured", type=int, default=5_000, help="how many of them are dispatched")
     parser.add_argument("--big", action="store_true", help=f"queue {BIG} jobs")
     options = parser.parse_args(arguments)
