@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.net.stage import free_ports
+
 PATIENCE_S = 60
 """How long a test waits for what should happen at once; generous, because processors may be shared."""
 
@@ -64,8 +66,8 @@ class Place:
         )
 
     def up(self, *words: str) -> "Running":
-        """`surveil up` on the data folder and any free port."""
-        return self.start("up", "--data", str(self.data), "--listen", "tcp://127.0.0.1:0", *words)
+        """`surveil up` on the data folder and a port that is still free when its dispatcher is started again."""
+        return self.start("up", "--data", str(self.data), "--listen", f"tcp://127.0.0.1:{free_ports()}", *words)
 
     def dispatcher_pid(self) -> int:
         """The process that serves the data folder."""

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.net.stage import free_ports
 from tests.system.processes import Place, eventually, kill
 from tests.system.repository import make_repository, pipeline
 
@@ -17,7 +18,7 @@ def agents(place: Place) -> list[int]:
 def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) -> None:
     script = f"touch {place.folder}/begun; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
-    words = ("dispatcher", "--data", str(place.data), "--listen", "tcp://127.0.0.1:0", "--spawn", "2")
+    words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}", "--spawn", "2")
     with place.start(*words) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
         assert eventually(lambda: [each["state"] for each in place.ask("runners")] == ["online", "online"])

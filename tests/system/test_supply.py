@@ -49,7 +49,7 @@ def test_a_spare_machine_tests_commits_of_a_repository_that_it_does_not_have(pla
         with start_where_hidden(place, str(hidden), *spare, "--join", token) as runner:
             up.wait_for("passed    build 1: repo main ")
             assert place.run("logs", "1", "test", "--data", str(place.data)).stdout.strip() == str(size)
-            runner.wait_for(f"commit {first} was supplied through the dispatcher")
+            runner.wait_for(f"commit was supplied through the dispatcher sha={first}")
             second = commit(repo, "Describe", __surveil__yml=pipeline("git describe; git log -1", more=FOR_SPARE))
             up.wait_for("passed    build 2: repo main ")
             log = place.run("logs", "2", "test", "--data", str(place.data)).stdout
