@@ -96,7 +96,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards, on the disk that temporary files are on; SIGTERM ends the benchmark in order."""
+    """A folder that is gone afterwards, where temporary files are kept; SIGTERM ends the benchmark in order."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="surveil-bench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
