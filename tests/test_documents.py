@@ -38,11 +38,18 @@ def typed(page: Path) -> Iterator[list[str]]:
             yield ["surveil", *words[at + 1 :]]
 
 
+def targets() -> set[str]:
+    """What `make` can be asked for: the targets with a rule, and one for each benchmark."""
+    text = (ROOT / "Makefile").read_text()
+    benches = re.findall(r"^BENCHES := (.*)$", text, re.MULTILINE)[0].split()
+    return {*re.findall(r"^([a-z-]+):", text, re.MULTILINE), *(f"bench-{name}" for name in benches)}
+
+
 def objection(words: list[str]) -> str:
     """What is wrong with a command line of ours; empty if nothing is."""
     if words[0] == "make":
         target = next((word for word in words[1:] if "=" not in word), "help")
-        return "" if re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) else "no such target"
+        return "" if target in targets() else "no such target"
     command: click.Command = root
     for word in words[1:]:
         if isinstance(command, click.Group) and not word.startswith("-"):

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,7 +89,12 @@ def test_a_child_that_does_not_listen_is_ended_with_all_that_it_started() -> Non
 
     code, grandchild = asyncio.run(scene())
     assert code == -signal.SIGKILL
-    assert not is_alive(grandchild)
+    # The signal is on its way to all of them; the kernel ends each in its own time.
+    for _ in range(1_000):
+        if not is_alive(grandchild):
+            return
+        time.sleep(0.01)
+    pytest.fail("the grandchild outlived its kill by ten seconds")
 
 
 def test_a_grandchild_that_keeps_the_pipe_open_keeps_nobody_waiting() -> None:
