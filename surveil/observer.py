@@ -252,8 +252,21 @@ class Observer:
             self._cannot_read(report, problem)
             return
         self._reading.discard(report.mid)
-        voice.info(f"ref {report.change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
         self._tell(report, sighting)
+        change = "forced" if await self._forced(watched, report) else report.change
+        voice.info(f"ref {change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
+
+    async def _forced(self, watched: Watched, report: Report) -> bool:
+        """Whether the ref left its history, as far as the mirror can tell; for people to read, so nothing waits for
+        it.
+        """
+        old_sha = report.old_sha
+        if old_sha is None:
+            return False
+        try:
+            return not await self._in_thread(watched, lambda: watched.mirror.grew(old_sha, report.sha))
+        except MirrorError:
+            return False
 
     def _cannot_read(self, report: Report, problem: MirrorError) -> None:
         if problem.trouble is Trouble.HALTED:

@@ -12,11 +12,11 @@ from typing import Any
 
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError, UsageError
-from surveil.mirror.address import Address, parse
-from surveil.mirror.local import find_repository
+from surveil.mirror.address import Address
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA, RefList
 from surveil.mirror.sighting import look
+from surveil.mirror.typed import resolve
 from surveil.up.repositories import DETACHED, submission
 
 
@@ -38,20 +38,12 @@ def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Pat
         UsageError: the repository's address or the SHA is none.
         MirrorError: the repository cannot be read.
     """
-    address = address_of(repo)
+    cwd = str(Path.cwd())
+    address = resolve(cwd if repo is None else repo, cwd)
     mirror = Mirror(mirrors, address)
     chosen = choose(address, mirror.refs(), ref, sha)
     sighting = look(mirror, chosen.sha, chosen.ref if chosen.ref != DETACHED else None)
     return submission(address, chosen.ref, sighting)
-
-
-def address_of(repo: str | None) -> Address:
-    """The address that was typed; of a path, the repository that holds it."""
-    cwd = str(Path.cwd())
-    if repo is None:
-        return parse(find_repository(cwd), cwd)
-    address = parse(repo, cwd)
-    return parse(find_repository(address.key), cwd) if address.is_local else address
 
 
 def choose(address: Address, refs: RefList, ref: str | None, sha: str | None) -> Chosen:

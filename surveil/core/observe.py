@@ -63,11 +63,6 @@ def record(state: State, repo: str) -> Record | None:
     return Record(repo=repo, patterns=known.known_under.texts, head_owed=known.head_owed, refs=dict(known.acknowledged))
 
 
-def unacknowledged(state: State, repo: str) -> tuple[str, ...]:
-    """The mids of this repository's reports under way, oldest first."""
-    return tuple(sorted(state.repos[repo].sent, key=lambda mid: state.repos[repo].sent[mid].number))
-
-
 def handle(state: State, event: Event, now: int) -> list[Effect]:
     """Take in one event; returns what is to be done. `now` is in milliseconds and never runs back."""
     match event:

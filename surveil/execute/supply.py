@@ -260,7 +260,7 @@ def get_commit(mirror: Mirror, assign: Assign, supply: Supply | None) -> None:
     except MirrorError as problem:
         if supply is None or problem.trouble in _OURS:
             raise
-        with mirror.lock_supply():
+        with mirror.folder.lock_supply():
             if not mirror.has(assign.sha):
                 voice.info("commit is asked for through the dispatcher", sha=assign.sha, reason=problem)
                 _take_supply(mirror, assign, supply, str(problem))

@@ -20,10 +20,8 @@ from surveil.core.observe_model import Record, State
 from surveil.core.patterns import read_patterns
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
 from surveil.hands.records import Records
-from surveil.mirror.address import Address as RepositoryAddress
-from surveil.mirror.address import parse
 from surveil.mirror.command import Halt
-from surveil.mirror.local import LocalRepository, find_repository
+from surveil.mirror.typed import resolve_all
 from surveil.mirror.watched import Watched
 from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
@@ -36,8 +34,6 @@ from surveil.say import Voice
 
 LOCAL_INTERVAL_MS: Final = 2_000
 REMOTE_INTERVAL_MS: Final = 10_000
-INTERVAL_MIN_MS: Final = 50
-REPOS_MAX: Final = 5_000
 
 voice = Voice("observer")
 
@@ -63,10 +59,10 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
     Raises:
         SurveilError: a repository, the data folder, the token or the key cannot be used; the sentence says what to do.
     """
-    addresses = resolve(config.repos, os.getcwd())  # noqa: PTH109  # addresses are text, whatever they name
+    if not config.repos:
+        raise UsageError("An observer needs at least one repository to watch: a path or a URL.")
+    addresses = resolve_all(config.repos, str(Path.cwd()))
     patterns = read_patterns(config.refs)
-    if config.interval_ms is not None and config.interval_ms < INTERVAL_MIN_MS:
-        raise UsageError(f"An interval of {config.interval_ms} ms is too short; use {INTERVAL_MIN_MS}ms or more.")
     with _alone(config.data), contextlib.closing(Halt()) as halt:
         known = await _dispatcher(config)
         keys = load_keys(config.data / KEYS_FOLDER / OBSERVER_KEY)
@@ -89,27 +85,6 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
                 address=known.address,
                 data=config.data,
             )
-
-
-def resolve(repos: tuple[str, ...], cwd: str) -> tuple[RepositoryAddress, ...]:
-    """The repositories that these texts name, each once; a path inside a repository means that repository.
-
-    Raises:
-        UsageError: there is none, there are too many, or one is no address.
-        MirrorError: there is no repository at a path.
-    """
-    if not repos:
-        raise UsageError("An observer needs at least one repository to watch: a path or a URL.")
-    if len(repos) > REPOS_MAX:
-        raise UsageError(f"{len(repos)} repositories are more than the {REPOS_MAX} that one observer watches.")
-    found: dict[str, RepositoryAddress] = {}
-    for text in repos:
-        address = parse(text, cwd)
-        if address.is_local:
-            address = replace(address, key=parse(find_repository(address.key), "/").key)
-            LocalRepository(address.key).layout()
-        found[address.key] = address
-    return tuple(found.values())
 
 
 async def _dispatcher(config: ObserverConfig) -> KnownDispatcher:

@@ -43,7 +43,7 @@ def make_bundle(mirror: Mirror, sha: str, have: Sequence[str], sink: io.Buffered
     check_sha(sha)
     mirror.fetch(sha)
     _refuse_shallow(mirror)
-    with mirror.disk(), mirror.using():
+    with mirror.folder.disk(), mirror.folder.using():
         known = _commits(mirror, have)
         tags = _tags_behind(mirror, sha)
         sink.write(_HEADS[_object_format(sha)])
@@ -71,11 +71,11 @@ def take_bundle(mirror: Mirror, sha: str, file: IO[bytes], ref: str | None = Non
         MirrorError: of kind CORRUPT when the file does not make the commit whole, or git objects to something in it.
     """
     check_sha(sha)
-    with mirror.disk():
+    with mirror.folder.disk():
         tags, start = _read_header(file, sha)
-        with mirror.lock_fetch():
-            mirror.ensure(_object_format(sha), _borrowed(mirror))
-            with mirror.using():
+        with mirror.folder.lock_fetch():
+            mirror.folder.ensure(_object_format(sha), _borrowed(mirror))
+            with mirror.folder.using():
                 os.lseek(file.fileno(), start, os.SEEK_SET)
                 _index(mirror, sha, file)
                 lack = _lack(mirror, sha)
@@ -84,13 +84,13 @@ def take_bundle(mirror: Mirror, sha: str, file: IO[bytes], ref: str | None = Non
                     _take_tags(mirror, tags)
     if lack:
         # What is in a mirror counts as whole, so nothing of this may stay.
-        mirror.discard()
+        mirror.folder.discard()
         raise MirrorError(f"What was supplied of commit {sha} is not whole: {lack}.", Trouble.CORRUPT)
 
 
 def tips(mirror: Mirror) -> tuple[str, ...]:
     """Commits that the mirror has with all their history, the latest fetched first; at most HAVE_MAX."""
-    with mirror.disk(), mirror.using():
+    with mirror.folder.disk(), mirror.folder.using():
         kept = sorted((mirror.path / "refs" / "surveil").glob("*"), key=_mtime_ns, reverse=True)
         shas = (path.read_text(encoding="ascii", errors="replace").strip() for path in kept[:HAVE_MAX])
         return tuple(dict.fromkeys(sha for sha in shas if SHA.fullmatch(sha)))

@@ -47,7 +47,7 @@ def checkout(mirror: Mirror, sha: str, destination: str | Path, ref: str = "") -
 
 def _fill(mirror: Mirror, sha: str, destination: Path, ref: str) -> None:
     git_dir = destination / ".git"
-    with mirror.using():
+    with mirror.folder.using():
         try:
             _write_git_folder(mirror, sha, git_dir, ref)
         except OSError as problem:

@@ -10,13 +10,13 @@ itself, by its `--git-dir`.
 
 # A Path costs microseconds, and these loops run over every ref of every repository, every few seconds.
 # ruff: noqa: PTH
+
 from __future__ import annotations
 
 import os
 import stat
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from surveil.mirror.address import show
@@ -186,26 +186,9 @@ class LocalRepository:
         return RefList(head=None, head_sha=detached if SHA.fullmatch(detached) else None, refs=refs)
 
 
-def find_repository(path: str) -> str:
-    """The repository that holds `path`: the nearest folder at or above it with a `.git`, or a bare one.
-    Raises MirrorError.
-    """
-    start = os.path.realpath(path)
-    if not os.path.isdir(start):
-        raise MirrorError(f"There is no folder {show(path)}; check the path with `ls`.", Trouble.NOT_A_REPOSITORY)
-    for folder in (Path(start), *Path(start).parents):
-        if (folder / ".git").exists() or _looks_bare(str(folder)):
-            # A path inside `.git` means the repository around it.
-            return str(folder.parent if folder.name == ".git" and _looks_bare(str(folder)) else folder)
-    raise MirrorError(
-        f"{show(path)} is not in a git repository; name one, or make one with `git init`.",
-        Trouble.NOT_A_REPOSITORY,
-    )
-
-
 def _git_folder(path: str) -> str:
     inner = os.path.join(path, ".git")
-    if _looks_bare(inner):
+    if looks_bare(inner):
         return inner
     if (pointer := _read(inner)) is not None and pointer.startswith(b"gitdir: "):
         target = os.path.normpath(os.path.join(path, os.fsdecode(pointer[8:].rstrip(b"\n"))))
@@ -215,7 +198,7 @@ def _git_folder(path: str) -> str:
             f"{show(path)} points to {show(target)}, which is not there (a moved work tree?).",
             Trouble.NOT_A_REPOSITORY,
         )
-    if _looks_bare(path):
+    if looks_bare(path):
         return path
     try:
         os.stat(path)
@@ -234,7 +217,7 @@ def _git_folder(path: str) -> str:
     )
 
 
-def _looks_bare(path: str) -> bool:
+def looks_bare(path: str) -> bool:
     """Git's own test, in short: a HEAD, objects and refs (the latter two may be elsewhere for a linked work
     tree).
     """
@@ -278,10 +261,14 @@ def _read(path: str | bytes, limit: int = _FILE_BYTES_MAX) -> bytes | None:
         # Gone since the folder was read, a link, or forbidden: for a single ref all mean that it cannot be
         # watched now.
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
+        # A folder can be opened, but not made a file of Python's.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return file.read(limit)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

@@ -92,11 +92,6 @@ class Watch:
             self._keys.setdefault(descriptor, set()).add(key)
         return bool(new)
 
-    def forget(self, key: str) -> None:
-        """Watch nothing more for `key`."""
-        for descriptor in self._watched.pop(key, {}).values():
-            self._remove(key, descriptor)
-
     def read(self) -> set[str]:
         """The keys whose folders stirred since the last time; never waits. All keys when the kernel lost count."""
         try:

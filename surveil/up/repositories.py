@@ -12,36 +12,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil.errors import NotFoundError
-from surveil.mirror.address import Address, parse
-from surveil.mirror.local import find_repository
+from surveil.mirror.address import Address
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.sighting import Sighting, look
-from surveil.mirror.trouble import MirrorError
+from surveil.mirror.typed import resolve_all
 
 DETACHED: Final = "HEAD"
 """What a build counts for where HEAD names no branch."""
 
 
-def find_repositories(typed: Sequence[str]) -> list[Address]:
-    """The addresses of the repositories that were typed; by default the one around the current folder. Of a path, the
-    repository that holds it.
+def find_repositories(typed: Sequence[str]) -> tuple[Address, ...]:
+    """The addresses of the repositories that were typed; by default the one around the current folder.
 
     Raises:
         UsageError: something that was typed is no address.
-        NotFoundError: a path is in no repository.
+        MirrorError: a path is in no repository.
     """
     cwd = str(Path.cwd())
-    found = [_whole(parse(text, cwd)) for text in typed or (cwd,)]
-    return list({address.key: address for address in found}.values())
-
-
-def _whole(address: Address) -> Address:
-    if not address.is_local:
-        return address
-    try:
-        return parse(find_repository(address.key), address.key)
-    except MirrorError as error:
-        raise NotFoundError(str(error)) from error
+    return resolve_all(typed or (cwd,), cwd)
 
 
 def read_head(address: Address, mirrors: Path) -> tuple[str, Sighting]:

@@ -14,7 +14,6 @@ from surveil.core.observe import (
     handle,
     next_deadline,
     record,
-    unacknowledged,
 )
 from surveil.core.observe_model import (
     STIRRED_MS,
@@ -88,6 +87,11 @@ class Watcher:
 
     def acknowledge(self, *names: str, ref: str = MAIN) -> list[Effect]:
         return [effect for name in names for effect in self.do(Acknowledged(mid=report(ref, name, repo=self.repo).mid))]
+
+    def unacknowledged(self) -> tuple[str, ...]:
+        """The reports under way, oldest first."""
+        sent = self.state.repos[self.repo].sent
+        return tuple(sorted(sent, key=lambda mid: sent[mid].number))
 
     def remembered(self) -> dict[str, str]:
         known = record(self.state, self.repo)
@@ -179,10 +183,10 @@ def test_a_reported_commit_is_not_lost_when_its_ref_moves_on() -> None:
     watcher = Watcher()
     watcher.look(main="a")
     assert watcher.look(main="b") == [report(MAIN, "b", old="a")]
-    assert unacknowledged(watcher.state, REPO) == (report(MAIN, "a").mid, report(MAIN, "b").mid)
+    assert watcher.unacknowledged() == (report(MAIN, "a").mid, report(MAIN, "b").mid)
     assert watcher.acknowledge("b") == [REMEMBER]
     assert watcher.remembered() == {MAIN: sha("b")}
-    assert unacknowledged(watcher.state, REPO) == (report(MAIN, "a").mid,)
+    assert watcher.unacknowledged() == (report(MAIN, "a").mid,)
     assert watcher.acknowledge("a") == []
     assert watcher.remembered() == {MAIN: sha("b")}
     assert watcher.look(main="b") == []
@@ -409,7 +413,7 @@ def test_a_commit_that_was_forced_away_before_it_could_be_read_is_dropped() -> N
     watcher.look(main="a")
     assert watcher.look(main="b") == [report(MAIN, "b", old="a")]
     watcher.do(ReportFailed(mid=report(MAIN, "a").mid))
-    assert unacknowledged(watcher.state, REPO) == (report(MAIN, "b").mid,)
+    assert watcher.unacknowledged() == (report(MAIN, "b").mid,)
     assert watcher.do(ReportFailed(mid="push:unheard:of")) == []
 
 
@@ -478,4 +482,4 @@ def test_whatever_is_lost_and_whenever_it_crashes_the_dispatcher_learns_of_every
     for name, value in refs.items():
         ref = f"refs/heads/{name}"
         assert f"push:{REPO}:{ref}:{sha(value)}" in heard or baseline.get(ref) == sha(value)
-    assert unacknowledged(watcher.state, REPO) == ()
+    assert watcher.unacknowledged() == ()

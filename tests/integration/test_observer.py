@@ -1,6 +1,7 @@
 """The observer's hands, mind and mirrors with real repositories, a real dispatcher's socket and real files."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -16,12 +17,11 @@ import pytest
 
 from surveil.config import ObserverConfig
 from surveil.errors import InfrastructureError, UsageError
-from surveil.hands.observing import opened, resolve
+from surveil.hands.observing import opened
 from surveil.hands.records import Records
 from surveil.mirror.address import parse
 from surveil.mirror.bundle import take_bundle
 from surveil.mirror.mirror import Mirror
-from surveil.mirror.trouble import MirrorError
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import OBSERVER_KEY, write_privately
 from surveil.net.known import KnownDispatcher
@@ -205,6 +205,28 @@ def test_a_commit_is_given_to_runners_even_after_it_was_forced_away(tmp_path: Pa
         run(story(address))
 
 
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
+    """The phrases of the observer's log that begin like this."""
+    caplog.set_level(logging.INFO, "surveil")
+    return lambda phrase: [text for record in caplog.records if (text := record.getMessage()).startswith(phrase)]
+
+
+def test_a_ref_that_left_its_history_is_told_from_one_that_grew(
+    repository: Repository, tmp_path: Path, said: Callable[[str], list[str]]
+) -> None:
+    async def story() -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            await at_desk.hears(repository.commit("Second"))
+            repository.git("commit", "--quiet", "--amend", "--allow-empty", "--message=Rewritten")
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            await at_desk.until(lambda: len(said("ref ")) == 3)
+        assert said("ref ") == ["ref new", "ref moved", "ref forced"]
+
+    run(story())
+
+
 def test_after_a_restart_only_what_is_new_is_reported(repository: Repository, tmp_path: Path) -> None:
     async def story() -> None:
         async with desk() as at_desk:
@@ -377,20 +399,14 @@ def test_two_observers_do_not_share_a_data_folder(repository: Repository, tmp_pa
     run(story())
 
 
-def test_repositories_are_named_once_however_they_are_written(repository: Repository, tmp_path: Path) -> None:
-    (repository.path / "inner").mkdir()
-    (tmp_path / "link").symlink_to(repository.path)
-    texts = ("source", "./source/inner", f"file://{repository.path}", str(tmp_path / "link"), "source/.git")
-    assert [address.key for address in resolve(texts, str(tmp_path))] == [str(repository.path)]
+def test_an_observer_of_nothing_is_told_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk() as at_desk:
+            with pytest.raises(UsageError, match="needs at least one repository"):
+                async with observing(configure(at_desk, tmp_path / "data")):
+                    pass
 
-
-def test_what_cannot_be_watched_is_said_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(UsageError):
-        resolve((), "/")
-    with pytest.raises(UsageError):
-        resolve(("ext::sh -c x",), "/")
-    with pytest.raises(MirrorError):
-        resolve((str(tmp_path),), "/")
+    run(story())
 
 
 def start(config: ObserverConfig) -> "subprocess.Popen[bytes]":

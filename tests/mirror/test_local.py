@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.mirror.local import LocalRepository, find_repository
+from surveil.mirror.local import LocalRepository
 from surveil.mirror.refs import ref_bytes
 from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository, make_repository
@@ -174,30 +174,21 @@ def test_ten_thousand_refs_packed_and_loose(repository: Repository) -> None:
     assert agrees(repository)
 
 
-@pytest.mark.parametrize("make", ["nothing", "file", "folder", "broken pointer"])
+@pytest.mark.parametrize("make", ["nothing", "file", "folder", "half made", "broken pointer"])
 def test_what_is_no_repository_is_said_in_a_sentence(tmp_path: Path, make: str) -> None:
     path = tmp_path / "thing"
     if make == "file":
         path.write_text("no repository")
-    elif make in {"folder", "broken pointer"}:
+    elif make != "nothing":
         path.mkdir()
+    if make == "half made":
+        (path / ".git").mkdir()
     if make == "broken pointer":
         (path / ".git").write_text("gitdir: /nonexistent/repository\n")
     with pytest.raises(MirrorError) as refused:
         LocalRepository(str(path)).refs()
     assert refused.value.trouble is Trouble.NOT_A_REPOSITORY
     assert str(path) in str(refused.value)
-
-
-def test_a_repository_is_found_from_a_folder_inside_it(repository: Repository, tmp_path: Path) -> None:
-    inner = repository.path / "src" / "deep"
-    inner.mkdir(parents=True)
-    assert find_repository(str(inner)) == str(repository.path)
-    assert find_repository(str(repository.path / ".git")) == str(repository.path)
-    bare = make_repository(tmp_path / "bare.git", "--bare")
-    assert find_repository(str(bare.path)) == str(bare.path)
-    with pytest.raises(MirrorError):
-        find_repository(str(tmp_path / "nothing here"))
 
 
 def test_a_young_change_leaves_the_signature_uncertain(repository: Repository) -> None:

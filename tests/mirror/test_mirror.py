@@ -126,8 +126,8 @@ def test_a_force_push_is_told_from_growth(mirror: Mirror, repository: Repository
     repository.git("commit", "--quiet", "--amend", "--message=Other", "--allow-empty")
     other = repository.git("rev-parse", "HEAD")
     mirror.fetch(other, "refs/heads/main")
-    assert mirror.is_ancestor(first, other)
-    assert not mirror.is_ancestor(second, other)
+    assert mirror.grew(first, other)
+    assert not mirror.grew(second, other)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_each_repository_stirs_for_itself(watch: Watch, repository: Repository, 
     other.commit()
     assert stirred(watch) == {str(other.path)}
     watch.read()
-    watch.forget(str(other.path))
+    watch.follow(str(other.path), ())
     other.commit()
     assert stirred(watch, 0.2) == set()
 
@@ -86,7 +86,7 @@ def test_two_work_trees_of_one_repository_both_stir(watch: Watch, repository: Re
     repository.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "linked"))
     follow(watch, repository)
     follow(watch, Repository(tmp_path / "linked"))
-    watch.forget(str(repository.path))
+    watch.follow(str(repository.path), ())
     repository.commit("Another")
     assert stirred(watch) == {str(tmp_path / "linked")}
 

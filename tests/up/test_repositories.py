@@ -6,6 +6,7 @@ import pytest
 
 from surveil.errors import NotFoundError
 from surveil.mirror.address import AddressError, parse
+from surveil.mirror.trouble import MirrorError
 from surveil.up.repositories import find_repositories, read_head, submission
 from tests.system.repository import commit, git, make_repository, pipeline
 
@@ -29,9 +30,9 @@ def test_a_repository_that_is_named_twice_is_one(tmp_path: Path, monkeypatch: py
 
 def test_where_there_is_no_repository_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotFoundError, match=r"is not in a git repository; name one, or make one with `git init`\."):
+    with pytest.raises(MirrorError, match=r"is not in a git repository; name one, or make one with `git init`\."):
         find_repositories(())
-    with pytest.raises(NotFoundError, match="There is no folder"):
+    with pytest.raises(MirrorError, match="There is no folder"):
         find_repositories(("missing",))
     with pytest.raises(AddressError, match="remote helper"):
         find_repositories(("ext::sh -c true",))
