@@ -29,8 +29,8 @@ def expire(state: State, now: int, policy: Policy) -> None:
         attempt = state.attempts[attempt_id]
         if attempt.state in OPEN:
             session = state.sessions.get(attempt.runner)
-            ended_by_its_owner = session is not None and session.parting == Parting.GOODBYE
-            lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not ended_by_its_owner)
+            by_a_person = session is not None and session.parting in {Parting.GOODBYE, Parting.REVOKED}
+            lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not by_a_person)
         else:
             end_lingering(state, attempt)
 
@@ -43,13 +43,15 @@ def recover(state: State, now: int, policy: Policy) -> None:
             state.leases.set(attempt.id, until_at)
         if attempt.state == AttemptState.ASSIGNED:
             state.repeats.set(attempt.id, now + policy.answer_ms)
-    for runner in state.runners.values():
+    # The clock may have been set back while we were away; no probation and no back-off is that long.
+    for runner in list(state.runners.values()):
         if runner.online:
             state.silences.set(runner.id, until_at)
         if runner.probation_at is not None:
-            state.probations.set(runner.id, min(runner.probation_at, now + policy.probation_ms))
+            probation_at = min(runner.probation_at, now + policy.probation_ms)
+            state.put(replace(runner, probation_at=probation_at), now)
+            state.probations.set(runner.id, probation_at)
     for job in state.jobs.values():
-        # The clock may have been set back while we were away; no back-off is that long.
         if job.id in state.ready.waiting:
             longest_at = now + policy.retry_ms * 4**policy.errored_max
             state.ready.waiting.set(job.id, min(job.not_before_at, longest_at))
@@ -93,6 +95,8 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     if session is None:
         return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
     left = f"runner {attempt.runner_name} {session.parting.value}"
+    if session.parting == Parting.REVOKED:
+        return left
     ago = f"{(now - session.heard_at) / 1000:.1f} s ago"
     if session.parting == Parting.CLOSED:
         return f"{left} and has not come back; it was last heard {ago}"

@@ -115,6 +115,8 @@ def order(state: State, wanted: RunnerWanted, now: int) -> list[Effect]:
             state.roomy[runner.id] = None
         case RunnerOrder.REVOKE:
             state.put(replace(runner, cordoned=wanted.reason, probation_at=None), now)
+            if (session := state.sessions.get(runner.id)) is not None:
+                session.parting = Parting.REVOKED
             for attempt in state.attempts_of(runner.id):
                 if not state.jobs[attempt.job].spec.exclusive:
                     state.leases.set(attempt.id, now)

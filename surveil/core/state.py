@@ -45,6 +45,7 @@ class Parting(StrEnum):
     NONE = "stopped answering"
     CLOSED = "closed its connection"
     GOODBYE = "said goodbye"
+    REVOKED = "was revoked"
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from surveil.core.dispatch import handle, next_deadline
@@ -34,6 +34,7 @@ from surveil.protocol import (
     Accepted,
     Assign,
     Beat,
+    Busy,
     Bye,
     Cancel,
     Finished,
@@ -196,6 +197,10 @@ class Player:
     def do_order(self, runner: str, order: str) -> None:
         self.feed(RunnerWanted(runner=runner, order=RunnerOrder(order), reason="ann says so"))
 
+    def do_policy(self, **numbers: str) -> None:
+        """Let the dispatcher live by other numbers from here on."""
+        self.policy = replace(self.policy, **{name: int(number) for name, number in numbers.items()})
+
     def do_stalled(self, ms: str) -> None:
         self.now += int(ms)
         self.feed(Stalled(gap_ms=int(ms)))
@@ -262,6 +267,8 @@ def show(effect: Effect) -> str:
                     text += f" {name}={','.join(refs)}" if refs else ""
             elif isinstance(message, Assign):
                 text += f" {message.job}#{message.attempt} anchor={message.anchor}"
+            elif isinstance(message, Busy):
+                text += f" retry={message.retry_ms}"
             elif isinstance(message, Cancel):
                 text += f" {message.job}#{message.attempt}"
             elif isinstance(message, Release):

@@ -370,6 +370,19 @@ def test_one_failing_repository_does_not_delay_another() -> None:
     assert watcher.do(Tick(), INTERVAL_MS) == [Poll(repo="/srv/b")]
 
 
+def test_many_repositories_do_not_stay_in_step() -> None:
+    watcher = Watcher()
+    repos = [REPO, *(f"/srv/more/{number}" for number in range(50))]
+    for repo in repos[1:]:
+        watcher.state.watch(repo, read_patterns(()), INTERVAL_MS, None, watcher.now)
+    assert watcher.do(Tick()) == [Poll(repo=repo) for repo in sorted(repos)]
+    for repo in repos:
+        watcher.do(Unchanged(repo=repo))
+    waits = [watcher.state.repos[repo].poll_at - watcher.now for repo in repos]
+    assert len(set(waits)) > len(repos) // 2
+    assert all(INTERVAL_MS * 9 // 10 <= wait <= INTERVAL_MS for wait in waits)
+
+
 def test_a_poll_under_way_is_not_doubled() -> None:
     watcher = Watcher()
     assert watcher.do(Tick()) == [Poll(repo=REPO)]

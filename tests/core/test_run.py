@@ -246,6 +246,13 @@ def test_a_refused_hello_ends_the_runner_with_the_reason() -> None:
     assert runner.on(Tick()) == []
 
 
+def test_a_refusal_of_one_message_of_a_welcome_runner_ends_nothing(running: Runner) -> None:
+    assert running.hear(Refused(reason="that output is not yours", exit_code=5)) == []
+    assert running.hear(Cancel(job="7/test", attempt=1, grace_ms=1_000, reason="by ann")) == [
+        Signal(id=ONE, grace_ms=1_000)
+    ]
+
+
 # ---- orders ----
 
 
@@ -324,6 +331,16 @@ def test_a_disk_below_a_twentieth_free_is_low_however_large(runner: Runner) -> N
     assert runner.state.disk_low
     runner.on(Load(disk_free_mib=50_000, disk_total_mib=1_000_000, load_percent=3))
     assert not runner.state.disk_low
+
+
+def test_a_runner_with_a_low_disk_offers_no_slot_until_there_is_room(runner: Runner) -> None:
+    (beat,) = runner.said(runner.on(Load(disk_free_mib=499, disk_total_mib=1_000, load_percent=3)))
+    assert (beat.free, beat.held, beat.disk_free_mib, beat.load_percent) == (0, (), 499, 3)
+    (beat,) = runner.said(runner.after(2_000))
+    assert beat.free == 0
+    assert runner.on(Load(disk_free_mib=600, disk_total_mib=1_000, load_percent=3)) == []
+    (beat,) = runner.said(runner.after(2_000))
+    assert (beat.free, beat.disk_free_mib) == (2, 600)
 
 
 def test_an_order_that_the_disk_does_not_take_is_refused_and_forgotten(runner: Runner) -> None:
@@ -563,6 +580,23 @@ def test_a_draining_runner_ends_when_its_last_attempt_is_released(running: Runne
     running.on(ended())
     assert running.hear(Release(job="7/test", attempt=1, fate="recorded")) == [
         Forget(id=ONE),
+        Send(message=Bye(incarnation=3, returning=False)),
+        Exit(code=0, reason=""),
+    ]
+
+
+def test_a_runner_that_is_told_to_drain_waits_with_nothing_to_do_until_it_may_go_on(runner: Runner) -> None:
+    (beat,) = runner.said(runner.hear(Drain()))
+    assert beat.free == 0
+    beats = runner.said(runner.after(60_000))
+    assert len(beats) == 30
+    assert {(type(beat), beat.free) for beat in beats} == {(Heartbeat, 0)}
+    runner.hear(Beat(epoch=1, seq=runner.state.seq, renewed=(), revoked=()))
+    assert [beat.free for beat in runner.said(runner.after(2_000))] == [2]
+
+
+def test_a_runner_that_is_told_to_drain_and_stop_ends_when_it_has_nothing_to_do(runner: Runner) -> None:
+    assert runner.hear(Drain(stop=True))[-2:] == [
         Send(message=Bye(incarnation=3, returning=False)),
         Exit(code=0, reason=""),
     ]

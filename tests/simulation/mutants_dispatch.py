@@ -134,7 +134,7 @@ DISPATCH: tuple[Mutant, ...] = (
         name="silence not noticed",
         sentence="an expired lease of an open attempt changes nothing",
         place=f"{LEASES}:expire",
-        old="lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not ended_by_its_owner)",
+        old="lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not by_a_person)",
         new="state.leases.set(attempt_id, now + policy.lease_ms)",
         seeds=(34, 57),
         rule="L1",
