@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -62,9 +64,16 @@ def test_a_step_may_fail_without_failing_the_job(kept: Kept) -> None:
     assert states(status) == ["failed", "passed"]
 
 
-def test_the_default_shell_stops_at_the_first_failing_command_and_at_unset_names(kept: Kept) -> None:
+def test_the_default_shell_stops_at_the_first_failing_command(kept: Kept) -> None:
     status = kept.run(job("false; echo never"))
     assert (status.outcome, kept.log()) == ("failed", b"")
+
+
+def test_the_default_shell_stops_at_an_unset_name(kept: Kept) -> None:
+    status = kept.run(job('echo "$NO_SUCH_NAME"; echo never'))
+    assert status.outcome == "failed"
+    assert b"NO_SUCH_NAME" in kept.log()
+    assert b"never" not in kept.log()
 
 
 def test_bash_is_used_where_it_is_asked_for(kept: Kept) -> None:
@@ -109,23 +118,46 @@ def test_the_environment_is_what_the_interface_promises_and_nothing_else(
     }  # fmt: skip
 
 
-def test_a_step_inherits_no_descriptor_no_input_no_terminal_and_ordinary_signals(kept: Kept) -> None:
+def test_a_step_inherits_no_descriptor_no_input_no_terminal_ordinary_signals_and_an_ordinary_mask(
+    tmp_path: Path,
+) -> None:
     script = "import os,signal,sys; print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:-1]); "
     script += (
         "print(repr(sys.stdin.read()), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, os.getsid(0)==os.getppid())"
     )
     program = f'{sys.executable} -c "{script}"'
-    # Like a child of `nohup`, in a terminal whose shell looks after jobs.
+    # Like a child of `nohup`, in a terminal whose shell looks after jobs, of a user who is careful with files.
     ignored = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGTTOU)}
+    mask = os.umask(0o077)
+    nursery = Nursery()
+    kept = Kept(tmp_path, nursery)
     try:
-        kept.run(job(program + "; grep -E 'Sig(Blk|Ign)' /proc/self/status; ulimit -c"))
+        kept.run(job(program + "; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"))
+        *lines, signals_ignored, umask = kept.log().decode().splitlines()
     finally:
+        kept.close()
+        nursery.close()
+        os.umask(mask)
         for number, handler in ignored.items():
             signal.signal(number, handler)
-    *lines, signals_ignored, core_limit = kept.log().decode().splitlines()
     assert lines == ["[0, 1, 2]", "'' True True", "SigBlk:\t0000000000000000"]
-    name, mask = signals_ignored.split()
-    assert (name, int(mask, 16) & ~SIGNALS_OF_THE_C_LIBRARY, core_limit) == ("SigIgn:", 0, "0")
+    name, mask_text = signals_ignored.split()
+    assert (name, int(mask_text, 16) & ~SIGNALS_OF_THE_C_LIBRARY, umask) == ("SigIgn:", 0, "0022")
+
+
+def test_a_step_writes_no_core_file_even_where_its_runner_may(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    most = resource.RLIM_INFINITY if os.geteuid() == 0 else before[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    nursery = Nursery()
+    kept = Kept(tmp_path, nursery)
+    try:
+        kept.run(job("ulimit -Sc; ulimit -Hc"))
+        assert kept.log() == b"0\n0\n"
+    finally:
+        kept.close()
+        nursery.close()
+        resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 def test_memory_is_taken_from_steps_before_it_is_taken_from_keepers(kept: Kept) -> None:
@@ -166,28 +198,34 @@ def test_output_is_told_at_once(kept: Kept) -> None:
     assert kept.wait().outcome == "cancelled"
 
 
-def test_a_full_disk_ends_the_job_with_a_sentence_and_the_result_is_written(kept: Kept, tmp_path: Path) -> None:
-    mounted = tmp_path / "attempt"
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)], check=False, capture_output=True
-        ).returncode
-    ):
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Kept]:
+    """An attempt on a disk of half a MiB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk takes root: run the tests as root, or in a user namespace")
-    try:
-        status = kept.run(job("head -c 4000000 /dev/zero; echo done", "echo never"))
-        assert status.outcome == "errored"
-        assert "disk" in status.reason
-        assert "No space left" in status.reason
-        assert states(status) == ["errored", "skipped"]
-        assert status.log_bytes == len(kept.log()) > 0
-    finally:
-        kept.close()
-        del kept.pidfd
-        kept.nursery.close()
-        subprocess.run(["umount", str(tmp_path)], check=True)
-    assert not mounted.exists()
+    nursery = Nursery()
+    kept = Kept(tmp_path, nursery)
+    yield kept
+    kept.close()
+    nursery.close()
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_ends_the_job_with_a_sentence_and_the_result_is_written(small_disk: Kept) -> None:
+    status = small_disk.run(job("head -c 4000000 /dev/zero; echo done", "echo never"))
+    assert status.outcome == "errored"
+    assert "disk" in status.reason
+    assert "No space left" in status.reason
+    assert states(status) == ["errored", "skipped"]
+    assert status.log_bytes == len(small_disk.log()) > 0
+
+
+def test_a_step_that_takes_the_last_byte_of_the_disk_cannot_take_its_verdict_from_us(small_disk: Kept) -> None:
+    # What is kept in reserve is there for the result, and goes for it.
+    status = small_disk.run(job('cat /dev/zero > "$HOME/all" 2> /dev/null || exit 7'))
+    assert (status.outcome, status.exit_code) == ("failed", 7)
+    assert not (small_disk.folder / files.RESERVE).exists()
 
 
 # ---- time ----
