@@ -57,7 +57,7 @@ class NoopRunner:
         )  # fmt: skip
         self._holding = holding
         self._started: list[AttemptId] = []
-        self.unsaid: deque[FromRunner] = deque()
+        self._words: list[FromRunner] = []
         self.started_at_ns = 0
         self.released = 0
         self.welcomed = 0
@@ -82,6 +82,11 @@ class NoopRunner:
         started, self._started = self._started, []
         return started
 
+    def take_words(self) -> list[FromRunner]:
+        """What the mind wants to be said; it repeats what matters."""
+        words, self._words = self._words, []
+        return words
+
     def end(self, attempt: AttemptId, log_bytes: int, now: int) -> None:
         """Let a held attempt pass; its log of this length is kept already."""
         self._happen(_passed(attempt, log_bytes), now)
@@ -101,7 +106,7 @@ class NoopRunner:
     def _do(self, effect: Effect) -> list[Event]:
         match effect:
             case Send(message=message):
-                self.unsaid.append(message)
+                self._words.append(message)
             case Prepare(id=attempt):
                 return [Prepared(id=attempt)]
             case Start(id=attempt):
@@ -155,11 +160,12 @@ async def _be(there: Where, peer: PeerKey, slots: int, tally: Tally, *, holding:
     async with Connection(there.address, there.server_key, peer.keys) as connection:
         while True:
             now = time.monotonic_ns() // 1_000_000
-            items = await connection.receive(1 if runner.unsaid else runner.timeout_ms(now))
+            items = await connection.receive(runner.timeout_ms(now))
             before = runner.released, runner.started_at_ns, runner.welcomed
             runner.take(items, time.monotonic_ns() // 1_000_000)
-            while runner.unsaid and connection.send(runner.unsaid[0]):
-                runner.unsaid.popleft()
+            for message in runner.take_words():
+                connection.post(message)
+            connection.flush()
             if (runner.released, runner.started_at_ns, runner.welcomed) != before:
                 tally.released.value += runner.released - before[0]
                 tally.released_at_ns.value = time.monotonic_ns()

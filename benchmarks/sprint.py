@@ -1,5 +1,5 @@
 """The quickest honest runner: it introduces itself, beats with what it holds, and answers each `Assign` with `Accepted`
-and a `Finished` that says passed, as messages of their own.
+and a `Finished` that says passed; what it says at once travels in parcels, as with every runner.
 
 What belongs here: a peer that leaves the machine to the dispatcher, which is what a benchmark of the dispatcher wants.
 What does not: the runner's mind; `noop` has that, and takes several times as long for a job.
@@ -19,13 +19,29 @@ import zmq
 from benchmarks.cluster import Dispatcher, PeerKey, Where, where
 from benchmarks.noop import SPAWN, Tally, end
 from surveil.net.options import apply_options, peer_options
-from surveil.protocol import HEADERS, Accepted, Assign, Finished, Heartbeat, Held, Hello, Release, Welcome, encode
+from surveil.protocol import (
+    HEADERS,
+    PARCEL_HEADER,
+    PARCEL_MAX,
+    Accepted,
+    Assign,
+    Finished,
+    Heartbeat,
+    Held,
+    Hello,
+    Release,
+    Welcome,
+    encode,
+)
 
 HEARTBEAT_S: Final = 1.0
 HELLO_AGAIN_S: Final = 0.5
 POLL_MS: Final = 100
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+_ASSIGN, _RELEASE, _WELCOME, _ACCEPTED, _FINISHED = (
+    HEADERS[kind][-1] for kind in (Assign, Release, Welcome, Accepted, Finished)
+)
 
 
 class _Sprinter:
@@ -47,35 +63,41 @@ class _Sprinter:
             released = 0
             while True:
                 try:
-                    parts = self.socket.recv_multipart(_NOBLOCK)
+                    header, body = self.socket.recv_multipart(_NOBLOCK)
                 except zmq.Again:
                     break
-                released += self._hear(parts)
+                released += self._hear(header, msgpack.unpackb(body))
             if released:
                 self._tally.released.value += released
                 self._tally.released_at_ns.value = time.monotonic_ns()
             if time.monotonic() >= self._due_at:
                 self._speak()
 
-    def _hear(self, parts: Sequence[bytes]) -> int:
-        if parts[0] == HEADERS[Assign]:
-            order: dict[str, Any] = msgpack.unpackb(parts[1])
-            job, attempt = order["job"], order["attempt"]
-            self._held[job, attempt] = None
-            self._say(HEADERS[Accepted], msgpack.packb({"job": job, "attempt": attempt}))
-            passed = {
-                "job": job, "attempt": attempt, "outcome": "passed", "reason": "", "exit_code": 0,
-                "started_after_ms": 0, "finished_after_ms": 0, "log_bytes": 0, "steps": [], "isolation": "",
-            }  # fmt: skip
-            self._say(HEADERS[Finished], msgpack.packb(passed))
-        elif parts[0] == HEADERS[Release]:
-            done = msgpack.unpackb(parts[1])
-            self._held.pop((done["job"], done["attempt"]), None)
-            return 1
-        elif parts[0] == HEADERS[Welcome]:
-            self._welcomed = True
-            self._tally.welcomed.value += 1
-        return 0
+    def _hear(self, header: bytes, fields: Any) -> int:
+        """Take a message or a parcel of messages; returns how many attempts were released."""
+        items = fields if header == PARCEL_HEADER else [header[-1], fields]
+        answers: list[Any] = []
+        released = 0
+        for number, said in zip(items[::2], items[1::2], strict=True):
+            if number == _ASSIGN:
+                answers += self._answer(said["job"], said["attempt"])
+            elif number == _RELEASE:
+                self._held.pop((said["job"], said["attempt"]), None)
+                released += 1
+            elif number == _WELCOME:
+                self._welcomed = True
+                self._tally.welcomed.value += 1
+        for first in range(0, len(answers), 2 * PARCEL_MAX):
+            self._say(PARCEL_HEADER, msgpack.packb(answers[first : first + 2 * PARCEL_MAX]))
+        return released
+
+    def _answer(self, job: str, attempt: int) -> list[Any]:
+        self._held[job, attempt] = None
+        passed = {
+            "job": job, "attempt": attempt, "outcome": "passed", "reason": "", "exit_code": 0,
+            "started_after_ms": 0, "finished_after_ms": 0, "log_bytes": 0, "steps": [], "isolation": "",
+        }  # fmt: skip
+        return [_ACCEPTED, {"job": job, "attempt": attempt}, _FINISHED, passed]
 
     def _say(self, header: bytes, body: bytes) -> None:
         self.socket.send(header, _MORE)

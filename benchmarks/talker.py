@@ -60,8 +60,9 @@ async def talk(there: Where, peer: PeerKey, slots: int, log_bytes: int, tally: T
                             runner.end((job, attempt), log_bytes, now)
                             tally.released.value += 1
             runner.take(items, now)
-            while runner.unsaid and connection.send(runner.unsaid[0]):
-                runner.unsaid.popleft()
+            for message in runner.take_words():
+                connection.post(message)
+            connection.flush()
             for attempt_id in runner.take_started():
                 logs[attempt_id] = _Log()
             for (job, attempt), log in logs.items():

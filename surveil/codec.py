@@ -69,14 +69,14 @@ def codec_for(header: bytes, kind: type) -> Codec:
     return Codec(name=kind.__name__, header=header, bulk=bulk, pack=packer(kind), unpack=unpacker(kind))
 
 
-def pack_map(body: dict[str, Any]) -> bytes:
-    """Turn a plain map into a frame.
+def pack_value(value: dict[str, Any] | list[Any]) -> bytes:
+    """Turn a plain map or list into a frame.
 
     Raises:
         ProtocolError: a text in it has no UTF-8, or an integer no 64 bits.
     """
     try:
-        frame: bytes = msgpack.packb(body)
+        frame: bytes = msgpack.packb(value)
     except (UnicodeEncodeError, OverflowError) as error:
         raise ProtocolError(f"the message's fields cannot be written: {error}") from error
     return frame
@@ -88,17 +88,33 @@ def unpack_map(frame: bytes) -> dict[str, Any]:
     Raises:
         ProtocolError: the frame is no msgpack map within the limits.
     """
+    body = _unpack(frame)
+    if type(body) is not dict:
+        raise ProtocolError("the message's fields are not a map")
+    return body
+
+
+def unpack_list(frame: bytes) -> list[Any]:
+    """Turn a frame from a peer into a plain list.
+
+    Raises:
+        ProtocolError: the frame is no msgpack list within the limits.
+    """
+    body = _unpack(frame)
+    if type(body) is not list:
+        raise ProtocolError("the parcel is not a list")
+    return body
+
+
+def _unpack(frame: bytes) -> Any:
     try:
-        body = msgpack.unpackb(
+        return msgpack.unpackb(
             frame, raw=False, strict_map_key=True, use_list=True,
             max_str_len=TEXT_BYTES_MAX, max_bin_len=BINARY_BYTES_MAX,
             max_array_len=ITEMS_MAX, max_map_len=ITEMS_MAX, max_ext_len=0,
         )  # fmt: skip
     except (ValueError, RecursionError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"the message's fields cannot be read: {error}") from error
-    if type(body) is not dict:
-        raise ProtocolError("the message's fields are not a map")
-    return body
 
 
 def _check_for(hint: Any) -> _Check:

@@ -34,7 +34,7 @@ from surveil.hands.fulfil import Fulfiller
 from surveil.hands.relay import Relay
 from surveil.lanes import Lanes
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Pack, Seen, Watching, Welcome
+from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Message, Pack, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 
 IDLE_MS: Final = 1_000
@@ -148,23 +148,28 @@ class Dispatcher:
         if changes:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._store.commit, changes)
             self._answers.on_commit(changes.notes)
-        for effect in effects:
-            self._do(effect)
+        self._perform_all(effects)
         for then in done:
             then()
         self._routes.clear()
 
-    def _do(self, effect: Effect) -> None:
-        match effect:
-            case Send(runner=runner, message=message):
-                if isinstance(message, Welcome):
-                    message = self._with_log_ends(message)
-                # A runner that has not introduced itself since our start is known only by the way its word came.
-                if not self._server.send(runner, message) and runner in self._routes:
-                    self._server.reply(self._routes[runner], message)
-            case Acknowledge(mid=mid, build=build):
-                for then in self._waiting.pop(mid, ()):
-                    then(build)
+    def _perform_all(self, effects: list[Effect]) -> None:
+        words: dict[str, list[Message]] = {}
+        for effect in effects:
+            match effect:
+                case Send(runner=runner, message=message):
+                    said = self._with_log_ends(message) if isinstance(message, Welcome) else message
+                    words.setdefault(runner, []).append(said)
+                case Acknowledge(mid=mid, build=build):
+                    self._acknowledge(mid, build)
+        for runner, messages in words.items():
+            # A runner that has not introduced itself since our start is known only by the way its word came.
+            if not self._server.send(runner, *messages) and runner in self._routes:
+                self._server.reply(self._routes[runner], *messages)
+
+    def _acknowledge(self, mid: str, build: int) -> None:
+        for then in self._waiting.pop(mid, ()):
+            then(build)
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
         """Tell a runner how much of each log is kept, so that it sends the rest only."""
@@ -251,7 +256,7 @@ class Dispatcher:
         """Find the build that a fact made before, or read its pipeline and let the mind make one."""
         found = await asyncio.to_thread(self._look_up, commit)
         if isinstance(found, int):
-            self._do(Acknowledge(mid=commit.mid, build=found))
+            self._acknowledge(commit.mid, found)
         else:
             self._inbox.put(found, lambda: None)
 

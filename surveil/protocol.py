@@ -6,7 +6,8 @@ means (core), sockets (net).
 A message is two or three frames: a header (`SV`, the protocol's version, the message's type), a msgpack map
 of its fields, and for messages that carry bulk (`Output`, `Pack`, `Answer`) the raw bytes. Fields that a newer peer
 adds are ignored; a type or version that is not known is a `ProtocolError`, as is any value outside its limit.
-Messages are facts and orders, and each may come twice.
+Messages are facts and orders, and each may come twice. Several that are said at once to one peer may travel as one
+parcel, of two frames as well.
 
 Durations travel, times do not: clocks of two machines never meet. `after_ms` counts from the moment the
 runner accepted the attempt.
@@ -14,9 +15,9 @@ runner accepted the attempt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from surveil.codec import (
     ITEMS_MAX,
@@ -26,8 +27,9 @@ from surveil.codec import (
     Most,
     Signed,
     codec_for,
-    pack_map,
+    pack_value,
     packer,
+    unpack_list,
     unpack_map,
     unpacker,
 )
@@ -45,6 +47,8 @@ HAVE_MAX: Final = 64
 """So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
 FRAMES_MAX: Final = 3
+PARCEL_MAX: Final = 64
+"""Messages in one parcel; more would save hardly anything, and a turn of the dispatcher is counted in messages."""
 
 _MAGIC: Final = b"SV"
 _HEADER_BYTES: Final = 4
@@ -494,6 +498,9 @@ TYPES: Final[Mapping[int, type[Message]]] = {
 }  # fmt: skip
 """The type byte of each message. A number, once released, is never given to another message."""
 
+PARCEL_HEADER: Final = _MAGIC + bytes([VERSION, 0x51])
+"""The first frame of a parcel: a type byte that no message has."""
+
 
 # ---- encoding ------------------------------------------------------------------------------------
 
@@ -505,11 +512,41 @@ def encode(message: Message) -> list[bytes]:
         ProtocolError: the message is larger than `MESSAGE_BYTES_MAX`, so that no peer would take it.
     """
     codec = _CODECS[type(message)]
-    frames = [codec.header, pack_map(codec.pack(message))]
+    frames = [codec.header, pack_value(codec.pack(message))]
     if codec.bulk:
         frames.append(message.data)  # type: ignore[union-attr]  # only messages with a `data` field are bulk
     if sum(map(len, frames)) > MESSAGE_BYTES_MAX:
         raise ProtocolError(f"a {type(message).__name__} message would be larger than {MESSAGE_BYTES_MAX} bytes")
+    return frames
+
+
+def encode_all(messages: Sequence[Message]) -> Iterator[tuple[list[bytes], int]]:
+    """Turn what is said at once to one peer into frames: few parcels, or messages that travel alone, in their order,
+    each with how many messages it holds. A message that no peer would take is in none.
+    """
+    try:
+        frames = encode(messages[0]) if len(messages) == 1 else _parcel(messages)
+    except ProtocolError:
+        if len(messages) > 1:
+            half = len(messages) // 2
+            yield from encode_all(messages[:half])
+            yield from encode_all(messages[half:])
+    else:
+        yield frames, len(messages)
+
+
+def _parcel(messages: Sequence[Message]) -> list[bytes]:
+    numbers = [HEADERS[type(message)][-1] for message in messages]
+    if not 1 < len(messages) <= PARCEL_MAX or not _IN_PARCELS.keys() >= set(numbers):
+        raise ProtocolError("these messages do not travel together")
+    items = [
+        item
+        for number, message in zip(numbers, messages, strict=True)
+        for item in (number, _IN_PARCELS[number].pack(message))
+    ]
+    frames = [PARCEL_HEADER, pack_value(items)]
+    if sum(map(len, frames)) > MESSAGE_BYTES_MAX:
+        raise ProtocolError("together these messages are too large")
     return frames
 
 
@@ -527,6 +564,28 @@ def decode(frames: Sequence[bytes]) -> Message:
     if len(frames) != (FRAMES_MAX if codec.bulk else FRAMES_MIN):
         raise ProtocolError(f"a {codec.name} message does not have {len(frames)} frames")
     message: Message = codec.unpack(unpack_map(frames[1]), frames[2] if codec.bulk else None)
+    return message
+
+
+def decode_all(frames: Sequence[bytes]) -> list[Message]:
+    """Turn frames from a peer into the message or the parcel of messages that they are.
+
+    Raises:
+        ProtocolError: they are neither, or one message of the parcel is wrong; nothing else is ever raised.
+    """
+    if len(frames) != FRAMES_MIN or frames[0] != PARCEL_HEADER:
+        return [decode(frames)]
+    items = unpack_list(frames[1])
+    if not items or len(items) > 2 * PARCEL_MAX or len(items) % 2 or sum(map(len, frames)) > MESSAGE_BYTES_MAX:
+        raise ProtocolError(f"a parcel is 1 to {PARCEL_MAX} pairs of at most {MESSAGE_BYTES_MAX} bytes together")
+    return [_unpack_item(number, body) for number, body in zip(items[::2], items[1::2], strict=True)]
+
+
+def _unpack_item(number: Any, body: Any) -> Message:
+    codec = _IN_PARCELS.get(number) if type(number) is int else None
+    if codec is None or type(body) is not dict:
+        raise ProtocolError("a parcel holds the types and fields of messages that may travel in one")
+    message: Message = codec.unpack(body, None)
     return message
 
 
@@ -553,6 +612,12 @@ HEADERS: Final[Mapping[type[Message], bytes]] = {
 """The first frame of each message."""
 
 _CODECS: Final = {kind: codec_for(header, kind) for kind, header in HEADERS.items()}
+
+# A `Hello` is judged by the connection that it came on, and strangers, clients and observers have nothing to say in
+# numbers.
+_IN_PARCELS: Final = {
+    number: _CODECS[kind] for number, kind in TYPES.items() if kind in {*get_args(FromRunner | ToRunner)} - {Hello}
+}
 
 
 def pack_part(part: JobSpec | StepReport) -> dict[str, Any]:

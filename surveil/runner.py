@@ -156,6 +156,7 @@ class Agent:
             voice.warning(
                 "the disk is nearly full: no new work until there is room", data=self._data, free_mib=free_mib
             )
+        self._connection.flush()
         self._logs_at = self._logs.pump(now) if self._connection.bulk_connected else None
 
     def _timeout(self) -> int:
@@ -271,6 +272,7 @@ class Agent:
                 del self._waiting[: len(batch)]
                 for effects in batch:
                     self._do_batch(effects, failure)
+                self._connection.flush()
         finally:
             self._syncing = False
 
@@ -305,7 +307,7 @@ class Agent:
             case Send(message=message):
                 if isinstance(message, Finished):
                     voice.debug("result said", job=message.job, attempt=message.attempt, outcome=message.outcome)
-                self._connection.send(message)
+                self._connection.post(message)
             case WriteTombstone():
                 pass  # It is on the platter: nothing that follows it is done before.
             case RememberCluster(cluster=cluster):

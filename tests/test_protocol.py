@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
@@ -15,24 +16,33 @@ from surveil.errors import ProtocolError
 from surveil.protocol import (
     CHUNK_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    PARCEL_HEADER,
+    PARCEL_MAX,
     TYPES,
     VERSION,
     Answer,
     Ask,
+    Assign,
+    Beat,
     CommitSeen,
     Drain,
+    FromRunner,
     Heartbeat,
+    Hello,
     JobSpec,
     Message,
     Output,
     StepReport,
+    ToRunner,
     decode,
+    decode_all,
     encode,
+    encode_all,
     pack_part,
     unpack_part,
 )
 from tests.wire import golden
-from tests.wire.samples import HELD, SAMPLES, SHA, SPEC, STEP
+from tests.wire.samples import HELD, PARCEL, SAMPLES, SHA, SPEC, STEP
 
 BY_NAME = {type(sample).__name__: sample for sample in SAMPLES}
 each_message = pytest.mark.parametrize("message", SAMPLES, ids=list(BY_NAME))
@@ -60,11 +70,12 @@ def test_every_type_has_a_sample_with_a_value_in_every_field() -> None:
 
 
 def test_the_bytes_of_every_message_are_those_of_its_first_release() -> None:
-    assert golden.read(VERSION) == {name: encode(sample) for name, sample in BY_NAME.items()}
+    assert golden.read(VERSION) == golden.now()
 
 
 def test_the_bytes_of_the_first_release_are_understood() -> None:
-    assert {name: decode(frames) for name, frames in golden.read(1).items()} == BY_NAME
+    understood = {name: decode_all(frames) for name, frames in golden.read(1).items()}
+    assert understood == {name: [sample] for name, sample in BY_NAME.items()} | {"parcel": [*PARCEL]}
 
 
 def test_fields_of_a_newer_peer_are_ignored() -> None:
@@ -115,6 +126,64 @@ def test_only_a_field_with_a_default_can_be_left_out(message: Message) -> None:
                 decode(frames)
         else:
             assert decode(frames) == replace(message, **{field.name: field.default})
+
+
+def in_parcels(messages: Sequence[Message]) -> list[list[Message]]:
+    """What is said at once, piece by piece as it is heard."""
+    pieces = [(decode_all(frames), count) for frames, count in encode_all(messages)]
+    assert [len(heard) for heard, _ in pieces] == [count for _, count in pieces]
+    return [heard for heard, _ in pieces]
+
+
+def test_what_is_said_at_once_travels_together_in_its_order() -> None:
+    beats = [Beat(epoch=1, seq=seq, renewed=(), revoked=()) for seq in range(PARCEL_MAX)]
+    assert in_parcels(beats) == [beats]
+    assert in_parcels(beats[:1]) == [beats[:1]]
+    assert in_parcels([]) == []
+    assert in_parcels([*beats, *beats[:2]]) == [[*beats, *beats[:2]][:33], [*beats, *beats[:2]][33:]]
+
+
+def test_what_is_too_large_together_travels_in_parts_and_what_nobody_would_take_not_at_all() -> None:
+    drain, order = Drain(), BY_NAME["Assign"]
+    assert isinstance(order, Assign)
+    long = replace(order, spec=replace(SPEC, env={str(n): "x" * 100_000 for n in range(7)}))
+    endless = replace(order, spec=replace(SPEC, env={str(n): "x" * 100_000 for n in range(11)}))
+    assert in_parcels([drain, long, long, endless, drain, drain]) == [[drain], [long], [long], [drain, drain]]
+
+
+def test_a_hello_and_whatever_is_not_between_dispatcher_and_runner_travels_alone() -> None:
+    alone = [
+        kind for kind in TYPES.values() if in_parcels([BY_NAME[kind.__name__]] * 2) != [[BY_NAME[kind.__name__]] * 2]
+    ]
+    together = {*get_args(FromRunner), *get_args(ToRunner)} - {Hello}
+    assert set(alone) == set(TYPES.values()) - together
+    for kind in alone:
+        header, body, *_ = encode(BY_NAME[kind.__name__])
+        with pytest.raises(ProtocolError, match="may travel in one"):
+            decode_all([PARCEL_HEADER, msgpack.packb([header[-1], msgpack.unpackb(body)])])
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [], [0x19], [{}, 0x19], ["x", {}], [True, {}], [[], {}], [0x19, []], [0x19, None], [0x7F, {}], {0x19: {}},
+        [0x19, {}, 0x17, {}], [0x19, {}] * (PARCEL_MAX + 1), {"a": 1}, None,
+    ],
+)  # fmt: skip
+def test_a_parcel_with_anything_wrong_in_it_is_refused_as_a_whole(items: Any) -> None:
+    assert decode_all([PARCEL_HEADER, msgpack.packb([0x19, {}])]) == [Drain()]
+    with pytest.raises(ProtocolError):
+        decode_all([PARCEL_HEADER, msgpack.packb(items)])
+
+
+def test_a_parcel_is_two_frames_within_the_limit_of_a_message() -> None:
+    body = msgpack.packb([0x19, {}])
+    long = msgpack.packb([0x19, {str(n): "x" * 200_000 for n in range(6)}])
+    for frames in ([PARCEL_HEADER], [PARCEL_HEADER, body, b""], [PARCEL_HEADER, body[:-1]], [PARCEL_HEADER, long]):
+        with pytest.raises(ProtocolError):
+            decode_all(frames)
+    with pytest.raises(ProtocolError):
+        decode([PARCEL_HEADER, body])
 
 
 WRONG: tuple[Any, ...] = (

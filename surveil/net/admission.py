@@ -7,7 +7,7 @@ What belongs here: roles against message types, and the limits on strangers. Wha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
@@ -78,13 +78,14 @@ class Admission:
         return Peer(key=key, role=Role.STRANGER, name="")
 
     @staticmethod
-    def allowed(peer: Peer, message: Message, *, bulk: bool) -> Denied | None:
-        """Why this peer may not say this on this connection, or None."""
+    def allowed(peer: Peer, messages: Sequence[Message], *, bulk: bool) -> Denied | None:
+        """Why this peer may not say one of these on this connection, or None."""
         allowed = (ALLOWED_ON_BULK if bulk else ALLOWED_ON_CONTROL).get(peer.role, _NOTHING)
-        if type(message) in allowed:
-            return None
-        lane = "bulk" if bulk else "control"
-        return Denied(f"a {peer.role} may not say {type(message).__name__} on its {lane} connection")
+        for message in messages:
+            if type(message) not in allowed:
+                lane = "bulk" if bulk else "control"
+                return Denied(f"a {peer.role} may not say {type(message).__name__} on its {lane} connection")
+        return None
 
 
 def as_enrolled(peer: Peer, hello: Hello) -> tuple[Hello, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from surveil.net.keys import KeyPair
 from surveil.net.monitor import Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, peer_options, scatter_dice
 from surveil.net.reader import Reader, Source
-from surveil.protocol import Message, Output, Want, decode, encode
+from surveil.protocol import Message, Output, Want, decode_all, encode, encode_all
 
 BATCH_MAX: Final = 256
 REDIAL_MS: Final = 15_000
@@ -80,6 +80,7 @@ class Connection:
         self._reader = Reader(self._sources, self._take)
         self._control: _Line | None = None
         self._bulk: _Line | None = None
+        self._posted: list[Message] = []
 
     @property
     def connected(self) -> bool:
@@ -127,6 +128,17 @@ class Connection:
         line = self._bulk if isinstance(message, Output | Want) else self._control
         frames = encode(message)
         return line is not None and line.send(frames)
+
+    def post(self, message: Message) -> None:
+        """Have something said on control with the next `flush`, together with what else is posted until then."""
+        self._posted.append(message)
+
+    def flush(self) -> None:
+        """Say what was posted, in as few parcels as may be; what cannot be said now is dropped."""
+        posted, self._posted = self._posted, []
+        for frames, _ in encode_all(posted):
+            if self._control is not None:
+                self._control.send(frames)
 
     def wake(self) -> None:
         """Make the running or next `receive` return, with an empty list if need be."""
@@ -209,7 +221,7 @@ class _Line:
             yield from changes
         for parts, _ in messages:
             try:
-                yield decode(parts)
+                yield from decode_all(parts)
             except ProtocolError as error:
                 yield Garbled(str(error))
         if not self.up and asyncio.get_running_loop().time() >= self._redial_at:

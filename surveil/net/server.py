@@ -11,7 +11,7 @@ gone or does not read, and the protocol repeats what matters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Self, TypeAlias
 
 import zmq
@@ -30,9 +30,12 @@ from surveil.net.traffic import Batch, Received, Route, ServerCounts
 from surveil.net.watchdog import handshake_succeeds
 from surveil.net.whereabouts import Whereabouts
 from surveil.net.zap import ZapHandler
-from surveil.protocol import FRAMES_MAX, HEADERS, Hello, Message, Refused, decode, encode
+from surveil.protocol import FRAMES_MAX, HEADERS, Hello, Message, Refused, decode_all, encode_all
 
 CONTROL_BATCH_MAX: Final = 512
+"""Once so many messages of control are taken, the others wait for the next turn."""
+CONTROL_PIECE_MAX: Final = 8
+"""So many parcels are taken before the messages in them are counted."""
 BULK_BATCH_MAX: Final = 32
 """So many chunks of 256 KiB are 8 MiB, which are copied in a few milliseconds."""
 WATCH_MS: Final = 10_000
@@ -180,21 +183,20 @@ class Server:
             for event in self._bulk_monitor.take():
                 self._count(event)
         if not self._bulk_paused and not self._bulk_inlet.dry:
-            judged = (self._judge(*taken, bulk=True) for taken in self._bulk_inlet.take(BULK_BATCH_MAX))
-            batch.bulk.extend(received for received in judged if received is not None)
+            for taken in self._bulk_inlet.take(BULK_BATCH_MAX):
+                batch.bulk += self._judge(*taken, bulk=True)
         return batch
 
     def _take_control(self, batch: Batch) -> None:
-        for parts, origin in self._inlet.take(CONTROL_BATCH_MAX):
-            received = self._judge(parts, origin, bulk=False)
-            if received is None:
-                continue
-            if isinstance(received.message, Hello):
-                self._whereabouts.said_hello(received.peer.key, received.route.id, origin[1])
-            batch.control.append(received)
+        while not self._inlet.dry and len(batch.control) < CONTROL_BATCH_MAX:
+            for parts, origin in self._inlet.take(CONTROL_PIECE_MAX):
+                for received in self._judge(parts, origin, bulk=False):
+                    if isinstance(received.message, Hello):
+                        self._whereabouts.said_hello(received.peer.key, received.route.id, origin[1])
+                    batch.control.append(received)
 
-    def _judge(self, parts: list[bytes], origin: _Origin, *, bulk: bool) -> Received | None:
-        """The message in these parts, or None after its sender was told why not, if that makes sense."""
+    def _judge(self, parts: list[bytes], origin: _Origin, *, bulk: bool) -> list[Received]:
+        """The messages in these parts; none after their sender was told why not, if that makes sense."""
         route = Route(bulk, parts[0])
         denied: Denied | None
         try:
@@ -204,20 +206,20 @@ class Server:
                 raise ProtocolError("a peer does not choose its routing id")
             peer = self._admission.sender(origin[0], sum(map(len, parts)))
             if isinstance(peer, Peer):
-                message = decode(parts[1:])
-                denied = self._admission.allowed(peer, message, bulk=bulk)
+                messages = decode_all(parts[1:])
+                denied = self._admission.allowed(peer, messages, bulk=bulk)
                 if denied is None:
-                    return self._admit(peer, route, message)
+                    return [self._admit(peer, route, message) for message in messages]
             else:
                 denied = peer
         except ProtocolError as error:
             self.counts.malformed += 1
             self.reply(route, Refused(reason=_short(error)))
-            return None
+            return []
         self.counts.denied += 1
         if denied.told:
             self.reply(route, Refused(reason=denied.reason))
-        return None
+        return []
 
     def _admit(self, peer: Peer, route: Route, message: Message) -> Received:
         self.counts.received += 1
@@ -246,41 +248,51 @@ class Server:
 
     # ---- out -------------------------------------------------------------------------------------------------------
 
-    def send(self, runner: str, message: Message) -> bool:
-        """Say something to the runner with this key, on the connection of its latest `Hello`; False if it cannot be
-        said now.
+    def send(self, runner: str, *messages: Message) -> bool:
+        """Say something to the runner with this key, on the connection of its latest `Hello`; False if it, or one of
+        several messages, cannot be said now.
         """
         route_id = self._whereabouts.route_id(runner)
         if route_id is None:
-            self.counts.unsent += 1
+            self.counts.unsent += len(messages)
             return False
-        return self._say(self._control, self._inlet, route_id, message)
+        return self._say(self._control, self._inlet, route_id, messages)
 
-    def reply(self, route: Route, message: Message) -> bool:
-        """Say something on the connection that a message came from; False if it cannot be said now."""
+    def reply(self, route: Route, *messages: Message) -> bool:
+        """Say something on the connection that a message came from; False if it, or one of several messages, cannot be
+        said now.
+        """
         if route.bulk:
-            return self._say(self._bulk, self._bulk_inlet, route.id, message)
-        return self._say(self._control, self._inlet, route.id, message)
+            return self._say(self._bulk, self._bulk_inlet, route.id, messages)
+        return self._say(self._control, self._inlet, route.id, messages)
 
-    def _say(self, socket: zmq.Socket[bytes], inlet: Inlet[_Origin], route_id: bytes, message: Message) -> bool:
-        try:
-            frames = encode(message)
-            socket.send(route_id, _MORE)
-        except ProtocolError:
-            self.counts.too_large += 1
-            return False
-        except zmq.ZMQError as error:
-            if error.errno not in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
-                raise
-            self.counts.unsent += 1
-            return False
-        # Once the routing id is taken the rest is: ZeroMQ counts whole messages.
-        for frame in frames[:-1]:
-            socket.send(frame, _MORE)
-        socket.send(frames[-1], _LAST)
-        self.counts.sent += 1
-        self._reader.look_at(inlet)
-        return True
+    def _say(
+        self, socket: zmq.Socket[bytes], inlet: Inlet[_Origin], route_id: bytes, messages: Sequence[Message]
+    ) -> bool:
+        encoded = said = 0
+        for frames, count in encode_all(messages):
+            encoded += count
+            said += count if _handed_over(socket, route_id, frames) else 0
+        self.counts.too_large += len(messages) - encoded
+        self.counts.unsent += encoded - said
+        self.counts.sent += said
+        if said:
+            self._reader.look_at(inlet)
+        return said == len(messages)
+
+
+def _handed_over(socket: zmq.Socket[bytes], route_id: bytes, frames: list[bytes]) -> bool:
+    try:
+        socket.send(route_id, _MORE)
+    except zmq.ZMQError as error:
+        if error.errno not in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
+            raise
+        return False
+    # Once the routing id is taken the rest is: ZeroMQ counts whole messages.
+    for frame in frames[:-1]:
+        socket.send(frame, _MORE)
+    socket.send(frames[-1], _LAST)
+    return True
 
 
 def _short(error: ProtocolError) -> str:

@@ -17,6 +17,7 @@ from surveil.net.keys import make_keys
 from surveil.net.peers import Role
 from surveil.protocol import (
     MESSAGE_BYTES_MAX,
+    PARCEL_MAX,
     Answer,
     Ask,
     Enrol,
@@ -27,6 +28,7 @@ from surveil.protocol import (
     Refused,
     Want,
     encode,
+    encode_all,
 )
 from tests.net.stage import BEAT, HELLO, Stage, connected, hear, raw_peer, say, serving, until
 from tests.wire.samples import SAMPLES
@@ -332,6 +334,20 @@ def test_a_strangers_message_is_small() -> None:
                 refused = await hear(stranger)
                 assert isinstance(refused, Refused)
                 assert str(STRANGER_BYTES_MAX) in refused.reason
+
+    asyncio.run(scene())
+
+
+def test_a_parcel_of_words_that_a_peer_may_not_say_is_answered_once_and_not_acted_on() -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            ((frames, count),) = encode_all([BEAT] * PARCEL_MAX)
+            assert count == PARCEL_MAX
+            with raw_peer(stage, stage.enrol(Role.CLIENT)) as peer:
+                await say(peer, frames)
+                assert not await stage.counted("denied")
+                assert isinstance(await hear(peer), Refused)
+                assert (stage.server.counts.denied, stage.server.counts.sent) == (1, 1)
 
     asyncio.run(scene())
 

@@ -14,8 +14,22 @@ from surveil.net.addresses import Address
 from surveil.net.connection import Incoming, Link
 from surveil.net.keys import make_keys
 from surveil.net.peers import Peers, Role
-from surveil.net.server import BULK_BATCH_MAX, Server
-from surveil.protocol import Answer, Ask, Beat, Bye, CommitSeen, Introduce, Kept, Output, Seen, Watching
+from surveil.net.server import BULK_BATCH_MAX, CONTROL_BATCH_MAX, CONTROL_PIECE_MAX, Server
+from surveil.protocol import (
+    PARCEL_MAX,
+    Answer,
+    Ask,
+    Beat,
+    Bye,
+    CommitSeen,
+    Drain,
+    Introduce,
+    Kept,
+    Message,
+    Output,
+    Seen,
+    Watching,
+)
 from tests.net.stage import BEAT, HELLO, OUTPUT, connected, free_ports, serving, until
 
 INTRODUCE = Introduce(epoch=1)
@@ -183,6 +197,47 @@ def test_an_observer_reports_and_is_acknowledged() -> None:
                 assert [received.message for received in batch.control] == [commit, Watching(repos=())]
                 assert stage.server.reply(batch.control[0].route, Seen(mid="m", build=1))
                 assert await observer.receive(5_000) == [Seen(mid="m", build=1)]
+
+    asyncio.run(scene())
+
+
+def test_what_is_said_at_once_arrives_as_it_was_said_both_ways() -> None:
+    async def scene() -> None:
+        async with serving() as stage, stage.connection(stage.enrol()) as runner:
+            await connected(runner)
+            beats = [replace(BEAT, seq=seq) for seq in range(100)]
+            said: list[Message] = [HELLO, *beats]
+            for message in said:
+                runner.post(message)
+            runner.flush()
+            batch = await stage.gather(lambda batch: len(batch.control) == 101)
+            assert [received.message for received in batch.control] == said
+            orders: list[Message] = [Drain(), *(Introduce(epoch=epoch) for epoch in range(100))]
+            assert stage.server.send(batch.control[0].peer.key, *orders)
+            heard: list[Incoming] = []
+            async with asyncio.timeout(10):
+                while len(heard) < len(orders):
+                    heard += await runner.receive(5_000)
+            assert heard == orders
+            assert (stage.server.counts.received, stage.server.counts.sent) == (101, 101)
+
+    asyncio.run(scene())
+
+
+def test_one_turn_takes_a_bounded_number_of_messages_however_they_travel() -> None:
+    async def scene() -> None:
+        async with serving() as stage, stage.connection(stage.enrol()) as runner:
+            await connected(runner)
+            said = 4 * CONTROL_BATCH_MAX
+            for seq in range(said):
+                runner.post(replace(BEAT, seq=seq))
+            runner.flush()
+            taken: list[int] = []
+            async with asyncio.timeout(10):
+                while sum(taken) < said:
+                    taken.append(len((await stage.server.receive(5_000)).control))
+            assert sum(taken) == said
+            assert max(taken) < CONTROL_BATCH_MAX + CONTROL_PIECE_MAX * PARCEL_MAX
 
     asyncio.run(scene())
 

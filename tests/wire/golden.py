@@ -1,4 +1,5 @@
-"""The bytes of every message of each released version, as readable files: a name, then one line of hexadecimal a frame.
+"""The bytes of every message of each released version, and of a parcel, as readable files: a name, then one line of
+hexadecimal a frame.
 
 Such a file is written once, when its version is new: `python -m tests.wire.golden > tests/wire/v1.txt`.
 """
@@ -6,18 +7,22 @@ Such a file is written once, when its version is new: `python -m tests.wire.gold
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-from surveil.protocol import Message, encode
-from tests.wire.samples import SAMPLES
+from surveil.protocol import encode, encode_all
+from tests.wire.samples import PARCEL, SAMPLES
 
 
-def write(messages: Iterable[Message]) -> str:
-    blocks = (
-        "\n".join([type(message).__name__, *(frame.hex(" ") for frame in encode(message))]) for message in messages
+def write() -> str:
+    return (
+        "\n\n".join("\n".join([name, *(frame.hex(" ") for frame in frames)]) for name, frames in now().items()) + "\n"
     )
-    return "\n\n".join(blocks) + "\n"
+
+
+def now() -> dict[str, list[bytes]]:
+    """The frames that this version makes, by the name of what they are."""
+    ((parcel, _),) = encode_all(PARCEL)
+    return {type(sample).__name__: encode(sample) for sample in SAMPLES} | {"parcel": parcel}
 
 
 def read(version: int) -> dict[str, list[bytes]]:
@@ -27,4 +32,4 @@ def read(version: int) -> dict[str, list[bytes]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(write(SAMPLES))
+    sys.stdout.write(write())

@@ -80,3 +80,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Enrolled(cluster="c0ffee", name="spare-2", role="runner", labels=("linux",)),
     protocol.Refused(reason="this key was revoked", exit_code=5),
 )  # fmt: skip
+
+PARCEL: Final[tuple[Message, ...]] = tuple(
+    sample for sample in SAMPLES if isinstance(sample, protocol.Accepted | protocol.Finished)
+)
