@@ -331,6 +331,8 @@ def test_variables_of_other_roles_and_of_steps_are_no_mistakes() -> None:
         "data": "default",
         "dispatcher": "default",
         "join": "default",
+        "ssh_config": "default",
+        "credentials": "default",
     }
 
 

@@ -29,6 +29,10 @@ from surveil.errors import ExitCode
 @click.option(
     "--ref", metavar="REF", help="The ref that the build counts for, and whose commit is tested where no SHA is given."
 )
+@click.option(
+    "--ssh-config", metavar="FILE", help="A configuration of ssh instead of the user's.  [env: SURVEIL_SSH_CONFIG]"
+)
+@click.option("--credentials", metavar="FILE", help="Credentials for https.  [env: SURVEIL_CREDENTIALS]")
 @click.option("--wait", is_flag=True, help="Follow the build on stderr, and end with its exit code.")
 @click.option(
     "--timeout", type=Duration(), metavar="DURATION", help="With --wait: give up waiting after this; exit code 124."
@@ -40,6 +44,8 @@ def submit(
     *,
     repo: str | None,
     ref: str | None,
+    ssh_config: str | None,
+    credentials: str | None,
     wait: bool,
     timeout: int | None,
     as_json: bool,
@@ -53,10 +59,13 @@ def submit(
     from surveil.cli.commits import read_commit
     from surveil.cli.settings import client_settings
     from surveil.client import ENROLLED_FOLDER
+    from surveil.mirror.access import Access
 
     if timeout is not None and not wait:
         raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
-    commit = read_commit(repo, ref, sha, client_settings(where).data / ENROLLED_FOLDER / "mirrors")
+    settings = client_settings({**where, "ssh_config": ssh_config, "credentials": credentials})
+    access = Access(ssh_config=settings.ssh_config, credentials=settings.credentials)
+    commit = read_commit(repo, ref, sha, settings.data / ENROLLED_FOLDER / "mirrors", access)
     with connected(where) as dispatcher:
         build = dispatcher.ask("submit", commit).body["build"]
         return _answer(dispatcher, build, as_json=as_json, wait=wait, timeout_ms=timeout)

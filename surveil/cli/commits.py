@@ -12,6 +12,7 @@ from typing import Any
 
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError, UsageError
+from surveil.mirror.access import Access
 from surveil.mirror.address import Address
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA, RefList
@@ -29,7 +30,7 @@ class Chosen:
     sha: str
 
 
-def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Path) -> dict[str, Any]:
+def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Path, access: Access) -> dict[str, Any]:
     """What the question `submit` takes, for the commit that these three name; by default HEAD of the repository
     around this folder.
 
@@ -40,7 +41,7 @@ def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Pat
     """
     cwd = str(Path.cwd())
     address = resolve(cwd if repo is None else repo, cwd)
-    mirror = Mirror(mirrors, address)
+    mirror = Mirror(mirrors, address, access=access)
     chosen = choose(address, mirror.refs(), ref, sha)
     sighting = look(mirror, chosen.sha, chosen.ref if chosen.ref != DETACHED else None)
     return submission(address, chosen.ref, sighting)

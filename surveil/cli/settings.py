@@ -27,6 +27,8 @@ _METAVARS: Final[Mapping[str, str]] = {
     "labels": "LABEL",
     "interval": "DURATION",
     "name": "NAME",
+    "ssh_config": "FILE",
+    "credentials": "FILE",
     "log_format": "FORM",
     "log_level": "LEVEL",
 }

@@ -83,6 +83,8 @@ class ObserverConfig:
     repos: tuple[str, ...] = ()
     refs: tuple[str, ...] = REFS_DEFAULT
     interval_ms: int | None = None
+    ssh_config: Path | None = None
+    credentials: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
 
@@ -116,6 +118,8 @@ class UpConfig:
     slots: int = field(default_factory=slots_of_this_machine)
     labels: tuple[str, ...] = ()
     once: bool = False
+    ssh_config: Path | None = None
+    credentials: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)
@@ -128,6 +132,8 @@ class ClientConfig:
     data: Path = field(default_factory=data_home)
     dispatcher: str | None = None
     join: str | None = None
+    ssh_config: Path | None = None
+    credentials: Path | None = None
 
 
 ROLES: Final[Mapping[str, type]] = MappingProxyType(

@@ -81,6 +81,14 @@ _ABOUT: Final[Mapping[str, _About]] = {
     "spawn": _About(values.whole(0, SPAWN_MAX), "how many runners the dispatcher starts itself"),
     "runners": _About(values.whole(0, SPAWN_MAX), "how many runners are started"),
     "once": _About(values.flag, "test each repository's HEAD once and stop"),
+    "ssh_config": _About(
+        values.file,
+        "a configuration of ssh that stands for `~/.ssh/config`: keys, known hosts, jumps",
+    ),
+    "credentials": _About(
+        values.file,
+        "a file with a line like `https://USER:TOKEN@HOST/PATH` for each place that asks for one",
+    ),
     "log_format": _About(values.one_of("auto", "text", "json"), "the form of the process's own log"),
     "log_level": _About(
         values.one_of("debug", "info", "warning", "error"), "the least important events that are logged"

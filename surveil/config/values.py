@@ -47,6 +47,13 @@ def path(value: object) -> Path:
     return Path(os.path.abspath(os.path.expanduser(value)))  # noqa: PTH100, PTH111  # a path need not exist yet
 
 
+def file(value: object) -> Path:
+    """A path of a file. What is in it may be a secret, and is refused without being shown."""
+    if isinstance(value, str) and ("://" in value or not value.isprintable()):
+        raise ValueError("expected the path of a file, not what is in it")
+    return path(value)
+
+
 def name(value: object) -> str:
     """A name that people will type."""
     found = text(value)

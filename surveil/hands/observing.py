@@ -20,6 +20,7 @@ from surveil.core.observe_model import Record, State
 from surveil.core.patterns import read_patterns
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
 from surveil.hands.records import Records
+from surveil.mirror.access import Access
 from surveil.mirror.command import Halt
 from surveil.mirror.typed import resolve_all
 from surveil.mirror.watched import Watched
@@ -63,13 +64,15 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
         raise UsageError("An observer needs at least one repository to watch: a path or a URL.")
     addresses = resolve_all(config.repos, str(Path.cwd()))
     patterns = read_patterns(config.refs)
+    access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
+    access.check()
     with _alone(config.data), contextlib.closing(Halt()) as halt:
         known = await _dispatcher(config)
         keys = load_keys(config.data / KEYS_FOLDER / OBSERVER_KEY)
         records, clock, state = Records(config.data / "refs"), Clock(), State()
         watched: dict[str, Watched] = {}
         for address in addresses:
-            watched[address.key] = Watched(address, config.data / "mirrors", patterns.prefixes(), halt)
+            watched[address.key] = Watched(address, config.data / "mirrors", patterns.prefixes(), halt, access)
             interval_ms = config.interval_ms or (LOCAL_INTERVAL_MS if address.is_local else REMOTE_INTERVAL_MS)
             state.watch(address.key, patterns, interval_ms, _remembered(records, address.key), clock.now())
             if address.is_plain:

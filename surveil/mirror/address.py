@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote
@@ -52,14 +52,13 @@ class Address:
     """A checked address.
 
     `key` is the one name of the repository everywhere: in messages, tables and pages. It never holds a
-    password. `url` is the same as git is told it. `user` and `password` came with an http(s) address; they
-    reach git through its environment and nothing else, so they stay on the machine where they were typed.
+    password. `url` is the same as git is told it. `user` came with an http(s) address, and says which of several
+    credentials is meant (`access`).
     """
 
     kind: Kind
     key: str
     user: str = ""
-    password: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
@@ -155,10 +154,15 @@ def _url(scheme: str, rest: str, text: str) -> Address:
         raise AddressError(
             f"The address {show(text)} names a user, which git:// does not know; leave that out or use https://."
         )
-    user, password = unquote(user), unquote(password)
-    if not (user + password).isprintable():
-        raise AddressError(f"The credentials of {show(text)} hold an invisible character; check how they are quoted.")
-    return Address(kind=kind, key=f"{scheme}://{host}{port}/{path}", user=user, password=password)
+    if password:
+        raise AddressError(
+            f"The address {show(text)} holds a password, which everybody on this machine could read; write it to a "
+            "file, and name that with --credentials FILE."
+        )
+    user = unquote(user)
+    if not user.isprintable():
+        raise AddressError(f"The user in {show(text)} holds an invisible character; check how it is quoted.")
+    return Address(kind=kind, key=f"{scheme}://{host}{port}/{path}", user=user)
 
 
 def _host_and_port(text: str, kind: Kind, whole: str) -> tuple[str, str]:

@@ -19,7 +19,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address, Kind, show
+from surveil.mirror.remedy import remote_failure, silence
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 LOCAL_TIMEOUT_S: Final = 60.0
@@ -60,7 +62,6 @@ _KEPT_FOR_NETWORK: Final = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-_HELPER: Final = '!f() { printf "username=%s\\npassword=%s\\n" "$SURVEIL_GIT_USER" "$SURVEIL_GIT_PASSWORD"; }; f'
 
 
 class Halt:
@@ -99,6 +100,7 @@ def run(
     *argv: str,
     about: str,
     address: Address | None = None,
+    access: Access = NO_ACCESS,
     git_dir: str | None = None,
     cwd: str = "/",
     options: Sequence[str] = (),
@@ -113,14 +115,15 @@ def run(
     """Run `git argv...` and wait for it, at most `timeout_s` seconds. Blocks.
 
     `about` is what a person calls the repository, for sentences. `address` is given when git may talk to a
-    remote: then that one transport is allowed, otherwise none. `options` stand before the command. Output
-    goes to `sink`, if there is one, piece by piece. With `cut`, output beyond the limit is left out instead of
-    being an error. Raises MirrorError; with `may_fail`, a failing status comes back in the Output instead; and
-    OSError if the sink takes no more.
+    remote: then that one transport is allowed, otherwise none, and `access` says how git proves who we are.
+    `options` stand before the command. Output goes to `sink`, if there is one, piece by piece. With `cut`, output
+    beyond the limit is left out instead of being an error. Raises MirrorError; with `may_fail`, a failing status
+    comes back in the Output instead; and OSError if the sink takes no more.
     """
     if halt is not None and halt.rung:
         raise MirrorError(f"git {argv[0]} of {show(about)} was not started, because surveil stops.", Trouble.HALTED)
-    environment = _environment(address)
+    environment = _environment(address, access)
+    remote = None if address is None or address.is_local else address
     where = () if git_dir is None else ("--git-dir=" + git_dir,)
     process = _start([*_OPTIONS, *options, *where, *argv], cwd=cwd, stdin=stdin, environment=environment)
     try:
@@ -129,6 +132,8 @@ def run(
         _end(process)
     if fate is Trouble.HALTED:
         raise MirrorError(f"git {argv[0]} of {show(about)} was ended, because surveil stops.", Trouble.HALTED)
+    if fate is Trouble.TIMEOUT and remote is not None:
+        raise silence(remote, access, timeout_s, argv[0])
     if fate is Trouble.TIMEOUT:
         raise MirrorError(f"{show(about)} gave no answer within {timeout_s:g} s (git {argv[0]}).", Trouble.TIMEOUT)
     if fate is Trouble.TOO_LARGE and not cut:
@@ -138,11 +143,11 @@ def run(
         )
     output = Output(status=process.returncode, stdout=stdout, stderr=stderr.decode("utf-8", "backslashreplace"))
     if output.status != 0 and not may_fail and fate is None:
-        raise failure(output, about)
+        raise failure(output, about) if remote is None else remote_failure(output, remote, access)
     return output
 
 
-def _environment(address: Address | None) -> dict[str, str]:
+def _environment(address: Address | None, access: Access) -> dict[str, str]:
     """All that git may know of the world: no configuration but the repository's, nobody to ask, one
     transport.
     """
@@ -171,22 +176,7 @@ def _environment(address: Address | None) -> dict[str, str]:
     }
     if address is not None and not address.is_local:
         environment |= {name: os.environ[name] for name in _KEPT_FOR_NETWORK if name in os.environ}
-    if address is not None and address.kind is Kind.SSH:
-        if "SSH_AUTH_SOCK" in os.environ:
-            environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
-        environment["GIT_SSH_COMMAND"] = (
-            "ssh -oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=10 -oPermitLocalCommand=no"
-        )
-        environment["GIT_SSH_VARIANT"] = "ssh"
-    if address is not None and address.user:
-        # In the environment, which only this user and root may read; arguments are for everybody's `ps`.
-        environment |= {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"credential.{'/'.join(address.url.split('/', 3)[:3])}.helper",
-            "GIT_CONFIG_VALUE_0": _HELPER,
-            "SURVEIL_GIT_USER": address.user,
-            "SURVEIL_GIT_PASSWORD": address.password,
-        }
+        environment |= access.environment(address)
     return environment
 
 

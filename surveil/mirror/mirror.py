@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address
 from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
 from surveil.mirror.folder import Folder
@@ -69,9 +70,12 @@ class Mirror:
     share its folder.
     """
 
-    def __init__(self, root: str | Path, address: Address, halt: Halt | None = None) -> None:
+    def __init__(
+        self, root: str | Path, address: Address, halt: Halt | None = None, access: Access = NO_ACCESS
+    ) -> None:
         self.address = address
         self.halt = halt
+        self.access = access
         self.folder = Folder(root, address, halt)
 
     # ---- what is there ----
@@ -87,7 +91,7 @@ class Mirror:
         """
         if self.address.is_local:
             return LocalRepository(self.address.key).refs()
-        return list_remote(self.address, prefixes, self.halt)
+        return list_remote(self.address, prefixes, self.halt, self.access)
 
     def has(self, sha: str) -> bool:
         """Whether the commit (or tag) is in the mirror already."""
@@ -256,6 +260,7 @@ class Mirror:
             *argv,
             about=self.address.key,
             address=self.address if remote else None,
+            access=self.access,
             git_dir=str(self.path),
             options=options,
             stdin=stdin,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address, show
 from surveil.mirror.command import REMOTE_TIMEOUT_S, Halt, run
 from surveil.mirror.trouble import MirrorError, Trouble
@@ -88,13 +89,16 @@ def kept_ref(sha: str, ref: str | None) -> str:
 
 
 def list_remote(
-    address: Address, prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*"), halt: Halt | None = None
+    address: Address,
+    prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*"),
+    halt: Halt | None = None,
+    access: Access = NO_ACCESS,
 ) -> RefList:
     """Ask a remote for its HEAD and the refs that match `prefixes`. Blocks, at most REMOTE_TIMEOUT_S. Raises
     MirrorError.
     """
     argv = ["ls-remote", "--symref", "--end-of-options", address.url, "HEAD", *prefixes]
-    output = run(*argv, about=address.key, address=address, timeout_s=REMOTE_TIMEOUT_S, halt=halt)
+    output = run(*argv, about=address.key, address=address, access=access, timeout_s=REMOTE_TIMEOUT_S, halt=halt)
     return parse_remote(output.stdout, address.key)
 
 

@@ -68,11 +68,16 @@ def failure(output: Output, about: str) -> MirrorError:
     """The error that a failed call means: its kind from what git wrote, its sentence from the line that says
     most.
     """
-    trouble = next((kind for pattern, kind in _SIGNS if pattern.search(output.stderr)), Trouble.FAILED)
+    trouble = trouble_of(output)
     advice = _ADVICE.get(trouble, "")
     complaint = output.complaint.rstrip(".")
     end = "" if complaint.endswith("?") else "."
     return MirrorError(f"{show(about)}: {complaint}{end}{advice and ' ' + advice}", trouble)
+
+
+def trouble_of(output: Output) -> Trouble:
+    """The kind of a failed call, from what git wrote."""
+    return next((kind for pattern, kind in _SIGNS if pattern.search(output.stderr)), Trouble.FAILED)
 
 
 _SIGNS: Final = tuple(
@@ -129,6 +134,7 @@ _SIGNS: Final = tuple(
         ),
         Trouble.UNREACHABLE: (
             "could not resolve",
+            "unable to look up",
             "connection (refused|reset|timed out|closed)",
             "timed out",
             "unable to connect",

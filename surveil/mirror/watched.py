@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address
 from surveil.mirror.command import Halt
 from surveil.mirror.local import LocalRepository, Signature
@@ -27,9 +28,11 @@ class Look:
 class Watched:
     """One repository. One thread at a time may use it."""
 
-    def __init__(self, address: Address, mirrors: Path, prefixes: tuple[str, ...], halt: Halt) -> None:
+    def __init__(
+        self, address: Address, mirrors: Path, prefixes: tuple[str, ...], halt: Halt, access: Access = NO_ACCESS
+    ) -> None:
         self.address = address
-        self.mirror = Mirror(mirrors, address, halt)
+        self.mirror = Mirror(mirrors, address, halt, access)
         self._prefixes = prefixes
         self._local = LocalRepository(address.key) if address.is_local else None
         self._signature: Signature = ()

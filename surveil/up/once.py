@@ -21,6 +21,7 @@ from surveil import pipeline
 from surveil.client import Client
 from surveil.config import LISTEN_DEFAULT, UpConfig, data_home
 from surveil.errors import ExitCode, InvalidError, SurveilError
+from surveil.mirror.access import Access
 from surveil.mirror.address import Address
 from surveil.mirror.sighting import Sighting
 from surveil.up.interrupts import Interrupts
@@ -59,7 +60,8 @@ def main(config: UpConfig) -> int:
 
 async def _test(config: UpConfig, data: Path, repos: Sequence[Address]) -> int:
     screen, interrupts = Screen(), Interrupts()
-    heads = [await interrupts.unless_first(asyncio.to_thread(_read, address, data)) for address in repos]
+    access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
+    heads = [await interrupts.unless_first(asyncio.to_thread(_read, address, data, access)) for address in repos]
     sound = [head for head in heads if not await _complain(head, config, screen)]
     codes = [ExitCode.INVALID] * (len(heads) - len(sound))
     if sound:
@@ -96,8 +98,8 @@ async def _verdict(client: Client, teller: Teller, head: _Head) -> ExitCode:
     return exit_code_of(await teller.tell(build))
 
 
-def _read(address: Address, data: Path) -> _Head:
-    ref, seen = read_head(address, data / "mirrors")
+def _read(address: Address, data: Path, access: Access) -> _Head:
+    ref, seen = read_head(address, data / "mirrors", access)
     return _Head(address=address, ref=ref, seen=seen)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil.errors import NotFoundError
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.sighting import Sighting, look
@@ -32,14 +33,14 @@ def find_repositories(typed: Sequence[str]) -> tuple[Address, ...]:
     return resolve_all(typed or (cwd,), cwd)
 
 
-def read_head(address: Address, mirrors: Path) -> tuple[str, Sighting]:
+def read_head(address: Address, mirrors: Path, access: Access = NO_ACCESS) -> tuple[str, Sighting]:
     """The ref that HEAD names, and its commit with its pipeline. Blocks.
 
     Raises:
         NotFoundError: HEAD has no commit yet.
         MirrorError: the repository cannot be read.
     """
-    mirror = Mirror(mirrors, address)
+    mirror = Mirror(mirrors, address, access=access)
     refs = mirror.refs()
     if refs.head_sha is None:
         branch = f" of {refs.head}" if refs.head else ""

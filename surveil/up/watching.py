@@ -146,7 +146,7 @@ async def _tell_problems(client: Client, screen: Screen) -> None:
         problems = {each["repo"]: each["problem"] for each in body["watching"] if each["problem"]}
         for repo, problem in problems.items():
             if known.get(repo) != problem:
-                await screen.say(f"{repo}: {problem}", "weak")
+                await screen.say(problem if repo in problem else f"{repo}: {problem}", "weak")
         for repo in known:
             if repo not in problems:
                 await screen.say(f"{repo} can be read again.")

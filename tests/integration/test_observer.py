@@ -30,6 +30,8 @@ from surveil.net.traffic import Route
 from surveil.observer import Observer
 from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Pack, Seen, Want, Watching
 from tests.mirror.repositories import Repository, make_repository, serve_git
+from tests.mirror.servers import SshServer, backend, needs_sshd, serve_ssh
+from tests.mirror.servers import serving as serving_http
 from tests.net.stage import PATIENCE_MS, Stage, serving
 
 PIPELINE = "version: 1\njobs: {test: {steps: [{run: 'true'}]}}\n"
@@ -324,6 +326,38 @@ def test_tags_become_their_commits_and_a_tag_of_a_file_becomes_nothing(repositor
             assert "refs/tags/file" not in {said.ref for said in at_desk.heard}
 
     run(story())
+
+
+@needs_sshd
+def test_commits_are_seen_over_every_transport(repository: Repository, tmp_path: Path) -> None:
+    async def story(ssh: SshServer, http: str, plain: str) -> None:
+        login = tmp_path / "credentials"
+        login.write_text(http.replace("//", "//ada:s%40cret@") + "\n")
+        login.chmod(0o600)
+        repos = [f"{ssh.address}{repository.path}", f"{http}/source/.git", f"{plain}/source/.git", str(repository.path)]
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", *repos)
+            async with observing(replace(config, ssh_config=ssh.access.ssh_config, credentials=login)):
+                first = repository.git("rev-parse", "HEAD")
+                await at_desk.until(lambda: _seen(at_desk, first) == set(repos))
+                second = repository.commit("Second")
+                await at_desk.until(lambda: _seen(at_desk, second) == set(repos))
+                assert {said.pipeline for said in at_desk.heard} == {PIPELINE}
+        assert [
+            problem for watching in at_desk.watching for watched in watching.repos if (problem := watched.problem)
+        ] == []
+
+    with (
+        serve_ssh(tmp_path / "ssh") as ssh,
+        serving_http(backend(tmp_path, login="Basic YWRhOnNAY3JldA==")) as http,
+        serve_git(tmp_path) as plain,
+    ):
+        run(story(ssh, http, plain))
+
+
+def _seen(at_desk: Desk, sha: str) -> set[str]:
+    """The repositories whose report of the commit was heard."""
+    return {said.repo for said in at_desk.heard if said.sha == sha}
 
 
 def test_a_remote_that_hangs_delays_neither_another_repository_nor_the_end(

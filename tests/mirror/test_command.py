@@ -170,23 +170,3 @@ def test_a_bell_ends_a_call_under_way_and_all_that_follow(silent_port: int) -> N
             assert refused.value.trouble is Trouble.HALTED
         ringing.join()
     assert children() == before
-
-
-def test_a_password_reaches_git_and_no_argument(tmp_path: Path) -> None:
-    address = parse("https://ada:s%40cret%27%22@127.0.0.1:1/a", "/")
-    asked = "protocol=https\nhost=127.0.0.1:1\n\n"
-    question = tmp_path / "question"
-    question.write_text(asked)
-    with question.open("rb") as stdin:
-        answer = run("credential", "fill", about="here", address=address, stdin=stdin, cwd=str(tmp_path)).stdout
-    assert b"username=ada\npassword=s@cret'\"\n" in answer
-    shown = run("-c", "alias.arguments=!cat /proc/$PPID/cmdline", "arguments", about="here", address=address)
-    assert b"s@cret" not in shown.stdout
-
-
-def test_a_password_is_for_its_own_host_alone(tmp_path: Path) -> None:
-    address = parse("https://ada:secret@127.0.0.1:1/a", "/")
-    question = tmp_path / "question"
-    question.write_text("protocol=https\nhost=127.0.0.2\n\n")
-    with question.open("rb") as stdin, pytest.raises(MirrorError):
-        run("credential", "fill", about="here", address=address, stdin=stdin, cwd=str(tmp_path))
