@@ -9,7 +9,8 @@ a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
   `nursery` asks for that. `offspring` starts and ends the steps' processes, `processes` those that a dead keeper left
   behind; `files` holds what keeper and agent tell each other through the attempt's folder.
 * `output` and `spool` hold the log until the dispatcher has it, `sending` sends it.
-* `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch.
+* `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch, and
+  `upkeep` is what a runner does in its own time.
 * `identity` is what the runner knows of itself from one start to the next.
 * `local` runs one job here and now, without any dispatcher.
 

@@ -25,8 +25,10 @@ from surveil.execute.contract import Tell
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import Chunk
 from surveil.execute.supply import Supply
-from surveil.execute.workspace import Workspace, prepare, remove
+from surveil.execute.upkeep import Upkeep
+from surveil.execute.workspace import Source, Workspace, prepare, remove
 from surveil.mirror.command import Halt
+from surveil.mirror.spare import Spares
 from surveil.protocol import Assign
 from surveil.say import Voice
 
@@ -67,6 +69,8 @@ class ProcessExecutor:
         self._runner = runner
         self._log_bytes_max = log_bytes_max
         self._supply = supply
+        self._spares = Spares(self._data / "spares")
+        self._upkeep = Upkeep(self._data, self._spares, busy=lambda: bool(self._names))
         self._attempts: dict[AttemptId, _Attempt] = {}
         self._names: dict[bytes, _Attempt] = {}
         self._nursery = Nursery()
@@ -95,6 +99,7 @@ class ProcessExecutor:
             raise InfrastructureError(f"{self._data} cannot hold attempts: {error}") from error
         asyncio.get_running_loop().add_reader(self._bell, self._rung)
         self._start_task(self._warm())
+        self._upkeep.begin()
         found = await self._in(self._pool, self._find)
         kept = [self._take_up(folder, pidfd) for folder, pidfd in found]
         self._start_task(self._sweep({attempt.folder.path.name for attempt in self._attempts.values()}))
@@ -105,6 +110,7 @@ class ProcessExecutor:
         self._tell_now = lambda _: None
         loop = asyncio.get_running_loop()
         self._halt.ring()
+        await self._upkeep.close()
         if self._tasks:
             # What is being deleted should be gone; what takes longer is swept at the next start.
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
@@ -193,21 +199,21 @@ class ProcessExecutor:
         attempt = self._attempts.get((assign.job, assign.attempt))
         if attempt is not None:
             attempt.gone.clear()
+            self._upkeep.step_aside()
             self._start_task(self._prepare(attempt))
 
     async def _prepare(self, attempt: _Attempt) -> None:
         folder = attempt.folder
-        mirrors = self._data / "mirrors"
+        source = Source(self._data / "mirrors", self._spares, self._halt, self._supply)
         try:
-            await self._in(
-                self._pool, partial(prepare, folder.workspace, mirrors, folder.assign, self._halt, self._supply)
-            )
+            await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
             await self._clean(attempt)
         else:
             attempt.gone.set()
             self._tell(Prepared(id=folder.id))
+            self._upkeep.used(folder.assign)
 
     def start(self, assign: Assign, accepted_boot_ms: int, lease_until_boot_ms: int | None) -> None:
         """Start the attempt's keeper, and tell what becomes of it."""

@@ -19,9 +19,10 @@ from typing import Final, NamedTuple
 
 from surveil.errors import InfrastructureError
 from surveil.execute.supply import Supply, get_commit
-from surveil.mirror import address, checkout
+from surveil.mirror import address
 from surveil.mirror.command import Halt
 from surveil.mirror.mirror import Mirror
+from surveil.mirror.spare import Spares
 from surveil.protocol import Assign, JobSpec
 
 _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,11 +65,20 @@ class Workspace:
             self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")
 
 
-def prepare(
-    workspace: Workspace, mirrors: Path, assign: Assign, halt: Halt | None = None, supply: Supply | None = None
-) -> None:
-    """Make the workspace of an attempt, with the files of its commit: from its repository, or through `supply` where
-    that cannot be had from here. Blocks; what it leaves is the caller's to remove.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a commit's files come from: the folder of mirrors, trees made ahead, and what brings a commit that cannot
+    be fetched. `halt` ends it.
+    """
+
+    mirrors: Path
+    spares: Spares
+    halt: Halt | None = None
+    supply: Supply | None = None
+
+
+def prepare(workspace: Workspace, source: Source, assign: Assign) -> None:
+    """Make the workspace of an attempt, with the files of its commit. Blocks; what it leaves is the caller's to remove.
 
     Raises:
         InfrastructureError: the commit cannot be had, or the disk does not take it (MirrorError is one).
@@ -76,10 +86,10 @@ def prepare(
     remove(workspace.root)
     try:
         workspace.make(assign.spec)
-        mirror = Mirror(mirrors, address.parse(assign.repo, "/"), halt)
-        get_commit(mirror, assign, supply)
+        mirror = Mirror(source.mirrors, address.parse(assign.repo, "/"), source.halt)
+        get_commit(mirror, assign, source.supply)
         workspace.work.mkdir(mode=0o755)
-        checkout.checkout(mirror, assign.sha, workspace.work, assign.ref)
+        source.spares.checkout(mirror, assign.sha, workspace.work, assign.ref)
     except OSError as error:
         raise InfrastructureError(f"the runner could not make a workspace: {error}") from error
 

@@ -11,8 +11,9 @@ not: which commits are worth a build (`core.observe`), what a step does in its w
 * `trouble` says why git could not do what was asked, for people and for the program; `remedy` says it of remotes.
 * `local` reads the refs of a repository on this machine without any process; `refs` asks any other one.
 * `watch` notices that a local repository changed; `watched` looks at any repository with as little work as it takes.
-* `mirror` keeps bare mirrors in a `folder` each; `checkout` makes a private work tree from one; `objects` reads
-  commits; `sighting` finds a commit's pipeline. `bundle` carries a commit to a mirror that cannot fetch it.
+* `mirror` keeps bare mirrors in a `folder` each; `checkout` makes a private work tree from one, and `spare` does so
+  ahead of its time; `objects` reads commits; `sighting` finds a commit's pipeline. `bundle` carries a commit to a
+  mirror that cannot fetch it.
 
 Every call blocks; the hands give them to threads. No git ever runs inside a repository that somebody else may
 write to, but for one listing of refs in a storage format that `local` does not read.

@@ -1,7 +1,7 @@
 """Makes a private work tree at exactly one commit.
 
 What belongs here: the `.git` folder of a workspace, and filling the work tree. What does not: the workspace's
-life (`execute.workspace`), and getting the commit into the mirror (`mirror`).
+life (`execute.workspace`), getting the commit into the mirror (`mirror`), and trees made ahead (`spare`).
 
 The `.git` folder is written file by file, and one `git read-tree` fills the work tree: cloning would start
 five processes and take four times as long. Objects are borrowed from the mirror. There are no hooks, no
@@ -49,21 +49,38 @@ def _fill(mirror: Mirror, sha: str, destination: Path, ref: str) -> None:
     git_dir = destination / ".git"
     with mirror.folder.using():
         try:
-            _write_git_folder(mirror, sha, git_dir, ref)
+            _write_git_folder(mirror, sha, git_dir)
+            _write_refs(mirror, sha, git_dir, ref)
         except OSError as problem:
             raise MirrorError(f"No work tree can be made at {destination}: {problem.strerror}.") from problem
-        run(
-            *("read-tree", "--reset", "-u", sha),
-            about=mirror.address.key,
-            git_dir=str(git_dir),
-            cwd=str(destination),
-            options=(f"--work-tree={destination}", "-c", "core.fsync=none"),
-            timeout_s=CHECKOUT_TIMEOUT_S,
-            halt=mirror.halt,
-        )
+        _read_tree(mirror, sha, destination)
 
 
-def _write_git_folder(mirror: Mirror, sha: str, git_dir: Path, ref: str) -> None:
+def bring(mirror: Mirror, sha: str, tree: Path, ref: str) -> None:
+    """Bring a work tree that `checkout` made, and nobody used, to another commit of the same mirror.
+
+    Files that differ from what was checked out are written again, as the index shows them; what is not in the index is
+    not seen. Raises MirrorError and OSError; what the tree holds then is anybody's guess.
+    """
+    check_sha(sha)
+    with mirror.using():
+        _write_refs(mirror, sha, tree / ".git", ref)
+        _read_tree(mirror, sha, tree)
+
+
+def _read_tree(mirror: Mirror, sha: str, tree: Path) -> None:
+    run(
+        *("read-tree", "--reset", "-u", sha),
+        about=mirror.address.key,
+        git_dir=str(tree / ".git"),
+        cwd=str(tree),
+        options=(f"--work-tree={tree}", "-c", "core.fsync=none"),
+        timeout_s=CHECKOUT_TIMEOUT_S,
+        halt=mirror.halt,
+    )
+
+
+def _write_git_folder(mirror: Mirror, sha: str, git_dir: Path) -> None:
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (git_dir / folder).mkdir(parents=True)
     version = ["[core]", "\trepositoryformatversion = 1", "\tbare = false", "\tlogAllRefUpdates = true"]
@@ -76,6 +93,9 @@ def _write_git_folder(mirror: Mirror, sha: str, git_dir: Path, ref: str) -> None
     (git_dir / "config").write_text("\n".join([*version, *extensions, *origin, ""]), encoding="utf-8")
     borrowed = mirror.path / "objects"
     (git_dir / "objects" / "info" / "alternates").write_bytes(os.fsencode(borrowed) + b"\n")
+
+
+def _write_refs(mirror: Mirror, sha: str, git_dir: Path, ref: str) -> None:
     (git_dir / "packed-refs").write_bytes(_packed_refs(mirror, sha, ref))
     (git_dir / "HEAD").write_text(sha + "\n", encoding="ascii")
 

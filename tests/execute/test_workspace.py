@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from surveil.errors import InfrastructureError
-from surveil.execute.workspace import Workspace, prepare, remove
+from surveil.execute.workspace import Source, Workspace, prepare, remove
+from surveil.mirror.spare import Spares
 from surveil.protocol import Assign
 from tests.execute.conftest import job, make_repository
 
@@ -21,6 +22,10 @@ def assign(repo: Path, sha: str) -> Assign:
     )  # fmt: skip
 
 
+def source(folder: Path) -> Source:
+    return Source(folder / "mirrors", Spares(folder / "spares"))
+
+
 @pytest.fixture
 def repo(tmp_path: Path) -> tuple[Path, str]:
     return tmp_path / "repo", make_repository(tmp_path / "repo")
@@ -28,7 +33,7 @@ def repo(tmp_path: Path) -> tuple[Path, str]:
 
 def test_a_workspace_holds_the_commit_the_scripts_and_private_folders(tmp_path: Path, repo: tuple[Path, str]) -> None:
     workspace = Workspace.below(tmp_path / "space")
-    prepare(workspace, tmp_path / "mirrors", assign(*repo))
+    prepare(workspace, source(tmp_path), assign(*repo))
     assert (workspace.work / "hello").read_text() == "hello\n"
     assert [workspace.script(index).read_text() for index in (0, 1)] == ["echo one", "echo two"]
     for folder in (workspace.home, workspace.tmp):
@@ -40,13 +45,13 @@ def test_what_an_earlier_try_left_is_not_seen(tmp_path: Path, repo: tuple[Path, 
     workspace = Workspace.below(tmp_path / "space")
     workspace.work.mkdir(parents=True)
     (workspace.work / "planted").touch()
-    prepare(workspace, tmp_path / "mirrors", assign(*repo))
+    prepare(workspace, source(tmp_path), assign(*repo))
     assert sorted(path.name for path in workspace.work.iterdir()) == [".git", "hello"]
 
 
 def test_a_commit_that_is_not_there_is_a_sentence(tmp_path: Path, repo: tuple[Path, str]) -> None:
     with pytest.raises(InfrastructureError, match="b" * 40):
-        prepare(Workspace.below(tmp_path / "space"), tmp_path / "mirrors", assign(repo[0], "b" * 40))
+        prepare(Workspace.below(tmp_path / "space"), source(tmp_path), assign(repo[0], "b" * 40))
 
 
 def test_a_job_cannot_lead_the_deletion_outside_by_links(tmp_path: Path) -> None:
