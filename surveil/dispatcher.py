@@ -15,9 +15,9 @@ import functools
 import gc
 import signal
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from surveil import pipeline
 from surveil.answer import Reply
@@ -36,6 +36,7 @@ from surveil.lanes import Lanes
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Message, Pack, Seen, Watching, Welcome
 from surveil.say import Voice, begin
+from surveil.tasks import Tasks
 
 IDLE_MS: Final = 1_000
 """The loop looks around at least so often."""
@@ -82,9 +83,8 @@ class Dispatcher:
         self._waiting: dict[str, list[Callable[[int], None]]] = {}
         self._routes: dict[str, Route] = {}
         self._lanes = Lanes()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(lambda _: self.stop())
         self._stopping = False
-        self._failure: BaseException | None = None
 
     # ---- the loop --------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Dispatcher:
         Raises:
             StoreError: something could not be written; the process must end.
         """
-        self._start(self._intake.run())
+        self._tasks.start(self._intake.run())
         await self._turn([Recovered()], self._clock.now())
         before = self._clock.now()
         while not self._stopping:
@@ -106,8 +106,7 @@ class Dispatcher:
             events += self._hear(batch)
             await self._turn(events, now)
             self._intake.take(self._relay.take_wants(batch.bulk))
-        if self._failure is not None:
-            raise self._failure
+        self._tasks.check()
 
     def stop(self) -> None:
         """Let `run` end after what it is doing."""
@@ -117,9 +116,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Let go of what waits; everything that was promised is on disk."""
         self._answers.on_stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
 
     def _timeout(self) -> int:
         if self._inbox.events:
@@ -192,7 +189,7 @@ class Dispatcher:
         peer, route, message = received.peer, received.route, received.message
         match message:
             case Ask():
-                self._start(self._answer(route, message))
+                self._tasks.start(self._answer(route, message))
             case CommitSeen():
                 self.submit(message, lambda build: self._seen(route, message.mid, build))
             case Watching():
@@ -201,7 +198,7 @@ class Dispatcher:
             case Pack():
                 self._relay.answer(message)
             case Enrol():
-                self._start(self._enrol(peer.key, route, message))
+                self._tasks.start(self._enrol(peer.key, route, message))
             case _:
                 # `net.admission` lets nothing else through to here than the words of runners.
                 if received.beyond:
@@ -247,7 +244,7 @@ class Dispatcher:
         elif len(self._waiting) < READING_MAX:
             self._waiting[commit.mid] = [then]
             # In the order of the ref's commits, so that its newest build is its newest commit.
-            self._start(self._lanes.follow((commit.repo, commit.ref), lambda: self._read(commit)))
+            self._tasks.start(self._lanes.follow((commit.repo, commit.ref), lambda: self._read(commit)))
         else:
             return False
         return True
@@ -265,18 +262,6 @@ class Dispatcher:
         if known is not None:
             return known
         return commit if isinstance(commit, BuildWanted) else read_pipeline(commit)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A task that failed in a way that nobody foresaw ends the process, loudly: starting is recovery."""
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
-            self.stop()
 
 
 _load_again: Final = functools.lru_cache(PIPELINES_KEPT)(pipeline.load)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, assert_never
 
@@ -46,6 +46,7 @@ from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.protocol import CommitSeen, Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
+from surveil.tasks import Tasks
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
@@ -78,13 +79,13 @@ class Observer:
         self._clock = parts.clock
         self._inbox: deque[Event] = deque()
         self._lanes = Lanes()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(lambda _: self._connection.wake())
         self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
         self._disk = ThreadPoolExecutor(1, "records")
         mirrors = {repo: watched.mirror for repo, watched in parts.watched.items()}
         self._supplier = Supplier(
-            parts.data, mirrors, send=self._connection.send, start=self._start, now=self._clock.now
+            parts.data, mirrors, send=self._connection.send, start=self._tasks.start, now=self._clock.now
         )
         self._files: Watch | None = None
         self._ready: dict[str, CommitSeen] = {}
@@ -96,7 +97,6 @@ class Observer:
         self._watching_at = 0
         self._tidy_at = self._clock.now() + TIDY_MS
         self._stopping = False
-        self._bug: BaseException | None = None
 
     # ---- the loop ----
 
@@ -106,8 +106,7 @@ class Observer:
         try:
             while not self._stopping:
                 incoming = await self._connection.receive(self._timeout())
-                if self._bug is not None:
-                    raise self._bug
+                self._tasks.check()
                 events = [event for item in incoming if (event := self._heard(item)) is not None]
                 events += self._inbox
                 self._inbox.clear()
@@ -143,7 +142,7 @@ class Observer:
             asyncio.get_running_loop().remove_reader(self._files.fileno())
             self._files.close()
         self._halt.ring()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.wait()
         for pool in (self._local, self._remote):
             await asyncio.to_thread(pool.shutdown)
         await self._supplier.close()
@@ -182,7 +181,7 @@ class Observer:
     def _do(self, effect: Effect) -> None:
         match effect:
             case Poll():
-                self._start(self._poll(self._watched[effect.repo]))
+                self._tasks.start(self._poll(self._watched[effect.repo]))
             case Report():
                 self._report(effect)
             case Remember():
@@ -201,18 +200,6 @@ class Observer:
                 self._watching_at = 0
             case _:
                 assert_never(effect)
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # What the world may do is caught where it happens; this is a mistake of ours, and ends the process.
-            self._bug = task.exception()
-            self._connection.wake()
 
     async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
         pool = self._local if watched.address.is_local else self._remote
@@ -241,7 +228,7 @@ class Observer:
         elif report.mid not in self._reading:
             self._reading.add(report.mid)
             # In the order in which the ref moved, so that its newest build is its newest commit.
-            self._start(self._lanes.follow((report.repo, report.ref), lambda: self._read(report)))
+            self._tasks.start(self._lanes.follow((report.repo, report.ref), lambda: self._read(report)))
 
     async def _read(self, report: Report) -> None:
         watched = self._watched[report.repo]
@@ -330,7 +317,7 @@ class Observer:
 
     def _now_and_then(self, now: int) -> None:
         if self._dirty and not self._writing and now >= self._write_at:
-            self._start(self._write_dirty())
+            self._tasks.start(self._write_dirty())
         if now >= self._watching_at and self._connection.connected:
             self._watching_at = now + WATCHING_MS
             repos = [WatchedRepo(repo=repo, problem=self._problems.get(repo)) for repo in self._watched]
@@ -339,7 +326,7 @@ class Observer:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_MS
             for watched in self._watched.values():
-                self._start(self._tidy(watched))
+                self._tasks.start(self._tidy(watched))
 
     async def _write_dirty(self) -> None:
         """Write down what is to be remembered; what cannot be written now is tried again."""

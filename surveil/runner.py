@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Final, assert_never
 from zlib import crc32
@@ -53,7 +52,7 @@ from surveil.core.run_events import (
 )
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
 from surveil.execute import processes
-from surveil.execute.contract import Happening
+from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
 from surveil.execute.output import Chunk
 from surveil.execute.sending import Logs
@@ -77,6 +76,7 @@ from surveil.protocol import (
     Welcome,
 )
 from surveil.say import Voice, begin
+from surveil.tasks import Tasks
 
 IDLE_MS: Final = 1_000
 LOAD_MS: Final = 5_000
@@ -110,8 +110,7 @@ class Agent:
         self._refusals = 0
         self._interrupts = 0
         self._exit: Exit | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._bug: BaseException | None = None
+        self._tasks = Tasks(lambda _: self._connection.wake())
 
     # ---- the loop ----
 
@@ -122,12 +121,11 @@ class Agent:
             self._recover(found)
             while self._exit is None:
                 incoming = await self._connection.receive(self._timeout())
-                if self._bug is not None:
-                    raise self._bug
+                self._tasks.check()
                 self._turn(incoming)
             return self._exit
         finally:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.wait()
             self._supplies.close()
             await self._executor.close()
 
@@ -145,7 +143,7 @@ class Agent:
         now = self._clock.now()
         if now >= self._load_at:
             self._load_at = now + LOAD_MS
-            self._start_task(self._measure())
+            self._tasks.start(self._measure())
         had_room = not self._state.disk_low
         for event in events:
             effects = handle(self._state, event, now, self._policy)
@@ -187,6 +185,9 @@ class Agent:
     # ---- what is heard ----
 
     def _told(self, happening: Happening) -> None:
+        if isinstance(happening, Broken):
+            self._tasks.fail(happening.failure)
+            return
         if isinstance(happening, LogGrew | Ended):
             self._logs.grow(happening.id, happening.log_bytes)
         self.put(happening)
@@ -256,7 +257,7 @@ class Agent:
             self._do_all(effects)
         if self._waiting and not self._syncing:
             self._syncing = True
-            self._start_task(self._sync())
+            self._tasks.start(self._sync())
 
     async def _sync(self) -> None:
         """Put the tombstones that wait on the platter, then do all that waited, in its order."""
@@ -349,18 +350,6 @@ class Agent:
                 job=job, attempt=number, at=chunk.at, crc=crc32(chunk.data), after_ms=chunk.after_ms, data=chunk.data
             )
         )
-
-    def _start_task(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # What the world may do is caught where it happens; this is a mistake of ours, and ends the process.
-            self._bug = task.exception()
-            self._connection.wake()
 
 
 def _is_sign_of_life(effect: Effect) -> bool:

@@ -7,6 +7,7 @@ What belongs here: the interface between the runner's hands and an executor. Wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from surveil.core.model import AttemptId
@@ -14,7 +15,15 @@ from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, LogGrew, Pr
 from surveil.execute.output import Chunk
 from surveil.protocol import Assign
 
-Happening: TypeAlias = Prepared | PreparationFailed | StepsChanged | Ended | KeeperLost | LogGrew
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The executor failed by a mistake of ours. There is no going on; a next process finds what runs."""
+
+    failure: BaseException
+
+
+Happening: TypeAlias = Prepared | PreparationFailed | StepsChanged | Ended | KeeperLost | LogGrew | Broken
 Tell: TypeAlias = Callable[[Happening], None]
 
 

@@ -63,7 +63,7 @@ def bring(mirror: Mirror, sha: str, tree: Path, ref: str) -> None:
     not seen. Raises MirrorError and OSError; what the tree holds then is anybody's guess.
     """
     check_sha(sha)
-    with mirror.using():
+    with mirror.folder.using():
         _write_refs(mirror, sha, tree / ".git", ref)
         _read_tree(mirror, sha, tree)
 

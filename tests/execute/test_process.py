@@ -13,7 +13,8 @@ import pytest
 
 from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, PreparationFailed, Prepared, StepsChanged
-from surveil.execute.contract import Executor, Happening
+from surveil.execute import process
+from surveil.execute.contract import Broken, Executor, Happening
 from surveil.execute.process import ProcessExecutor
 from surveil.protocol import Assign
 from tests.execute.conftest import job, make_repository
@@ -208,3 +209,17 @@ async def test_a_cancel_that_comes_before_the_keeper_listens_is_obeyed(tmp_path:
         assert (await desk.hear(Ended)).outcome == "cancelled"
         desk.executor.forget(ONE)
         await desk.until_clean()
+
+
+@in_a_loop
+async def test_a_mistake_of_ours_is_told_and_not_waited_for(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("nobody foresaw this")
+
+    monkeypatch.setattr(process, "prepare", fail)
+    async with Desk(tmp_path / "data") as desk:
+        desk.executor.hold(assign, boot_ms())
+        desk.executor.prepare(assign)
+        assert str((await desk.hear(Broken)).failure) == "nobody foresaw this"
