@@ -127,11 +127,16 @@ def write_whole(path: str, fields: dict[str, Any], *, sync: bool) -> None:
         os.close(file)
     os.rename(draft, path)
     if sync:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(os.path.dirname(path))
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder survive the machine's power; a file's own sync does not. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read(path: str) -> dict[str, Any]:

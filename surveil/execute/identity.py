@@ -18,7 +18,7 @@ from typing import Final
 from surveil.core.model import AttemptId
 from surveil.core.run_model import TOMBSTONES_MAX
 from surveil.errors import InfrastructureError
-from surveil.execute.files import write_whole
+from surveil.execute.files import sync_folder, write_whole
 
 IDENTITY: Final = "identity.json"
 TOMBSTONES: Final = "tombstones"
@@ -139,5 +139,7 @@ class Tombstones:
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(self._path)
+            # Else what is added to the new file may be lost with its name, and the old one come back.
+            sync_folder(str(self._path.parent))
         except OSError as error:
             raise InfrastructureError(f"{self._path} cannot be written: {error.strerror}") from error

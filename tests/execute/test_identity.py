@@ -9,7 +9,17 @@ import pytest
 
 from surveil.core.run_model import TOMBSTONES_MAX
 from surveil.errors import InfrastructureError
-from surveil.execute.identity import Identity, Tombstones, alone, begin_incarnation, read_identity, write_identity
+from surveil.execute.identity import (
+    IDENTITY,
+    TOMBSTONES,
+    Identity,
+    Tombstones,
+    alone,
+    begin_incarnation,
+    read_identity,
+    write_identity,
+)
+from tests.platter import Platter
 
 
 def test_each_start_is_another_incarnation_and_the_rest_stays(tmp_path: Path) -> None:
@@ -17,6 +27,24 @@ def test_each_start_is_another_incarnation_and_the_rest_stays(tmp_path: Path) ->
     assert begin_incarnation(tmp_path).incarnation == 1
     assert begin_incarnation(tmp_path) == Identity(incarnation=2, cluster="c", name="spare", labels=("linux",))
     assert read_identity(tmp_path).incarnation == 2
+
+
+def test_a_start_is_on_the_platter_before_anything_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platter = Platter(monkeypatch)
+    begin_incarnation(tmp_path)
+    assert platter.has(tmp_path / IDENTITY)
+    begin_incarnation(tmp_path)
+    assert platter.has(tmp_path / IDENTITY)
+
+
+def test_a_tombstone_is_on_the_platter_when_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platter = Platter(monkeypatch)
+    for attempt in (1, 2):
+        # Each start puts a shorter file in the old one's place, and what is added must not go to the old one alone.
+        tombstones = Tombstones(tmp_path)
+        tombstones.write([("7/test", attempt), ("8/x", attempt)])
+        assert platter.has(tmp_path / TOMBSTONES)
+        tombstones.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"incarnation": "x"}', b"\xff"])

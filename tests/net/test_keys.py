@@ -9,6 +9,7 @@ import pytest
 
 from surveil.errors import InfrastructureError
 from surveil.net.keys import load_keys, load_or_make_keys, make_keys, write_privately
+from tests.platter import Platter
 
 
 def test_a_key_is_made_once_and_is_the_same_ever_after(tmp_path: Path) -> None:
@@ -65,3 +66,12 @@ def test_a_file_that_is_replaced_is_never_half_written(tmp_path: Path) -> None:
     write_privately(path, b"new", replace=True)
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_file_is_on_the_platter_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool
+) -> None:
+    platter = Platter(monkeypatch)
+    write_privately(tmp_path / "x", b"key", replace=replace)
+    assert platter.has(tmp_path / "x")

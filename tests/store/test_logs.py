@@ -25,10 +25,11 @@ from hypothesis.stateful import (
 
 from surveil.store import StoreError
 from surveil.store.log_chunks import CHUNK_BYTES_MAX, SLOT_BYTES
-from surveil.store.log_live import LogSlice
-from surveil.store.log_packed import BLOCK_BYTES
+from surveil.store.log_live import DATA, INDEX, LogSlice
+from surveil.store.log_packed import BLOCK_BYTES, SUFFIX
 from surveil.store.log_paths import log_stem
 from surveil.store.logs import LOG_BYTES_MAX, READ_BYTES_MAX, LogRefused, LogStore, read_log
+from tests.platter import Platter
 
 JOB = "7/test"
 
@@ -38,6 +39,10 @@ def logs(tmp_path: Path) -> Iterator[LogStore]:
     store = LogStore(tmp_path)
     yield store
     store.close()
+
+
+def logs_root(logs: LogStore) -> Path:
+    return logs._root  # noqa: SLF001  # The fixture's own folder.
 
 
 def put(logs: LogStore, at: int, data: bytes, *, job: str = JOB, attempt: int = 1, after_ms: int = 0) -> int:
@@ -177,6 +182,46 @@ def test_a_full_disk_leaves_the_log_as_it_was(logs: LogStore, monkeypatch: pytes
     assert put(logs, 6, b" after") == 12
     assert logs.flush() == {(JOB, 1): 12}
     assert whole(logs) == b"before after"
+
+
+def test_what_is_acknowledged_is_on_the_platter_its_bytes_before_what_vouches_for_them(
+    logs: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stem = log_stem(logs_root(logs), JOB, 1)
+    data, index = stem.with_name(stem.name + DATA), stem.with_name(stem.name + INDEX)
+    platter = Platter(monkeypatch)
+    put(logs, 0, b"first\n")
+    assert logs.flush() == {(JOB, 1): 6}
+    assert platter.has(data)
+    assert platter.has(index)
+    folders = [data.parent, *data.parent.parents]
+    assert all(platter.has_name(folder) for folder in folders[: folders.index(logs_root(logs))])
+    platter.order.clear()
+    put(logs, 6, b"second\n")
+    logs.flush()
+    assert platter.order == [data.name, index.name]
+    assert platter.has(data)
+    assert platter.has(index)
+
+
+def test_a_compressed_log_is_on_the_platter_before_the_live_one_goes(
+    logs: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platter = Platter(monkeypatch)
+    put(logs, 0, b"all of it\n")
+    logs.flush()
+    gone: list[bool] = []
+    stem = log_stem(logs_root(logs), JOB, 1)
+    packed = stem.with_name(stem.name + SUFFIX)
+    unlink = Path.unlink
+
+    def watched(path: Path, *, missing_ok: bool = False) -> None:
+        gone.append(platter.has(packed))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    assert logs.finish(JOB, 1, 10)
+    assert gone == [True, True]
 
 
 def test_a_failing_disk_acknowledges_nothing(logs: LogStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from surveil.core.model import Status
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.store import DefectError, FencedError, StoreError
 from surveil.store.sqlite import BUILDS_SKIPPED, FILE, LOCK, open_reader, open_store
+from tests.platter import Platter
 from tests.store.records import changed, make_build, make_job, make_note, make_peer, make_runner, make_token, new
 
 
@@ -94,6 +95,16 @@ def test_the_database_is_in_the_mode_that_survives_a_loss_of_power(tmp_path: Pat
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.close()
+
+
+def test_a_new_database_is_found_under_its_name_after_a_loss_of_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platter = Platter(monkeypatch)
+    store = open_store(tmp_path / "data", now=1)
+    assert platter.has_name(tmp_path / "data" / FILE)
+    assert platter.has_name(tmp_path / "data" / f"{FILE}-wal")
     store.close()
 
 
