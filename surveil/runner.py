@@ -1,10 +1,8 @@
 """The runner's hands: one loop between the dispatcher and the executor; decides nothing.
 
-What belongs here: the connection, the clock, effects performed in order, signals. What does not: decisions
-(`core.run`), how attempts are run (`execute`), opening the parts (`running`).
-
-Tombstones are put on the platter in a thread, many at a time; whatever was decided after one waits for it, except for
-heartbeats and introductions, which no slow disk may delay.
+What belongs here: the connection, the clock, effects performed, signals. What does not: decisions
+(`core.run`), in which order they are performed (`ordering`), how attempts are run (`execute`), opening the parts
+(`running`).
 """
 
 from __future__ import annotations
@@ -47,7 +45,6 @@ from surveil.core.run_events import (
     Start,
     StopWanted,
     Tick,
-    TombstoneFailed,
     WriteTombstone,
 )
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
@@ -56,6 +53,7 @@ from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
 from surveil.execute.output import Chunk
 from surveil.execute.sending import Logs
+from surveil.hands.ordering import Orders
 from surveil.hands.running import Parts, opened
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.protocol import (
@@ -65,8 +63,6 @@ from surveil.protocol import (
     Cancel,
     Drain,
     Finished,
-    Heartbeat,
-    Hello,
     Introduce,
     Kept,
     Output,
@@ -95,15 +91,11 @@ class Agent:
         self._executor = parts.executor
         self._connection = parts.connection
         self._supplies = parts.supplies
-        self._tombstones = parts.tombstones
         self._identity = parts.identity
         self._data = parts.data
         self._clock = parts.clock
         self._boot_offset_ms = parts.clock.now() - boot_ms()
         self._inbox: deque[Event] = deque()
-        self._waiting: list[list[Effect]] = []
-        """What was decided and waits for a tombstone to be on the platter, or behind one that does."""
-        self._syncing = False
         self._logs = Logs(parts.executor.read_log, self._send_output)
         self._logs_at: int | None = None
         self._load_at = 0
@@ -111,6 +103,7 @@ class Agent:
         self._interrupts = 0
         self._exit: Exit | None = None
         self._tasks = Tasks(lambda _: self._connection.wake())
+        self._orders = Orders(parts.tombstones, hold=self._hold, do=self._do, tell=self.put, start=self._tasks.start)
 
     # ---- the loop ----
 
@@ -148,7 +141,7 @@ class Agent:
         for event in events:
             effects = handle(self._state, event, now, self._policy)
             if effects:
-                self._queue(effects)
+                self._orders.follow(effects)
         if had_room and self._state.disk_low:
             free_mib = self._state.disk_free_mib
             voice.warning(
@@ -247,60 +240,11 @@ class Agent:
 
     # ---- what is done ----
 
-    def _queue(self, effects: list[Effect]) -> None:
-        """Do it now, unless it must wait for a tombstone."""
-        if any(isinstance(effect, WriteTombstone) for effect in effects) or (
-            self._waiting and not all(_is_sign_of_life(effect) for effect in effects)
-        ):
-            self._waiting.append(effects)
-        else:
-            self._do_all(effects)
-        if self._waiting and not self._syncing:
-            self._syncing = True
-            self._tasks.start(self._sync())
-
-    async def _sync(self) -> None:
-        """Put the tombstones that wait on the platter, then do all that waited, in its order."""
-        try:
-            while self._waiting:
-                batch = list(self._waiting)
-                written = [effect for effects in batch for effect in effects if isinstance(effect, WriteTombstone)]
-                failure = ""
-                try:
-                    await asyncio.to_thread(self._tombstones.write, [effect.id for effect in written])
-                except OSError as error:
-                    failure = str(error.strerror)
-                del self._waiting[: len(batch)]
-                for effects in batch:
-                    self._do_batch(effects, failure)
-                self._connection.flush()
-        finally:
-            self._syncing = False
-
-    def _do_batch(self, effects: list[Effect], failure: str) -> None:
-        orders = [effect for effect in effects if isinstance(effect, WriteTombstone)]
-        if orders and not failure:
-            failure = self._hold(orders)
-        if orders and failure:
-            for order in orders:
-                self.put(TombstoneFailed(id=order.id, reason=failure))
-        else:
-            self._do_all(effects)
-
-    def _hold(self, orders: list[WriteTombstone]) -> str:
-        """Note on disk what is to be done; return why it could not be, if so."""
-        for order in orders:
-            held = self._state.held.get(order.id)
-            if order.assign is not None and held is not None:
-                try:
-                    self._executor.hold(order.assign, held.accepted_at - self._boot_offset_ms)
-                except OSError as error:
-                    return str(error.strerror)
-        return ""
-
-    def _do_all(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            self._do(effect)
+    def _hold(self, order: WriteTombstone) -> None:
+        """Note on disk what is to be done. Raises OSError."""
+        held = self._state.held.get(order.id)
+        if order.assign is not None and held is not None:
+            self._executor.hold(order.assign, held.accepted_at - self._boot_offset_ms)
 
     def _do(self, effect: Effect) -> None:
         executor = self._executor
@@ -350,10 +294,6 @@ class Agent:
                 job=job, attempt=number, at=chunk.at, crc=crc32(chunk.data), after_ms=chunk.after_ms, data=chunk.data
             )
         )
-
-
-def _is_sign_of_life(effect: Effect) -> bool:
-    return isinstance(effect, Send) and isinstance(effect.message, Heartbeat | Hello)
 
 
 # ---- starting -------------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
 * `contract` is the promise that every way of running attempts keeps; `process` keeps it with processes of this
   machine, and `attempts` knows their folders.
 * `keeper` is the small process that owns the steps of one attempt and survives the agent; `zygote` forks it, and
-  `nursery` asks for that. `offspring` starts and ends the steps' processes, `processes` those that a dead keeper left
-  behind; `files` holds what keeper and agent tell each other through the attempt's folder.
+  `nursery` asks for that. `offspring` starts and ends the steps' processes, `steplog` takes their output, `endings` has
+  words for how it ends. `files` holds what keeper and agent tell each other through the attempt's folder, `bell` and
+  `lookout` are the two ends of a call that there is news. `processes` ends what a dead keeper left behind.
 * `output` and `spool` hold the log until the dispatcher has it, `sending` sends it.
 * `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch, and
   `upkeep` is what a runner does in its own time.

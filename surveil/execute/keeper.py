@@ -1,8 +1,8 @@
 """The keeper: a small process that runs one attempt's steps to their end, whatever becomes of the agent.
 
-What belongs here: the order of steps, their time, their output, their verdict. What does not: starting and killing
-processes (`offspring`), the shape of files (`files`, `spool`), and everything that an agent decides. Imports only
-the standard library, and little of it: a keeper is forked for each attempt.
+What belongs here: the order of steps, their time, their verdict. What does not: starting and killing processes
+(`offspring`), their output (`steplog`), sentences (`endings`), the shape of files (`files`, `spool`), and everything
+that an agent decides. Imports only the standard library, and little of it: a keeper is forked for each attempt.
 
 It reads `order.json`, obeys the named pipe `control` (lines `cancel GRACE_MS` and `lease UNTIL_BOOT_MS`), appends
 to `spool`, keeps `status.json` current, and rings `bell`. It has one thread and one loop, and ends when nothing is
@@ -14,7 +14,6 @@ left below it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -23,10 +22,12 @@ from typing import Final
 
 from surveil.clock import boot_ms
 from surveil.execute import files, offspring
+from surveil.execute.bell import Bell
+from surveil.execute.endings import End, disk_words, failure_words, start_words, timeout_words
 from surveil.execute.files import Order, Status, StepOrder, StepStatus
 from surveil.execute.spool import SpoolWriter
+from surveil.execute.steplog import PIPE_BYTES, StepLog
 
-READ_BYTES: Final = 256 * 1024
 KILL_GRACE_MS: Final = 5_000
 """How long a step that ran out of time may take to end by itself."""
 LEAK_MS: Final = 2_000
@@ -34,21 +35,6 @@ LEAK_MS: Final = 2_000
 LOOK_MS: Final = 1_000
 """A lease is looked at this often: after a suspended machine wakes, `poll` would sleep on for what was left before.
 """
-RING_MS: Final = 2
-"""Under a flood of output the agent is called no more often than this."""
-_GIB: Final = 1024 * 1024 * 1024
-
-_DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-
-
-class _End(Exception):
-    """The attempt ends here, with this outcome for this reason; with an exit code if it was its own doing."""
-
-    def __init__(self, outcome: str, reason: str, exit_code: int | None = None) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.reason = reason
-        self.exit_code = exit_code
 
 
 class Keeper:
@@ -61,10 +47,10 @@ class Keeper:
         self.now = boot_ms()
         self.started_at = self.now
         self.spool = SpoolWriter(os.path.join(folder, files.SPOOL), boot_ms)
-        self.bell = _Bell(order.bell, os.path.basename(folder))
+        self.bell = Bell(order.bell, os.path.basename(folder))
         self.lease_until = order.lease_until_boot_ms
         self.timeout_at = self.now + order.timeout_ms if order.timeout_ms else None
-        self.ending: _End | None = None
+        self.ending: End | None = None
         """Why the running step is being ended from outside, once it is."""
         self.kill_at: int | None = None
         self.asked = 0
@@ -83,17 +69,17 @@ class Keeper:
 
     def run(self) -> None:
         """Run the steps, and write the result."""
-        end = _End("passed", "", 0)
+        end = End("passed", "", 0)
         try:
             self._tell()
             for index, step in enumerate(self.order.steps):
                 exit_code = self._run_step(index, step)
                 if exit_code and not step.continue_on_error:
-                    raise _End("failed", _failure(step.name, exit_code), exit_code)
-        except _End as early:
+                    raise End("failed", failure_words(step.name, exit_code), exit_code)
+        except End as early:
             end = early
         except OSError as error:
-            end = _End("errored", _disk_words(error))
+            end = End("errored", disk_words(error))
         offspring.kill_all()
         self._finish(end)
 
@@ -106,7 +92,7 @@ class Keeper:
             raise self.ending
         output, theirs = os.pipe2(os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # The system may allow no more than its default.
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1024 * 1024)
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(output, False)
         self._step(index, state="running", started_after_ms=self._after(), log_at=self.spool.log_bytes)
         try:
@@ -114,7 +100,7 @@ class Keeper:
                 pid = offspring.start(step.argv, step.env, self.order.cwd, theirs)
             except OSError as error:
                 self._step(index, state="errored", finished_after_ms=self._after())
-                raise _End("errored", _start_words(step.name, error)) from error
+                raise End("errored", start_words(step.name, error)) from error
             finally:
                 os.close(theirs)
             return self._watch(index, step, pid, output)
@@ -122,7 +108,7 @@ class Keeper:
             os.close(output)
 
     def _watch(self, index: int, step: StepOrder, pid: int, output: int) -> int:
-        log = _StepLog(self, step.name)
+        log = StepLog(self._append, self.order.log_bytes_max)
         step_timeout_at = self.now + step.timeout_ms if step.timeout_ms else None
         exited: offspring.Exit | None = None
         leak_at: int | None = None
@@ -165,21 +151,19 @@ class Keeper:
         self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
         raise self.ending
 
-    def _end_leak(self, log: _StepLog, output: int) -> None:
+    def _end_leak(self, log: StepLog, output: int) -> None:
         """Processes that the step left behind still hold its output: end them, and say so."""
         offspring.kill_all()
-        log.read(output)
+        log.drain(output)
         log.note("processes that the step left behind kept its output open, and were ended")
 
     def _enforce(self, step: StepOrder, pid: int, step_timeout_at: int | None) -> None:
         """End the running step when something says so; kill it when it does not end."""
         if self.ending is None:
             if self.timeout_at is not None and self.now >= self.timeout_at:
-                sentence = f"timed out after {_duration(self.order.timeout_ms)}"
-                self._end(_End("failed", sentence), KILL_GRACE_MS)
+                self._end(End("failed", timeout_words(self.order.timeout_ms)), KILL_GRACE_MS)
             elif step_timeout_at is not None and self.now >= step_timeout_at:
-                sentence = f"step '{step.name}' timed out after {_duration(step.timeout_ms)}"
-                self._end(_End("failed", sentence), KILL_GRACE_MS)
+                self._end(End("failed", timeout_words(step.timeout_ms, step.name)), KILL_GRACE_MS)
         if self.ending is None:
             return
         if self.asked != pid and pid not in self.exits:
@@ -212,9 +196,9 @@ class Keeper:
         for line in lines:
             self._obey(line.decode(errors="replace"))
         if self.terminated:
-            self._end(_End("lost", "the attempt's keeper was ended by a signal from outside"), 0)
+            self._end(End("lost", "the attempt's keeper was ended by a signal from outside"), 0)
         if self.ending is None and self.lease_until is not None and self.now >= self.lease_until:
-            self._end(_End("lost", "the attempt's lease ran out: nothing was heard of the dispatcher"), 0)
+            self._end(End("lost", "the attempt's lease ran out: nothing was heard of the dispatcher"), 0)
         due = self.spool.due_at()
         if due is not None and self.now >= due:
             self.spool.sync()
@@ -225,11 +209,11 @@ class Keeper:
         if not number.isdecimal():
             return
         if word == "cancel":
-            self._end(_End("cancelled", "cancelled"), int(number))
+            self._end(End("cancelled", "cancelled"), int(number))
         elif word == "lease" and self.lease_until is not None:
             self.lease_until = max(self.lease_until, int(number))
 
-    def _end(self, end: _End, grace_ms: int) -> None:
+    def _end(self, end: End, grace_ms: int) -> None:
         """End the attempt after `grace_ms`. The first reason stays; a shorter grace counts."""
         self.ending = self.ending or end
         kill_at = self.now + grace_ms
@@ -239,6 +223,10 @@ class Keeper:
         self.terminated = True
 
     # ---- what others see ----
+
+    def _append(self, data: bytes) -> None:
+        self.spool.append(data, max(0, self.now - self.order.accepted_boot_ms))
+        self.bell.ring(self.now)
 
     def _after(self) -> int:
         return max(0, boot_ms() - self.order.accepted_boot_ms)
@@ -262,133 +250,19 @@ class Keeper:
         files.write_status(self.folder, status, sync=sync)
         self.bell.ring(self.now)
 
-    def _finish(self, end: _End) -> None:
+    def _finish(self, end: End) -> None:
         self.steps = [step._replace(state="skipped") if step.state == "pending" else step for step in self.steps]
         closed = {"state": "errored", "finished_after_ms": self._after()}
         self.steps = [step._replace(**closed) if step.state == "running" else step for step in self.steps]  # type: ignore[arg-type]
         try:
             self.spool.sync()
         except OSError as error:
-            end = _End("errored", _disk_words(error))
+            end = End("errored", disk_words(error))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.folder, files.RESERVE))
         self._tell(end.outcome, end.reason, end.exit_code, sync=True)
         self.bell.flush()
         self.spool.close()
-
-
-class _StepLog:
-    """The output of one step on its way into the spool: bounded, and never silently."""
-
-    def __init__(self, keeper: Keeper, name: str) -> None:
-        self._keeper = keeper
-        self._name = name
-        self._left = keeper.order.log_bytes_max
-        self._dropped = 0
-        self._line_open = False
-
-    def read(self, output: int) -> bool:
-        """Take what is there; whether more may come."""
-        try:
-            data = os.read(output, READ_BYTES)
-        except BlockingIOError:
-            return True
-        if not data:
-            return False
-        kept = data[: self._left]
-        if kept:
-            self._append(kept)
-            self._left -= len(kept)
-        if len(kept) < len(data):
-            if not self._dropped:
-                limit = _size(self._keeper.order.log_bytes_max)
-                self.note(f"the log of this step is longer than {limit}; its rest is dropped")
-            self._dropped += len(data) - len(kept)
-        return True
-
-    def note(self, sentence: str) -> None:
-        """Say something of our own, on a line of its own."""
-        self._append(f"{chr(10) if self._line_open else ''}[surveil: {sentence}]\n".encode())
-
-    def close(self) -> None:
-        """Say what was dropped, if anything was."""
-        if self._dropped:
-            self.note(f"{self._dropped} bytes of this step's log were dropped")
-
-    def _append(self, data: bytes) -> None:
-        keeper = self._keeper
-        keeper.spool.append(data, max(0, keeper.now - keeper.order.accepted_boot_ms))
-        keeper.bell.ring(keeper.now)
-        self._line_open = not data.endswith(b"\n")
-
-
-class _Bell:
-    """Calls the agent, if there is one, no more often than every `RING_MS`."""
-
-    def __init__(self, path: str, name: str) -> None:
-        self._path = path
-        self._line = name.encode() + b"\n"
-        self._file: int | None = None
-        self._rung_at = 0
-        self.due_at: int | None = None
-
-    def ring(self, now: int) -> None:
-        """There is news."""
-        if now - self._rung_at >= RING_MS:
-            self._rung_at = now
-            self.flush()
-        elif self.due_at is None:
-            self.due_at = self._rung_at + RING_MS
-
-    def ring_if_due(self, now: int) -> None:
-        """Ring for what came too soon after the last time."""
-        if self.due_at is not None and now >= self.due_at:
-            self._rung_at = now
-            self.flush()
-
-    def flush(self) -> None:
-        """Ring now. Without an agent nobody hears it; the next one looks by itself. A full bell is rung already."""
-        self.due_at = None
-        try:
-            if self._file is None:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.write(self._file, self._line)
-        except BlockingIOError:
-            self.due_at = self._rung_at + 10 * RING_MS
-        except OSError:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-
-
-def _failure(name: str, exit_code: int) -> str:
-    if exit_code > offspring.SIGNALLED:
-        with contextlib.suppress(ValueError):
-            number = signal.Signals(exit_code - offspring.SIGNALLED)
-            hint = "; perhaps the machine ran out of memory" if number is signal.SIGKILL else ""
-            return f"step '{name}' was ended by {number.name}{hint}"
-    return f"step '{name}' ended with exit code {exit_code}"
-
-
-def _start_words(name: str, error: OSError) -> str:
-    return f"step '{name}' could not be started: {error.filename}: {error.strerror}"
-
-
-def _disk_words(error: OSError) -> str:
-    if error.errno in _DISK_ERRORS:
-        return f"the runner's disk does not take the log: {error.strerror}"
-    return f"the attempt's keeper failed: {error}"
-
-
-def _duration(ms: int) -> str:
-    for unit, name in ((3_600_000, "h"), (60_000, "min"), (1_000, "s")):
-        if ms >= unit and ms % unit == 0:
-            return f"{ms // unit} {name}"
-    return f"{ms} ms"
-
-
-def _size(count: int) -> str:
-    return f"{count // _GIB} GiB" if count >= _GIB and count % _GIB == 0 else f"{count} bytes"
 
 
 def keep(folder: str, lock: int) -> None:

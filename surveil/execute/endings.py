@@ -1,0 +1,60 @@
+"""Why an attempt came to its end, in a word for programs and a sentence for people.
+
+What belongs here: the outcome as something that can be raised, and its sentences. What does not: when it ends
+(`keeper`). Imports only what a keeper may import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+from typing import Final
+
+from surveil.execute import offspring
+
+_DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class End(Exception):
+    """The attempt ends here, with this outcome for this reason; with an exit code if it was its own doing."""
+
+    def __init__(self, outcome: str, reason: str, exit_code: int | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+        self.exit_code = exit_code
+
+
+def failure_words(name: str, exit_code: int) -> str:
+    """How a step failed."""
+    if exit_code > offspring.SIGNALLED:
+        with contextlib.suppress(ValueError):
+            number = signal.Signals(exit_code - offspring.SIGNALLED)
+            hint = "; perhaps the machine ran out of memory" if number is signal.SIGKILL else ""
+            return f"step '{name}' was ended by {number.name}{hint}"
+    return f"step '{name}' ended with exit code {exit_code}"
+
+
+def start_words(name: str, error: OSError) -> str:
+    """Why a step could not be started."""
+    return f"step '{name}' could not be started: {error.filename}: {error.strerror}"
+
+
+def disk_words(error: OSError) -> str:
+    """What the system refused to the keeper itself, the log above all."""
+    if error.errno in _DISK_ERRORS:
+        return f"the runner's disk does not take the log: {error.strerror}"
+    return f"the attempt's keeper failed: {error}"
+
+
+def timeout_words(ms: int, step: str = "") -> str:
+    """That a step, or the whole attempt, took longer than it may."""
+    return f"step '{step}' timed out after {_duration(ms)}" if step else f"timed out after {_duration(ms)}"
+
+
+def _duration(ms: int) -> str:
+    for unit, name in ((3_600_000, "h"), (60_000, "min"), (1_000, "s")):
+        if ms >= unit and ms % unit == 0:
+            return f"{ms // unit} {name}"
+    return f"{ms} ms"

@@ -1,0 +1,67 @@
+"""The output of one step on its way from a pipe into the spool: bounded, and never cut silently.
+
+What belongs here: the limit, and what we say in a log ourselves. What does not: the spool's form (`spool`), and when
+there is something to read (`keeper`). Imports only what a keeper may import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+READ_BYTES: Final = 256 * 1024
+PIPE_BYTES: Final = 1024 * 1024
+"""What a pipe holds, so that a step that prints in gusts need not wait for us."""
+_GIB: Final = 1024 * 1024 * 1024
+
+
+class StepLog:
+    """Takes one step's output from a pipe that does not block, and gives up to `bytes_max` of it to `append`."""
+
+    def __init__(self, append: Callable[[bytes], None], bytes_max: int) -> None:
+        self._append_to = append
+        self._bytes_max = bytes_max
+        self._left = bytes_max
+        self._dropped = 0
+        self._line_open = False
+
+    def read(self, output: int) -> bool:
+        """Take what is there; whether more may come."""
+        try:
+            data = os.read(output, READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        kept = data[: self._left]
+        if kept:
+            self._append(kept)
+            self._left -= len(kept)
+        if len(kept) < len(data):
+            if not self._dropped:
+                self.note(f"the log of this step is longer than {_size(self._bytes_max)}; its rest is dropped")
+            self._dropped += len(data) - len(kept)
+        return True
+
+    def drain(self, output: int) -> None:
+        """Take all that a pipe still holds after its writers have ended."""
+        for _ in range(PIPE_BYTES // READ_BYTES + 1):
+            self.read(output)
+
+    def note(self, sentence: str) -> None:
+        """Say something of our own, on a line of its own."""
+        self._append(f"{chr(10) if self._line_open else ''}[surveil: {sentence}]\n".encode())
+
+    def close(self) -> None:
+        """Say what was dropped, if anything was."""
+        if self._dropped:
+            self.note(f"{self._dropped} bytes of this step's log were dropped")
+
+    def _append(self, data: bytes) -> None:
+        self._append_to(data)
+        self._line_open = not data.endswith(b"\n")
+
+
+def _size(count: int) -> str:
+    return f"{count // _GIB} GiB" if count >= _GIB and count % _GIB == 0 else f"{count} bytes"

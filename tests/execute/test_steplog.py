@@ -1,0 +1,63 @@
+"""A step's output: all of it or its beginning, and a word about what is missing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from surveil.execute.steplog import PIPE_BYTES, READ_BYTES, StepLog
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    os.set_blocking(ours, False)
+    os.set_blocking(theirs, False)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def log_of(bytes_max: int) -> tuple[StepLog, list[bytes]]:
+    kept: list[bytes] = []
+    return StepLog(kept.append, bytes_max), kept
+
+
+def test_all_that_a_full_pipe_holds_is_taken_when_its_writers_are_gone(pipe: tuple[int, int]) -> None:
+    log, kept = log_of(1 << 30)
+    written = 0
+    while written < PIPE_BYTES:
+        written += os.write(pipe[1], bytes(PIPE_BYTES - written))
+    assert written > READ_BYTES
+    log.drain(pipe[0])
+    assert b"".join(kept) == bytes(written)
+
+
+def marked(begin: bytes, bytes_max: int, dropped: int) -> bytes:
+    """What is kept of a log, and the marker that stands at its end."""
+    longer = f"[surveil: the log of this step is longer than {bytes_max} bytes; its rest is dropped]\n"
+    return begin + (longer + f"[surveil: {dropped} bytes of this step's log were dropped]\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("bytes_max", "printed", "expected"),
+    [
+        (4, b"1234", b"1234"),
+        (4, b"12345", marked(b"1234\n", 4, 1)),
+        (4, b"123\n5", marked(b"123\n", 4, 1)),
+        (0, b"12", marked(b"", 0, 2)),
+    ],
+)
+def test_what_is_beyond_the_limit_is_counted_on_a_line_of_its_own(
+    pipe: tuple[int, int], bytes_max: int, printed: bytes, expected: bytes
+) -> None:
+    log, kept = log_of(bytes_max)
+    os.write(pipe[1], printed)
+    assert log.read(pipe[0])
+    assert log.read(pipe[0]), "an empty pipe may be filled again"
+    log.close()
+    assert b"".join(kept) == expected
