@@ -25,7 +25,8 @@ else:
     def dataclass(**options: bool) -> Any:
         """Make a class a dataclass, by the standard library's options; a frozen one with slots is quick."""
         quick = options.get("frozen") and options.get("slots")
-        make = dataclasses.dataclass(**options)
+        # The quick `__init__` is ours, and there are too many records for making the other one to throw it away.
+        make = dataclasses.dataclass(**{**options, "init": not quick})
         return (lambda plain: _with_twin(make(plain))) if quick else make
 
     def replace(record: Any, /, **changes: Any) -> Any:

@@ -15,7 +15,7 @@ runner accepted the attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
@@ -26,6 +26,7 @@ from surveil.codec import (
     Matches,
     Most,
     Signed,
+    Unpack,
     codec_for,
     pack_value,
     packer,
@@ -542,7 +543,7 @@ def _parcel(messages: Sequence[Message]) -> list[bytes]:
     items = [
         item
         for number, message in zip(numbers, messages, strict=True)
-        for item in (number, _IN_PARCELS[number].pack(message))
+        for item in (number, _CODECS[_IN_PARCELS[number]].pack(message))
     ]
     frames = [PARCEL_HEADER, pack_value(items)]
     if sum(map(len, frames)) > MESSAGE_BYTES_MAX:
@@ -582,10 +583,10 @@ def decode_all(frames: Sequence[bytes]) -> list[Message]:
 
 
 def _unpack_item(number: Any, body: Any) -> Message:
-    codec = _IN_PARCELS.get(number) if type(number) is int else None
-    if codec is None or type(body) is not dict:
+    kind = _IN_PARCELS.get(number) if type(number) is int else None
+    if kind is None or type(body) is not dict:
         raise ProtocolError("a parcel holds the types and fields of messages that may travel in one")
-    message: Message = codec.unpack(body, None)
+    message: Message = _CODECS[kind].unpack(body, None)
     return message
 
 
@@ -611,12 +612,27 @@ HEADERS: Final[Mapping[type[Message], bytes]] = {
 }
 """The first frame of each message."""
 
-_CODECS: Final = {kind: codec_for(header, kind) for kind, header in HEADERS.items()}
+
+class _MadeAtFirstUse(dict[type, Any]):
+    """What belongs to each class, made when it is first looked up: a command has use for three messages, and making
+    the codecs of all takes longer than its question and the answer.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, kind: type) -> Any:
+        made = self[kind] = self._make(kind)
+        return made
+
+
+_CODECS: Final[Mapping[type[Message], Codec]] = _MadeAtFirstUse(lambda kind: codec_for(HEADERS[kind], kind))
 
 # A `Hello` is judged by the connection that it came on, and strangers, clients and observers have nothing to say in
 # numbers.
 _IN_PARCELS: Final = {
-    number: _CODECS[kind] for number, kind in TYPES.items() if kind in {*get_args(FromRunner | ToRunner)} - {Hello}
+    number: kind for number, kind in TYPES.items() if kind in {*get_args(FromRunner | ToRunner)} - {Hello}
 }
 
 
@@ -635,5 +651,5 @@ def unpack_part(kind: type[PartT], body: dict[str, Any]) -> PartT:
     return part
 
 
-_PACK_PART: Final = {kind: packer(kind) for kind in (JobSpec, StepReport)}
-_UNPACK_PART: Final = {kind: unpacker(kind) for kind in (JobSpec, StepReport)}
+_PACK_PART: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = _MadeAtFirstUse(packer)
+_UNPACK_PART: Final[Mapping[type, Unpack]] = _MadeAtFirstUse(unpacker)
