@@ -17,7 +17,8 @@ from typing import Final
 from benchmarks.cluster import client_of, dispatching, noop_pipeline, scratch, submission
 from benchmarks.figures import Figure, Usage, say
 from benchmarks.real import FILES, commit_of, git, real_runners, small_repository
-from surveil.client import Client
+from surveil.client.asking import Client
+from surveil.client.following import follow_journal
 
 BUILDBOT_PER_S: Final = 4.0
 """Buildbot 4.3 with two workers, measured on a machine of this kind while it was quiet (docs/performance.md)."""
@@ -53,7 +54,7 @@ async def measure(folder: Path, *, builds: int, slots: int, files: int) -> tuple
 async def _verdicts(client: Client, builds: int) -> None:
     """Wait until so many builds have passed; one listener for all, so that it is the builds that are measured."""
     passed = 0
-    async for note in client.follow_journal(after=0):
+    async for note in follow_journal(client, after=0):
         if note["what"] == "build" and note["state"] not in {"queued", "passed"}:
             raise SystemExit(f"build {note['build']} is {note['state']}: {note['reason']}")
         passed += note["what"] == "build" and note["state"] == "passed"

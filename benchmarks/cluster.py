@@ -20,7 +20,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from surveil.client import Client, find_access
+from surveil.client.access import find_access
+from surveil.client.asking import Client
+from surveil.client.following import follow_journal
 from surveil.net.addresses import Address
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import SERVER_KEY, KeyPair, load_or_make_keys, make_keys
@@ -169,7 +171,7 @@ async def until_online(client: Client, runners: int, seconds: float = START_S) -
     """Wait until so many runners have introduced themselves since the database was made."""
     online: dict[str, bool] = {}
     async with asyncio.timeout(seconds):
-        async for note in client.follow_journal(after=0):
+        async for note in follow_journal(client, after=0):
             if note["what"] == "runner":
                 online[note["id"]] = note["state"] == "online"
             if sum(online.values()) >= runners:

@@ -30,7 +30,7 @@ from benchmarks.figures import Figure, Usage, say
 from benchmarks.limits import round_trips_per_s, rows_per_s
 from benchmarks.noop import Tally, noop_runners
 from benchmarks.sprint import sprinters
-from surveil.client import Client
+from surveil.client.asking import Client
 
 TARGET_PER_S: Final = 10_000
 TARGET_CPU_US: Final = 80

@@ -20,7 +20,8 @@ from benchmarks.cluster import client_of, dispatching, let_in, noop_pipeline, sc
 from benchmarks.figures import Figure, say
 from benchmarks.noop import noop_runners
 from benchmarks.real import all_of, commit_of, real_runners, signal_all, small_repository
-from surveil.client import Client
+from surveil.client.asking import Client
+from surveil.client.following import follow_journal
 
 PATIENCE_S: Final = 60.0
 LONG_JOB: Final = "jobs: {test: {steps: [{run: 'sleep 300'}]}}"
@@ -53,7 +54,7 @@ async def runner_lost(folder: Path, how: signal.Signals, settings: Mapping[str, 
 async def _running(client: Client, build: int, attempt: int) -> str:
     """Wait until this attempt of the build's job runs; returns the name of its runner."""
     async with asyncio.timeout(PATIENCE_S):
-        async for note in client.follow_journal(after=0, build=build):
+        async for note in follow_journal(client, after=0, build=build):
             if note["what"] == "attempt" and note["state"] == "running" and note["id"].endswith(f"#{attempt}"):
                 break
         document: dict[str, Any] = await client.build(build)
@@ -65,7 +66,7 @@ async def _all_running(client: Client, build: int, attempts: int) -> None:
     """Wait until so many attempts at a build's jobs were taken by their runners."""
     running = 0
     async with asyncio.timeout(PATIENCE_S):
-        async for note in client.follow_journal(after=0, build=build):
+        async for note in follow_journal(client, after=0, build=build):
             running += note["what"] == "attempt" and note["state"] == "running"
             if running >= attempts:
                 return

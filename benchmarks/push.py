@@ -17,7 +17,8 @@ from typing import Final
 from benchmarks.cluster import client_of, dispatching, scratch
 from benchmarks.figures import Figure, percentile, say, spread
 from benchmarks.real import FILES, commit_of, git, real_observer, real_runners, small_repository
-from surveil.client import Client
+from surveil.client.asking import Client
+from surveil.client.following import wait_for
 
 TARGET_MS: Final = 40
 PATIENCE_S: Final = 30.0
@@ -63,7 +64,7 @@ async def _verdict_of(client: Client, sha: str) -> int:
                 break
             page = (await client.ask("journal", {"after": after, "wait_ms": 200})).body
             after = page["position"]
-        document = await client.wait_for(builds[0]["id"])
+        document = await wait_for(client, builds[0]["id"])
     if document["state"] != "passed":
         raise SystemExit(f"build {document['id']} is {document['state']}: {document['reason']}")
     # The verdict travels on another connection than the log, and may be there first.

@@ -18,7 +18,7 @@ from typing import Final
 import psutil
 
 from benchmarks.cluster import environment, until_online
-from surveil.client import Client
+from surveil.client.asking import Client
 
 STOP_S: Final = 15.0
 FILES: Final = 1000

@@ -18,7 +18,7 @@ from benchmarks.cluster import Dispatcher, PeerKey, client_of, dispatching, let_
 from benchmarks.crowd import crowd, let_crowd_in
 from benchmarks.figures import MIB, Figure, Usage, say
 from benchmarks.noop import noop_runners
-from surveil.client import Client
+from surveil.client.asking import Client
 
 HEARTBEAT_S: Final = 2.0
 RUNNERS_TARGET: Final = 10_000

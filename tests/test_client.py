@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from surveil.answer import JobsWish, TokenWish
-from surveil.client import Access, Client, WaitOver, error_of, find_access
+from surveil.client import WaitOver
+from surveil.client.access import Access, find_access
+from surveil.client.asking import Client, error_of
+from surveil.client.following import follow_build, follow_log, wait_for
 from surveil.core.model import AttemptState, Status
 from surveil.errors import (
     ExitCode,
@@ -138,7 +141,7 @@ def test_following_a_build_survives_a_restart_of_the_dispatcher_without_loss_or_
 
     async def scenario() -> list[str]:
         async with Client(find_access(counter.data, None)) as client:
-            return [note["reason"] async for note in client.follow_build(1)]
+            return [note["reason"] async for note in follow_build(client, 1)]
 
     restart = later(0.5, counter.close, counter.serve, end)
     assert asyncio.run(scenario()) == ["one", "two", "three"]
@@ -159,7 +162,7 @@ def test_a_log_is_followed_over_a_restart_byte_by_byte(counter: Counter) -> None
 
     async def scenario() -> bytes:
         async with Client(find_access(counter.data, None)) as client:
-            return b"".join([piece.data async for piece in client.follow_log("1/test")])
+            return b"".join([piece.data async for piece in follow_log(client, "1/test")])
 
     restart = later(0.5, counter.close, counter.serve, end)
     assert asyncio.run(scenario()) == b"one two"
@@ -171,7 +174,7 @@ def test_a_build_that_has_its_verdict_is_not_waited_for(counter: Counter) -> Non
 
     async def scenario() -> str:
         async with Client(find_access(counter.data, None)) as client:
-            return str((await client.wait_for(1, timeout_ms=20_000))["state"])
+            return str((await wait_for(client, 1, timeout_ms=20_000))["state"])
 
     assert asyncio.run(scenario()) == "failed"
 
@@ -181,7 +184,7 @@ def test_a_wait_that_is_over_says_how_to_go_on(counter: Counter) -> None:
 
     async def scenario() -> None:
         async with Client(find_access(counter.data, None)) as client:
-            await client.wait_for(1, timeout_ms=100)
+            await wait_for(client, 1, timeout_ms=100)
 
     with pytest.raises(WaitOver, match=r"`surveil watch 1`"):
         asyncio.run(scenario())
@@ -197,7 +200,7 @@ def test_a_wait_is_over_in_time_when_there_is_no_dispatcher_any_more(counter: Co
         ):
             await client.build(1)
             await asyncio.to_thread(counter.close)
-            await client.wait_for(1, timeout_ms=300)
+            await wait_for(client, 1, timeout_ms=300)
 
     try:
         with pytest.raises(WaitOver, match=r"`surveil watch 1`"):

@@ -164,6 +164,7 @@ def _status() -> dict[str, Any]:
         version="0.1.0",
         started_at=NOW - 86_400_000,
         watching={"eye": (WatchedRepo(repo="https://example.org/project.git"),)},
+        waiting=[{"reason": "waits for a free slot: 4 of 4 busy", "jobs": 2, "oldest": "12/test[python=3.12]"}],
     )
 
 
@@ -179,6 +180,7 @@ BUILD: Final = {
     "event": "`push` or `manual`",
     "state": f"one of {STATES}",
     "reason": "why it is in this state, a sentence; may be empty",
+    "waiting": "what keeps a queued build from running, as a sentence, else `null`",
     "created_at": "when the commit was reported",
     "started_at": "when its first job began",
     "finished_at": "when it got its verdict",
@@ -193,6 +195,7 @@ JOB: Final = {
     "name": "its name, with the values of its matrix",
     "state": f"one of {STATES}",
     "reason": "why it is in this state, a sentence; may be empty",
+    "waiting": "what a queued, blocked or held job waits for, as a sentence, else `null`",
     "needs": "names of the jobs that must have ended before it begins",
     "labels": "labels that its runner must have",
     "matrix": "its values of the matrix",
@@ -241,6 +244,7 @@ RUNNER: Final = {
 STATUS: Final = {
     "dispatcher": "`id` of the installation, `epoch` (its starts so far), `version`, `uptime_ms`, `at` (its clock)",
     "queue": "how many jobs are `queued`, `running`, `blocked` and `held`",
+    "waiting": "why queued jobs wait, the reason of the most jobs first: `reason`, `jobs` (how many), `oldest` (a job)",
     "runners": "how many are `online` and `offline`; `slots` of those online, and how many of these are `busy`",
     "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
 }

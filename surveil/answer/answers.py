@@ -19,6 +19,7 @@ from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
+from surveil.answer.waiting import Waiting
 from surveil.core.model import Attempt, Build, Note
 from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
@@ -175,6 +176,7 @@ class Answers:
                 version=__version__,
                 started_at=live.started_at,
                 watching=live.watching,
+                waiting=self._waiting().reasons(),
             )
         )
 
@@ -198,7 +200,9 @@ class Answers:
             found = self._reader.details([build.id for build in self._matching(repo, ref, limit, before)])
             return [self._view(detail, 0, cost) for detail, cost in _shares(found)]
 
-        return Reply(body=await self._read(read))
+        found = await self._read(read)
+        waiting = self._waiting()
+        return Reply(body=[waiting.annotate(build) for build in found])
 
     def _matching(self, repo: str | None, ref: str | None, limit: int, before: int | None) -> list[Build]:
         """The builds asked for; a repository that has none by this whole name is looked for by its name's end."""
@@ -226,7 +230,8 @@ class Answers:
         jobs_at = about.number("jobs_at", 0)
         about.finish()
         detail = await self._detail(number)
-        return Reply(body=await self._read(lambda: self._view(detail, jobs_at, PAGE_COST_MAX)))
+        found = await self._read(lambda: self._view(detail, jobs_at, PAGE_COST_MAX))
+        return Reply(body=self._waiting().annotate(found))
 
     async def _journal(self, about: Arguments) -> Reply:
         build = about.number("build") if about.has("build") else None
@@ -256,6 +261,9 @@ class Answers:
                 break
             notes.append(note_view(line.position, line.note, self._live.name_of(line.note)))
         return Reply(body={"notes": notes, "position": notes[-1]["position"] if notes else after})
+
+    def _waiting(self) -> Waiting:
+        return Waiting(self._live.state, self._live.now())
 
     # ---- reading ---------------------------------------------------------------------------------
 

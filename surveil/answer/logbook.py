@@ -16,13 +16,17 @@ from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
 from surveil.answer.parking import Parking
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job
-from surveil.protocol import CHUNK_BYTES_MAX
+from surveil.protocol import CHUNK_BYTES_MAX, StepReport
 from surveil.store import BuildDetail, Reader
 from surveil.store.log_live import LogSlice
 from surveil.store.logs import TAIL_LINES_MAX, LogStore
 
 LATE_MS: Final = 60_000
 """How long after an attempt's end the rest of its log is waited for: its runner may have died with it."""
+
+
+STEP_NAME_CHARACTERS_MAX: Final = 200
+"""So much of a step's name travels with each piece of a log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,13 @@ class Logbook:
                 "complete": complete and read_to >= end,
                 "settled": found.job.state in VERDICTS and found.number >= found.job.attempt,
                 "damaged": damaged,
+                "runner": None if attempt is None else attempt.runner_name,
+                "steps": [] if attempt is None else [_step_view(step) for step in attempt.steps],
             },
             data=data,
         )
+
+
+def _step_view(step: StepReport) -> dict[str, Any]:
+    """What tells people where in a log a step begins."""
+    return {"name": step.name[:STEP_NAME_CHARACTERS_MAX], "state": step.state, "log_at": step.log_at}

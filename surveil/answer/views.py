@@ -71,12 +71,13 @@ def attempt_view(attempt: Attempt, log_bytes: LogBytes | None = None) -> dict[st
 
 
 def job_view(job: Job, attempts: Iterable[Attempt], log_bytes: LogBytes | None = None) -> dict[str, Any]:
-    """A job with its attempts, oldest first."""
+    """A job with its attempts, oldest first. What it waits for is filled in by who has the dispatcher's memory."""
     return {
         "id": job.id,
         "name": job.spec.name,
         "state": job.state.value,
         "reason": job.reason,
+        "waiting": None,
         "needs": list(job.spec.needs),
         "labels": list(job.spec.labels),
         "matrix": dict(job.spec.matrix),
@@ -100,6 +101,7 @@ def build_view(build: Build, jobs: list[dict[str, Any]]) -> dict[str, Any]:
         "event": build.event,
         "state": build.state.value,
         "reason": build.reason,
+        "waiting": None,
         "created_at": time_text(build.created_at),
         "started_at": time_text(build.started_at),
         "finished_at": time_text(build.finished_at),
@@ -161,8 +163,11 @@ def status_view(
     version: str,
     started_at: int,
     watching: Mapping[str, Iterable[WatchedRepo]],
+    waiting: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The whole installation at a glance. `watching` maps an observer's name to what it watches."""
+    """The whole installation at a glance. `watching` maps an observer's name to what it watches; `waiting` says why
+    queued jobs wait.
+    """
     counts = dict.fromkeys(Status, 0)
     for job in state.jobs.values():
         counts[job.state] += 1
@@ -176,6 +181,7 @@ def status_view(
             "at": time_text(now),
         },
         "queue": {name.value: counts[name] for name in (Status.QUEUED, Status.RUNNING, Status.BLOCKED, Status.HELD)},
+        "waiting": waiting,
         "runners": {
             "online": len(online),
             "offline": len(state.runners) - len(online),

@@ -12,9 +12,9 @@ import click
 
 from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, Duration, client_flags, example, json_flag
-from surveil.cli.screen import print_json, print_line, tell
 from surveil.cli.watching import follow
 from surveil.errors import ExitCode
+from surveil.screen.printing import print_json, print_line, tell
 
 
 @click.command(
@@ -58,7 +58,7 @@ def submit(
     """
     from surveil.cli.commits import read_commit
     from surveil.cli.settings import client_settings
-    from surveil.client import ENROLLED_FOLDER
+    from surveil.client.access import ENROLLED_FOLDER
     from surveil.mirror.access import Access
 
     if timeout is not None and not wait:

@@ -7,18 +7,20 @@ What belongs here: the bridge between plain functions and `surveil.client`. What
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from surveil.client import Access, Answered, Client, LogPiece, find_access
+from surveil.client import Answered, LogPiece, following
+from surveil.client.access import Access, find_access
+from surveil.client.asking import Client
 
 _Result = TypeVar("_Result")
 
 
 class Dispatcher:
-    """`surveil.client.Client` for code without a loop: the same methods, each of which waits; following yields as
+    """`Client` for code without a loop: the same methods, each of which waits; following yields as
     things come.
     """
 
@@ -55,16 +57,27 @@ class Dispatcher:
     def follow_log(
         self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True
     ) -> Iterator[LogPiece]:
-        """See `Client.follow_log`."""
-        return self._each(self._client.follow_log(job, attempt=attempt, tail_lines=tail_lines, follow=follow))
+        """See `following.follow_log`."""
+        return self._each(
+            following.follow_log(self._client, job, attempt=attempt, tail_lines=tail_lines, follow=follow)
+        )
 
     def follow_journal(self, *, after: int = -1, build: int | None = None) -> Iterator[dict[str, Any]]:
-        """See `Client.follow_journal`."""
-        return self._each(self._client.follow_journal(after=after, build=build))
+        """See `following.follow_journal`."""
+        return self._each(following.follow_journal(self._client, after=after, build=build))
 
-    def follow_build(self, build: int, *, after: int = 0, timeout_ms: int | None = None) -> Iterator[dict[str, Any]]:
-        """See `Client.follow_build`."""
-        return self._each(self._client.follow_build(build, after=after, timeout_ms=timeout_ms))
+    def follow_build(
+        self,
+        build: int,
+        *,
+        after: int = 0,
+        timeout_ms: int | None = None,
+        when_quiet: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """See `following.follow_build`."""
+        return self._each(
+            following.follow_build(self._client, build, after=after, timeout_ms=timeout_ms, when_quiet=when_quiet)
+        )
 
     def _wait(self, asked: Coroutine[Any, Any, _Result]) -> _Result:
         return self._runner.run(asked)

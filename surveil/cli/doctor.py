@@ -27,10 +27,12 @@ from surveil.cli.findings import (
     check_system,
 )
 from surveil.cli.options import client_flags, example, json_flag
-from surveil.cli.screen import print_json, print_line, print_table
 from surveil.errors import ExitCode, NotAllowedError, SurveilError
+from surveil.screen.printing import print_json, print_line, print_table
+from surveil.screen.table import Column
 
 PATIENCE_MS: Final = 3_000
+_COLUMNS: Final = (Column(name="", states=True), Column(name=""), Column(name="", folds=True))
 CLOCK_MS_MAX: Final = 5_000
 """Clocks further apart than this make ages and durations look wrong; nothing else depends on them."""
 
@@ -52,7 +54,7 @@ def doctor(*, as_json: bool, **where: str | None) -> int:
             ]
         )
     else:
-        print_table(["", "", ""], [[each.health.value, each.name, each.sentence] for each in found])
+        print_table(_COLUMNS, [[each.health.value, each.name, each.sentence] for each in found])
         wrong = [each for each in found if each.next]
         if wrong:
             print_line("")
@@ -85,7 +87,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
 def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     """Whether the dispatcher answers; where none is known or running here, whether one could listen."""
     from surveil.cli.connecting import Dispatcher
-    from surveil.client import find_access
+    from surveil.client.access import find_access
     from surveil.config import LISTEN_DEFAULT
     from surveil.net.known import FILE_NAME
 

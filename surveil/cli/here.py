@@ -18,8 +18,6 @@ from typing import Any, Final
 import click
 
 from surveil.cli.options import example, json_flag
-from surveil.cli.screen import is_terminal, print_json, span, tell
-from surveil.cli.terminal import SafeOutput
 from surveil.cli.worktree import read_source, root_of
 from surveil.core.graph import in_order
 from surveil.core.spelling import did_you_mean, quoted
@@ -27,6 +25,10 @@ from surveil.errors import ExitCode, NotFoundError, SurveilError
 from surveil.execute.local import LocalRun
 from surveil.pipeline import Invalid
 from surveil.protocol import JobSpec, StepReport
+from surveil.screen.colours import is_terminal
+from surveil.screen.printing import print_json, tell
+from surveil.screen.terminal import SafeOutput
+from surveil.screen.words import span
 
 CANCEL_GRACE_MS: Final = 10_000
 """How long the running job may take to end by itself after the first Ctrl-C."""

@@ -7,21 +7,21 @@ damage). What does not: what is safe for a terminal (`terminal`), and getting th
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, client_flags, example, json_flag
-from surveil.cli.reading import first_line
-from surveil.cli.screen import is_terminal, print_json, print_json_line, tell
-from surveil.cli.terminal import SafeOutput
 from surveil.client import LogPiece
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError
+from surveil.screen.colours import is_terminal
+from surveil.screen.printing import print_json, print_json_line, tell
+from surveil.screen.steps import StepHeads
+from surveil.screen.terminal import SafeOutput
+from surveil.screen.words import why
 
 
 @click.command(
@@ -69,11 +69,13 @@ def logs(
 
 
 class _Writer:
-    """Where the pieces of one log go."""
+    """Where the pieces of one log go. The steps are told apart for people; a script has the offsets."""
 
     def __init__(self, *, as_json: bool, raw: bool) -> None:
         self._as_json = as_json
         self._safe = None if raw or as_json or not is_terminal(sys.stdout) else SafeOutput()
+        self._heads = StepHeads()
+        self._steps: tuple[Mapping[str, Any], ...] = ()
 
     def write(self, job: str, piece: LogPiece) -> None:
         """Write one piece at once; its gaps are told on stderr."""
@@ -87,57 +89,20 @@ class _Writer:
                 {"job": job, "attempt": piece.attempt, "at": piece.at, "bytes": len(piece.data), "text": text}
             )
             return
-        write_bytes(piece.data if self._safe is None else self._safe.feed(piece.data))
+        self._steps = piece.steps
+        for part in self._heads.split(piece.at, piece.data, piece.steps):
+            if isinstance(part, str):
+                tell(f"--- {part} ---", "faint")
+            else:
+                write_bytes(part if self._safe is None else self._safe.feed(part))
 
-    def finish(self) -> None:
-        """Write what was held back."""
+    def end_attempt(self) -> None:
+        """Write what was held back, and tell the steps that printed nothing at the end."""
         if self._safe is not None:
             write_bytes(self._safe.finish())
-
-    @property
-    def in_steps(self) -> bool:
-        """Whether the steps are told apart for people; a script has the offsets."""
-        return not self._as_json
-
-
-class _Steps:
-    """The steps of one attempt, told where the output of each begins; a step alone needs no words."""
-
-    def __init__(self, writer: _Writer, steps: Iterable[Mapping[str, Any]]) -> None:
-        self._writer = writer
-        of_all = list(steps)
-        numbered = [
-            (step["log_at"], f"step {number} of {len(of_all)}: {first_line(step['name'])}, {step['state']}")
-            for number, step in enumerate(of_all, start=1)
-            if step["log_at"] is not None
-        ]
-        self._ahead = deque(numbered if writer.in_steps and len(of_all) > 1 else ())
-        self._begun = False
-
-    def write(self, job: str, piece: LogPiece) -> None:
-        """Write a piece, and before each byte with which a step begins, that it does."""
-        if not self._begun and piece.at > 0:
-            self._skip_to(piece.at)
-        self._begun = True
-        while self._ahead and self._ahead[0][0] < piece.at + len(piece.data):
-            begins_at, words = self._ahead.popleft()
-            before = max(0, begins_at - piece.at)
-            if before:
-                self._writer.write(job, replace(piece, data=piece.data[:before]))
-                piece = replace(piece, at=begins_at, data=piece.data[before:], damaged=())
-            tell(f"--- {words} ---")
-        self._writer.write(job, piece)
-
-    def finish(self) -> None:
-        """Tell the steps that printed nothing at the end."""
-        for _, words in self._ahead:
-            tell(f"--- {words} ---")
-        self._ahead.clear()
-
-    def _skip_to(self, at: int) -> None:
-        """Where only the end of a log is shown, the step that it is of is enough."""
-        while len(self._ahead) > 1 and self._ahead[1][0] <= at:
-            self._ahead.popleft()
+        for head in self._heads.finish(self._steps):
+            tell(f"--- {head} ---", "faint")
+        self._heads, self._steps = StepHeads(), ()
 
 
 def write_bytes(data: bytes) -> None:
@@ -158,26 +123,18 @@ def _print_job(
 ) -> None:
     """One job's log: the attempt that was asked for, or the newest, or with `follow` every one from the newest on."""
     if not job["attempts"] and not follow:
-        tell(f"--- {job['id']}: {job['state']}, no attempt yet{_because(job['reason'])} ---")
+        tell(f"--- {job['id']}: {job['state']}, no attempt yet{_because(why(job))} ---")
         return
     if attempt is not None and not follow and attempt > job["attempt"]:
         raise NotFoundError(f"Job {quoted(job['id'])} has no attempt {attempt}; its newest is {job['attempt']}.")
-    shown, steps = 0, _Steps(writer, ())
+    shown = 0
     for piece in dispatcher.follow_log(job["id"], attempt=attempt, tail_lines=tail, follow=follow):
         if piece.attempt != shown:
-            steps.finish()
+            writer.end_attempt()
             _tell_seam(job, piece, shown)
             shown = piece.attempt
-            steps = _Steps(writer, _steps_of(job, shown))
-        steps.write(job["id"], piece)
-    writer.finish()
-    steps.finish()
-
-
-def _steps_of(job: Mapping[str, Any], number: int) -> Iterable[Mapping[str, Any]]:
-    """The steps of an attempt that is over; of one that runs, what is known is out of date when it is shown."""
-    over = [known for known in job["attempts"] if known["number"] == number and known["finished_at"]]
-    return over[0]["steps"] if over else ()
+        writer.write(job["id"], piece)
+    writer.end_attempt()
 
 
 def _tell_seam(job: Mapping[str, Any], piece: LogPiece, before: int) -> None:
@@ -193,8 +150,9 @@ def _tell_seam(job: Mapping[str, Any], piece: LogPiece, before: int) -> None:
         if number < piece.attempt and by_number[number]["state"] == "lost":
             tell(f"--- {job['id']} attempt {number} was lost{_because(by_number[number]['reason'])} ---", "lost")
     known = by_number.get(piece.attempt)
-    runner = f" on {known['runner']}: {known['state']}" if known else ""
-    tell(f"--- {job['id']} attempt {piece.attempt}{runner} ---")
+    runner = f" on {piece.runner}" if piece.runner else ""
+    state = f": {known['state']}" if known else ""
+    tell(f"--- {job['id']} attempt {piece.attempt}{runner}{state} ---", "running")
 
 
 def _because(reason: str) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from surveil.cli.options import example, json_flag
-from surveil.cli.screen import print_json, tell
 from surveil.cli.worktree import detect_source, read_source, root_of
 from surveil.errors import ExitCode, UsageError
 from surveil.pipeline import FILENAMES, Invalid
+from surveil.screen.printing import print_json, tell
 
 
 @click.command(

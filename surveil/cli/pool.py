@@ -5,17 +5,29 @@ What belongs here: these two groups, and the orders, which are the same under bo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.options import client_flags, example, json_flag
-from surveil.cli.screen import age, print_json, print_table, tell
 from surveil.cli.settings import load_flags, role_flags
 from surveil.config import RunnerConfig
 from surveil.core.events import RunnerOrder
+from surveil.screen.printing import print_json, print_table, tell
+from surveil.screen.table import Column
+from surveil.screen.words import age
 
+_COLUMNS: Final = (
+    Column(name="name", least=10),
+    Column(name="state", states=True),
+    Column(name="busy"),
+    Column(name="load", drop=1),
+    Column(name="seen", drop=2),
+    Column(name="version", drop=4),
+    Column(name="labels", least=10, drop=3),
+    Column(name="reason", folds=True),
+)
 _DONE = {
     RunnerOrder.DRAIN: "takes nothing new, and goes on with what it has",
     RunnerOrder.CORDON: "gets no work until it is uncordoned",
@@ -70,7 +82,7 @@ def runners(ctx: click.Context, /, *, as_json: bool, **where: str | None) -> Non
         tell("No runner has joined yet: `surveil token create` makes a token, `surveil runner --join TOKEN` adds one.")
         return
     print_table(
-        ["name", "state", "busy", "load", "seen", "version", "labels", "reason"],
+        _COLUMNS,
         [
             [
                 known["name"],

@@ -13,10 +13,40 @@ import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.options import BUILD, client_flags, example, json_flag
-from surveil.cli.screen import age, print_facts, print_json, print_line, print_table, span, tell, took
+from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
+from surveil.screen.table import Column
+from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
 
-SHA_DIGITS: Final = 10
 FAILURES_SHOWN: Final = 5
+
+BUILD_COLUMNS: Final = (
+    Column(name="id"),
+    Column(name="state", states=True),
+    Column(name="repository", least=8, drop=2),
+    Column(name="ref", least=8, drop=1),
+    Column(name="commit", drop=3),
+    Column(name="age", drop=4),
+    Column(name="took", drop=5),
+    Column(name="message", least=12),
+    Column(name="reason", least=12),
+)
+_JOB_COLUMNS: Final = (
+    Column(name="job", least=12),
+    Column(name="state", states=True),
+    Column(name="attempt", drop=3),
+    Column(name="runner", least=8, drop=1),
+    Column(name="took", drop=2),
+    Column(name="reason", folds=True),
+)
+_ATTEMPT_COLUMNS: Final = (
+    Column(name="job", least=12),
+    Column(name="attempt"),
+    Column(name="state", states=True),
+    Column(name="runner", least=8),
+    Column(name="began", drop=2),
+    Column(name="took", drop=1),
+    Column(name="reason", folds=True),
+)
 
 
 @click.command(epilog=example("surveil status", "surveil status --json | jq .queue"))
@@ -37,10 +67,11 @@ def status(*, as_json: bool, **where: str | None) -> None:
             ("dispatcher", f"{about['id']}, version {about['version']}, up {span(about['uptime_ms'], coarse=True)}"),
             ("jobs", ", ".join(counted) or "nothing to do"),
             ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
+            *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
             *(("watching", f"{watched['repo']} ({watched['problem'] or 'ok'})") for watched in document["watching"]),
         ]
     )
-    if not pool["online"]:
+    if not pool["online"] and not document["waiting"]:
         tell(
             "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
             "weak",
@@ -66,22 +97,7 @@ def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **wh
             + (" of this kind." if repo or ref else " yet: commit something, or type `surveil submit`.")
         )
         return
-    print_table(
-        ["id", "state", "repository", "ref", "commit", "age", "took", "message"],
-        [
-            [
-                str(build["id"]),
-                build["state"],
-                short_repo(build["repo"]),
-                short_ref(build["ref"]),
-                build["sha"][:SHA_DIGITS],
-                age(build["created_at"]),
-                took(build["started_at"], build["finished_at"]),
-                first_line(build["message"]),
-            ]
-            for build in found
-        ],
-    )
+    print_table(BUILD_COLUMNS, [_build_row(build) for build in found])
 
 
 @click.command(
@@ -107,7 +123,7 @@ def print_build(build: Mapping[str, Any]) -> None:
         [
             ("build", str(build["id"])),
             ("state", build["state"]),
-            ("reason", build["reason"]),
+            ("reason", build["reason"] or build["waiting"] or ""),
             ("repository", build["repo"]),
             ("ref", build["ref"]),
             ("commit", build["sha"]),
@@ -115,7 +131,7 @@ def print_build(build: Mapping[str, Any]) -> None:
             ("author", build["author"]),
             ("pipeline", rule or build["pipeline_file"] or ""),
             ("retry of", str(build["retry_of"] or "")),
-            ("created", build["created_at"] or ""),
+            ("created", f"{build['created_at']}, {age(build['created_at'])} ago"),
             ("took", took(build["started_at"], build["finished_at"])),
         ]
     )
@@ -124,24 +140,28 @@ def print_build(build: Mapping[str, Any]) -> None:
             print_line(f"  {complaint}")
     if build["jobs"]:
         print_line("")
-        print_table(["job", "state", "attempt", "runner", "took", "reason"], [_job_row(job) for job in build["jobs"]])
+        print_table(_JOB_COLUMNS, [_job_row(job) for job in build["jobs"]])
+    earlier = [_attempt_row(job, attempt) for job in build["jobs"] for attempt in job["attempts"][:-1]]
+    if earlier:
+        print_line()
+        print_line("Earlier attempts")
+        print_table(_ATTEMPT_COLUMNS, earlier)
     for line in _failed_steps(build):
         print_line(line)
 
 
-def short_repo(repo: str) -> str:
-    """The last part of an address, which is how people call a repository."""
-    return repo.rstrip("/").rpartition("/")[2].removesuffix(".git") or repo
-
-
-def short_ref(ref: str) -> str:
-    """A branch's or tag's own name."""
-    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-
-def first_line(message: str) -> str:
-    """The subject of a commit's message."""
-    return next(iter(message.splitlines()), "")
+def _build_row(build: Mapping[str, Any]) -> list[str]:
+    return [
+        str(build["id"]),
+        build["state"],
+        short_repo(build["repo"]),
+        short_ref(build["ref"]),
+        build["sha"][:SHA_DIGITS],
+        age(build["created_at"]),
+        took(build["started_at"], build["finished_at"]),
+        first_line(build["message"]),
+        why(build),
+    ]
 
 
 def _job_row(job: Mapping[str, Any]) -> list[str]:
@@ -153,7 +173,19 @@ def _job_row(job: Mapping[str, Any]) -> list[str]:
         str(job["attempt"] or ""),
         runner,
         took(job["started_at"], job["finished_at"]),
-        job["reason"],
+        why(job),
+    ]
+
+
+def _attempt_row(job: Mapping[str, Any], attempt: Mapping[str, Any]) -> list[str]:
+    return [
+        job["name"],
+        str(attempt["number"]),
+        attempt["state"],
+        attempt["runner"],
+        at_time(attempt["assigned_at"]),
+        took(attempt["assigned_at"], attempt["finished_at"] or attempt["assigned_at"]),
+        attempt["reason"],
     ]
 
 

@@ -7,13 +7,25 @@ talk (`surveil.net.enrolment`).
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.options import Duration, client_flags, config_flag, example, json_flag
-from surveil.cli.screen import age, print_json, print_line, print_table, tell
 from surveil.core.spelling import format_duration
+from surveil.screen.printing import print_json, print_line, print_table, tell
+from surveil.screen.table import Column
+from surveil.screen.words import age
+
+_COLUMNS: Final = (
+    Column(name="id", least=8),
+    Column(name="role"),
+    Column(name="state"),
+    Column(name="uses left", drop=1),
+    Column(name="age", drop=2),
+    Column(name="labels", least=8),
+)
 
 
 @click.group(epilog=example("surveil token create", "surveil token list"))
@@ -87,7 +99,7 @@ def list_tokens(*, as_json: bool, **where: str | None) -> None:
         ]
         for known in tokens
     ]
-    print_table(["id", "role", "state", "uses left", "age", "labels"], rows)
+    print_table(_COLUMNS, rows)
 
 
 @token.command(epilog=example("surveil token revoke 4f1c"))
@@ -111,7 +123,7 @@ def client(join: str, name: str | None, data: str | None, config: str | None) ->
     Needed once: the key that is made stays in the data folder, and every command finds it there.
     """
     from surveil.cli.settings import client_settings
-    from surveil.client import ENROLLED_FOLDER
+    from surveil.client.access import ENROLLED_FOLDER
     from surveil.config import name_of_this_machine
     from surveil.net.enrolment import enrol
     from surveil.net.peers import Role

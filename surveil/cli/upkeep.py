@@ -16,7 +16,8 @@ import click
 
 from surveil import __version__
 from surveil.cli.options import client_flags, config_flag, example, json_flag
-from surveil.cli.screen import print_facts, print_json, print_line, print_table, tell
+from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
+from surveil.screen.table import Column
 
 PACKAGES: Final = ("click", "gitpython", "msgpack", "pydantic", "pyyaml", "pyzmq", "sqlalchemy")
 
@@ -47,9 +48,12 @@ def show(role: str, *, origin: bool, config: str | None, as_json: bool) -> None:
     if as_json:
         print_json([{"key": each.key, "value": each.value, "origin": each.origin} for each in shown])
     elif origin:
-        print_table(["key", "value", "origin"], [[each.key, each.value, each.origin] for each in shown])
+        print_table(
+            [Column(name="key"), Column(name="value", folds=True), Column(name="origin", folds=True)],
+            [[each.key, each.value, each.origin] for each in shown],
+        )
     else:
-        print_table(["key", "value"], [[each.key, each.value] for each in shown])
+        print_table([Column(name="key"), Column(name="value", folds=True)], [[each.key, each.value] for each in shown])
 
 
 @click.group(epilog=example("surveil db check", "surveil db backup /var/backups/surveil-friday"))

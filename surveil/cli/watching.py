@@ -13,9 +13,10 @@ import click
 
 from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, client_flags, example, json_flag
-from surveil.cli.screen import print_json_line, print_line, tell
+from surveil.client import exit_code_of
 from surveil.errors import ExitCode
-from surveil.up.story import exit_code_of
+from surveil.screen.printing import print_json_line, print_line, tell
+from surveil.screen.words import Waits
 
 
 @click.command(epilog=example("surveil watch", "surveil watch 12 --json"))
@@ -49,9 +50,15 @@ def follow(
     timeout_ms: int | None = None,
 ) -> ExitCode:
     """Print a build's journal until its verdict; returns the verdict's code. `quiet` prints to stderr instead of
-    stdout.
+    stdout. Why jobs wait is told on stderr.
     """
-    for note in dispatcher.follow_build(build, after=after, timeout_ms=timeout_ms):
+    waits = Waits()
+
+    def tell_waiting(document: Mapping[str, Any]) -> None:
+        for news in waits.news(document):
+            tell(f"--- {news} ---", "weak")
+
+    for note in dispatcher.follow_build(build, after=after, timeout_ms=timeout_ms, when_quiet=tell_waiting):
         if as_json:
             print_json_line(note)
         elif quiet:

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil import pipeline
-from surveil.client import Client
+from surveil.client import exit_code_of
+from surveil.client.asking import Client
 from surveil.config import LISTEN_DEFAULT, UpConfig, data_home
 from surveil.errors import ExitCode, InvalidError, SurveilError
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address
 from surveil.mirror.sighting import Sighting
+from surveil.screen.live import Screen
 from surveil.up.interrupts import Interrupts
 from surveil.up.lock import locked
 from surveil.up.repositories import find_repositories, read_head, submission
-from surveil.up.screen import Screen
-from surveil.up.story import Teller, exit_code_of
+from surveil.up.story import FollowUp, Teller
 from surveil.up.tree import Tree, running
 
 ANY_PORT: Final = "tcp://127.0.0.1:0"
@@ -74,7 +75,7 @@ async def _test(config: UpConfig, data: Path, repos: Sequence[Address]) -> int:
 
 async def _verdicts(tree: Tree, client: Client, heads: Sequence[_Head], screen: Screen) -> list[ExitCode]:
     """Submit the commits and wait for their verdicts; raises what makes that impossible."""
-    teller = Teller(client, screen)
+    teller = Teller(client, screen, FollowUp(over=True))
     asked = [asyncio.create_task(_verdict(client, teller, head)) for head in heads]
     failing = asyncio.create_task(tree.until_failed())
     try:

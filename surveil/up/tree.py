@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 from typing import Any, Final
 
-from surveil.client import Client, error_of, find_access
+from surveil.client.access import find_access
+from surveil.client.asking import Client, error_of
 from surveil.config import UpConfig
 from surveil.config.roles import settings_of
 from surveil.errors import ExitCode, InfrastructureError, SurveilError

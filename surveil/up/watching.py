@@ -7,20 +7,24 @@ What belongs here: the greeting, which builds are told of, and the end. What doe
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from surveil import __version__
-from surveil.client import Client
-from surveil.config import UpConfig
+from surveil.client import VERDICTS
+from surveil.client.asking import Client
+from surveil.client.following import follow_journal
+from surveil.config import UpConfig, data_home
 from surveil.core.spelling import format_duration
 from surveil.errors import ExitCode, SurveilError
 from surveil.mirror.address import Address
+from surveil.screen.live import Screen
+from surveil.screen.words import commit_line
 from surveil.up.interrupts import Interrupted, Interrupts
 from surveil.up.lock import locked
 from surveil.up.repositories import find_repositories
-from surveil.up.screen import Screen, commit_line
-from surveil.up.story import VERDICTS, Teller
+from surveil.up.story import FollowUp, Teller
 from surveil.up.tree import LOG_NAME, OUTAGE_MS, Tree, running
 
 BUILDS_MAX: Final = 8
@@ -49,7 +53,7 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
             tree.watch([address.key for address in repos])
             try:
                 await interrupts.unless_first(_greet(tree, client, config, repos, screen))
-                await interrupts.unless_first(_live(tree, client, screen))
+                await interrupts.unless_first(_live(tree, client, screen, _where(config)))
             finally:
                 cut = await _open_builds(client)
                 await screen.say("Stopping; Ctrl-C again stops at once.")
@@ -89,10 +93,10 @@ async def _spare(tree: Tree, client: Client) -> str:
     return f"python -m surveil runner --join {token}   (good once, for {format_duration(SPARE_TOKEN_MS)})"
 
 
-async def _live(tree: Tree, client: Client, screen: Screen) -> None:
+async def _live(tree: Tree, client: Client, screen: Screen, where: str) -> None:
     """Tell of builds and problems until something cannot go on. Raises SurveilError."""
     doing = {
-        asyncio.create_task(_tell_builds(client, screen), name="builds"),
+        asyncio.create_task(_tell_builds(client, screen, where), name="builds"),
         asyncio.create_task(_tell_problems(client, screen), name="problems"),
         asyncio.create_task(_fail(tree), name="supervision"),
     }
@@ -106,26 +110,31 @@ async def _live(tree: Tree, client: Client, screen: Screen) -> None:
         await asyncio.gather(*doing, return_exceptions=True)
 
 
+def _where(config: UpConfig) -> str:
+    """The flags by which commands in another terminal find this dispatcher."""
+    return "" if config.data == data_home() else f" --data {shlex.quote(str(config.data))}"
+
+
 async def _fail(tree: Tree) -> None:
     raise await tree.until_failed()
 
 
-async def _tell_builds(client: Client, screen: Screen) -> None:
-    """Tell of each build that is open now or begins later."""
-    teller, turns = Teller(client, screen), asyncio.Semaphore(BUILDS_MAX)
+async def _tell_builds(client: Client, screen: Screen, where: str) -> None:
+    """Tell of each build that is open now or begins later; `where` are the flags by which commands find us."""
+    teller, turns = Teller(client, screen, FollowUp(where=where)), asyncio.Semaphore(BUILDS_MAX)
 
-    async def tell(build: int) -> None:
+    async def tell(build: int, *, taken_up: bool = False) -> None:
         async with turns:
-            await teller.tell(build)
+            await teller.tell(build, taken_up=taken_up)
 
     async def tell_all(telling: asyncio.TaskGroup) -> None:
         position = (await client.ask("journal", {"after": -1})).body["position"]
         recent = await client.builds(limit=RECENT)
         for build in reversed(recent):
             if build["state"] not in VERDICTS:
-                telling.create_task(tell(build["id"]))
+                telling.create_task(tell(build["id"], taken_up=build["started_at"] is not None))
         newest = max((build["id"] for build in recent), default=0)
-        async for note in client.follow_journal(after=position):
+        async for note in follow_journal(client, after=position):
             if note["what"] == "build" and note["build"] > newest:
                 newest = note["build"]
                 telling.create_task(tell(newest))

@@ -6,7 +6,7 @@ import sys
 from surveil.cli.grammar import COMMANDS
 from tests.cli.conftest import Type
 
-HEAVY = {"alembic", "asyncio", "git", "msgpack", "psutil", "pydantic", "rich", "sqlalchemy", "yaml", "zmq"}
+HEAVY = {"alembic", "asyncio", "git", "msgpack", "psutil", "pydantic", "sqlalchemy", "yaml", "zmq"}
 LIST_IMPORTS = (
     "import sys; from surveil.cli.failing import run_to_exit_code; from surveil.cli.grammar import root; "
     "run_to_exit_code(root, ['--help']); print(*sys.modules, file=sys.stderr)"

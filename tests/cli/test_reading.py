@@ -37,8 +37,8 @@ def test_builds_are_listed_for_people_without_obeying_what_strangers_wrote(type_
     fill(counter)
     ended = type_("builds")
     lines = ended.out.splitlines()
-    assert lines[0].split() == ["ID", "STATE", "REPOSITORY", "REF", "COMMIT", "AGE", "TOOK", "MESSAGE"]
-    assert lines[1].startswith("2   failed  repo        v1    aaaaaaaaaa")
+    assert lines[0].split() == ["ID", "STATE", "REPOSITORY", "REF", "COMMIT", "AGE", "TOOK", "MESSAGE", "REASON"]
+    assert lines[1].startswith("2   failed  repo        v1    aaaaaaa ")
     assert lines[2].endswith("First")
     assert "\x1b" not in ended.out
 
@@ -96,3 +96,45 @@ def test_without_a_dispatcher_the_exit_code_says_what_kind_of_absence_it_is(type
     assert (ended.code, ended.out) == (5, "")
     assert "holds no key for any dispatcher" in ended.err
     assert "surveil client --join TOKEN" in ended.err
+
+
+def test_builds_say_why_they_did_not_pass_and_why_they_wait(type_: Type, counter: Counter) -> None:
+    errored = make_build(3, state=Status.ERRORED, reason="no pipeline file", complaints=("no pipeline file",))
+    queued = make_build(4, complaints=())
+    counter.desk.store.commit(new(errored, queued, make_job(4)))
+    counter.desk.live.state.put(queued, 0)
+    counter.desk.live.state.put(make_job(4), 0)
+    lines = type_("builds").out.splitlines()
+    assert "  no runner has joined yet: make a token with `surveil token create`, and type " in lines[1]
+    assert lines[2].endswith("  no pipeline file")
+
+
+def test_earlier_attempts_are_shown_with_their_runner_and_reason(type_: Type, counter: Counter) -> None:
+    lost = make_attempt(
+        5, state=AttemptState.LOST, reason="runner spare-2 stopped answering 8.1 s ago", finished_at=9000
+    )
+    second = make_attempt(5, number=2, runner_name="spare-3", state=AttemptState.RUNNING)
+    job = make_job(5, state=Status.RUNNING, attempt=2)
+    counter.desk.store.commit(new(make_build(5, state=Status.RUNNING), job, lost, second))
+    out = type_("show", "5").out
+    lines = out[out.index("Earlier attempts") :].splitlines()
+    assert lines[1].split() == ["JOB", "ATTEMPT", "STATE", "RUNNER", "BEGAN", "TOOK", "REASON"]
+    assert lines[2].split()[:4] == ["test", "1", "lost", "spare-2"]
+    assert lines[2].endswith("  7.0 s  runner spare-2 stopped answering 8.1 s ago")
+    assert len(lines) == 3
+    counter.desk.store.commit(new(make_build(6, state=Status.PASSED), make_job(6, state=Status.PASSED, attempt=1)))
+    assert "Earlier attempts" not in type_("show", "6").out
+
+
+def test_show_and_status_say_what_a_queued_job_waits_for(type_: Type, counter: Counter) -> None:
+    build, job = make_build(7, state=Status.QUEUED), make_job(7)
+    counter.desk.store.commit(new(build, job))
+    counter.desk.live.state.put(build, 0)
+    counter.desk.live.state.put(job, 0)
+    counter.desk.live.state.put(make_runner("spare-2", labels=("arm",)), 0)
+    sentence = (
+        "no online runner has labels big, linux: 1 runner checked; "
+        "start one with `surveil runner --label big --label linux`"
+    )
+    assert f"reason      {sentence}\n" in type_("show", "7").out
+    assert f"1 queued    {sentence}\n" in type_("status").out

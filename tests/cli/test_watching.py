@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from surveil.answer import JobsWish
+from surveil.client import following
 from surveil.core.events import UnholdWanted
 from surveil.core.model import Status
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
-from tests.store.records import make_build, make_job, make_note, make_runner, new
+from tests.store.records import changed, make_build, make_job, make_note, make_runner, new
 
 
 def settle(counter: Counter, state: Status) -> None:
@@ -64,6 +67,30 @@ def test_watching_everything_shows_runners_by_their_names_until_it_is_interrupte
         process.wait()
     assert line == "1970-01-01T00:00:01.000Z  runner spare-2  online\n"
     assert (process.returncode, err) == (130, "surveil: Interrupted.\n")
+
+
+def test_what_a_quiet_build_waits_for_is_told_once_on_stderr(
+    type_: Type, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "QUIET_MS", 1)
+    build, job = make_build(complaints=()), make_job()
+    counter.desk.store.commit(new(build, job, notes=(make_note(reason=""),)))
+    counter.desk.live.state.put(build, 0)
+    counter.desk.live.state.put(job, 0)
+
+    def settle_after_some_looks() -> None:
+        while counter.asked.count("build") < 4:
+            time.sleep(0.005)
+        counter.desk.store.commit(changed(make_build(state=Status.PASSED, complaints=())))
+        counter.happen(make_note(state="passed", reason=""))
+
+    settling = threading.Thread(target=settle_after_some_looks)
+    settling.start()
+    ended = type_("watch", "1")
+    settling.join()
+    assert ended.code == 0
+    assert ended.err.startswith("--- test: no runner has joined yet: ")
+    assert ended.err.count("\n") == 1
 
 
 def test_held_jobs_are_let_go(type_: Type, counter: Counter) -> None:

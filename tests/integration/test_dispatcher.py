@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from surveil.client import Client, find_access
+from surveil.client.access import find_access
+from surveil.client.asking import Client
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher

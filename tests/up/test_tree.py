@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from surveil.client import exit_code_of
 from surveil.config import UpConfig
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode, UsageError
 from surveil.fleet.supervise import Change, News
 from surveil.up import main
-from surveil.up.story import exit_code_of
 from surveil.up.tree import sentence_about, settings_for_children, settings_of_dispatcher
 
 

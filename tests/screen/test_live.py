@@ -1,11 +1,11 @@
-"""What `up` prints: whose words go where, prefixes, and what a terminal must not obey."""
+"""What is printed while much happens: whose words go where, prefixes, and what a terminal must not obey."""
 
 import asyncio
 import io
 
 import pytest
 
-from surveil.up.screen import LINE_BYTES_MAX, JobOutput, Screen, commit_line, safe, took
+from surveil.screen.live import LINE_BYTES_MAX, JobOutput, Screen
 
 
 class Stream(io.TextIOWrapper):
@@ -25,10 +25,10 @@ class Stream(io.TextIOWrapper):
         return buffer.getvalue().decode("utf-8", "backslashreplace")
 
 
-def printed(pieces: list[bytes], prefix: str, *, terminal: bool = False) -> str:
+def printed(pieces: list[bytes], name: str, *, terminal: bool = False, number: int = 0) -> str:
     async def scene() -> str:
         out = Stream(terminal=terminal)
-        output = JobOutput(Screen(out, Stream()), prefix)
+        output = JobOutput(Screen(out, Stream()), name, number)
         for piece in pieces:
             await output.put(piece)
         await output.finish()
@@ -42,19 +42,29 @@ def test_the_bytes_of_a_lone_job_pass_as_they_are() -> None:
 
 
 def test_each_line_of_one_of_several_jobs_says_whose_it_is() -> None:
-    assert printed([b"one\ntw", b"o\n\nlast"], "lint | ") == "lint | one\nlint | two\nlint | \nlint | last\n"
+    assert printed([b"one\ntw", b"o\n\nlast"], "lint") == "lint | one\nlint | two\nlint | \nlint | last\n"
 
 
 def test_an_endless_line_is_cut_and_nothing_of_it_is_lost() -> None:
-    lines = printed([b"x" * (2 * LINE_BYTES_MAX + 5)], "a | ").splitlines()
+    lines = printed([b"x" * (2 * LINE_BYTES_MAX + 5)], "a").splitlines()
     assert [len(line) for line in lines] == [LINE_BYTES_MAX + 4, LINE_BYTES_MAX + 4, 9]
 
 
 def test_a_terminal_gets_colours_and_obeys_nothing_else() -> None:
-    assert safe("\x1b[31mred\x1b[0m\tand\x1b[2J\x1b]0;title\x07") == (
-        "\x1b[31mred\x1b[0m\tand\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}]0;title\N{REPLACEMENT CHARACTER}"
+    assert printed([b"\x1b[31mred\x1b[0m\tand\x1b[2J\x1b]0;title\x07 50 %\r100 %\r\n"], "", terminal=True) == (
+        "\x1b[31mred\x1b[0m\tand 50 %\n100 %\n\x1b[0m"
     )
-    assert safe("50 %\r100 %\r\nright\u202eleft") == "50 %\n100 %\nright\N{REPLACEMENT CHARACTER}left"
+
+
+def test_a_colour_of_one_job_ends_with_its_line_where_others_print_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert printed([b"\x1b[31mred\nstill"], "a", terminal=True) == "a | \x1b[31mred\x1b[0m\na | still\x1b[0m\n"
+
+
+def test_jobs_that_print_at_the_same_time_are_told_apart_by_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    lines = [printed([b"x\n"], name, terminal=True, number=number) for number, name in enumerate("ab")]
+    assert lines == ["\x1b[36ma |\x1b[0m x\n", "\x1b[33mb |\x1b[0m x\n"]
 
 
 def test_a_character_that_is_cut_in_two_arrives_whole() -> None:
@@ -82,22 +92,3 @@ def test_verdicts_have_colours_on_a_terminal_unless_nobody_wants_them(monkeypatc
     assert asyncio.run(scene()) == "\x1b[31mfailed\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
     assert asyncio.run(scene()) == "failed\n"
-
-
-def test_a_commit_is_named_by_what_people_call_it() -> None:
-    build = {"repo": "/src/project.git", "ref": "refs/heads/main", "sha": "1a2b3c4d5e", "message": "Fix it\n\nlong"}
-    assert commit_line(build) == "project main 1a2b3c4 Fix it"
-    assert commit_line({**build, "message": "", "ref": "HEAD", "repo": "x"}) == "x HEAD 1a2b3c4"
-
-
-@pytest.mark.parametrize(
-    ("finished_at", "words"),
-    [
-        ("2026-01-01T00:00:02.345Z", " in 2.3 s"),
-        ("2026-01-01T00:03:05.000Z", " in 3 min 5 s"),
-        ("2026-01-01T02:10:59.000Z", " in 2 h 10 min"),
-        (None, ""),
-    ],
-)
-def test_durations_are_for_people(finished_at: str | None, words: str) -> None:
-    assert took({"started_at": "2026-01-01T00:00:00.000Z", "finished_at": finished_at}) == words

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from surveil.cli.terminal import SEQUENCE_CHARACTERS_MAX, SafeOutput
+from surveil.screen.terminal import SEQUENCE_CHARACTERS_MAX, SafeOutput
 
 
 def shown(*pieces: bytes) -> bytes:

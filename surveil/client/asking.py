@@ -1,22 +1,19 @@
-"""What commands use to talk to a dispatcher: questions with answers, and following what grows.
+"""`Client`: asks a dispatcher one question at a time, or several at once, and reads documents that take several pages.
 
-What belongs here: `Client` for code with an event loop, and which key and address it uses. What does not: the same
-without a loop (`surveil.cli.connecting`), sockets (`surveil.net`), and what questions there are (`surveil.answer`).
-
-Nothing here is a subscription: a question that waits for news names the place from which on it wants to hear, so
-after any break the same question is simply asked again.
+What belongs here: one question and its answer. What does not: a question that is asked again for what comes
+(`following`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
-from surveil.core.model import VERDICTS
+from surveil.client import Answered
+from surveil.client.access import Access
 from surveil.errors import (
     ExitCode,
     InfrastructureError,
@@ -27,25 +24,17 @@ from surveil.errors import (
     UnreachableError,
     UsageError,
 )
-from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection, Garbled, Incoming, Link
-from surveil.net.enrolment import KEYS_FOLDER
-from surveil.net.keys import CLIENT_KEY, KeyPair, load_keys
-from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 from surveil.protocol import Answer, Ask, Refused
 
 PATIENCE_MS: Final = 5_000
 """How long a question without any sign of a dispatcher waits."""
 OUTAGE_MS: Final = 120_000
 """How long following something survives a dispatcher that is away: a restart, an upgrade, a reboot."""
-WAIT_MS: Final = 10_000
-"""How long one question waits for news before it is asked again."""
 REPEAT_MS: Final = 5_000
 """An answer that is overdue by so long is asked for again: it may have been lost with a connection."""
 BUILDS_PAGE: Final = 100
 LISTED_PAGE: Final = 1000
-ENROLLED_FOLDER: Final = "client"
-"""Below the data folder: what a machine keeps that is only a client of a dispatcher elsewhere."""
 
 _LOST: Final = "The connection was lost before the answer came, and nobody knows whether it was done: "
 _ONCE: Final = {
@@ -54,40 +43,6 @@ _ONCE: Final = {
 }
 """Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
 _PUMP_MS: Final = 1_000
-_Result = TypeVar("_Result")
-
-
-class WaitOver(SurveilError):
-    """The time that a person gave is over, and what was waited for has not come."""
-
-    exit_code = ExitCode.TIMED_OUT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Where a dispatcher is, the key that it must show, and the key that we show."""
-
-    address: Address
-    server_key: str
-    keys: KeyPair
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """An answer without an error."""
-
-    body: Any
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPiece:
-    """Bytes `at` and on of an attempt's log; `damaged` are the ranges before their end that cannot be read any more."""
-
-    attempt: int
-    at: int
-    data: bytes
-    damaged: tuple[Mapping[str, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,35 +61,6 @@ class _Pending:
             self.answer.set_exception(error)
 
 
-def find_access(data: Path, address: str | None) -> Access:
-    """The address and keys to use: those of the dispatcher in the folder `data`, or of the one that this machine
-    joined as a client.
-
-    `address` overrides where the dispatcher is, and chooses between the two where both are known.
-
-    Raises:
-        NotAllowedError: this machine holds no key for any dispatcher, and the sentence says how to get one.
-        InfrastructureError: a key's file cannot be used.
-    """
-    wanted = parse_address(address) if address else None
-    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS_FOLDER / CLIENT_KEY).exists()]
-    known: list[tuple[Path, KnownDispatcher]] = [
-        (folder, load_known(folder)) for folder in folders if (folder / FILE_NAME).exists()
-    ]
-    if not known:
-        where = f"the dispatcher at {wanted}" if wanted else "any dispatcher"
-        raise NotAllowedError(
-            f"{data} holds no key for {where}: start one here with `surveil up`, name its folder with --data, or make "
-            "a token with `surveil token create --role client` there and type `surveil client --join TOKEN` here."
-        )
-    folder, dispatcher = next((pair for pair in known if wanted in {None, pair[1].address}), known[0])
-    return Access(
-        address=wanted or dispatcher.address.from_here(),
-        server_key=dispatcher.server_key,
-        keys=load_keys(folder / KEYS_FOLDER / CLIENT_KEY),
-    )
-
-
 class Client:
     """Asks a dispatcher, between `async with` and its end. Several questions may be in the air at once."""
 
@@ -144,7 +70,8 @@ class Client:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._patience_ms = patience_ms
-        self._outage_ms = outage_ms
+        self.outage_ms = outage_ms
+        """How long whoever follows something waits for a dispatcher that is away."""
         self._strange = False
         self._deaf: BaseException | None = None
 
@@ -193,7 +120,7 @@ class Client:
     async def build(self, build: int) -> dict[str, Any]:
         """One build with all its jobs, however many messages they take."""
         document: dict[str, Any] = (await self.ask("build", {"build": build})).body
-        return await self._complete(document)
+        return await self.complete(document)
 
     async def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
         """The newest builds first, each with all its jobs."""
@@ -204,7 +131,7 @@ class Client:
             page = (await self.ask("builds", about)).body
             if not page:
                 break
-            found += [await self._complete(document) for document in page]
+            found += [await self.complete(document) for document in page]
             before = found[-1]["id"]
         return found
 
@@ -217,87 +144,10 @@ class Client:
             if len(page) < LISTED_PAGE:
                 return found
 
-    # ---- following -------------------------------------------------------------------------------
-
-    async def follow_log(
-        self, job: str, *, attempt: int | None = None, at: int = 0, tail_lines: int | None = None, follow: bool = True
-    ) -> AsyncIterator[LogPiece]:
-        """The log of a job's attempt in pieces: with `follow` as they come, until the job has its verdict, else those
-        that there are.
-
-        Without an `attempt`, the newest, and with `follow` those that come after it as well; each begins with a piece
-        at byte 0, even if that is empty.
-        """
-        number, begun = attempt, 0
-        while True:
-            about = {
-                "job": job,
-                "attempt": number,
-                "at": at,
-                "wait_ms": WAIT_MS if follow else 0,
-                "tail_lines": tail_lines,
-            }
-            got = await self.ask("log", about, patience_ms=self._outage_ms if begun else None)
-            body, number, tail_lines = got.body, got.body["attempt"], None
-            if body["exists"] and (got.data or body["damaged"] or begun != number):
-                yield LogPiece(attempt=number, at=body["at"], data=got.data, damaged=tuple(body["damaged"]))
-                begun = number
-            at = body["next"]
-            if not follow:
-                if at >= body["end"]:
-                    return
-            elif body["complete"]:
-                if attempt is not None or body["settled"]:
-                    return
-                number, at = number + 1, 0
-
-    async def follow_journal(self, *, after: int = -1, build: int | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Lines of the journal after position `after` (-1: from now on) as they come, without end."""
-        while True:
-            page = await self._journal(after, build, wait_ms=0 if after < 0 else WAIT_MS)
-            after = page["position"]
-            for note in page["notes"]:
-                yield note
-
-    async def follow_build(
-        self, build: int, *, after: int = 0, timeout_ms: int | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """A build's lines of the journal, ending with that of its verdict.
-
-        Raises:
-            WaitOver: there is no verdict after `timeout_ms`.
-        """
-        until = None if timeout_ms is None else asyncio.get_running_loop().time() + timeout_ms / 1000
-        wait_ms, settled = 0, False
-        while True:
-            page = await _before(until, build, self._journal(after, build, wait_ms=wait_ms))
-            after = page["position"]
-            for note in page["notes"]:
-                yield note
-                if note["what"] == "build" and note["state"] in VERDICTS:
-                    return
-            if not page["notes"] and settled:
-                return
-            # Its verdict may be older than `after`. One more page, because it may also have come since this one.
-            answer = await _before(until, build, self.ask("build", {"build": build}))
-            settled = answer.body["state"] in VERDICTS
-            wait_ms = 0 if settled else WAIT_MS
-
-    async def wait_for(self, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:
-        """The build's document once it has a verdict. Raises WaitOver."""
-        async for _ in self.follow_build(build, timeout_ms=timeout_ms):
-            pass
-        return await self.build(build)
-
     # ---- how -------------------------------------------------------------------------------------
 
-    async def _journal(self, after: int, build: int | None, *, wait_ms: int) -> dict[str, Any]:
-        about = {"after": after, "build": build, "wait_ms": wait_ms}
-        page: dict[str, Any] = (await self.ask("journal", about, patience_ms=self._outage_ms if wait_ms else None)).body
-        return page
-
-    async def _complete(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Fetch the jobs that did not fit into the message, page by page."""
+    async def complete(self, document: dict[str, Any]) -> dict[str, Any]:
+        """A build's document with the jobs that did not fit into its message, fetched page by page."""
         while (jobs_at := document.pop("jobs_next", None)) is not None:
             more = (await self.ask("build", {"build": document["id"], "jobs_at": jobs_at})).body
             document["jobs"] += more["jobs"]
@@ -374,16 +224,6 @@ class Client:
             f"No dispatcher answers at {self.address}; start it with `surveil up` or `surveil dispatcher`, or let "
             "`surveil doctor` look for the cause."
         )
-
-
-async def _before(until: float | None, build: int, asked: Coroutine[Any, Any, _Result]) -> _Result:
-    """The answer, if it comes before `until` in the loop's time, be there a dispatcher or not. Raises WaitOver."""
-    try:
-        async with asyncio.timeout_at(until):
-            return await asked
-    except TimeoutError:
-        sentence = f"Build {build} has no verdict yet; it goes on, and `surveil watch {build}` shows it."
-        raise WaitOver(sentence) from None
 
 
 def error_of(sentence: str, exit_code: int) -> SurveilError:

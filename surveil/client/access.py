@@ -1,0 +1,57 @@
+"""Which dispatcher a command means, and the key by which that one knows us.
+
+What belongs here: looking into the data folder. What does not: making keys (`surveil.net.enrolment`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import NotAllowedError
+from surveil.net.addresses import Address, parse_address
+from surveil.net.enrolment import KEYS_FOLDER
+from surveil.net.keys import CLIENT_KEY, KeyPair, load_keys
+from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
+
+ENROLLED_FOLDER: Final = "client"
+"""Below the data folder: what a machine keeps that is only a client of a dispatcher elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where a dispatcher is, the key that it must show, and the key that we show."""
+
+    address: Address
+    server_key: str
+    keys: KeyPair
+
+
+def find_access(data: Path, address: str | None) -> Access:
+    """The address and keys to use: those of the dispatcher in the folder `data`, or of the one that this machine
+    joined as a client.
+
+    `address` overrides where the dispatcher is, and chooses between the two where both are known.
+
+    Raises:
+        NotAllowedError: this machine holds no key for any dispatcher, and the sentence says how to get one.
+        InfrastructureError: a key's file cannot be used.
+    """
+    wanted = parse_address(address) if address else None
+    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS_FOLDER / CLIENT_KEY).exists()]
+    known: list[tuple[Path, KnownDispatcher]] = [
+        (folder, load_known(folder)) for folder in folders if (folder / FILE_NAME).exists()
+    ]
+    if not known:
+        where = f"the dispatcher at {wanted}" if wanted else "any dispatcher"
+        raise NotAllowedError(
+            f"{data} holds no key for {where}: start one here with `surveil up`, name its folder with --data, or make "
+            "a token with `surveil token create --role client` there and type `surveil client --join TOKEN` here."
+        )
+    folder, dispatcher = next((pair for pair in known if wanted in {None, pair[1].address}), known[0])
+    return Access(
+        address=wanted or dispatcher.address.from_here(),
+        server_key=dispatcher.server_key,
+        keys=load_keys(folder / KEYS_FOLDER / CLIENT_KEY),
+    )

@@ -1,0 +1,126 @@
+"""What is printed while much happens at once, so that lines of several writers stay whole.
+
+What belongs here: where words go, and the prefixes of jobs' output. What does not: which words.
+
+What the steps print and the verdicts go to stdout, everything else to stderr. Both are written in a thread: a reader
+that stops reading must not stop the supervision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Final, TextIO
+
+from surveil.core.spelling import printable
+from surveil.screen.colours import CODES, PREFIXES, colourful, is_terminal, paint
+from surveil.screen.terminal import SafeOutput
+
+_ESCAPE: Final = b"\x1b["
+_COLOURS_END: Final = b"\x1b[0m"
+LINE_BYTES_MAX: Final = 16 * 1024
+"""A longer line of a job that needs a prefix is cut into several."""
+
+
+class Screen:
+    """The two streams of this process."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._turn = asyncio.Lock()
+        self._saying: set[asyncio.Task[None]] = set()
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether what the steps print is looked at through a terminal."""
+        return is_terminal(self._out)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether what surveil adds to the output of the steps may have a colour."""
+        return colourful(self._out)
+
+    async def say(self, text: str, state: str = "") -> None:
+        """Something that surveil has to say, a line on stderr."""
+        await self._write(self._err, text, state)
+
+    def say_soon(self, text: str, state: str = "") -> None:
+        """The same, from where nobody can wait."""
+        task = asyncio.create_task(self._say_anyway(text, state))
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
+
+    async def _say_anyway(self, text: str, state: str) -> None:
+        # Whoever closed the stream is told so by those who can wait.
+        with contextlib.suppress(OSError):
+            await self.say(text, state)
+
+    async def tell_verdict(self, text: str, state: str) -> None:
+        """A verdict, a line on stdout."""
+        await self._write(self._out, text, state)
+
+    async def put(self, data: bytes) -> None:
+        """Bytes of a step, on stdout."""
+        if data:
+            async with self._turn:
+                await asyncio.to_thread(_write_bytes, self._out, data)
+
+    async def _write(self, stream: TextIO, text: str, state: str) -> None:
+        code = CODES.get(state, "") if colourful(stream) else ""
+        lines = "".join(paint(printable(line), code) + "\n" for line in text.split("\n"))
+        async with self._turn:
+            await asyncio.to_thread(_write_bytes, stream, lines.encode("utf-8", "replace"))
+
+
+class JobOutput:
+    """The output of one job on its way to the screen.
+
+    Alone and away from a terminal its bytes pass as they are. With a `name` they are put together to lines that begin
+    with it. On a terminal, whatever it would obey goes, but for colours. `number` chooses the colour of the name.
+    """
+
+    def __init__(self, screen: Screen, name: str = "", number: int = 0) -> None:
+        self._screen = screen
+        prefix = f"{printable(name)} |" if name else ""
+        self._prefix = paint(prefix, PREFIXES[number % len(PREFIXES)] if screen.in_colour else "").encode()
+        self._safe = SafeOutput() if screen.on_terminal else None
+        self._held = b""
+
+    async def put(self, data: bytes) -> None:
+        """The next bytes."""
+        await self._screen.put(self._lines(data if self._safe is None else self._safe.feed(data)))
+
+    async def finish(self) -> None:
+        """Print what had no line end."""
+        rest = b"" if self._safe is None else self._safe.finish()
+        rest = self._lines(rest)
+        rest += self._line(self._held) if self._held else b""
+        self._held = b""
+        await self._screen.put(rest)
+
+    def _lines(self, data: bytes) -> bytes:
+        """The whole lines that there are by now, each behind the prefix."""
+        if not self._prefix:
+            return data
+        *lines, self._held = (self._held + data).split(b"\n")
+        while len(self._held) > LINE_BYTES_MAX:
+            lines.append(self._held[:LINE_BYTES_MAX])
+            self._held = self._held[LINE_BYTES_MAX:]
+        return b"".join(map(self._line, lines))
+
+    def _line(self, line: bytes) -> bytes:
+        # A colour that was not ended would go on in the lines of other jobs.
+        end = _COLOURS_END if self._safe is not None and _ESCAPE in line and not line.endswith(_COLOURS_END) else b""
+        return self._prefix + b" " + line + end + b"\n"
+
+
+def _write_bytes(stream: TextIO, data: bytes) -> None:
+    stream.flush()
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        stream.write(data.decode("utf-8", "replace"))
+    else:
+        buffer.write(data)
+    stream.flush()

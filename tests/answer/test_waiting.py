@@ -1,0 +1,153 @@
+"""Why a job waits, as people are told."""
+
+from typing import Any
+
+import pytest
+
+from surveil.answer.waiting import Waiting
+from surveil.core.model import Runner, Status
+from surveil.core.state import Identity, Session, State
+from surveil.frozen import replace
+from tests.answer.desk import NOW, Desk
+from tests.store.records import make_attempt, make_build, make_job, make_runner, new
+
+
+def heard(state: State, runner: Runner, **session: Any) -> None:
+    """A runner that is connected and was heard just now."""
+    state.put(runner, NOW)
+    state.sessions[runner.id] = Session(incarnation=1, seq=1, heard_at=NOW, **session)
+
+
+def queued(state: State, /, *labels: str, name: str = "test", **fields: Any) -> str:
+    """A job that waits for a runner with these labels."""
+    if 1 not in state.builds:
+        state.put(make_build(1, ("test", "deploy"), state=Status.RUNNING), NOW)
+    job = make_job(1, name, **fields)
+    state.put(replace(job, spec=replace(job.spec, labels=labels)), NOW)
+    return job.id
+
+
+@pytest.fixture
+def state() -> State:
+    return State(identity=Identity(cluster="c1", epoch=1, bulk_port=1))
+
+
+def why(state: State, job: str) -> str | None:
+    return Waiting(state, NOW).why(job)
+
+
+def test_without_any_runner_the_way_to_get_one_is_said(state: State) -> None:
+    assert why(state, queued(state)) == (
+        "no runner has joined yet: make a token with `surveil token create`, "
+        "and type `surveil runner --join TOKEN` on a machine"
+    )
+
+
+def test_a_label_that_nobody_has_is_named_with_the_command_that_brings_it(state: State) -> None:
+    for name in ("a", "b", "c"):
+        heard(state, make_runner(name, labels=("linux",)))
+    assert why(state, queued(state, "linux", "gpu")) == (
+        "no online runner has label gpu: 3 runners checked; start one with `surveil runner --label gpu`"
+    )
+
+
+def test_labels_that_no_one_runner_has_together_are_named(state: State) -> None:
+    heard(state, make_runner("a", labels=("gpu",)))
+    heard(state, make_runner("b", labels=("big",)))
+    assert why(state, queued(state, "big", "gpu")) == (
+        "no runner has all of the labels big, gpu: 2 runners checked; "
+        "start one with `surveil runner --label big --label gpu`"
+    )
+
+
+def test_full_runners_are_counted_in_slots(state: State) -> None:
+    heard(state, make_runner("a", slots=1))
+    heard(state, make_runner("b", slots=1))
+    job = queued(state)
+    for number, name in enumerate(("a", "b"), start=1):
+        other = make_job(1, f"other-{name}", state=Status.RUNNING, attempt=1)
+        state.put(other, NOW)
+        state.put(make_attempt(1, other.spec.name, runner=name.ljust(40, "x"), number=number), NOW)
+    assert why(state, job) == "waits for a free slot: 2 of 2 busy"
+
+
+@pytest.mark.parametrize(
+    ("runner", "session", "sentence"),
+    [
+        (
+            {"online": False},
+            {"connected": False},
+            "the only runner for it, a, is offline: start it again with `surveil runner` on its machine",
+        ),
+        (
+            {"cordoned": "disk"},
+            {},
+            "the only runner for it, a, is cordoned: `surveil runner uncordon a` gives it work again",
+        ),
+        (
+            {"draining": True},
+            {},
+            "the only runner for it, a, is draining: `surveil runner uncordon a` gives it work again",
+        ),
+        ({}, {"connected": False}, "waits for runner a, which was heard a moment ago"),
+        (
+            {},
+            {"refusing": True, "disk_free_mib": 12},
+            "a takes nothing new now (12 MiB free on the disk of a): `surveil runners` shows all",
+        ),
+    ],
+)
+def test_a_runner_that_takes_nothing_is_named_with_what_can_be_done(
+    state: State, runner: dict[str, Any], session: dict[str, Any], sentence: str
+) -> None:
+    heard(state, make_runner("a", **runner), **session)
+    assert why(state, queued(state)) == sentence
+
+
+def test_of_several_that_take_nothing_each_is_named(state: State) -> None:
+    heard(state, make_runner("a", online=False), connected=False)
+    heard(state, make_runner("b", cordoned="disk"))
+    assert why(state, queued(state)) == (
+        "none of the 2 runners for it takes work (a is offline, b is cordoned): "
+        "`surveil runner uncordon b` gives it work again"
+    )
+
+
+def test_a_job_that_is_tried_again_later_says_when(state: State) -> None:
+    heard(state, make_runner("a"))
+    assert why(state, queued(state, not_before_at=NOW + 11_500)) == "is tried again in 12 s"
+
+
+def test_a_blocked_job_names_what_it_needs_and_a_held_one_who_it_waits_for(state: State) -> None:
+    queued(state, name="build")
+    blocked = queued(state, state=Status.BLOCKED)
+    held = queued(state, name="deploy", state=Status.HELD)
+    assert why(state, blocked) == "waits for build"
+    assert why(state, held) == "waits for a person: `surveil unhold 1 'deploy'` lets it be tried again"
+
+
+def test_what_does_not_wait_has_no_reason(state: State) -> None:
+    heard(state, make_runner("a"))
+    assert why(state, queued(state, state=Status.RUNNING)) is None
+    assert why(state, "9/unknown") is None
+
+
+def test_a_build_s_document_carries_the_reasons(state: State) -> None:
+    desk = Desk()
+    desk.live.state = state
+    state.put(make_build(1), NOW)
+    queued(state, "gpu")
+    desk.store.commit(new(make_build(1), make_job(1)))
+    sentence = "no runner has joined yet: "
+    [build] = desk.ask("builds")
+    assert build["waiting"].startswith(sentence)
+    assert build["jobs"][0]["waiting"] == build["waiting"]
+    assert desk.ask("build", build=1)["jobs"][0]["waiting"] == build["waiting"]
+
+
+def test_status_tells_the_reasons_of_most_jobs_first(state: State) -> None:
+    heard(state, make_runner("a", labels=("linux",)))
+    queued(state, "gpu", name="one")
+    queued(state, "big", name="two")
+    queued(state, "gpu", name="three")
+    assert [(each["jobs"], each["oldest"]) for each in Waiting(state, NOW).reasons()] == [(2, "1/one"), (1, "1/two")]
