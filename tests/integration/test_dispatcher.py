@@ -31,6 +31,7 @@ from surveil.protocol import (
     Accepted,
     Assign,
     Beat,
+    CommitSeen,
     Finished,
     Heartbeat,
     Held,
@@ -48,7 +49,8 @@ from surveil.protocol import (
     Welcome,
 )
 
-SOON_MS = 5_000
+SOON_MS = 60_000
+"""How long a test waits for what should happen at once; generous, because processors may be shared."""
 Wanted = TypeVar("Wanted")
 PIPELINE = "jobs: {test: {steps: [{run: make test}]}}"
 
@@ -87,13 +89,15 @@ class PlayedRunner:
             while not self.connection.send(message):
                 self.heard += await self.connection.receive(50)
 
-    async def hello(self, *, incarnation: int = 1, held: tuple[Held, ...] = ()) -> Welcome:
+    async def hello(
+        self, *, incarnation: int = 1, held: tuple[Held, ...] = (), labels: tuple[str, ...] = ()
+    ) -> Welcome:
         """Introduce itself and be welcomed."""
         self.seq += 1
         await self.say(
             Hello(
-                name="played", software="1", host="here", cluster="", incarnation=incarnation, seq=self.seq, labels=(),
-                slots=1, held=held,
+                name="played", software="1", host="here", cluster="", incarnation=incarnation, seq=self.seq,
+                labels=labels, slots=1, held=held,
             )
         )  # fmt: skip
         welcome = await self.hear(Welcome)
@@ -235,6 +239,50 @@ async def test_the_same_fact_makes_one_build_also_after_a_restart(tmp_path: Path
     async with dispatching(tmp_path), local_client(tmp_path) as client:
         assert await submit(client) == first
         assert await submit(client, 2) == first + 1
+
+
+@in_a_loop
+async def test_more_commits_than_can_be_read_at_once_are_left_to_their_observers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surveil.dispatcher.READING_MAX", 2)
+    made: list[int] = []
+
+    def commit(mid: str) -> CommitSeen:
+        return CommitSeen(
+            mid=mid, repo="/repo", ref="refs/heads/main", sha="a" * 40, event="push", message="", author="",
+            pipeline=PIPELINE, pipeline_file=".surveil.yml",
+        )  # fmt: skip
+
+    async with assembled(DispatcherConfig(data=tmp_path, listen="tcp://127.0.0.1:0")) as parts:
+        dispatcher = Dispatcher(parts, Policy())
+        taken = [dispatcher.submit(commit(mid), made.append) for mid in ("one", "two", "three", "one")]
+        assert taken == [True, True, False, True]
+        running = asyncio.create_task(dispatcher.run())
+        async with asyncio.timeout(SOON_MS / 1000):
+            while len(made) < 3:  # noqa: ASYNC110  # The one who is told has no event.
+                await asyncio.sleep(0.01)
+            assert dispatcher.submit(commit("three"), made.append)
+            while len(made) < 4:  # noqa: ASYNC110  # The same.
+                await asyncio.sleep(0.01)
+        dispatcher.stop()
+        await running
+        await dispatcher.close()
+    assert sorted(made) == [1, 1, 2, 3]
+
+
+@in_a_loop
+async def test_labels_that_were_not_granted_are_dropped_and_an_operator_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with dispatching(tmp_path / "d"), local_client(tmp_path / "d") as client:
+        token = (await client.ask("token_create", {"role": "runner", "labels": ["gpu"]})).body["token"]
+        await enrol(parse_token(token), name="greedy", role=Role.RUNNER, data=tmp_path / "r")
+        async with played_runner(client, tmp_path / "r") as runner:
+            await runner.hello(labels=("gpu", "deploy"))
+            (shown,) = (await client.ask("runners")).body
+    assert (shown["name"], shown["labels"]) == ("greedy", ["gpu"])
+    assert "runner offers labels that its token did not grant" in caplog.text
 
 
 @in_a_loop

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ import psutil
 import pytest
 
 from surveil.config import RunnerConfig
+from surveil.core.model import AttemptId
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
 from surveil.execute import processes, supply
@@ -90,6 +92,7 @@ class Played:
         self.heard: list[Message] = []
         self.logs: dict[tuple[str, int], bytearray] = {}
         self.wants: list[Want] = []
+        self.beats: list[Heartbeat] = []
         self.welcomes = True
         self.keeps = True
         self.heartbeat_ms = 200
@@ -133,6 +136,7 @@ class Played:
                     self.say(self.welcome(message))
             case Heartbeat():
                 self.seq = message.seq
+                self.beats.append(message)
                 held = tuple(Ref(job=one.job, attempt=one.attempt) for one in message.held)
                 self.say(Beat(epoch=1, seq=message.seq, renewed=held, revoked=()))
                 return
@@ -463,6 +467,49 @@ def test_a_runner_without_room_says_so_once_and_takes_nothing(
 
     play()
     assert caplog.text.count(said) == 1
+
+
+def test_a_disk_that_takes_its_time_delays_an_order_and_no_heartbeat(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, slow = Tombstones.write, threading.Event()
+
+    def slowly(tombstones: Tombstones, attempts: Iterable[AttemptId]) -> None:
+        assert slow.wait(SOON_S)
+        write(tombstones, attempts)
+
+    @in_a_loop
+    async def play() -> None:
+        async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+            try:
+                await dispatcher.assign(commit, "true")
+                dispatcher.say(Drain())  # What follows from later words waits as well, but for signs of life.
+                beats = dispatcher.seq + 5
+                await dispatcher.until(lambda: dispatcher.seq >= beats)
+                assert not [message for message in dispatcher.heard if isinstance(message, Accepted | Progress)]
+            finally:
+                slow.set()
+            await dispatcher.hear(Accepted)
+            assert (await dispatcher.finish()).outcome == "passed"
+            await dispatcher.until_clean()
+
+    monkeypatch.setattr(Tombstones, "write", slowly)
+    play()
+
+
+def test_heartbeats_tell_the_load_and_the_disk_as_they_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = [processes.Load(disk_free_mib=9_000 - n, disk_total_mib=10_000, load_percent=n) for n in range(1_000)]
+    measured = iter(loads)
+    monkeypatch.setattr(processes, "measure", lambda _: next(measured, loads[-1]))
+    monkeypatch.setattr("surveil.runner.LOAD_MS", 20)
+
+    @in_a_loop
+    async def play() -> None:
+        async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+            await dispatcher.until(lambda: len({beat.load_percent for beat in dispatcher.beats}) > 3)
+            assert all(beat.disk_free_mib in {0, 9_000 - beat.load_percent} for beat in dispatcher.beats)
+
+    play()
 
 
 @in_a_loop

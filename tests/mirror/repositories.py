@@ -89,7 +89,7 @@ def serve_git(folder: Path) -> Iterator[str]:
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         assert process.poll() is None, "git daemon ended at once; is Debian's package `git` whole?"
         try:

@@ -43,6 +43,39 @@ def test_git_sees_none_of_our_environment(monkeypatch: pytest.MonkeyPatch, repos
     assert b"\nHOME=/nonexistent\n" in b"\n" + seen
 
 
+def test_git_is_told_nothing_of_the_world_but_how_to_stay_harmless(
+    monkeypatch: pytest.MonkeyPatch, repository: Repository
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example.org")
+    seen = run("-c", "alias.surroundings=!env", "surroundings", about="here", cwd=str(repository.path)).stdout
+    ours = {"GIT_EXEC_PATH", "GIT_PREFIX", "GIT_CONFIG_PARAMETERS", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR"}
+    told = dict(line.split("=", 1) for line in seen.decode().splitlines())
+    assert {name: value for name, value in told.items() if name not in ours | {"LD_LIBRARY_PATH"}} == {
+        "LC_ALL": "C", "LANGUAGE": "C", "HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent",
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "/bin/false",
+        "SSH_ASKPASS": "/bin/false", "GIT_ALLOW_PROTOCOL": "", "GIT_PROTOCOL_FROM_USER": "0",
+        "GIT_NO_LAZY_FETCH": "1", "GIT_LFS_SKIP_SMUDGE": "1", "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ADVICE": "0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "harmless"),
+    [
+        ("core.fsmonitor", "false"), ("core.hooksPath", "/dev/null"), ("core.askPass", "/bin/false"),
+        ("protocol.allow", "never"), ("protocol.ext.allow", "never"), ("core.pager", "cat"), ("gc.auto", "0"),
+        ("maintenance.auto", "false"), ("fetch.recurseSubmodules", "false"), ("submodule.recurse", "false"),
+        ("http.followRedirects", "initial"), ("http.lowSpeedLimit", "1"), ("http.lowSpeedTime", "30"),
+    ],
+)  # fmt: skip
+def test_no_configuration_of_a_repository_wins_over_ours(repository: Repository, key: str, harmless: str) -> None:
+    repository.git("config", key, "true")
+    git_dir = str(repository.path / ".git")
+    found = run("config", "--get", key, about="here", git_dir=git_dir).stdout
+    assert found.decode().strip() == harmless
+
+
 def test_options_of_a_repository_that_would_start_programs_start_none(repository: Repository, tmp_path: Path) -> None:
     mark = tmp_path / "pwned"
     for key in ("core.fsmonitor", "core.sshCommand", "core.gitProxy", "core.pager", "uploadpack.packObjectsHook"):
@@ -83,7 +116,7 @@ def test_a_remote_that_says_nothing_is_given_up_in_time(silent_port: int, monkey
         list_remote(at(silent_port))
     assert refused.value.trouble is Trouble.TIMEOUT
     assert "127.0.0.1" in str(refused.value)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30, "it waited for the ordinary limit"
     assert (children(), descriptors()) == before
 
 
@@ -111,14 +144,14 @@ def test_a_repository_that_a_remote_does_not_have_is_said_so(repository: Reposit
 def test_a_grandchild_that_holds_the_pipes_neither_delays_nor_survives(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     start = time.monotonic()
-    run("-c", f"alias.linger=!sleep 300 & echo $! > {note}", "linger", about="here", cwd=str(tmp_path), timeout_s=20)
-    assert time.monotonic() - start < 10
+    run("-c", f"alias.linger=!sleep 300 & echo $! > {note}", "linger", about="here", cwd=str(tmp_path), timeout_s=100)
+    assert time.monotonic() - start < 60, "it waited for the grandchild"
     pid = int(note.read_text())
     assert wait_until_gone(pid), "the grandchild lives on"
 
 
 def wait_until_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             # A zombie whose new parent has not reaped it yet is dead as well.

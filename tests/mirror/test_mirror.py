@@ -1,14 +1,16 @@
 """Mirrors of real repositories: what gets in, what is read from them, and what happens when they are damaged."""
 
+import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from surveil.mirror.address import parse
 from surveil.mirror.inventory import mirrored
-from surveil.mirror.mirror import Mirror
+from surveil.mirror.mirror import KEEP_REFS_S, Mirror
 from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository, make_repository
 
@@ -283,9 +285,16 @@ def test_tidying_keeps_what_is_in_use(repository: Repository, daemon: str, tmp_p
     shas = [repository.commit(f"Number {number}") for number in range(3)]
     for sha in shas:
         mirror.fetch(sha, "refs/heads/main")
+    kept = [path for path in (mirror.path / "refs" / "surveil").iterdir() if path.is_file()]
+    assert len(kept) == 1
     mirror.tidy()
     mirror.tidy()
+    assert kept[0].exists()
     assert mirror.has(shas[-1])
+    month_ago = time.time() - KEEP_REFS_S - 60
+    os.utime(kept[0], (month_ago, month_ago))
+    mirror.tidy()
+    assert not kept[0].exists()
 
 
 def test_a_folder_of_mirrors_names_its_repositories(mirror: Mirror, repository: Repository, tmp_path: Path) -> None:

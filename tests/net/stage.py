@@ -23,7 +23,7 @@ from surveil.net.traffic import Batch, Received
 from surveil.protocol import Heartbeat, Hello, Message, Output, decode
 
 PORT_MIN = 10_000
-PATIENCE_MS = 10_000
+PATIENCE_MS = 60_000
 """So long a test waits for what must come; it is only ever spent by a test that fails."""
 
 HELLO = Hello(

@@ -58,6 +58,32 @@ def test_the_options_that_safety_rests_on_are_set() -> None:
         assert zmq.ROUTING_ID not in peer
 
 
+def test_the_figures_are_those_that_were_measured_to_be_good() -> None:
+    """A figure that is changed is to be changed here as well, with its reason in `surveil.net.options`."""
+    shared = {
+        zmq.LINGER: 0, zmq.HEARTBEAT_IVL: 5_000, zmq.HEARTBEAT_TIMEOUT: 15_000, zmq.HEARTBEAT_TTL: 20_000,
+        zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 30, zmq.TCP_KEEPALIVE_INTVL: 10, zmq.TCP_KEEPALIVE_CNT: 3,
+        zmq.TCP_MAXRT: 20_000, zmq.IPV6: 1,
+    }  # fmt: skip
+    lanes = {
+        False: {zmq.SNDHWM: 1_000, zmq.RCVHWM: 1_000, zmq.MAXMSGSIZE: 1024 * 1024 + 64},
+        True: {zmq.SNDHWM: 64, zmq.RCVHWM: 64, zmq.MAXMSGSIZE: 320 * 1024},
+    }
+    for bulk in (False, True):
+        assert values(server_options(SERVER, bulk=bulk)) == shared | lanes[bulk] | {
+            zmq.ROUTER_MANDATORY: 1, zmq.ROUTER_HANDOVER: 0, zmq.HANDSHAKE_IVL: 3_000, zmq.BACKLOG: 1_024,
+            zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: SERVER.secret.encode(), zmq.ZAP_DOMAIN: b"surveil",
+            zmq.ZAP_ENFORCE_DOMAIN: 1,
+        }  # fmt: skip
+        peer = values(peer_options(PEER, SERVER.public, bulk=bulk))
+        assert 250 <= int(peer.pop(zmq.RECONNECT_IVL)) <= 1_250
+        assert peer == shared | lanes[bulk] | {
+            zmq.IMMEDIATE: 1, zmq.PROBE_ROUTER: 0, zmq.HANDSHAKE_IVL: 5_000, zmq.CONNECT_TIMEOUT: 5_000,
+            zmq.RECONNECT_IVL_MAX: 2_000, zmq.CURVE_SERVERKEY: SERVER.public.encode(),
+            zmq.CURVE_PUBLICKEY: PEER.public.encode(), zmq.CURVE_SECRETKEY: PEER.secret.encode(),
+        }  # fmt: skip
+
+
 def test_processes_reconnect_each_at_its_own_pace() -> None:
     script = "from surveil.net.options import _reconnect_ms; print(_reconnect_ms)"
     command = [sys.executable, "-c", script]
