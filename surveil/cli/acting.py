@@ -14,6 +14,7 @@ from surveil.cli.connecting import Dispatcher, connected
 from surveil.cli.options import BUILD, Duration, client_flags, example, json_flag
 from surveil.cli.watching import follow
 from surveil.errors import ExitCode
+from surveil.places import MIRRORS
 from surveil.screen.printing import print_json, print_line, tell
 
 
@@ -65,7 +66,7 @@ def submit(
         raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
     settings = client_settings({**where, "ssh_config": ssh_config, "credentials": credentials})
     access = Access(ssh_config=settings.ssh_config, credentials=settings.credentials)
-    commit = read_commit(repo, ref, sha, settings.data / ENROLLED_FOLDER / "mirrors", access)
+    commit = read_commit(repo, ref, sha, settings.data / ENROLLED_FOLDER / MIRRORS, access)
     with connected(where) as dispatcher:
         build = dispatcher.ask("submit", commit).body["build"]
         return _answer(dispatcher, build, as_json=as_json, wait=wait, timeout_ms=timeout)

@@ -67,7 +67,7 @@ class Folder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         frames = [base64.b64encode(frame).decode() for frame in encode(self.assign)]
         note = {"boot": _boot_id(), "accepted_boot_ms": self.accepted_boot_ms, "assign": frames}
-        files.write_whole(str(self.path / files.ACCEPTED), note, sync=False)
+        files.write_fields(str(self.path / files.ACCEPTED), note, sync=False)
 
     @classmethod
     def read(cls, path: Path, workspaces: Path) -> Folder | None:

@@ -1,7 +1,7 @@
 """What agent and keeper tell each other through an attempt's folder: the order, the status, and two named pipes.
 
-What belongs here: names and shapes of these files, and writing them whole or not at all. What does not: when they
-are written (`keeper`, `process`). Imports only what a keeper may import.
+What belongs here: names and shapes of these files. What does not: when they are written (`keeper`, `process`). Imports
+only what a keeper may import.
 
 The folder: `accepted.json` (the agent's own note of the assignment), `order.json` (what the keeper is to do; that
 it exists means that a keeper was or is about to be started), `lock` (held by the living keeper, whose process id it
@@ -9,13 +9,15 @@ holds), `status.json` (how the attempt stands; the keeper's last act is the fina
 (a named pipe to the keeper). Beside all the folders, the named pipe `bell` tells the agent which attempt has news.
 """
 
-# ruff: noqa: PTH104, PTH118, PTH120, PTH123  # A keeper does without pathlib, which costs it memory and time.
+# ruff: noqa: PTH118, PTH123  # A keeper does without pathlib, which costs it memory and time.
 
 from __future__ import annotations
 
 import json
 import os
 from typing import Any, Final, NamedTuple
+
+from surveil.disk import write_whole
 
 ACCEPTED: Final = "accepted.json"
 ORDER: Final = "order.json"
@@ -83,7 +85,7 @@ class Status(NamedTuple):
 def write_order(folder: str, order: Order) -> None:
     """Write the keeper's order. Raises OSError."""
     fields = order._asdict() | {"steps": [step._asdict() for step in order.steps]}
-    write_whole(os.path.join(folder, ORDER), fields, sync=False)
+    write_fields(os.path.join(folder, ORDER), fields, sync=False)
 
 
 def read_order(folder: str) -> Order:
@@ -98,7 +100,7 @@ def read_order(folder: str) -> Order:
 def write_status(folder: str, status: Status, *, sync: bool) -> None:
     """Write how the attempt stands; with `sync`, it survives the machine's power. Raises OSError."""
     fields = status._asdict() | {"steps": [step._asdict() for step in status.steps]}
-    write_whole(os.path.join(folder, STATUS), fields, sync=sync)
+    write_fields(os.path.join(folder, STATUS), fields, sync=sync)
 
 
 def read_status(folder: str) -> Status | None:
@@ -113,30 +115,9 @@ def read_status(folder: str) -> Status | None:
         raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
 
 
-def write_whole(path: str, fields: dict[str, Any], *, sync: bool) -> None:
+def write_fields(path: str, fields: dict[str, Any], *, sync: bool) -> None:
     """Put a JSON file in the place of the old one, whole or not at all. Raises OSError."""
-    draft = path + ".new"
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        rest = memoryview(json.dumps(fields, separators=(",", ":")).encode())
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        if sync:
-            os.fsync(file)
-    finally:
-        os.close(file)
-    os.rename(draft, path)
-    if sync:
-        sync_folder(os.path.dirname(path))
-
-
-def sync_folder(path: str) -> None:
-    """Make the names in a folder survive the machine's power; a file's own sync does not. Raises OSError."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, json.dumps(fields, separators=(",", ":")).encode(), sync=sync)
 
 
 def _read(path: str) -> dict[str, Any]:

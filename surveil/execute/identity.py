@@ -1,28 +1,26 @@
 """Who this runner is and what it was ever ordered to do, on its own disk.
 
-What belongs here: `identity.json` (the incarnation above all), the file of tombstones, and the lock on the folder. What
+What belongs here: `identity.json` (the incarnation above all) and the file of tombstones. What
 does not: keys and the dispatcher's address (`net`), the attempts' own folders (`attempts`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from surveil.core.model import AttemptId
 from surveil.core.run_model import TOMBSTONES_MAX
+from surveil.disk import write_whole
 from surveil.errors import InfrastructureError
-from surveil.execute.files import sync_folder, write_whole
+from surveil.execute.files import write_fields
 
 IDENTITY: Final = "identity.json"
 TOMBSTONES: Final = "tombstones"
-LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ def read_identity(data: Path) -> Identity:
 def write_identity(data: Path, identity: Identity) -> None:
     """Put an identity on the platter. Raises InfrastructureError."""
     try:
-        write_whole(str(data / IDENTITY), asdict(identity), sync=True)
+        write_fields(str(data / IDENTITY), asdict(identity), sync=True)
     except OSError as error:
         raise InfrastructureError(f"{data / IDENTITY} cannot be written: {error}") from error
 
@@ -68,25 +66,6 @@ def begin_incarnation(data: Path) -> Identity:
     new = replace(old, incarnation=old.incarnation + 1)
     write_identity(data, new)
     return new
-
-
-@contextlib.contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """Hold the data folder: two runners in one would run the same attempts. Raises InfrastructureError."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise InfrastructureError(f"{data} cannot be written: {error.strerror}; choose another --data") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise InfrastructureError(
-            f"another runner, or a dispatcher, uses {data} already: stop it, or choose another --data"
-        ) from error
-    finally:
-        os.close(lock)
 
 
 class Tombstones:
@@ -131,15 +110,8 @@ class Tombstones:
 
     def _rewrite(self) -> None:
         """Start with a short file; it is put in place whole."""
-        draft = self._path.with_suffix(".new")
+        lines = "".join(f"{number} {job}\n" for job, number in self.known.items())
         try:
-            with draft.open("wb") as file:
-                lines = "".join(f"{number} {job}\n" for job, number in self.known.items())
-                file.write(lines.encode(errors="surrogateescape"))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(self._path)
-            # Else what is added to the new file may be lost with its name, and the old one come back.
-            sync_folder(str(self._path.parent))
+            write_whole(self._path, lines.encode(errors="surrogateescape"))
         except OSError as error:
             raise InfrastructureError(f"{self._path} cannot be written: {error.strerror}") from error

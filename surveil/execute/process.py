@@ -29,6 +29,7 @@ from surveil.execute.upkeep import Upkeep
 from surveil.execute.workspace import Source, Workspace, prepare, remove
 from surveil.mirror.command import Halt
 from surveil.mirror.spare import Spares
+from surveil.places import ATTEMPTS, MIRRORS, SPARES, WORKSPACES
 from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.tasks import Tasks
@@ -54,7 +55,7 @@ class ProcessExecutor:
         self._runner = runner
         self._log_bytes_max = log_bytes_max
         self._supply = supply
-        self._spares = Spares(self._data / "spares")
+        self._spares = Spares(self._data / SPARES)
         self._upkeep = Upkeep(self._data, self._spares, busy=lambda: not self._lookout.empty)
         self._attempts: dict[AttemptId, Watched] = {}
         self._lookout = Lookout(self._data / files.BELL, self._tell, self._keeper_ended)
@@ -71,7 +72,7 @@ class ProcessExecutor:
         """Look at what is there, and tell from now on. Raises InfrastructureError when the folder cannot be used."""
         self._tell_now = tell
         try:
-            for name in ("attempts", "workspaces", "mirrors"):
+            for name in (ATTEMPTS, WORKSPACES, MIRRORS):
                 (self._data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lookout.open()
         except OSError as error:
@@ -106,8 +107,8 @@ class ProcessExecutor:
     def _find(self) -> list[tuple[Folder, int | None]]:
         """Read all attempts' folders, and remove what cannot be read."""
         found = []
-        for path in sorted((self._data / "attempts").iterdir()):
-            folder = Folder.read(path, self._data / "workspaces")
+        for path in sorted((self._data / ATTEMPTS).iterdir()):
+            folder = Folder.read(path, self._data / WORKSPACES)
             if folder is None:
                 self._remove(path)
                 continue
@@ -145,7 +146,7 @@ class ProcessExecutor:
 
     async def _sweep(self, known: set[str]) -> None:
         """Remove the workspaces of attempts that are no more."""
-        for path in list((self._data / "workspaces").iterdir()):
+        for path in list((self._data / WORKSPACES).iterdir()):
             if path.name not in known:
                 await self._in(self._pool, partial(self._remove, path))
 
@@ -156,8 +157,8 @@ class ProcessExecutor:
         name = folder_name((assign.job, assign.attempt))
         folder = Folder(
             assign=assign,
-            path=self._data / "attempts" / name,
-            workspace=Workspace.below(self._data / "workspaces" / name),
+            path=self._data / ATTEMPTS / name,
+            workspace=Workspace.below(self._data / WORKSPACES / name),
             accepted_boot_ms=accepted_boot_ms,
         )
         folder.write()
@@ -173,7 +174,7 @@ class ProcessExecutor:
 
     async def _prepare(self, attempt: Watched) -> None:
         folder = attempt.folder
-        source = Source(self._data / "mirrors", self._spares, self._halt, self._supply)
+        source = Source(self._data / MIRRORS, self._spares, self._halt, self._supply)
         try:
             await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
         except SurveilError as error:

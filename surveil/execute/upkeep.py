@@ -21,6 +21,7 @@ from surveil.mirror.inventory import mirrored
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.spare import Spares
 from surveil.mirror.trouble import MirrorError, Trouble
+from surveil.places import ATTEMPTS, MIRRORS, WORKSPACES
 from surveil.protocol import Assign
 from surveil.say import Voice
 
@@ -41,8 +42,8 @@ class Upkeep:
     """
 
     def __init__(self, data: Path, spares: Spares, busy: Callable[[], bool]) -> None:
-        self._mirrors = data / "mirrors"
-        self._left = (data / "attempts", data / "workspaces")
+        self._mirrors = data / MIRRORS
+        self._left = (data / ATTEMPTS, data / WORKSPACES)
         self._spares = spares
         self._busy = busy
         self._wanted: dict[str, str] = {}

@@ -7,9 +7,7 @@ what happens in between (`observer`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -31,6 +29,7 @@ from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import JoinToken, parse_token
+from surveil.places import MIRRORS, REFS, Hold
 from surveil.say import Voice
 
 LOCAL_INTERVAL_MS: Final = 2_000
@@ -66,13 +65,13 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
     patterns = read_patterns(config.refs)
     access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
     access.check()
-    with _alone(config.data), contextlib.closing(Halt()) as halt:
+    with Hold(config.data, "an observer"), contextlib.closing(Halt()) as halt:
         known = await _dispatcher(config)
         keys = load_keys(config.data / KEYS_FOLDER / OBSERVER_KEY)
-        records, clock, state = Records(config.data / "refs"), Clock(), State()
+        records, clock, state = Records(config.data / REFS), Clock(), State()
         watched: dict[str, Watched] = {}
         for address in addresses:
-            watched[address.key] = Watched(address, config.data / "mirrors", patterns.prefixes(), halt, access)
+            watched[address.key] = Watched(address, config.data / MIRRORS, patterns.prefixes(), halt, access)
             interval_ms = config.interval_ms or (LOCAL_INTERVAL_MS if address.is_local else REMOTE_INTERVAL_MS)
             state.watch(address.key, patterns, interval_ms, _remembered(records, address.key), clock.now())
             if address.is_plain:
@@ -113,24 +112,3 @@ def _remembered(records: Records, repo: str) -> Record | None:
     except InfrastructureError as problem:
         voice.warning(str(problem))
         return None
-
-
-@contextlib.contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Hold the data folder: two observers in one would take each other's word for acknowledged."""
-    path = data / "lock"
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as problem:
-        raise InfrastructureError(f"{data} cannot be written: {problem.strerror}; choose another --data") from problem
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise InfrastructureError(
-                f"another observer uses {data} already: stop it, or choose another --data"
-            ) from problem
-        yield
-    finally:
-        os.close(descriptor)

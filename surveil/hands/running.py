@@ -19,7 +19,7 @@ from surveil.config import RunnerConfig
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
 from surveil.execute.contract import Executor
-from surveil.execute.identity import Identity, Tombstones, alone, begin_incarnation, read_identity, write_identity
+from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
 from surveil.mirror.inventory import mirrored
@@ -30,6 +30,7 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
+from surveil.places import MIRRORS, Hold
 from surveil.protocol import MIRRORS_MAX, Want
 from surveil.say import Voice
 
@@ -59,7 +60,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
         SurveilError: the data folder, the token or the key cannot be used; the sentence says what to do.
     """
     data = config.data.absolute()
-    with alone(data):
+    with Hold(data, "a runner"):
         known = await _dispatcher(config)
         keys = load_keys(data / KEYS_FOLDER / RUNNER_KEY)
         identity = begin_incarnation(data)
@@ -101,7 +102,7 @@ def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tomb
         incarnation=identity.incarnation,
         cluster=identity.cluster,
         tombstones=tombstones.known,
-        mirrors=tuple(mirrored(config.data / "mirrors"))[-MIRRORS_MAX:],
+        mirrors=tuple(mirrored(config.data / MIRRORS))[-MIRRORS_MAX:],
     )
 
 

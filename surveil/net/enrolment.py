@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from surveil.disk import sync_folder
 from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
@@ -68,6 +69,7 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
     KnownDispatcher(address=token.address, server_key=token.server_key, cluster=answer.cluster).save(data)
     try:
         os.replace(draft, key_file)  # noqa: PTH105  # The word that says what happens to an older key.
+        sync_folder(key_file.parent)  # The token is used up by now, so the key must not be lost with the power.
     except OSError as error:
         raise InfrastructureError(f"{key_file} cannot be written: {error.strerror}") from error
     return answer

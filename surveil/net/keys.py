@@ -9,18 +9,16 @@ disagree.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import zmq
 
+from surveil.disk import write_whole
 from surveil.errors import InfrastructureError
 
 SERVER_KEY: Final = "server.key"
@@ -105,37 +103,10 @@ def write_privately(path: Path, content: bytes, *, replace: bool) -> None:
     Raises:
         InfrastructureError: the folder or the file cannot be written.
     """
-    # A hard link, unlike a rename, fails when the name is taken: so of two processes that start at once exactly one
-    # decides.
-    settle: Callable[[Path, Path], None] = os.replace if replace else _link_unless_taken
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123  # A descriptor.
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        settle(draft, path)
-        draft.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        write_whole(path, content, replace=replace)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise InfrastructureError(
             f"{path} cannot be written: {error.strerror}; check the folder's rights and free space"
         ) from error
-
-
-def _link_unless_taken(draft: Path, path: Path) -> None:
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

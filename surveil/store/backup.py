@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from surveil.disk import sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.store import StoreError
 from surveil.store.checking import LOGS
-from surveil.store.disk import disk_failures, sync_file, sync_folder
+from surveil.store.disk import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
 from surveil.store.log_paths import log_files

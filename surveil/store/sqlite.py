@@ -1,4 +1,4 @@
-"""The store in one SQLite file: the lock of the data folder, the file's settings, and the epoch of each start.
+"""The store in one SQLite file: the file's settings, and the epoch of each start.
 
 What belongs here: what only SQLite needs. What does not: statements and questions (`statements`, `reading`,
 `writing`), other databases.
@@ -8,11 +8,9 @@ WAL with `synchronous=FULL` loses no acknowledged commit when power fails; `NORM
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -22,15 +20,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, insert, s
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from surveil.errors import InfrastructureError, InvalidError
+from surveil.disk import sync_folder
+from surveil.errors import InvalidError
+from surveil.places import Hold
 from surveil.store import Cluster, StoreError, migrations
-from surveil.store.disk import cause_of, disk_failures, sync_folder
+from surveil.store.disk import cause_of, disk_failures
 from surveil.store.reading import SqlReader
 from surveil.store.tables import builds, cluster
 from surveil.store.writing import SqlStore
 
 FILE: Final = "surveil.db"
-LOCK: Final = "lock"
 READERS_MAX: Final = 8
 """Connections for reading at one time; more questions than this wait."""
 READER_WAIT_S: Final = 30
@@ -56,20 +55,14 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
 
     Raises:
         InvalidError: the database is of a newer version or another program, or `database` is of an unknown kind.
-        InfrastructureError: another dispatcher runs on this folder.
+        InfrastructureError: the folder cannot be used, or another process uses it.
         StoreError: the disk does not do its part.
     """
     path = database_path(data, database)
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unlock = lock(data)
-    except OSError as error:
-        raise StoreError(
-            f"the data folder {data} cannot be used ({error.strerror}): make it writable, or choose another with --data"
-        ) from error
+    hold = Hold(data, "a dispatcher")
     engine = _engine(path, poolclass=StaticPool, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
     with ExitStack() as undo:
-        undo.callback(unlock)
+        undo.callback(hold.release)
         undo.callback(engine.dispose)
         with disk_failures(f"make the database {path}"):
             # SQLite would make it readable for all; the files beside it get the permissions that it has.
@@ -78,7 +71,7 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)
         undo.pop_all()
-    return SqlStore(engine, held=held, reader=SqlReader(_reading_engine(path)), release=unlock)
+    return SqlStore(engine, held=held, reader=SqlReader(_reading_engine(path)), release=hold.release)
 
 
 def open_reader(data: Path, *, database: str = "") -> SqlReader:
@@ -121,39 +114,6 @@ def database_path(data: Path, database: str) -> Path:
         f"the database is to be of kind `{kind}`, and this version of surveil keeps its data in SQLite only: "
         "leave out --database, or give it as sqlite:///PATH"
     )
-
-
-def lock(data: Path) -> Callable[[], None]:
-    """Hold the data folder's lock until the returned function is called, or this process ends.
-
-    Raises:
-        InfrastructureError: another process holds it; the sentence names it.
-        OSError: the folder does not let us.
-    """
-    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        os.close(handle)
-        if not holder:
-            # Only dispatchers write who they are; the other roles just hold the lock.
-            raise InfrastructureError(
-                f"a runner or an observer uses the data folder {data}: choose another folder with --data"
-            ) from None
-        raise InfrastructureError(
-            f"another dispatcher (process {holder}) runs on the data folder {data}: "
-            "stop it first, or choose another folder with --data"
-        ) from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    held = [handle]
-
-    def unlock() -> None:
-        if held:
-            os.close(held.pop())
-
-    return unlock
 
 
 # ---- connections
@@ -237,7 +197,7 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
     return Cluster(id=row.id, epoch=epoch)
 
 
-def _unreadable(path: Path, error: Exception) -> InfrastructureError | InvalidError:
+def _unreadable(path: Path, error: Exception) -> StoreError | InvalidError:
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
     return StoreError(

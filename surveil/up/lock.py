@@ -1,22 +1,17 @@
 """One `up` for each data folder.
 
-What belongs here: the lock, and the sentence for whoever comes second. What does not: the dispatcher's own lock, which
-keeps two dispatchers out of one database however they were started.
+What belongs here: the sentence for whoever comes second. What does not: holding a folder (`places`); the dispatcher
+holds the same one by another lock, which keeps two of them out of one database however they were started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from surveil.errors import InfrastructureError
-
-LOCK_NAME: Final = "up.lock"
-_PID_BYTES_MAX: Final = 20
+from surveil.places import UP_LOCK, Hold, TakenError
 
 
 @contextlib.contextmanager
@@ -27,23 +22,11 @@ def locked(data: Path) -> Iterator[None]:
         InfrastructureError: another `up` holds it, or the folder cannot be used.
     """
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+        hold = Hold(data, "an `up`", lock=UP_LOCK)
+    except TakenError as taken:
         raise InfrastructureError(
-            f"The data folder {data} cannot be used: {error.strerror}; name another with --data."
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, _PID_BYTES_MAX).decode("ascii", "replace").strip()
-            raise InfrastructureError(
-                f"Another `surveil up` (process {holder or 'unknown'}) runs on {data} already: look at it with "
-                "`surveil status`, or start this one on another folder with --data and another --listen."
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+            f"Another `surveil up` (process {taken.pid or 'unknown'}) runs on {data} already: look at it with "
+            "`surveil status`, or start this one on another folder with --data and another --listen."
+        ) from taken
+    with hold:
         yield
-    finally:
-        os.close(descriptor)

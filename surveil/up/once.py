@@ -25,6 +25,7 @@ from surveil.errors import ExitCode, InvalidError, SurveilError
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address
 from surveil.mirror.sighting import Sighting
+from surveil.places import MIRRORS
 from surveil.screen.live import Screen
 from surveil.up.interrupts import Interrupts
 from surveil.up.lock import locked
@@ -100,7 +101,7 @@ async def _verdict(client: Client, teller: Teller, head: _Head) -> ExitCode:
 
 
 def _read(address: Address, data: Path, access: Access) -> _Head:
-    ref, seen = read_head(address, data / "mirrors", access)
+    ref, seen = read_head(address, data / MIRRORS, access)
     return _Head(address=address, ref=ref, seen=seen)
 
 

@@ -14,7 +14,6 @@ from surveil.execute.identity import (
     TOMBSTONES,
     Identity,
     Tombstones,
-    alone,
     begin_incarnation,
     read_identity,
     write_identity,
@@ -52,13 +51,6 @@ def test_a_damaged_identity_is_a_sentence_and_never_a_new_one(tmp_path: Path, co
     (tmp_path / "identity.json").write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"identity\.json"):
         begin_incarnation(tmp_path)
-
-
-def test_two_cannot_hold_one_folder(tmp_path: Path) -> None:
-    with alone(tmp_path / "data"), pytest.raises(InfrastructureError, match="already"), alone(tmp_path / "data"):
-        pass
-    with alone(tmp_path / "data"):
-        pass
 
 
 def test_tombstones_are_there_at_the_next_start_and_the_highest_counts(tmp_path: Path) -> None:

@@ -426,7 +426,7 @@ def test_two_observers_do_not_share_a_data_folder(repository: Repository, tmp_pa
         async with desk() as at_desk:
             config = configure(at_desk, tmp_path / "data", str(repository.path))
             async with observing(config):
-                with pytest.raises(InfrastructureError, match="another observer"):
+                with pytest.raises(InfrastructureError, match="is used by an observer"):
                     async with observing(config):
                         pass
 

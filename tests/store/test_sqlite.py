@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sqlite3
@@ -18,8 +17,9 @@ from sqlalchemy import create_engine, event
 
 from surveil.core.model import Status
 from surveil.errors import InfrastructureError, InvalidError
+from surveil.places import LOCK, Hold
 from surveil.store import DefectError, FencedError, StoreError
-from surveil.store.sqlite import BUILDS_SKIPPED, FILE, LOCK, open_reader, open_store
+from surveil.store.sqlite import BUILDS_SKIPPED, FILE, open_reader, open_store
 from tests.platter import Platter
 from tests.store.records import changed, make_build, make_job, make_note, make_peer, make_runner, make_token, new
 
@@ -53,7 +53,7 @@ def test_two_installations_have_two_names(tmp_path: Path) -> None:
 
 def test_a_second_dispatcher_is_told_which_process_holds_the_folder(tmp_path: Path) -> None:
     store = open_store(tmp_path, now=1)
-    with pytest.raises(InfrastructureError, match=rf"process {os.getpid()}\) runs on the data folder {tmp_path}"):
+    with pytest.raises(InfrastructureError, match=rf"{tmp_path} is used by a dispatcher \(process {os.getpid()}\)"):
         open_store(tmp_path, now=1)
     assert store.reader.cluster().epoch == 1
     store.close()
@@ -207,10 +207,11 @@ def test_a_damaged_database_is_named_in_one_line_with_what_to_put_in_its_place(t
 
 
 def test_a_folder_that_a_runner_holds_is_not_said_to_be_a_dispatchers(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InfrastructureError, match="a runner or an observer uses the data folder"):
-            open_store(tmp_path, now=1)
+    with (
+        Hold(tmp_path, "a runner"),
+        pytest.raises(InfrastructureError, match=rf"is used by a runner \(process {os.getpid()}\)"),
+    ):
+        open_store(tmp_path, now=1)
 
 
 def test_a_folder_without_a_database_cannot_be_read(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_a_folder_that_is_missing_for_the_database_is_named_and_the_lock_let_go(
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(InfrastructureError, match="cannot be used"):
         open_store(tmp_path / "data", now=1)
 
 

@@ -28,7 +28,10 @@ def test_the_folder_is_free_again_afterwards(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(InfrastructureError, match="cannot be used: Not a directory; name another with --data"),
+        pytest.raises(
+            InfrastructureError,
+            match="cannot be used: Not a directory; make it writable, or choose",
+        ),
         locked(tmp_path / "file" / "data"),
     ):
         pass

@@ -1,0 +1,68 @@
+"""Files that are whole and last: written beside, put on the platter, then given their name.
+
+What belongs here: what is true of any file. What does not: any file's form, and sentences for people. Every process
+uses it, the keeper too, so it imports nothing but the system.
+"""
+
+# ruff: noqa: PTH105, PTH108, PTH120  # A keeper does without pathlib, which costs memory and time.
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Final, TypeAlias
+
+Name: TypeAlias = str | os.PathLike[str]
+_OWNER_ONLY: Final = 0o600
+_DICE_BYTES: Final = 6
+
+
+def write_whole(path: Name, content: bytes, *, sync: bool = True, replace: bool = True) -> None:
+    """Put a file that only its owner may read in the place of the old one, whole or not at all.
+
+    With `sync` it survives the machine's power. Without `replace`, a file that is there stays as it is, also if
+    another process makes it at this moment. Raises OSError.
+    """
+    # Two processes may write the same name, and each is to have a draft of its own.
+    draft = f"{os.fspath(path)}.{os.urandom(_DICE_BYTES).hex()}.new"
+    try:
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            if sync:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        if replace:
+            os.replace(draft, path)
+        else:
+            # A link, unlike a rename, fails when the name is taken: of two processes exactly one decides.
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            os.unlink(draft)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+    if sync:
+        sync_folder(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100
+
+
+def sync_folder(folder: Name) -> None:
+    """Make the names in a folder durable; a file's own fsync does not. Raises OSError."""
+    _sync(folder, os.O_DIRECTORY)
+
+
+def sync_file(path: Name) -> None:
+    """Make a file's content durable, whoever wrote it. Raises OSError."""
+    _sync(path, 0)
+
+
+def _sync(path: Name, kind: int) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
