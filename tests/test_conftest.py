@@ -1,6 +1,7 @@
 """The shared options and hooks, tried out in a pytest of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,14 +26,14 @@ def test_is_known_to_fail():
 """
 
 
-def run_pytest(folder: Path, text: str, *, ci: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+def run_pytest(folder: Path, text: str, *, skips: str = "", options: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run `text` as the only test module of a fresh folder; return pytest's code and what it printed."""
     (folder / "test_inner.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-ra", *options, str(folder)],
         cwd=folder,
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "CI": "true", "SKIPS": skips, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -41,22 +42,22 @@ def run_pytest(folder: Path, text: str, *, ci: str, options: tuple[str, ...] = (
     return done.returncode, done.stdout
 
 
-def test_a_skip_stays_a_skip_on_a_developers_machine(tmp_path: Path) -> None:
-    code, printed = run_pytest(tmp_path, SKIPPING, ci="false")
+def test_a_skip_stays_a_skip_where_nobody_says_otherwise(tmp_path: Path) -> None:
+    code, printed = run_pytest(tmp_path, SKIPPING)
     assert code == 0
     assert "1 passed, 1 skipped, 1 xfailed" in printed
 
 
-def test_a_skip_fails_on_ci_with_its_reason_while_an_expected_failure_does_not(tmp_path: Path) -> None:
-    code, printed = run_pytest(tmp_path, SKIPPING, ci="true")
+def test_a_skip_can_be_a_failure_with_its_reason_while_an_expected_failure_is_none(tmp_path: Path) -> None:
+    code, printed = run_pytest(tmp_path, SKIPPING, skips="fail")
     assert code == 1
     assert "1 failed, 1 passed, 1 xfailed" in printed
     assert "no docker here" in printed
 
 
-def test_a_module_that_skips_itself_fails_on_ci(tmp_path: Path) -> None:
+def test_a_module_that_skips_itself_can_be_a_failure(tmp_path: Path) -> None:
     text = 'import pytest\npytest.skip("needs the moon", allow_module_level=True)\n'
-    code, printed = run_pytest(tmp_path, text, ci="true")
+    code, printed = run_pytest(tmp_path, text, skips="fail")
     assert code != 0
     assert "1 error" in printed
     assert "needs the moon" in printed
@@ -64,7 +65,7 @@ def test_a_module_that_skips_itself_fails_on_ci(tmp_path: Path) -> None:
 
 def test_a_test_with_seeds_is_called_once_for_each_block(tmp_path: Path) -> None:
     text = "def test_world(seeds):\n    assert 5 in seeds\n"
-    code, printed = run_pytest(tmp_path, text, ci="true", options=("--seed=5", "-v"))
+    code, printed = run_pytest(tmp_path, text, options=("--seed=5", "-v"))
     assert code == 0
     assert "test_world[5-5] PASSED" in printed
 
@@ -83,3 +84,13 @@ def test_blocks_hold_each_wanted_seed_once(first: int | None, count: int | None,
     blocks = seed_blocks(first, count)
     assert [seed for block in blocks for seed in block] == expected
     assert all(0 < len(block) <= SEEDS_PER_TEST for block in blocks)
+
+
+def test_tests_can_interrupt_what_they_start_even_if_a_shell_started_them_in_the_background(tmp_path: Path) -> None:
+    text = "import signal\ndef test_ctrl_c():\n    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN\n"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, printed = run_pytest(tmp_path, text)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 0, printed

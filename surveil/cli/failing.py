@@ -83,7 +83,8 @@ def say(sentence: str) -> None:
 
 def _say_usage(error: click.UsageError) -> None:
     hint = f" Type `{error.ctx.command_path} --help` to see how it is used." if error.ctx is not None else ""
-    say(error.format_message() + hint)
+    problem = error.format_message()
+    say(problem + ("" if problem.endswith((".", "?")) else ".") + hint)
 
 
 def _report(error: Exception) -> int:

@@ -200,6 +200,11 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
 def _unreadable(path: Path, error: Exception) -> StoreError | InvalidError:
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
+    if "disk is full" in str(error):
+        return StoreError(
+            f"the database {path} cannot be opened, because the disk is full: make room (`df -h {path.parent}`), "
+            "or choose another data folder with --data"
+        )
     return StoreError(
         f"the database {path} cannot be opened ({cause_of(error)}): put back a copy that `surveil db backup` made, "
         "or choose another data folder with --data"

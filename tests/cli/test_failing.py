@@ -79,6 +79,22 @@ def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(type_: Type)
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("config", "show", "x"), "Got unexpected extra argument (x). Type `surveil config show --help`"),
+        (("logs",), "Missing argument 'BUILD'. Type `surveil logs --help`"),
+        (("token", "create", "--expires", "x"), "`10m` or `2h`. Type `surveil token create --help`"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_whole_sentence_and_where_to_look(
+    type_: Type, words: tuple[str, ...], said: str
+) -> None:
+    ended = type_(*words)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert f"{said} to see how it is used." in ended.err
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     """`surveil ... | head -1`: the pipe breaks while the help is written, or at the end."""
     reading, writing = os.pipe()

@@ -370,6 +370,17 @@ def test_a_full_disk_is_a_store_error_and_leaves_what_was_there(tmp_path: Path) 
     store.close()
 
 
+def test_a_disk_that_is_full_at_the_start_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("surveil.store.sqlite.migrations.bring_up_to_date", full)
+    with pytest.raises(StoreError, match=r"because the disk is full: make room \(`df -h .*`\), or choose another"):
+        open_store(tmp_path, now=1)
+    monkeypatch.undo()
+    open_store(tmp_path, now=1).close()
+
+
 # ---- a copy that comes back ----------------------------------------------------------------------------------
 
 
