@@ -12,7 +12,7 @@ PYTHON := $(VENV)/bin/python
 # The folders that hold code. Those that are missing are checked as soon as they exist.
 CODE := $(wildcard surveil tests benchmarks tools)
 CORE_TESTS := $(wildcard tests/core tests/test_house.py)
-BENCHES := dispatch latency push builds failover scale logs idle
+BENCHES := dispatch latency push builds failover scale logs idle watch
 # Spreads the tests over the processors. Eight are plenty: the system tests start processes of their own.
 SPREAD := -n $(JOBS) --maxprocesses 8 --dist worksteal
 COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

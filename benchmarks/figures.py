@@ -60,10 +60,13 @@ def spread(values: Sequence[float], unit: str = "ms") -> str:
 
 
 class Usage:
-    """How much processor a process takes between two looks, all its threads and ended children of none."""
+    """How much processor a process takes between two looks, all its threads; `with_children` those children as well
+    that it has waited for.
+    """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, with_children: bool = False) -> None:
         self._process = psutil.Process(pid)
+        self._with_children = with_children
         self.again()
 
     def again(self) -> Self:
@@ -91,4 +94,5 @@ class Usage:
 
     def _total_s(self) -> float:
         times = self._process.cpu_times()
-        return float(times.user + times.system)
+        children = times.children_user + times.children_system if self._with_children else 0.0
+        return float(times.user + times.system + children)

@@ -71,9 +71,11 @@ async def real_runners(
 
 
 @contextlib.asynccontextmanager
-async def real_observer(client: Client, folder: Path, repository: Path) -> AsyncIterator[psutil.Process]:
-    """An observer of one repository."""
-    process = await _start(client, folder / "observer", "observer", "observer", [str(repository)])
+async def real_observer(
+    client: Client, folder: Path, *repositories: Path | str, more: Sequence[str] = ()
+) -> AsyncIterator[psutil.Process]:
+    """An observer of these repositories."""
+    process = await _start(client, folder / "observer", "observer", "observer", [*more, *map(str, repositories)])
     try:
         yield process
     finally:

@@ -1,8 +1,8 @@
 """The observer's hands: look at repositories, tell the dispatcher, write down what was acknowledged, decide nothing.
 
 What belongs here: one loop, the threads in which git blocks, file events, the connection. What does not: decisions
-(`core.observe`), how a repository is read (`mirror`), giving out commits (`supplying`), opening the parts
-(`observing`).
+(`core.observe`), how a repository is read (`mirror`), reading and saying commits (`reporting`), giving them out
+(`supplying`), opening the parts (`observing`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, assert_never
 
 from surveil.config import ObserverConfig
-from surveil.core.observe import handle, next_deadline, record
+from surveil.core.observe import handle, is_under_way, next_deadline, record
 from surveil.core.observe_model import (
     Acknowledged,
     Connected,
@@ -30,38 +30,36 @@ from surveil.core.observe_model import (
     Recovered,
     Remember,
     Report,
-    ReportFailed,
     Stirred,
     Tick,
     Unchanged,
 )
 from surveil.errors import ExitCode, InfrastructureError
 from surveil.hands.observing import Parts, opened
+from surveil.hands.reporting import PROBLEM_CHARS_MAX, Reports
 from surveil.hands.supplying import Supplier
-from surveil.lanes import Lanes
-from surveil.mirror.sighting import Sighting, look
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
-from surveil.protocol import CommitSeen, Refused, Seen, Want, WatchedRepo, Watching
+from surveil.protocol import Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
-"""So many remotes may hang at once before others wait for them, a minute at most."""
+"""So many remotes may begin to hang at once before others wait for them, a minute at most."""
+DOUBTFUL_THREADS: Final = 8
+"""For remotes that failed the last time: however many of them hang again, only they wait for each other."""
 IDLE_MS: Final = 1_000
 WRITE_MS: Final = 200
 """What is to be remembered waits so long for company: a crash meanwhile costs a report too many."""
 WRITE_AGAIN_MS: Final = 5_000
 WATCHING_MS: Final = 60_000
 WATCHING_REPOS_MAX: Final = 1_000
-PROBLEM_CHARS_MAX: Final = 500
+WATCHING_BYTES_MAX: Final = 768 * 1024
+"""What is said of all repositories together has to fit in one message."""
 TIDY_MS: Final = 3_600_000
-
-# These will not go away by waiting: the author or a person has to know, so they become the commit's build.
-_LASTING: Final = frozenset({Trouble.CORRUPT, Trouble.TOO_LARGE})
 
 Result = TypeVar("Result")
 voice = Voice("observer")
@@ -78,18 +76,24 @@ class Observer:
         self._halt = parts.halt
         self._clock = parts.clock
         self._inbox: deque[Event] = deque()
-        self._lanes = Lanes()
         self._tasks = Tasks(lambda _: self._connection.wake())
         self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
+        self._doubtful = ThreadPoolExecutor(DOUBTFUL_THREADS, "doubtful")
         self._disk = ThreadPoolExecutor(1, "records")
         mirrors = {repo: watched.mirror for repo, watched in parts.watched.items()}
         self._supplier = Supplier(
             parts.data, mirrors, send=self._connection.send, start=self._tasks.start, now=self._clock.now
         )
+        self._reports = Reports(
+            parts.watched,
+            self._in_thread,
+            send=self._connection.send,
+            put=self._put,
+            start=self._tasks.start,
+            changed=self._tell_watching,
+        )
         self._files: Watch | None = None
-        self._ready: dict[str, CommitSeen] = {}
-        self._reading: set[str] = set()
         self._problems: dict[str, str] = {}
         self._dirty: dict[str, None] = {}
         self._writing = False
@@ -143,7 +147,7 @@ class Observer:
             self._files.close()
         self._halt.ring()
         await self._tasks.wait()
-        for pool in (self._local, self._remote):
+        for pool in (self._local, self._remote, self._doubtful):
             await asyncio.to_thread(pool.shutdown)
         await self._supplier.close()
         await self._write_dirty()
@@ -165,8 +169,7 @@ class Observer:
             case Link.STRANGE:
                 voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
             case Seen():
-                if self._ready.pop(item.mid, None) is not None:
-                    voice.info("commit acknowledged", mid=item.mid, build=item.build)
+                self._reports.acknowledged(item.mid, item.build)
                 return Acknowledged(mid=item.mid)
             case Want():
                 self._supplier.answer(item)
@@ -183,7 +186,7 @@ class Observer:
             case Poll():
                 self._tasks.start(self._poll(self._watched[effect.repo]))
             case Report():
-                self._report(effect)
+                self._reports.say(effect)
             case Remember():
                 if not self._dirty:
                     self._write_at = max(self._write_at, self._clock.now() + WRITE_MS)
@@ -193,16 +196,19 @@ class Observer:
             case Failing():
                 voice.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
                 self._problems[effect.repo] = effect.reason[:PROBLEM_CHARS_MAX]
-                self._watching_at = 0
+                self._tell_watching()
             case Recovered():
                 voice.info("repository can be read again", repo=effect.repo)
                 self._problems.pop(effect.repo, None)
-                self._watching_at = 0
+                self._tell_watching()
             case _:
                 assert_never(effect)
 
     async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
-        pool = self._local if watched.address.is_local else self._remote
+        if watched.address.is_local:
+            pool = self._local
+        else:
+            pool = self._doubtful if watched.address.key in self._problems else self._remote
         return await asyncio.get_running_loop().run_in_executor(pool, call)
 
     async def _poll(self, watched: Watched) -> None:
@@ -218,76 +224,6 @@ class Observer:
             return
         self._put(Observed(repo=repo, head=found.refs.head, refs=found.refs.refs))
         self._follow(repo, found)
-
-    # ---- reports ----
-
-    def _report(self, report: Report) -> None:
-        message = self._ready.get(report.mid)
-        if message is not None:
-            self._connection.send(message)
-        elif report.mid not in self._reading:
-            self._reading.add(report.mid)
-            # In the order in which the ref moved, so that its newest build is its newest commit.
-            self._tasks.start(self._lanes.follow((report.repo, report.ref), lambda: self._read(report)))
-
-    async def _read(self, report: Report) -> None:
-        watched = self._watched[report.repo]
-        try:
-            sighting = await self._in_thread(watched, lambda: look(watched.mirror, report.sha, report.ref))
-        except MirrorError as problem:
-            self._reading.discard(report.mid)
-            self._cannot_read(report, problem)
-            return
-        self._reading.discard(report.mid)
-        self._tell(report, sighting)
-        change = "forced" if await self._forced(watched, report) else report.change
-        voice.info(f"ref {change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
-
-    async def _forced(self, watched: Watched, report: Report) -> bool:
-        """Whether the ref left its history, as far as the mirror can tell; for people to read, so nothing waits for
-        it.
-        """
-        old_sha = report.old_sha
-        if old_sha is None:
-            return False
-        try:
-            return not await self._in_thread(watched, lambda: watched.mirror.grew(old_sha, report.sha))
-        except MirrorError:
-            return False
-
-    def _cannot_read(self, report: Report, problem: MirrorError) -> None:
-        if problem.trouble is Trouble.HALTED:
-            return
-        voice.warning("commit cannot be read", repo=report.repo, ref=report.ref, reason=str(problem))
-        if problem.trouble is Trouble.NOT_A_COMMIT:
-            # A tag of a file or folder is nothing to build, and never will be.
-            self._put(Acknowledged(mid=report.mid))
-        elif problem.trouble in _LASTING:
-            sentence = str(problem)[:PROBLEM_CHARS_MAX]
-            self._tell(
-                report,
-                Sighting(sha=report.sha, message="", author="", pipeline=None, pipeline_file="", problem=sentence),
-            )
-        else:
-            self._put(ReportFailed(mid=report.mid))
-
-    def _tell(self, report: Report, sighting: Sighting) -> None:
-        message = CommitSeen(
-            mid=report.mid,
-            repo=report.repo,
-            ref=report.ref,
-            sha=sighting.sha,
-            event="push",
-            message=sighting.message,
-            author=sighting.author,
-            pipeline=sighting.pipeline,
-            pipeline_file=sighting.pipeline_file,
-            rule=sighting.rule,
-            problem=sighting.problem,
-        )
-        # Kept until it is acknowledged: a repeat needs no git, and cannot fail because the commit was forced away.
-        self._ready[report.mid] = message
-        self._connection.send(message)
 
     # ---- file events ----
 
@@ -320,13 +256,29 @@ class Observer:
             self._tasks.start(self._write_dirty())
         if now >= self._watching_at and self._connection.connected:
             self._watching_at = now + WATCHING_MS
-            repos = [WatchedRepo(repo=repo, problem=self._problems.get(repo)) for repo in self._watched]
-            self._connection.send(Watching(repos=tuple(repos[:WATCHING_REPOS_MAX])))
+            self._connection.send(Watching(repos=self._watched_repos()))
         self._supplier.expire()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_MS
             for watched in self._watched.values():
                 self._tasks.start(self._tidy(watched))
+
+    def _tell_watching(self) -> None:
+        """Let the dispatcher know soon what is watched, and with what success."""
+        self._watching_at = 0
+
+    def _watched_repos(self) -> tuple[WatchedRepo, ...]:
+        """What is watched, as far as it fits in one message."""
+        problems = self._reports.problems(lambda mid: is_under_way(self._state, mid)) | self._problems
+        found: list[WatchedRepo] = []
+        room = WATCHING_BYTES_MAX
+        for repo in self._watched:
+            problem = problems.get(repo)
+            room -= len(repo.encode()) + len((problem or "").encode())
+            if room < 0 or len(found) == WATCHING_REPOS_MAX:
+                break
+            found.append(WatchedRepo(repo=repo, problem=problem))
+        return tuple(found)
 
     async def _write_dirty(self) -> None:
         """Write down what is to be remembered; what cannot be written now is tried again."""

@@ -48,6 +48,8 @@ REPEAT_MS: Final = 2_000
 REPEAT_MAX_MS: Final = 60_000
 FAILED_POLL_MAX_MS: Final = 300_000
 """A repository that cannot be read is asked ever more seldom, but at least this often."""
+REASONS_MAX: Final = 4
+"""So many reasons are said while a repository cannot be read, each once: servers have many words for one trouble."""
 
 
 def next_deadline(state: State) -> int | None:
@@ -61,6 +63,11 @@ def record(state: State, repo: str) -> Record | None:
     if known.acknowledged is None:
         return None
     return Record(repo=repo, patterns=known.known_under.texts, head_owed=known.head_owed, refs=dict(known.acknowledged))
+
+
+def is_under_way(state: State, mid: str) -> bool:
+    """Whether this report waits for its acknowledgement."""
+    return _find(state, mid) is not None
 
 
 def handle(state: State, event: Event, now: int) -> list[Effect]:
@@ -122,7 +129,8 @@ def _poll_ended(repo: Repo, now: int) -> list[Effect]:
         repo.poll_at = min(repo.poll_at, max(now, repo.polled_at + STIRRED_MS))
     if not repo.failures:
         return []
-    repo.failures, repo.reason = 0, ""
+    repo.failures = 0
+    repo.told.clear()
     return [Recovered(repo=repo.repo)]
 
 
@@ -132,9 +140,9 @@ def _poll_failed(repo: Repo, reason: str, now: int) -> list[Effect]:
     repo.failures += 1
     wait_ms = min(repo.interval_ms << min(repo.failures, 16), max(FAILED_POLL_MAX_MS, repo.interval_ms))
     repo.poll_at = now + _scatter(repo, wait_ms)
-    if reason == repo.reason:
+    if reason in repo.told or len(repo.told) == REASONS_MAX:
         return []
-    repo.reason = reason
+    repo.told.append(reason)
     return [Failing(repo=repo.repo, reason=reason, retry_ms=wait_ms)]
 
 
@@ -150,7 +158,11 @@ def _scatter(repo: Repo, wait_ms: int) -> int:
 def _observed(state: State, repo: Repo, event: Observed, now: int) -> list[Effect]:
     if not event.refs and repo.acknowledged:
         # A web server's page of excuse reads like a repository without refs; believing it would forget everything.
-        return _poll_failed(repo, f"{repo.repo} lists no refs any more; was it emptied, or does another answer?", now)
+        sentence = (
+            f"{repo.repo} lists no refs any more; was it emptied, or does another answer? "
+            f"Type `git ls-remote -- {repo.repo}` to see."
+        )
+        return _poll_failed(repo, sentence, now)
     effects = _poll_ended(repo, now)
     seen = {ref: sha for ref, sha in event.refs.items() if repo.patterns.match(ref, event.head)}
     remember = _first_sight(repo, event, seen)

@@ -202,7 +202,8 @@ class Repo:
     polled_at: int
     polls: int = 0
     failures: int = 0
-    reason: str = ""
+    told: list[str] = field(default_factory=list)
+    """Why it cannot be read, as far as it was said; empty when all is well."""
 
     def last_word(self, ref: str) -> str | None:
         """The newest commit reported for the ref, or else the one acknowledged; None for a ref never spoken of."""

@@ -74,8 +74,7 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
             watched[address.key] = Watched(address, config.data / MIRRORS, patterns.prefixes(), halt, access)
             interval_ms = config.interval_ms or (LOCAL_INTERVAL_MS if address.is_local else REMOTE_INTERVAL_MS)
             state.watch(address.key, patterns, interval_ms, _remembered(records, address.key), clock.now())
-            if address.is_plain:
-                voice.warning("whoever is on the way can read and change what is fetched", repo=address.key)
+        _warn_of_plain([address.key for address in addresses if address.is_plain])
         async with Connection(known.address, known.server_key, keys) as connection:
             yield Parts(
                 state=state,
@@ -104,6 +103,12 @@ async def _join(config: ObserverConfig, token: JoinToken) -> None:
         if not is_enrolled(token, role=Role.OBSERVER, data=config.data):
             raise
         voice.warning("the token is not taken again; going on with the key that it once brought")
+
+
+def _warn_of_plain(repos: list[str]) -> None:
+    if repos:
+        more = f" and {len(repos) - 1} more" if len(repos) > 1 else ""
+        voice.warning("whoever is on the way can read and change what is fetched", repo=f"{repos[0]}{more}")
 
 
 def _remembered(records: Records, repo: str) -> Record | None:

@@ -23,7 +23,17 @@ from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
 from surveil.mirror.folder import Folder
 from surveil.mirror.local import LocalRepository
 from surveil.mirror.objects import METADATA_BYTES_MAX, Commit, read_commit, requests
-from surveil.mirror.refs import SHA256_DIGITS, RefList, check_ref, check_sha, kept_ref, list_remote, ref_bytes
+from surveil.mirror.refs import (
+    SHA256_DIGITS,
+    WATCHED_PREFIXES,
+    RefList,
+    check_ref,
+    check_sha,
+    kept_ref,
+    list_remote,
+    parse_remote,
+    ref_bytes,
+)
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 _HEADER_BYTES: Final = 200
@@ -85,12 +95,16 @@ class Mirror:
         """Its folder."""
         return self.folder.path
 
-    def refs(self, prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*")) -> RefList:
+    def refs(self, prefixes: tuple[str, ...] = WATCHED_PREFIXES) -> RefList:
         """The repository's refs now: of a local one all, of a remote those that match `prefixes`. Raises
         MirrorError.
         """
         if self.address.is_local:
             return LocalRepository(self.address.key).refs()
+        return parse_remote(self.listing(prefixes), self.address.key)
+
+    def listing(self, prefixes: tuple[str, ...] = WATCHED_PREFIXES) -> bytes:
+        """What a remote says of its refs that match `prefixes`, for `parse_remote`. Raises MirrorError."""
         return list_remote(self.address, prefixes, self.halt, self.access)
 
     def has(self, sha: str) -> bool:

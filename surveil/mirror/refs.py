@@ -27,6 +27,7 @@ REF_BYTES_MAX: Final = 500
 characters.
 """
 
+WATCHED_PREFIXES: Final = ("refs/heads/*", "refs/tags/*")
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 # What `git check-ref-format` refuses: control characters, blanks, ~^:?*[\, `..`, `@{`, `//`, and components
@@ -90,16 +91,15 @@ def kept_ref(sha: str, ref: str | None) -> str:
 
 def list_remote(
     address: Address,
-    prefixes: tuple[str, ...] = ("refs/heads/*", "refs/tags/*"),
+    prefixes: tuple[str, ...] = WATCHED_PREFIXES,
     halt: Halt | None = None,
     access: Access = NO_ACCESS,
-) -> RefList:
-    """Ask a remote for its HEAD and the refs that match `prefixes`. Blocks, at most REMOTE_TIMEOUT_S. Raises
-    MirrorError.
+) -> bytes:
+    """Ask a remote for its HEAD and the refs that match `prefixes`; the answer is for `parse_remote`. Blocks, at most
+    REMOTE_TIMEOUT_S. Raises MirrorError.
     """
     argv = ["ls-remote", "--symref", "--end-of-options", address.url, "HEAD", *prefixes]
-    output = run(*argv, about=address.key, address=address, access=access, timeout_s=REMOTE_TIMEOUT_S, halt=halt)
-    return parse_remote(output.stdout, address.key)
+    return run(*argv, about=address.key, address=address, access=access, timeout_s=REMOTE_TIMEOUT_S, halt=halt).stdout
 
 
 def parse_remote(listing: bytes, about: str) -> RefList:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address, Kind, show
 from surveil.mirror.trouble import MirrorError, Output, Trouble, trouble_of
 
+_CUT = re.compile(r"unexpected disconnect|early EOF|remote end hung up|still expected|transfer closed", re.IGNORECASE)
+_FLEETING = re.compile(r" after \d+ ms|(?<=error: )\d+ (?=bytes)")
+"""What differs from time to time, so that the same trouble would be told again and again."""
 _Row: TypeAlias = tuple[Trouble, str, str]
 _SSH_PLACE = re.compile(r"(?:ssh://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+)(?=/))?.*")
 
@@ -33,12 +36,22 @@ class _Remedy:
 def remote_failure(output: Output, address: Address, access: Access) -> MirrorError:
     """The error that a failed call to a remote means: what was wrong, and the next command to type."""
     for remedy in _REMEDIES:
-        if address.kind in remedy.kinds and remedy.pattern.search(output.stderr):
-            words = remedy.words.format(**_facts(address, access))
+        match = remedy.pattern.search(output.stderr)
+        if address.kind in remedy.kinds and match is not None:
+            words = remedy.words.format(**_facts(address, access), **match.groupdict())
             return MirrorError(f"{address.key} {words}.", remedy.trouble)
     # The complaint of a server is its own words; what to do about it is to ask it by hand.
-    complaint = output.complaint.rstrip(".")
-    return MirrorError(f"{address.key}: {complaint}; {_try_by_hand(address, access)}.", trouble_of(output))
+    complaint = _FLEETING.sub("", output.complaint).rstrip(".")
+    return MirrorError(f"{address.key}: {complaint}; {_try_by_hand(address, access)}.", _kind(output))
+
+
+def _kind(output: Output) -> Trouble:
+    """The kind of a failed call. A pack that was cut short looks damaged, and is not: only the remote itself knows."""
+    found = trouble_of(output)
+    if found is Trouble.CORRUPT and _CUT.search(output.stderr):
+        told = "".join(line + "\n" for line in output.stderr.splitlines() if line.startswith("remote:"))
+        return found if trouble_of(replace(output, stderr=told)) is found else Trouble.UNREACHABLE
+    return found
 
 
 def silence(address: Address, access: Access, timeout_s: float, command: str) -> MirrorError:
@@ -135,19 +148,24 @@ _REMEDIES: Final = (
         ),
         (
             Trouble.REFUSED,
-            r"authentication failed|returned error: 401",
+            r"authentication failed|(?:returned error:|HTTP) 401",
             "does not take {login}; put a valid token there, and {by_hand}",
         ),
-        (Trouble.REFUSED, r"returned error: 403", "may not be read by {login} (HTTP 403); {by_hand}"),
+        (Trouble.REFUSED, r"(?:returned error:|HTTP) 403", "may not be read by {login} (HTTP 403); {by_hand}"),
         (
             Trouble.NOT_A_REPOSITORY,
-            r"returned error: 404|repository .* not found",
+            r"(?:returned error:|HTTP) 404|repository .* not found",
             "is not there, or not to be seen by {login} (HTTP 404); {by_hand}",
         ),
         (
             Trouble.UNREACHABLE,
-            r"returned error: 429",
+            r"(?:returned error:|HTTP) 429",
             "wants to be asked less often (HTTP 429); give a longer --interval, and {by_hand}",
+        ),
+        (
+            Trouble.UNREACHABLE,
+            r"(?:returned error:|HTTP) (?P<status>5\d\d)",
+            "cannot be served at the moment (HTTP {status}); {by_hand}",
         ),
         (
             Trouble.UNREACHABLE,

@@ -7,6 +7,7 @@ not: when to look (`core.observe`), and what the refs mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from surveil.mirror.access import NO_ACCESS, Access
@@ -14,7 +15,7 @@ from surveil.mirror.address import Address
 from surveil.mirror.command import Halt
 from surveil.mirror.local import LocalRepository, Signature
 from surveil.mirror.mirror import Mirror
-from surveil.mirror.refs import RefList
+from surveil.mirror.refs import RefList, parse_remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,30 @@ class Watched:
         self._prefixes = prefixes
         self._local = LocalRepository(address.key) if address.is_local else None
         self._signature: Signature = ()
+        self._listing = b""
 
     def look(self) -> Look:
         """Look at the refs. Blocks. Raises MirrorError, after which the next look reads everything again."""
         if self._local is None:
-            return Look(refs=self.mirror.refs(self._prefixes))
+            return self._ask()
         before, self._signature = self._signature, ()
         if before and self._local.signature() == before:
             self._signature = before
             return Look(refs=None)
         refs = self._local.refs()
-        self._signature = self._local.signature()
+        # A repository that lists nothing is in doubt, and looked at each time.
+        self._signature = self._local.signature() if refs.refs else ()
         return Look(refs=refs, folders=self._local.watch_folders())
+
+    def _ask(self) -> Look:
+        before, self._listing = self._listing, b""
+        listing = self.mirror.listing(self._prefixes)
+        digest = sha256(listing).digest()
+        if digest == before:
+            # A hundred thousand refs that are as they were need not be read again, nor gone through by anybody.
+            self._listing = before
+            return Look(refs=None)
+        refs = parse_remote(listing, self.address.key)
+        if refs.refs:
+            self._listing = digest
+        return Look(refs=refs)

@@ -18,6 +18,7 @@ TINY = {
     "scale": ["--runners", "20", "--seconds", "1", "--jobs", "500", "--measured", "250"],
     "logs": ["--mib", "8", "--jobs", "4", "--lines", "12"],
     "idle": ["--times", "1"],
+    "watch": ["--local", "5", "--remote", "3", "--seconds", "1"],
 }
 
 

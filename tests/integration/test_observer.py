@@ -1,15 +1,13 @@
 """The observer's hands, mind and mirrors with real repositories, a real dispatcher's socket and real files."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -17,121 +15,16 @@ import pytest
 
 from surveil.config import ObserverConfig
 from surveil.errors import InfrastructureError, UsageError
-from surveil.hands.observing import opened
 from surveil.hands.records import Records
 from surveil.mirror.address import parse
 from surveil.mirror.bundle import take_bundle
 from surveil.mirror.mirror import Mirror
-from surveil.net.enrolment import KEYS_FOLDER
-from surveil.net.keys import OBSERVER_KEY, write_privately
-from surveil.net.known import KnownDispatcher
-from surveil.net.peers import Role
-from surveil.net.traffic import Route
-from surveil.observer import Observer
-from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Pack, Seen, Want, Watching
+from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Want
+from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
 from tests.mirror.repositories import Repository, make_repository, serve_git
 from tests.mirror.servers import SshServer, backend, needs_sshd, serve_ssh
 from tests.mirror.servers import serving as serving_http
-from tests.net.stage import PATIENCE_MS, Stage, serving
-
-PIPELINE = "version: 1\njobs: {test: {steps: [{run: 'true'}]}}\n"
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    made = make_repository(tmp_path / "source")
-    (made.path / ".surveil.yml").write_text(PIPELINE)
-    made.commit("First")
-    return made
-
-
-@dataclass
-class Desk:
-    """The dispatcher's side: what it heard, and whether it acknowledges."""
-
-    stage: Stage
-    answers: bool = True
-    heard: list[CommitSeen] = field(default_factory=list)
-    watching: list[Watching] = field(default_factory=list)
-    packs: list[Pack] = field(default_factory=list)
-    route: Route | None = None
-
-    async def serve(self) -> None:
-        while True:
-            for received in (await self.stage.server.receive(20)).control:
-                match received.message:
-                    case CommitSeen() as message:
-                        self.heard.append(message)
-                        if self.answers:
-                            self.stage.server.reply(received.route, Seen(mid=message.mid, build=1))
-                    case Watching() as message:
-                        self.watching.append(message)
-                        self.route = received.route
-                    case Pack() as message:
-                        self.packs.append(message)
-                    case other:
-                        raise AssertionError(f"an observer says no {other}")
-
-    async def hears(self, *shas: str, ref: str = "refs/heads/main") -> CommitSeen:
-        """Wait until each of these commits of the ref was reported; the last one's report."""
-        await self.until(lambda: {(ref, sha) for sha in shas} <= {(said.ref, said.sha) for said in self.heard})
-        return next(said for said in reversed(self.heard) if (said.ref, said.sha) == (ref, shas[-1]))
-
-    async def asks(self, want: Want) -> Pack:
-        """Pass a runner's question on to the observer, and wait for its answer."""
-        assert self.route is not None
-        self.packs.clear()
-        assert self.stage.server.reply(self.route, want)
-        await self.until(lambda: bool(self.packs))
-        return self.packs[0]
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_MS / 1000):
-            # Some of what is waited for is a file, which no event of this loop tells of.
-            while not true():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
-    async with serving() as stage:
-        made = Desk(stage)
-        serving_task = asyncio.create_task(made.serve())
-        try:
-            yield made
-        finally:
-            serving_task.cancel()
-            await asyncio.gather(serving_task, return_exceptions=True)
-
-
-def configure(
-    desk: Desk, data: Path, *repos: str, interval_ms: int | None = 100, refs: tuple[str, ...] = ()
-) -> ObserverConfig:
-    """A configuration of an observer that is enrolled already."""
-    key = data / KEYS_FOLDER / OBSERVER_KEY
-    if not key.exists():
-        keys = desk.stage.enrol(Role.OBSERVER)
-        write_privately(key, keys.secret.encode(), replace=False)
-        server_key = desk.stage.server_keys.public
-        KnownDispatcher(address=desk.stage.address, server_key=server_key, cluster="c").save(data)
-    return ObserverConfig(data=data, repos=repos, refs=refs, interval_ms=interval_ms)
-
-
-@asynccontextmanager
-async def observing(config: ObserverConfig) -> AsyncIterator[Observer]:
-    async with opened(config) as parts:
-        observer = Observer(parts)
-        running = asyncio.create_task(observer.run())
-        try:
-            yield observer
-        finally:
-            observer.stop()
-            async with asyncio.timeout(PATIENCE_MS / 1000):
-                await running
-
-
-def run(story: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
+from tests.net.stage import PATIENCE_MS
 
 
 def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledged(
@@ -205,13 +98,6 @@ def test_a_commit_is_given_to_runners_even_after_it_was_forced_away(tmp_path: Pa
 
     with serve_git(tmp_path) as address:
         run(story(address))
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
-    """The phrases of the observer's log that begin like this."""
-    caplog.set_level(logging.INFO, "surveil")
-    return lambda phrase: [text for record in caplog.records if (text := record.getMessage()).startswith(phrase)]
 
 
 def test_a_ref_that_left_its_history_is_told_from_one_that_grew(

@@ -1,0 +1,227 @@
+"""Remotes that misbehave: each is told of once, with what to type; nobody else waits for it, and it is taken back."""
+
+import asyncio
+import io
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
+from tests.mirror.repositories import Repository, make_repository, serve_git
+from tests.mirror.servers import Quiet, backend, serving
+
+MANY_REFS = 100_000
+
+
+class Half(io.BufferedIOBase):
+    """Passes on the headers, and half of the answer that follows them in one piece."""
+
+    def __init__(self, wire: io.BufferedIOBase) -> None:
+        self.wire = wire
+        self.pieces = 0
+
+    def write(self, data: Any) -> int:
+        self.pieces += 1
+        return self.wire.write(data if self.pieces == 1 else data[: len(data) // 2])
+
+    def flush(self) -> None:
+        self.wire.flush()
+
+
+class Moody:
+    """git's server of http, until its mood says otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mood = "well"
+        self.asked = 0
+        self.patience = threading.Event()
+        well = backend(folder)
+
+        class Handler(Quiet):
+            def do_GET(handler) -> None:  # noqa: N802, N805  # its name; and two selves
+                self.asked += 1
+                self.answer(handler, lambda: well.do_GET(handler))  # type: ignore[attr-defined]
+
+            do_POST = do_GET  # noqa: N815  # the server's name for it
+
+        self.handler: type[BaseHTTPRequestHandler] = Handler
+
+    def answer(self, handler: BaseHTTPRequestHandler, well: Callable[[], None]) -> None:
+        if self.mood == "well":
+            well()
+        elif self.mood == "silent":
+            self.patience.wait(60)
+        elif self.mood == "dies in a pack":
+            question = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+            handler.rfile = io.BytesIO(question)
+            if b"command=fetch" in question:
+                handler.wfile = Half(handler.wfile)
+            well()
+        else:
+            self._reply(handler)
+
+    def _reply(self, handler: BaseHTTPRequestHandler) -> None:
+        body = {"page": b"<html>Back soon</html>", "wrong type": b"\xff" * 99}.get(self.mood, b"")
+        handler.send_response({"page": 200, "wrong type": 200, "loop": 302}.get(self.mood) or int(self.mood))
+        kind = "text/html" if self.mood == "page" else "application/x-git-upload-pack-advertisement"
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Retry-After": "60"}.items():
+            handler.send_header(name, value)
+        if self.mood == "loop":
+            handler.send_header("Location", f"http://{handler.headers['Host']}{handler.path}")
+        if self.mood == "401":
+            handler.send_header("WWW-Authenticate", 'Basic realm="x"')
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """At the end there are as many processes and descriptors as at the beginning."""
+    before = _children(), _descriptors()
+    yield
+    assert (_children(), _descriptors()) == before
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def problem(at_desk: Desk, repo: str) -> str:
+    """What the observer said last of a repository."""
+    if not at_desk.watching:
+        return ""
+    return next(watched.problem or "" for watched in at_desk.watching[-1].repos if watched.repo == repo)
+
+
+MOODS = {
+    "silent": "gave no answer within 0.5 s (git ls-remote); type `git ls-remote -- ",
+    "401": "asks for credentials, and none are set; write `https://USER:TOKEN@HOST` to a file",
+    "403": "may not be read by us (HTTP 403); type `git ls-remote -- ",
+    "404": "is not there, or not to be seen by us (HTTP 404); type `git ls-remote -- ",
+    "429": "wants to be asked less often (HTTP 429); give a longer --interval",
+    "500": "cannot be served at the moment (HTTP 500); type `git ls-remote -- ",
+    "loop": "leads from one address to the next without end; type `curl -sIL ",
+    "page": "lists no refs any more; was it emptied, or does another answer? Type `git ls-remote -- ",
+    "wrong type": "type `git ls-remote -- ",
+    "dies in a pack": "type `git ls-remote -- ",
+}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_mood_is_told_once_hurts_nobody_else_and_passes(
+    repository: Repository, tmp_path: Path, mood: str, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], list[str]]
+) -> None:
+    monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 0.5 if mood == "silent" else 60)
+    monkeypatch.setattr("surveil.core.observe.REPEAT_MS", 100)
+    other = make_repository(tmp_path / "other")
+    other.commit("Other", __surveil__yml=PIPELINE)
+    moody = Moody(tmp_path)
+
+    async def story(repo: str) -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", repo, str(other.path))):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            moody.mood = mood
+            missed = repository.commit("While it was moody")
+            await at_desk.until(lambda: bool(problem(at_desk, repo)))
+            assert MOODS[mood] in problem(at_desk, repo)
+            assert repo in problem(at_desk, repo)
+            asked = moody.asked
+            # It is tried again, ever more seldom, and nothing more is said of it.
+            await at_desk.until(lambda: moody.asked > asked + 1)
+            await at_desk.hears(other.commit("Meanwhile"))
+            assert len(said("repository cannot be read") + said("commit cannot be read")) == 1
+            moody.mood = "well"
+            moody.patience.set()
+            await at_desk.hears(missed)
+            await at_desk.until(lambda: not problem(at_desk, repo))
+            assert [heard.sha for heard in at_desk.heard].count(missed) == 1
+
+    with serving(moody.handler) as server, nothing_left():
+        run(story(f"{server}/source/.git"))
+
+
+def test_what_is_forced_away_replaced_or_gone_for_a_while_is_followed(repository: Repository, tmp_path: Path) -> None:
+    async def story(repo: str) -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", repo)):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            repository.git("checkout", "--quiet", "--orphan", "anew")
+            repository.commit("Another history")
+            repository.git("branch", "--quiet", "--force", "main", "anew")
+            rewritten = repository.git("rev-parse", "main")
+            await at_desk.hears(rewritten)
+
+            repository.path.rename(tmp_path / "away")
+            await at_desk.until(lambda: bool(problem(at_desk, repo)))
+            assert f"type `git ls-remote -- {repo}` to ask it by hand" in problem(at_desk, repo)
+            replaced = make_repository(tmp_path / "source", "--object-format=sha256")
+            await at_desk.hears(replaced.commit("Another repository", __surveil__yml=PIPELINE))
+            await at_desk.until(lambda: not problem(at_desk, repo))
+
+            shutil.rmtree(replaced.path)
+            (tmp_path / "away").rename(repository.path)
+            repository.git("checkout", "--quiet", "main")
+            await at_desk.hears(repository.commit("Back again"))
+
+    with serve_git(tmp_path) as server, nothing_left():
+        run(story(f"{server}/source/.git"))
+
+
+def test_remotes_that_hang_again_and_again_keep_no_other_remote_waiting(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 1)
+
+    async def story(port: int, server: str) -> None:
+        hanging = [f"git://127.0.0.1:{port}/{number}" for number in range(40)]
+        repo = f"{server}/source/.git"
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", *hanging, repo)):
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            await at_desk.until(lambda: all(problem(at_desk, each) for each in hanging))
+            # None of these may take as long as those that hang: were it to wait for one, it would take a minute.
+            monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 60)
+            await asyncio.sleep(2)
+            for number in range(3):
+                await at_desk.hears(repository.commit(f"Commit {number}"))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, serve_git(tmp_path) as server, nothing_left():
+        run(story(silent.getsockname()[1], server))
+
+
+def test_a_hundred_thousand_refs_are_watched(repository: Repository, tmp_path: Path) -> None:
+    sha = repository.git("rev-parse", "HEAD")
+    lines = "".join(f"{sha} refs/heads/many/{number:06d}\n" for number in range(MANY_REFS))
+    (repository.path / ".git" / "packed-refs").write_text("# pack-refs with: peeled fully-peeled sorted\n" + lines)
+    other = make_repository(tmp_path / "other")
+    other.commit("Other", __surveil__yml=PIPELINE)
+
+    async def story(repo: str) -> None:
+        config = configure(at_desk := here[0], tmp_path / "data", repo, str(other.path))
+        async with observing(config):
+            await at_desk.hears(sha)
+            await at_desk.hears(repository.commit("One of very many"))
+            repository.git("branch", "--force", "many/050000", "main")
+            await at_desk.hears(repository.git("rev-parse", "main"), ref="refs/heads/many/050000")
+            await at_desk.hears(other.commit("Meanwhile"))
+        assert len(at_desk.heard) == 5
+
+    here: list[Desk] = []
+
+    async def with_desk(repo: str) -> None:
+        async with desk() as at_desk:
+            here.append(at_desk)
+            await story(repo)
+
+    with serve_git(tmp_path) as server, nothing_left():
+        run(with_desk(f"{server}/source/.git"))
