@@ -83,6 +83,8 @@ class Answers:
 
     def on_commit(self, notes: Iterable[Note]) -> None:
         """Records and these lines of the journal are on disk now: wake who waits for them."""
+        if not len(self._parking):
+            return
         topics: dict[Hashable, None] = {}
         for note in notes:
             topics[_JOURNAL, None] = None

@@ -138,8 +138,8 @@ class State:
     warm: dict[str, dict[str, None]] = field(default_factory=dict)
     """Runners that have a mirror of each repository."""
 
-    _fresh: dict[tuple[type, object], None] = field(default_factory=dict)
-    _touched: dict[tuple[type, object], Record] = field(default_factory=dict)
+    _new: dict[object, Record] = field(default_factory=dict)
+    _changed: dict[object, Record] = field(default_factory=dict)
     _notes: list[Note] = field(default_factory=list)
 
     # ---- the door --------------------------------------------------------------------------------
@@ -150,40 +150,41 @@ class State:
         Raises:
             AssertionError: the step from the old state to the new one is not legal, which is a defect of ours.
         """
+        key: object
         match record:
             case Job():
-                job = self.jobs.get(record.id)
+                key, job = record.id, self.jobs.get(record.id)
                 self._put_job(job, record)
                 is_new, note = job is None, job_line(job, record, now)
             case Attempt():
-                attempt = self.attempts.get(record.id)
-                self._put_attempt(attempt, record)
+                key = attempt_id = record.id
+                attempt = self.attempts.get(attempt_id)
+                self._put_attempt(attempt_id, attempt, record)
                 is_new, note = attempt is None, attempt_line(attempt, record, now)
             case Build():
-                build = self.builds.get(record.id)
+                key, build = record.id, self.builds.get(record.id)
                 self._put_build(build, record)
                 is_new, note = build is None, build_line(build, record, now)
             case Runner():
-                runner = self.runners.get(record.id)
+                # Unlike the others, a runner's key could be made to look like something else's.
+                key, runner = ("runner", record.id), self.runners.get(record.id)
                 self.runners[record.id] = record
                 is_new, note = runner is None, runner_line(runner, record, now)
             case _:
                 assert_never(record)
-        key = (type(record), record.id)
-        if is_new:
-            self._fresh[key] = None
-        self._touched[key] = record
+        if is_new or key in self._new:
+            self._new[key] = record
+        else:
+            self._changed[key] = record
         if note is not None:
             self._notes.append(note)
 
     def take_changes(self) -> Changes:
         """Everything put since the last call, newest version of each record, for one transaction."""
-        new: list[Record] = []
-        changed: list[Record] = []
-        for key, record in self._touched.items():
-            (new if key in self._fresh else changed).append(record)
-        changes = Changes(new=tuple(new), changed=tuple(changed), notes=tuple(self._notes))
-        self._fresh, self._touched, self._notes = {}, {}, []
+        changes = Changes(
+            new=tuple(self._new.values()), changed=tuple(self._changed.values()), notes=tuple(self._notes)
+        )
+        self._new, self._changed, self._notes = {}, {}, []
         return changes
 
     def note(self, note: Note) -> None:
@@ -224,8 +225,8 @@ class State:
         if before == Status.BLOCKED:
             del self.blocked_of[job.build][job.id]
 
-    def _put_attempt(self, old: Attempt | None, attempt: Attempt) -> None:
-        key, state = attempt.id, attempt.state
+    def _put_attempt(self, key: AttemptId, old: Attempt | None, attempt: Attempt) -> None:
+        state = attempt.state
         self.attempts[key] = attempt
         if old is not None and old.state != state:
             assert state in NEXT_ATTEMPT[old.state], f"{attempt.job} attempt {attempt.number}: {old.state} to {state}"
