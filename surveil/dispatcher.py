@@ -2,7 +2,8 @@
 and decides nothing.
 
 What belongs here: the order of these four, and the way of each message into and out of the mind. What does
-not: decisions (core), who may come in (gate), logs (intake), commits for runners (relay), answers to people (answer).
+not: decisions (core), who may come in (gate), what is to be built (submitting), logs (intake), commits for runners
+(relay), answers to people (answer).
 
 Nothing is said before it is on disk. If a commit fails the process ends: memory is ahead of the disk then,
 and starting is recovery.
@@ -11,7 +12,6 @@ and starting is recovery.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import signal
 from collections import deque
@@ -19,22 +19,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from surveil import pipeline
 from surveil.answer import Reply
 from surveil.answer.answers import answered, refusal
 from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send
-from surveil.core.events import BuildWanted, Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
+from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.hands.dispatching import Parts, assembled
 from surveil.hands.fulfil import Fulfiller
 from surveil.hands.relay import Relay
-from surveil.lanes import Lanes
+from surveil.hands.submitting import Submissions
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, JobSpec, Message, Pack, Seen, Watching, Welcome
+from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
@@ -42,14 +41,6 @@ IDLE_MS: Final = 1_000
 """The loop looks around at least so often."""
 
 SPAWN_TOKEN_MS: Final = 60_000
-
-READING_MAX: Final = 1_000
-"""Commits being read at once; observers repeat what is beyond."""
-
-PIPELINES_KEPT: Final = 64
-"""So many pipelines are kept as they were read: most commits leave theirs as it was, and share its jobs in memory."""
-KEPT_CHARACTERS_MAX: Final = 16 * 1024
-"""A longer text is read anew each time: its jobs could be much longer still."""
 
 voice = Voice("dispatcher")
 
@@ -74,16 +65,17 @@ class Dispatcher:
         self._state, self._policy, self._clock = parts.live.state, policy, parts.clock
         self._server, self._gate, self._intake = parts.server, parts.gate, parts.intake
         self._answers, self._live = parts.answers, parts.live
+        self._inbox = _Inbox(wake=parts.server.wake)
+        self._tasks = Tasks(lambda _: self.stop())
+        self.submissions = Submissions(
+            parts.store.reader, start=self._tasks.start, put=lambda wanted: self._inbox.put(wanted, lambda: None)
+        )
         self._fulfiller = Fulfiller(
-            gate=parts.gate, perform=self.perform, submit=self.submit, back_up=parts.back_up, live=parts.live,
-            reader=parts.store.reader,
+            gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
+            live=parts.live, reader=parts.store.reader,
         )  # fmt: skip
         self._relay = Relay(parts.live.state, parts.server.reply)
-        self._inbox = _Inbox(wake=parts.server.wake)
-        self._waiting: dict[str, list[Callable[[int], None]]] = {}
         self._routes: dict[str, Route] = {}
-        self._lanes = Lanes()
-        self._tasks = Tasks(lambda _: self.stop())
         self._stopping = False
 
     # ---- the loop --------------------------------------------------------------------------------
@@ -158,15 +150,11 @@ class Dispatcher:
                     said = self._with_log_ends(message) if isinstance(message, Welcome) else message
                     words.setdefault(runner, []).append(said)
                 case Acknowledge(mid=mid, build=build):
-                    self._acknowledge(mid, build)
+                    self.submissions.acknowledge(mid, build)
         for runner, messages in words.items():
             # A runner that has not introduced itself since our start is known only by the way its word came.
             if not self._server.send(runner, *messages) and runner in self._routes:
                 self._server.reply(self._routes[runner], *messages)
-
-    def _acknowledge(self, mid: str, build: int) -> None:
-        for then in self._waiting.pop(mid, ()):
-            then(build)
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
         """Tell a runner how much of each log is kept, so that it sends the rest only."""
@@ -191,7 +179,7 @@ class Dispatcher:
             case Ask():
                 self._tasks.start(self._answer(route, message))
             case CommitSeen():
-                self.submit(message, lambda build: self._seen(route, message.mid, build))
+                self.submissions.submit(message, lambda build: self._seen(route, message.mid, build))
             case Watching():
                 self._live.watching[peer.name] = message.repos
                 self._relay.watching(received, message)
@@ -232,57 +220,6 @@ class Dispatcher:
         done = asyncio.get_running_loop().create_future()
         self._inbox.put(event, lambda: None if done.done() else done.set_result(None))
         await done
-
-    def submit(self, commit: CommitSeen | BuildWanted, then: Callable[[int], None]) -> bool:
-        """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless.
-
-        Returns False, and does nothing, when too many wait already.
-        """
-        waiting = self._waiting.get(commit.mid)
-        if waiting is not None:
-            waiting.append(then)
-        elif len(self._waiting) < READING_MAX:
-            self._waiting[commit.mid] = [then]
-            # In the order of the ref's commits, so that its newest build is its newest commit.
-            self._tasks.start(self._lanes.follow((commit.repo, commit.ref), lambda: self._read(commit)))
-        else:
-            return False
-        return True
-
-    async def _read(self, commit: CommitSeen | BuildWanted) -> None:
-        """Find the build that a fact made before, or read its pipeline and let the mind make one."""
-        found = await asyncio.to_thread(self._look_up, commit)
-        if isinstance(found, int):
-            self._acknowledge(commit.mid, found)
-        else:
-            self._inbox.put(found, lambda: None)
-
-    def _look_up(self, commit: CommitSeen | BuildWanted) -> int | BuildWanted:
-        known = self._store.reader.build_of_mid(commit.mid)
-        if known is not None:
-            return known
-        return commit if isinstance(commit, BuildWanted) else read_pipeline(commit)
-
-
-_load_again: Final = functools.lru_cache(PIPELINES_KEPT)(pipeline.load)
-
-
-def read_pipeline(commit: CommitSeen) -> BuildWanted:
-    """Turn a commit's pipeline text into jobs, or into complaints for its author."""
-    jobs: tuple[JobSpec, ...] = ()
-    complaints: tuple[str, ...] = (commit.problem,)
-    if commit.pipeline is not None:
-        load = _load_again if len(commit.pipeline) <= KEPT_CHARACTERS_MAX else pipeline.load
-        loaded = load(commit.pipeline, commit.pipeline_file)
-        if isinstance(loaded, pipeline.Invalid):
-            complaints = loaded.sentences()
-        else:
-            jobs, complaints = loaded.jobs, ()
-    return BuildWanted(
-        mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event, message=commit.message,
-        author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule, jobs=jobs, complaints=complaints,
-        carried={},
-    )  # fmt: skip
 
 
 def main(config: DispatcherConfig) -> ExitCode:

@@ -245,7 +245,7 @@ async def test_the_same_fact_makes_one_build_also_after_a_restart(tmp_path: Path
 async def test_more_commits_than_can_be_read_at_once_are_left_to_their_observers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surveil.dispatcher.READING_MAX", 2)
+    monkeypatch.setattr("surveil.hands.submitting.READING_MAX", 2)
     made: list[int] = []
 
     def commit(mid: str) -> CommitSeen:
@@ -256,13 +256,13 @@ async def test_more_commits_than_can_be_read_at_once_are_left_to_their_observers
 
     async with assembled(DispatcherConfig(data=tmp_path, listen="tcp://127.0.0.1:0")) as parts:
         dispatcher = Dispatcher(parts, Policy())
-        taken = [dispatcher.submit(commit(mid), made.append) for mid in ("one", "two", "three", "one")]
+        taken = [dispatcher.submissions.submit(commit(mid), made.append) for mid in ("one", "two", "three", "one")]
         assert taken == [True, True, False, True]
         running = asyncio.create_task(dispatcher.run())
         async with asyncio.timeout(SOON_MS / 1000):
             while len(made) < 3:  # noqa: ASYNC110  # The one who is told has no event.
                 await asyncio.sleep(0.01)
-            assert dispatcher.submit(commit("three"), made.append)
+            assert dispatcher.submissions.submit(commit("three"), made.append)
             while len(made) < 4:  # noqa: ASYNC110  # The same.
                 await asyncio.sleep(0.01)
         dispatcher.stop()

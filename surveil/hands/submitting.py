@@ -1,0 +1,100 @@
+"""Commits on their way into the mind: each is looked up, read once, and told its build when that is on disk.
+
+What belongs here: the order of a ref's commits, the pipelines that are kept as they were read, and who waits for which
+build. What does not: what a pipeline means (`surveil.pipeline`), builds (core), who may submit (net, answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
+
+from surveil import pipeline
+from surveil.core.events import BuildWanted
+from surveil.lanes import Lanes
+from surveil.protocol import CommitSeen, JobSpec
+from surveil.store import Reader
+
+READING_MAX: Final = 1_000
+"""Commits being read at once; observers repeat what is beyond."""
+
+PIPELINES_KEPT: Final = 64
+"""So many pipelines are kept as they were read: most commits leave theirs as it was, and share its jobs in memory."""
+KEPT_CHARACTERS_MAX: Final = 16 * 1024
+"""A longer text is read anew each time: its jobs could be much longer still."""
+
+Then: TypeAlias = Callable[[int], None]
+
+
+class Submissions:
+    """Commits that were submitted and have no build yet. `start` runs a task; `put` lets a build be made."""
+
+    def __init__(
+        self, reader: Reader, *, start: Callable[[Coroutine[Any, Any, None]], None], put: Callable[[BuildWanted], None]
+    ) -> None:
+        self._reader = reader
+        self._start = start
+        self._put = put
+        self._waiting: dict[str, list[Then]] = {}
+        self._lanes = Lanes()
+        self._kept: OrderedDict[tuple[str, str], pipeline.Loaded] = OrderedDict()
+
+    def submit(self, commit: CommitSeen | BuildWanted, then: Then) -> bool:
+        """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless.
+
+        Returns False, and does nothing, when too many wait already.
+        """
+        waiting = self._waiting.get(commit.mid)
+        if waiting is not None:
+            waiting.append(then)
+        elif len(self._waiting) < READING_MAX:
+            self._waiting[commit.mid] = [then]
+            # In the order of the ref's commits, so that its newest build is its newest commit.
+            self._start(self._lanes.follow((commit.repo, commit.ref), lambda: self._take(commit)))
+        else:
+            return False
+        return True
+
+    def acknowledge(self, mid: str, build: int) -> None:
+        """The fact `mid` is on disk, as `build`: tell everybody who waits for it."""
+        for then in self._waiting.pop(mid, ()):
+            then(build)
+
+    async def _take(self, commit: CommitSeen | BuildWanted) -> None:
+        """Find the build that a fact made before, or read its pipeline and let the mind make one."""
+        # One look into an index takes less than the way to a thread and back.
+        known = self._reader.build_of_mid(commit.mid)
+        if known is not None:
+            self.acknowledge(commit.mid, known)
+        else:
+            self._put(commit if isinstance(commit, BuildWanted) else await self._wanted(commit))
+
+    async def _wanted(self, commit: CommitSeen) -> BuildWanted:
+        """What a commit's pipeline text asks for: jobs, or complaints for its author."""
+        jobs: tuple[JobSpec, ...] = ()
+        complaints: tuple[str, ...] = (commit.problem,)
+        if commit.pipeline is not None:
+            loaded = await self._load(commit.pipeline, commit.pipeline_file)
+            if isinstance(loaded, pipeline.Invalid):
+                complaints = loaded.sentences()
+            else:
+                jobs, complaints = loaded.jobs, ()
+        return BuildWanted(
+            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event,
+            message=commit.message, author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule,
+            jobs=jobs, complaints=complaints, carried={},
+        )  # fmt: skip
+
+    async def _load(self, text: str, file: str) -> pipeline.Loaded:
+        kept = self._kept.get((text, file))
+        if kept is not None:
+            self._kept.move_to_end((text, file))
+            return kept
+        loaded = await asyncio.to_thread(pipeline.load, text, file)
+        if len(text) <= KEPT_CHARACTERS_MAX:
+            self._kept[text, file] = loaded
+            if len(self._kept) > PIPELINES_KEPT:
+                self._kept.popitem(last=False)
+        return loaded

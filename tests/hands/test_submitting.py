@@ -1,0 +1,151 @@
+"""Commits on their way into the mind, with a store that knows what a test tells it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from surveil import pipeline
+from surveil.core.events import BuildWanted
+from surveil.hands.submitting import KEPT_CHARACTERS_MAX, PIPELINES_KEPT, READING_MAX, Submissions
+from surveil.protocol import CommitSeen
+from surveil.store import Reader
+from surveil.tasks import Tasks
+
+COMMIT = CommitSeen(
+    mid="m1", repo="/r", ref="refs/heads/main", sha="a" * 40, event="push", message="m", author="a",
+    pipeline="jobs: {test: {steps: [{run: 'true'}]}}", pipeline_file=".surveil.yml",
+)  # fmt: skip
+
+
+@dataclass
+class Stage:
+    """Submissions with what they put, and which builds the store holds."""
+
+    known: dict[str, int] = field(default_factory=dict)
+    put: list[BuildWanted] = field(default_factory=list)
+    told: list[tuple[str, int]] = field(default_factory=list)
+    tasks: Tasks = field(default_factory=lambda: Tasks(lambda _: None))
+
+    def __post_init__(self) -> None:
+        self.submissions = Submissions(cast("Reader", self), start=self.tasks.start, put=self.put.append)
+
+    def build_of_mid(self, mid: str) -> int | None:
+        return self.known.get(mid)
+
+    def submit(self, commit: CommitSeen | BuildWanted) -> bool:
+        return self.submissions.submit(commit, lambda build: self.told.append((commit.mid, build)))
+
+    async def settle(self) -> None:
+        await self.tasks.wait()
+        self.tasks.check()
+
+
+def test_a_commit_becomes_a_wish_with_its_jobs_and_is_told_its_build_once_that_is_on_disk() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        assert stage.submit(COMMIT)
+        await stage.settle()
+        (wanted,) = stage.put
+        assert [job.name for job in wanted.jobs] == ["test"]
+        assert (wanted.mid, wanted.sha, wanted.complaints) == ("m1", "a" * 40, ())
+        assert stage.told == []
+        stage.submissions.acknowledge("m1", 7)
+        stage.submissions.acknowledge("m1", 7)
+        assert stage.told == [("m1", 7)]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("commit", "complaint"),
+    [
+        (replace(COMMIT, pipeline="jobs: {test: {stepz: []}}"), ".surveil.yml:1:"),
+        (replace(COMMIT, pipeline=None, problem="nothing tells what to run"), "nothing tells what to run"),
+    ],
+)
+def test_what_cannot_be_run_becomes_a_wish_with_complaints(commit: CommitSeen, complaint: str) -> None:
+    async def scene() -> None:
+        stage = Stage()
+        assert stage.submit(commit)
+        await stage.settle()
+        (wanted,) = stage.put
+        assert wanted.jobs == ()
+        assert wanted.complaints[0].startswith(complaint)
+
+    asyncio.run(scene())
+
+
+def test_a_fact_that_the_store_knows_is_answered_from_there_and_makes_nothing() -> None:
+    async def scene() -> None:
+        stage = Stage(known={"m1": 3})
+        assert stage.submit(COMMIT)
+        await stage.settle()
+        assert (stage.put, stage.told) == ([], [("m1", 3)])
+
+    asyncio.run(scene())
+
+
+def test_a_repeated_fact_is_read_once_and_everybody_who_said_it_is_told() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        assert [stage.submit(COMMIT) for _ in range(3)] == [True] * 3
+        await stage.settle()
+        assert len(stage.put) == 1
+        stage.submissions.acknowledge("m1", 7)
+        assert stage.told == [("m1", 7)] * 3
+
+    asyncio.run(scene())
+
+
+def test_the_commits_of_a_ref_keep_their_order_however_long_one_is_read() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        long = replace(COMMIT, pipeline=f"{COMMIT.pipeline}\n" + "# a remark\n" * 5_000)
+        assert stage.submit(long)
+        assert stage.submit(replace(COMMIT, mid="m2"))
+        assert stage.submit(replace(COMMIT, mid="m3"))
+        await stage.settle()
+        assert [wanted.mid for wanted in stage.put] == ["m1", "m2", "m3"]
+
+    asyncio.run(scene())
+
+
+def test_a_pipeline_is_read_once_and_its_jobs_are_shared_unless_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    load = pipeline.load
+
+    def noted(text: bytes | str, file: str) -> Any:
+        read.append(str(text))
+        return load(text, file)
+
+    monkeypatch.setattr(pipeline, "load", noted)
+    long = f"{COMMIT.pipeline}\n" + "#" * KEPT_CHARACTERS_MAX
+    others = [f"{COMMIT.pipeline}  # {number}" for number in range(PIPELINES_KEPT)]
+
+    async def scene() -> None:
+        stage = Stage()
+        for number, text in enumerate([COMMIT.pipeline, COMMIT.pipeline, long, long, *others, COMMIT.pipeline]):
+            assert stage.submit(replace(COMMIT, mid=f"m{number}", pipeline=text))
+            await stage.settle()
+        assert stage.put[0].jobs is stage.put[1].jobs
+        assert read == [COMMIT.pipeline, long, long, *others, COMMIT.pipeline]
+
+    asyncio.run(scene())
+
+
+def test_more_than_may_be_read_at_once_is_not_taken() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        taken = [stage.submit(replace(COMMIT, mid=f"m{number}")) for number in range(READING_MAX + 1)]
+        assert taken == [True] * READING_MAX + [False]
+        await stage.settle()
+        assert len(stage.put) == READING_MAX
+        stage.submissions.acknowledge("m0", 1)
+        assert stage.submit(replace(COMMIT, mid="another"))
+        await stage.settle()
+
+    asyncio.run(scene())
