@@ -636,7 +636,7 @@ async def test_an_exclusive_job_is_ended_when_the_dispatcher_falls_silent(tmp_pa
 @in_a_loop
 async def test_two_runners_cannot_share_a_data_folder(tmp_path: Path) -> None:
     async with playing(tmp_path / "data"), offering(tmp_path / "data"):
-        with pytest.raises(InfrastructureError, match="already"):
+        with pytest.raises(InfrastructureError, match=r"is used by a runner \(process \d+\): stop that first"):
             await offer(RunnerConfig(data=tmp_path / "data"))
 
 
