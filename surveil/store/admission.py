@@ -28,7 +28,7 @@ def settle_peer(connection: Connection, statements: Statements, peer: Peer) -> P
             f"another {peer.role} is enrolled as `{peer.name}`: choose another name with --name, "
             "or revoke the other one first"
         )
-    statements.new_peer.run(connection, [codec.peer_row(peer)])
+    statements.new_peer.run(connection.connection, [codec.peer_row(peer)])
     return peer
 
 

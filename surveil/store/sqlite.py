@@ -60,7 +60,7 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
     """
     path = database_path(data, database)
     hold = Hold(data, "a dispatcher")
-    engine = _engine(path, poolclass=StaticPool, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+    engine = _engine(path, poolclass=StaticPool, begin=_WRITE, pragmas=_WRITER_PRAGMAS)
     with ExitStack() as undo:
         undo.callback(hold.release)
         undo.callback(engine.dispose)
@@ -71,7 +71,7 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)
         undo.pop_all()
-    return SqlStore(engine, held=held, reader=SqlReader(_reading_engine(path)), release=hold.release)
+    return SqlStore(engine, begin=_WRITE, held=held, reader=SqlReader(_reading_engine(path)), release=hold.release)
 
 
 def open_reader(data: Path, *, database: str = "") -> SqlReader:
@@ -127,6 +127,8 @@ _WRITER_PRAGMAS: Final = (
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     f"PRAGMA cache_size = -{CACHE_KIB}",
 )
+_WRITE: Final = "BEGIN IMMEDIATE"
+"""Nobody else writes from here to the commit, so that what was read is still so."""
 _READER_PRAGMAS: Final = (f"PRAGMA busy_timeout = {BUSY_MS}", "PRAGMA query_only = ON")
 
 

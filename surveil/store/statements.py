@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert, text, update
+from sqlalchemy import Dialect, Table, bindparam, insert, text, update
 from sqlalchemy.sql import ClauseElement
 
 from surveil.core.model import NEXT_ATTEMPT, VERDICTS, AttemptState
@@ -38,18 +38,19 @@ class Statement:
         assert order is None or list(order) == list(names), f"{made} takes {order}, not {names}"
         return cls(sql=str(made), names=tuple(names), positional=order is not None)
 
-    def run(self, connection: Connection, rows: Sequence[codec.Row]) -> int:
-        """Run it for each row, at least one; returns how many rows of the table it touched, all in all.
+    def run(self, driver: Any, rows: Sequence[codec.Row]) -> int:
+        """Run it for each row, at least one, on the driver's own connection; returns how many rows of the table it
+        touched, all in all.
 
         Raises:
             Exception: the driver's own errors, which SQLAlchemy has not wrapped.
         """
         given: Any = rows if self.positional else [dict(zip(self.names, row, strict=True)) for row in rows]
         # Straight to the driver: what SQLAlchemy does around each statement takes as long as storing five rows.
-        cursor = connection.connection.cursor()
+        cursor = driver.cursor()
         try:
             cursor.executemany(self.sql, given)
-            return cursor.rowcount
+            return int(cursor.rowcount)
         finally:
             cursor.close()
 

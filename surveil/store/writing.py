@@ -33,8 +33,11 @@ _NAMED_MAX: Final = 3
 class SqlStore:
     """Writes to the tables; see `surveil.store.Store` for what each method promises."""
 
-    def __init__(self, engine: Engine, *, held: Cluster, reader: Reader, release: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, *, begin: str, held: Cluster, reader: Reader, release: Callable[[], None]
+    ) -> None:
         self.engine = engine
+        self._begin = begin
         self._held = held
         self._reader = reader
         self._release = release
@@ -64,12 +67,12 @@ class SqlStore:
 
     def commit(self, changes: Changes) -> None:
         """Write one batch as one transaction."""
-        with self._transaction() as connection:
-            met = self._insert(connection, changes.new)
-            self._update(connection, changes.changed)
+        with self._batch() as driver:
+            met = self._insert(driver, changes.new)
+            self._update(driver, changes.changed)
             runners = [record for record in (*changes.new, *changes.changed) if isinstance(record, Runner)]
-            _run(self._statements.put_runner, connection, [codec.runner_row(runner) for runner in runners])
-            _run(self._statements.new_note, connection, [codec.note_row(note) for note in changes.notes])
+            _run(self._statements.put_runner, driver, [codec.runner_row(runner) for runner in runners])
+            _run(self._statements.new_note, driver, [codec.note_row(note) for note in changes.notes])
         self._remember(met)
 
     def add_peer(self, peer: Peer) -> Peer:
@@ -85,7 +88,7 @@ class SqlStore:
     def add_token(self, token: Token) -> None:
         """Keep a new join token."""
         with self._transaction() as connection:
-            self._statements.new_token.run(connection, [codec.token_row(token)])
+            self._statements.new_token.run(connection.connection, [codec.token_row(token)])
 
     def revoke_token(self, token: str, *, now: int) -> bool:
         """Make a token worthless."""
@@ -109,22 +112,43 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """One durable transaction that only the present epoch may make.
+        """One durable transaction that only the present epoch may make."""
+        with self._writing(), self._connection.begin():
+            self._check_epoch(self._connection.exec_driver_sql(self._epoch).scalar_one())
+            yield self._connection
 
-        The epoch's row is read locked, so that no other dispatcher can raise it between this look and the commit:
+    @contextmanager
+    def _batch(self) -> Iterator[Any]:
+        """The same on the driver's own connection: what SQLAlchemy does around a transaction takes longer than a small
+        one, and several times as long when the process was idle and nothing of it is at hand.
+        """
+        with self._writing():
+            driver: Any = self._connection.connection
+            cursor = driver.cursor()
+            cursor.execute(self._begin)
+            try:
+                cursor.execute(self._epoch)
+                self._check_epoch(cursor.fetchone()[0])
+                yield driver
+                driver.commit()
+            finally:
+                driver.rollback()  # What was not committed, which is nothing where all went well.
+
+    def _check_epoch(self, epoch: int) -> None:
+        """The epoch's row is read locked, so that no other dispatcher can raise it between this look and the commit:
         SQLite takes the whole database at the transaction's begin, PostgreSQL the row.
         """
+        if epoch != self._held.epoch:
+            raise FencedError(
+                f"another dispatcher (epoch {epoch}) took this data folder over from this one (epoch "
+                f"{self._held.epoch}): this one ends; keep one dispatcher for each data folder"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         assert self._busy.acquire(blocking=False), "two threads write to the store at once"
         try:
-            with self._connection.begin():
-                connection = self._connection
-                epoch = connection.exec_driver_sql(self._epoch).scalar_one()
-                if epoch != self._held.epoch:
-                    raise FencedError(
-                        f"another dispatcher (epoch {epoch}) took this data folder over from this one (epoch "
-                        f"{self._held.epoch}): this one ends; keep one dispatcher for each data folder"
-                    )
-                yield connection
+            yield
         except (IntegrityError, self._driver.IntegrityError) as error:
             cause = error.orig if isinstance(error, IntegrityError) else error
             raise DefectError(f"a record was to be stored that the database must not hold ({cause})") from error
@@ -137,7 +161,7 @@ class SqlStore:
         finally:
             self._busy.release()
 
-    def _insert(self, connection: Connection, records: Sequence[Record]) -> list[tuple[JobSpec, bytes]]:
+    def _insert(self, driver: Any, records: Sequence[Record]) -> list[tuple[JobSpec, bytes]]:
         """Insert what is new; returns the specs that are stored now and were not known to be, with their digests."""
         builds: list[codec.Row] = []
         jobs: list[codec.Row] = []
@@ -163,21 +187,21 @@ class SqlStore:
                     pass
                 case _:
                     assert_never(record)
-        _run(self._statements.new_build, connection, builds)
-        _run(self._statements.new_spec, connection, list(bodies.items()))
-        _run(self._statements.new_job, connection, jobs)
-        _run(self._statements.new_attempt, connection, attempts)
+        _run(self._statements.new_build, driver, builds)
+        _run(self._statements.new_spec, driver, list(bodies.items()))
+        _run(self._statements.new_job, driver, jobs)
+        _run(self._statements.new_attempt, driver, attempts)
         return met
 
-    def _update(self, connection: Connection, records: Sequence[Record]) -> None:
+    def _update(self, driver: Any, records: Sequence[Record]) -> None:
         by_kind: dict[type[Record], list[Any]] = {Build: [], Job: [], Attempt: [], Runner: []}
         for record in records:
             by_kind[type(record)].append(record)
         made = self._statements
-        _change(made.change_build, connection, by_kind[Build], [codec.build_change(each) for each in by_kind[Build]])
-        _change(made.change_job, connection, by_kind[Job], [codec.job_change(each) for each in by_kind[Job]])
+        _change(made.change_build, driver, by_kind[Build], [codec.build_change(each) for each in by_kind[Build]])
+        _change(made.change_job, driver, by_kind[Job], [codec.job_change(each) for each in by_kind[Job]])
         rows = [codec.attempt_change(each) for each in by_kind[Attempt]]
-        _change(made.change_attempt, connection, by_kind[Attempt], rows)
+        _change(made.change_attempt, driver, by_kind[Attempt], rows)
 
     def _remember(self, met: Sequence[tuple[JobSpec, bytes]]) -> None:
         if len(self._digests) + len(met) > _KNOWN_SPECS_MAX:
@@ -188,21 +212,21 @@ class SqlStore:
             self._digests[id(spec)] = (spec, digest)
 
 
-def _run(statement: Statement, connection: Connection, rows: Sequence[codec.Row]) -> None:
+def _run(statement: Statement, driver: Any, rows: Sequence[codec.Row]) -> None:
     if rows:
-        statement.run(connection, rows)
+        statement.run(driver, rows)
 
 
-def _change(statement: Statement, connection: Connection, records: Sequence[Record], rows: Sequence[codec.Row]) -> None:
+def _change(statement: Statement, driver: Any, records: Sequence[Record], rows: Sequence[codec.Row]) -> None:
     """Update one row for each record.
 
     Raises:
         DefectError: a row is missing, or is settled otherwise.
     """
-    if not rows or statement.run(connection, rows) == len(rows):
+    if not rows or statement.run(driver, rows) == len(rows):
         return
     # Each is tried alone, inside the transaction that is rolled back, to name those that were refused.
-    refused = [record for record, row in zip(records, rows, strict=True) if statement.run(connection, [row]) != 1]
+    refused = [record for record, row in zip(records, rows, strict=True) if statement.run(driver, [row]) != 1]
     named = ", ".join(f"{type(record).__name__.lower()} {record.id}" for record in refused[:_NAMED_MAX])
     raise DefectError(
         f"{len(refused)} records were to change although they are settled, or were never stored: {named}. "

@@ -15,20 +15,17 @@ from tests.store.records import make_attempt, make_build, make_job, new
 
 def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
     """How SQLite finds the rows for each statement of a question."""
-    said: list[tuple[str, tuple[int | str, ...]]] = []
+    said: list[str] = []
 
-    def note(_c: object, _cursor: object, sql: str, given: tuple[int | str, ...], _x: object, _many: object) -> None:
-        said.append((sql, given))
+    def listen(driver: sqlite3.Connection, *_: object) -> None:
+        driver.set_trace_callback(said.append)
 
-    event.listen(reader.engine, "before_cursor_execute", note)
+    event.listen(reader.engine, "checkout", listen)
     eval(ask, {"reader": reader})
-    event.remove(reader.engine, "before_cursor_execute", note)
+    event.remove(reader.engine, "checkout", listen)
     database = sqlite3.connect(data / FILE)
     steps = [
-        step[3]
-        for sql, given in said
-        if sql.startswith("SELECT")
-        for step in database.execute(f"EXPLAIN QUERY PLAN {sql}", given)
+        step[3] for sql in said if sql.startswith("SELECT") for step in database.execute(f"EXPLAIN QUERY PLAN {sql}")
     ]
     database.close()
     assert steps

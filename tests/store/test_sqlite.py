@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 
 from surveil.core.model import Status
 from surveil.errors import InfrastructureError, InvalidError
@@ -122,10 +122,15 @@ def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
 
 def test_a_batch_is_one_transaction(tmp_path: Path) -> None:
     store = open_store(tmp_path, now=1)
-    commits = []
-    event.listen(store.engine, "commit", lambda _: commits.append(1))
+    said: list[str] = []
+    driver = store.engine.raw_connection().driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_trace_callback(said.append)
     store.commit(new(make_build(), make_job(), make_runner(), notes=(make_note(),)))
-    assert len(commits) == 1
+    assert len(said) > 5
+    assert [said[0], *(sql for sql in said[1:-1] if sql in {"BEGIN IMMEDIATE", "COMMIT"}), said[-1]] == [
+        "BEGIN IMMEDIATE", "COMMIT",
+    ]  # fmt: skip
     store.close()
 
 
