@@ -7,15 +7,19 @@ What belongs here: what is sent, and what is said about it. What does not: readi
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 import click
 
-from surveil.cli.connecting import Dispatcher, connected
-from surveil.cli.options import BUILD, Duration, client_flags, example, json_flag
+from surveil.cli.connecting import connected
+from surveil.cli.options import BUILD, check_wait, client_flags, example, json_flag, offered, wait_flags
 from surveil.cli.watching import follow
 from surveil.errors import ExitCode
 from surveil.places import MIRRORS
 from surveil.screen.printing import print_json, print_line, tell
+
+if TYPE_CHECKING:
+    from surveil.cli.blocking import Dispatcher
 
 
 @click.command(
@@ -34,10 +38,7 @@ from surveil.screen.printing import print_json, print_line, tell
     "--ssh-config", metavar="FILE", help="A configuration of ssh instead of the user's.  [env: SURVEIL_SSH_CONFIG]"
 )
 @click.option("--credentials", metavar="FILE", help="Credentials for https.  [env: SURVEIL_CREDENTIALS]")
-@click.option("--wait", is_flag=True, help="Follow the build on stderr, and end with its exit code.")
-@click.option(
-    "--timeout", type=Duration(), metavar="DURATION", help="With --wait: give up waiting after this; exit code 124."
-)
+@wait_flags
 @client_flags
 @json_flag
 def submit(
@@ -62,8 +63,7 @@ def submit(
     from surveil.client.access import ENROLLED_FOLDER
     from surveil.mirror.access import Access
 
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
+    check_wait(wait=wait, timeout=timeout)
     settings = client_settings({**where, "ssh_config": ssh_config, "credentials": credentials})
     access = Access(ssh_config=settings.ssh_config, credentials=settings.credentials)
     commit = read_commit(repo, ref, sha, settings.data / ENROLLED_FOLDER / MIRRORS, access)
@@ -74,12 +74,9 @@ def submit(
 
 @click.command(epilog=example("surveil retry 12", "surveil retry 12 --failed", "surveil retry 12 lint test"))
 @click.argument("build", type=BUILD)
-@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]", shell_complete=offered("jobs"))
 @click.option("--failed", is_flag=True, help="Run only the jobs that did not pass, and what needs them.")
-@click.option("--wait", is_flag=True, help="Follow the new build on stderr, and end with its exit code.")
-@click.option(
-    "--timeout", type=Duration(), metavar="DURATION", help="With --wait: give up waiting after this; exit code 124."
-)
+@wait_flags
 @client_flags
 @json_flag
 def retry(
@@ -97,8 +94,7 @@ def retry(
     Prints the new build's number. With JOBs, only those run again, what did not pass, and what needs any of these;
     the others are carried over as they were.
     """
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout says how long to wait, so it needs --wait.")
+    check_wait(wait=wait, timeout=timeout)
     with connected(where) as dispatcher:
         about = {"build": build, "failed": failed, "jobs": list(jobs), "mid": f"manual:{uuid.uuid4()}"}
         new = dispatcher.ask("retry", about).body["build"]
@@ -107,7 +103,7 @@ def retry(
 
 @click.command(epilog=example("surveil cancel 12", "surveil cancel 12 'test[python=3.12]' --reason 'found it'"))
 @click.argument("build", type=BUILD)
-@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]", shell_complete=offered("jobs"))
 @click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
 @client_flags
 @json_flag
@@ -124,7 +120,7 @@ def cancel(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **w
 
 @click.command(epilog=example("surveil unhold 12", "surveil unhold 12 deploy --reason 'the runner is gone for good'"))
 @click.argument("build", type=BUILD)
-@click.argument("jobs", nargs=-1, metavar="[JOB ...]")
+@click.argument("jobs", nargs=-1, metavar="[JOB ...]", shell_complete=offered("jobs"))
 @click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
 @client_flags
 @json_flag

@@ -1,110 +1,26 @@
-"""How a command reaches a dispatcher: from flags and settings to a `Dispatcher` that can be asked without an event
-loop.
+"""How a command reaches a dispatcher: from flags and settings to one that can be asked.
 
-What belongs here: the bridge between plain functions and `surveil.client`. What does not: questions and answers.
+What belongs here: finding it. What does not: asking (`blocking`), whose modules are imported only when somebody asks:
+`--help` of a command should not wait for sockets.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING
 
-from surveil.client import Answered, LogPiece, following
-from surveil.client.access import Access, find_access
-from surveil.client.asking import Client
-
-_Result = TypeVar("_Result")
-
-
-class Dispatcher:
-    """`Client` for code without a loop: the same methods, each of which waits; following yields as
-    things come.
-    """
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        self._client = self._runner.run(_opened(self._access))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._runner.run(self._client.__aexit__())
-        finally:
-            self._runner.close()
-
-    def ask(self, what: str, about: Mapping[str, Any] | None = None, *, patience_ms: int | None = None) -> Answered:
-        """See `Client.ask`."""
-        return self._wait(self._client.ask(what, about, patience_ms=patience_ms))
-
-    def build(self, build: int) -> dict[str, Any]:
-        """See `Client.build`."""
-        return self._wait(self._client.build(build))
-
-    def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
-        """See `Client.builds`."""
-        return self._wait(self._client.builds(repo=repo, ref=ref, limit=limit))
-
-    def listed(self, what: str) -> list[dict[str, Any]]:
-        """See `Client.listed`."""
-        return self._wait(self._client.listed(what))
-
-    def follow_log(
-        self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True
-    ) -> Iterator[LogPiece]:
-        """See `following.follow_log`."""
-        return self._each(
-            following.follow_log(self._client, job, attempt=attempt, tail_lines=tail_lines, follow=follow)
-        )
-
-    def follow_journal(self, *, after: int = -1, build: int | None = None) -> Iterator[dict[str, Any]]:
-        """See `following.follow_journal`."""
-        return self._each(following.follow_journal(self._client, after=after, build=build))
-
-    def follow_build(
-        self,
-        build: int,
-        *,
-        after: int = 0,
-        timeout_ms: int | None = None,
-        when_quiet: Callable[[Mapping[str, Any]], None] | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """See `following.follow_build`."""
-        return self._each(
-            following.follow_build(self._client, build, after=after, timeout_ms=timeout_ms, when_quiet=when_quiet)
-        )
-
-    def _wait(self, asked: Coroutine[Any, Any, _Result]) -> _Result:
-        return self._runner.run(asked)
-
-    def _each(self, items: AsyncIterator[_Result]) -> Iterator[_Result]:
-        async def following() -> _Result:
-            return await anext(items)
-
-        while True:
-            try:
-                item = self._runner.run(following())
-            except StopAsyncIteration:
-                return
-            yield item
+if TYPE_CHECKING:
+    from surveil.cli.blocking import Dispatcher
 
 
 @contextmanager
 def connected(flags: Mapping[str, str | None]) -> Iterator[Dispatcher]:
     """The dispatcher that flags, environment and configuration file name; by default the one of this machine."""
+    from surveil.cli.blocking import Dispatcher
     from surveil.cli.settings import client_settings
+    from surveil.client.access import find_access
 
     settings = client_settings(flags)
-    with Dispatcher(find_access(Path(settings.data), settings.dispatcher)) as dispatcher:
+    with Dispatcher(find_access(settings.data, settings.dispatcher)) as dispatcher:
         yield dispatcher
-
-
-async def _opened(access: Access) -> Client:
-    client = Client(access)
-    await client.__aenter__()
-    return client

@@ -41,7 +41,7 @@ CLOCK_MS_MAX: Final = 5_000
 @client_flags
 @json_flag
 def doctor(*, as_json: bool, **where: str | None) -> int:
-    """Say what is missing or weak on this machine, and what to type about it.
+    """Say what is missing or weak here, and what to type about it.
 
     Changes nothing. Ends with exit code 7 if something is broken, and 0 otherwise.
     """
@@ -86,7 +86,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
 
 def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     """Whether the dispatcher answers; where none is known or running here, whether one could listen."""
-    from surveil.cli.connecting import Dispatcher
+    from surveil.cli.blocking import Dispatcher
     from surveil.client.access import find_access
     from surveil.config import LISTEN_DEFAULT
     from surveil.net.known import FILE_NAME

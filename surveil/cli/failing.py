@@ -28,9 +28,9 @@ BROKEN_PIPE: Final = 141
 def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a click command and return what its process should end with; says on stderr what went wrong."""
     if instruction := os.environ.get(COMPLETE):
-        from click.shell_completion import shell_complete
+        from surveil.cli.shells import answer
 
-        return shell_complete(command, {}, PROGRAM, COMPLETE, instruction)
+        return answer(command, instruction)
     try:
         # Not `command.main`, which has its own ideas about interruptions and broken pipes.
         with command.make_context(PROGRAM, list(sys.argv[1:] if arguments is None else arguments)) as context:

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import click
 
 from surveil import __version__
-from surveil.core.spelling import closest
+from surveil.core.spelling import closest, quoted
+from surveil.errors import ExitCode
 
 
 class Entry(NamedTuple):
@@ -26,36 +27,36 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Final[dict[str, dict[str, Entry]]] = {
-    "Start": {
-        "up": Entry("roles", "up", "Run everything on this machine: dispatcher, observer and runners."),
-        "dispatcher": Entry("roles", "dispatcher", "Run the dispatcher alone."),
-        "observer": Entry("roles", "observer", "Watch repositories and report their commits."),
-        "runner": Entry("pool", "runner", "Offer this machine to run jobs."),
-        "token": Entry("tokens", "token", "Make, list and revoke join tokens."),
-        "client": Entry("tokens", "client", "Let this machine's commands talk to a dispatcher elsewhere."),
+    "Test this repository": {
+        "run": Entry("here", "run", "Run the pipeline of this work tree here and now."),
+        "up": Entry("roles", "up", "Run everything on this machine, and test each new commit."),
+        "explain": Entry("pipelines", "explain", "Show what would run, and why."),
+        "validate": Entry("pipelines", "validate", "Check a pipeline file."),
+        "init": Entry("pipelines", "init", "Write down what surveil would run as a `.surveil.yml`."),
     },
-    "Read": {
+    "Look at builds": {
         "status": Entry("reading", "status", "Show the dispatcher, its queue and its runners at a glance."),
         "builds": Entry("reading", "builds", "List builds, newest first."),
         "show": Entry("reading", "show", "Show one build with its jobs and attempts."),
         "logs": Entry("logs", "logs", "Print what the steps of a build printed."),
         "watch": Entry("watching", "watch", "Print what happens, as it happens."),
-        "runners": Entry("pool", "runners", "List the pool of runners, and give them orders."),
     },
-    "Act": {
+    "Act on builds": {
         "submit": Entry("acting", "submit", "Test a commit now."),
         "retry": Entry("acting", "retry", "Build the same commit again."),
         "cancel": Entry("acting", "cancel", "End a build, or some of its jobs."),
         "unhold": Entry("acting", "unhold", "Let held jobs of a build be tried again."),
     },
-    "Work here, without a dispatcher": {
-        "run": Entry("here", "run", "Run the pipeline of this work tree here and now."),
-        "validate": Entry("pipelines", "validate", "Check a pipeline file."),
-        "explain": Entry("pipelines", "explain", "Show what would run, and why."),
-        "init": Entry("pipelines", "init", "Write down what surveil would run as a `.surveil.yml`."),
+    "Use more machines": {
+        "runner": Entry("pool", "runner", "Offer this machine to run jobs."),
+        "runners": Entry("pool", "runners", "List the pool of runners, and give them orders."),
+        "token": Entry("tokens", "token", "Make, list and revoke join tokens."),
+        "client": Entry("tokens", "client", "Let this machine's commands talk to a dispatcher elsewhere."),
+        "dispatcher": Entry("roles", "dispatcher", "Run the dispatcher alone."),
+        "observer": Entry("roles", "observer", "Watch repositories and report their commits."),
     },
     "Look after it": {
-        "doctor": Entry("doctor", "doctor", "Say what is missing or weak on this machine, and what to type about it."),
+        "doctor": Entry("doctor", "doctor", "Say what is missing or weak here, and what to type about it."),
         "config": Entry("upkeep", "config", "Show the settings and where each one comes from."),
         "db": Entry("upkeep", "db", "Check and back up the dispatcher's data."),
         "completion": Entry("upkeep", "completion", "Print what makes your shell complete surveil's commands."),
@@ -67,7 +68,23 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
 _FLAT: Final = {name: entry for section in COMMANDS.values() for name, entry in section.items()}
 
 
-class LazyGroup(click.Group):
+class NearGroup(click.Group):
+    """A group that knows which of its commands was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but for a word that is no command."""
+        names = self.list_commands(ctx)
+        # While a shell asks for completions, a word that is not whole yet is no mistake.
+        if args and args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = closest(args[0], names)
+            hint = f" Did you mean `{ctx.command_path} {near}`?" if near else ""
+            raise click.UsageError(f"There is no command {quoted(args[0])}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(NearGroup):
     """A group whose commands are imported when they are typed."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -83,16 +100,6 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command), f"{entry} names no command"
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but with the word that was probably meant."""
-        if args and args[0] not in _FLAT and not args[0].startswith("-"):
-            near = closest(args[0], _FLAT)
-            hint = f" Did you mean `surveil {near}`?" if near else ""
-            raise click.UsageError(f"There is no command `{args[0]}`.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections without importing anything."""
         for section, entries in COMMANDS.items():
@@ -103,9 +110,10 @@ class LazyGroup(click.Group):
 _ABOUT: Final = """Continuous integration that outlives its machines.
 
 \b
-Test this repository, now and at each commit:   surveil up
-One verdict for its HEAD:                       surveil up --once
-Look at what was built:                         surveil builds
+Run this repository's tests now, on the files as they are:   surveil run
+Test its HEAD in a fresh checkout, for one verdict:          surveil up --once
+Test each new commit, until Ctrl-C:                          surveil up
+Look at what was built:                                      surveil builds
 
 Every command explains itself with --help.
 """
@@ -113,8 +121,19 @@ Every command explains itself with --help.
 
 
 @click.group(
-    cls=LazyGroup, help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    invoke_without_command=True,
+    help=_ABOUT,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="surveil", message="%(prog)s %(version)s")
-def root() -> None:
-    """Find the command that was typed."""
+@click.pass_context
+def root(ctx: click.Context) -> int:
+    """Find the command that was typed; without one, say what to type first."""
+    if ctx.invoked_subcommand is not None:
+        return 0
+    from surveil.cli.welcome import welcome
+
+    welcome()
+    # A script that forgot to say what it wants must not take this for a success.
+    return int(ExitCode.USAGE)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import click
 
-from surveil.cli.options import example, json_flag
+from surveil.cli.options import example, json_flag, offered
 from surveil.cli.worktree import read_source, root_of
 from surveil.core.graph import in_order
 from surveil.core.spelling import did_you_mean, quoted
@@ -87,7 +87,12 @@ class _Interrupts:
     epilog=example("surveil run", "surveil run test", "surveil run 'test[python=3.12]' --file ci/pipeline.yml")
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB ...]")
-@click.option("--file", metavar="FILE", help="Read this pipeline file instead of the work tree's own.")
+@click.option(
+    "--file",
+    metavar="FILE",
+    shell_complete=offered("files"),
+    help="Read this pipeline file instead of the work tree's own.",
+)
 @json_flag
 def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool) -> int:
     """Run the pipeline of this work tree here and now.

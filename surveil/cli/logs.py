@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from surveil.cli.connecting import Dispatcher, connected
-from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.connecting import connected
+from surveil.cli.options import BUILD, Number, client_flags, example, json_flag, offered
 from surveil.client import LogPiece
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError
@@ -23,17 +23,18 @@ from surveil.screen.steps import StepHeads
 from surveil.screen.terminal import SafeOutput
 from surveil.screen.words import why
 
+if TYPE_CHECKING:
+    from surveil.cli.blocking import Dispatcher
+
 
 @click.command(
     epilog=example("surveil logs 12 test", "surveil logs 12 test -f", "surveil logs 12 --attempt 1 > first-try.log")
 )
 @click.argument("build", type=BUILD)
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=offered("jobs"))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the job has its verdict.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="This attempt instead of the newest.")
-@click.option(
-    "--tail", type=click.IntRange(min=1, max=10_000), metavar="LINES", help="Begin with the last LINES lines."
-)
+@click.option("--attempt", type=Number(1), metavar="N", help="This attempt instead of the newest.")
+@click.option("--tail", type=Number(1, 10_000), metavar="LINES", help="Begin with the last LINES lines.")
 @click.option("--raw", is_flag=True, help="Print every byte as it is, also on a terminal.")
 @client_flags
 @json_flag

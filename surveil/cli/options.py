@@ -7,11 +7,17 @@ goes (`connecting` for clients, `roles` and `pool` for the roles).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from surveil.core.spelling import parse_duration
+from surveil.core.spelling import parse_duration, quoted
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_NUMBER_MAX: Final = 2**53
+"""The largest number that a message carries."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -36,6 +42,18 @@ class Duration(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+def offered(kind: str) -> Callable[..., list[CompletionItem]]:
+    """What a shell is offered for a parameter: what the function `kind` of `completing` finds."""
+
+    def offer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from surveil.cli import completing
+
+        found: list[CompletionItem] = getattr(completing, kind)(ctx, param, incomplete)
+        return found
+
+    return offer
+
+
 def json_flag(command: Decorated) -> Decorated:
     """Add `--json`."""
     return click.option(
@@ -45,14 +63,24 @@ def json_flag(command: Decorated) -> Decorated:
 
 def config_flag(command: Decorated) -> Decorated:
     """Add `--config`."""
-    return click.option("--config", metavar="FILE", help="Read settings from FILE.  [env: SURVEIL_CONFIG]")(command)
+    return click.option(
+        "--config",
+        metavar="FILE",
+        shell_complete=offered("files"),
+        help="Read settings from FILE.  [env: SURVEIL_CONFIG]",
+    )(command)
 
 
 def client_flags(command: Decorated) -> Decorated:
     """Add what every command that talks to a dispatcher takes."""
     for decorate in (
         config_flag,
-        click.option("--data", metavar="DIR", help="The folder with this machine's keys.  [env: SURVEIL_DATA]"),
+        click.option(
+            "--data",
+            metavar="DIR",
+            shell_complete=offered("folders"),
+            help="The folder with this machine's keys.  [env: SURVEIL_DATA]",
+        ),
         click.option(
             "--dispatcher",
             metavar="ADDR",
@@ -63,11 +91,70 @@ def client_flags(command: Decorated) -> Decorated:
     return command
 
 
-class _BuildNumber(click.IntRange):
-    """As click's, but called what it is, and no larger than what a message and the database can hold."""
+class Number(click.ParamType[int]):
+    """A whole number from `least` to `most`."""
 
-    name = "build's number"
+    name = "number"
+
+    def __init__(self, least: int, most: int = _NUMBER_MAX) -> None:
+        self._least = least
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read what was typed, in digits of ASCII."""
+        number = _whole(str(value))
+        if number is None or not self._least <= number <= self._most:
+            self.fail(f"{quoted(str(value))} is not a whole number from {self._least} to {self._most}.", param, ctx)
+        return number
 
 
-BUILD = _BuildNumber(min=1, max=2**63 - 1)
+class _Build(click.ParamType[int]):
+    """The number of a build; of a job that was typed as surveil writes it, `12/test`, the sentence says how."""
+
+    name = "build"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read what was typed; `#12` is fine as well."""
+        text = str(value).removeprefix("#")
+        number = _whole(text)
+        if number is None or not 0 < number <= _NUMBER_MAX:
+            build, _, name = text.partition("/")
+            if name and _whole(build):
+                self.fail(f"{quoted(text)} is a job: type its build and its name apart, `{build} {name}`.", param, ctx)
+            self.fail(f"{quoted(text)} is no build's number; `surveil builds` lists them.", param, ctx)
+        return number
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The newest builds, where a dispatcher answers at once."""
+        from surveil.cli.completing import builds
+
+        return builds(ctx, param, incomplete)
+
+
+BUILD = _Build()
 """A build's number."""
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_NUMBER_MAX)) else None
+
+
+def wait_flags(command: Decorated) -> Decorated:
+    """Add `--wait` and `--timeout`, which commands have that begin a build."""
+    for decorate in (
+        click.option(
+            "--timeout",
+            type=Duration(),
+            metavar="DURATION",
+            help="With --wait: wait no longer than this; exit code 124.",
+        ),
+        click.option("--wait", is_flag=True, help="Follow the build on stderr, and end with its exit code."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def check_wait(*, wait: bool, timeout: int | None) -> None:
+    """Raise click's UsageError for a `--timeout` that nothing would wait for."""
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long to wait, so it needs --wait.")

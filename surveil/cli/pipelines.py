@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from surveil.cli.options import example, json_flag
+from surveil.cli.options import example, json_flag, offered
 from surveil.cli.worktree import detect_source, read_source, root_of
 from surveil.errors import ExitCode, UsageError
 from surveil.pipeline import FILENAMES, Invalid
@@ -22,7 +22,7 @@ from surveil.screen.printing import print_json, tell
         "surveil validate", "surveil validate ci/pipeline.yml", "git show HEAD:.surveil.yml | surveil validate -"
     )
 )
-@click.argument("file", required=False, metavar="[FILE]")
+@click.argument("file", required=False, metavar="[FILE]", shell_complete=offered("files"))
 @json_flag
 def validate(file: str | None, *, as_json: bool) -> int:
     """Check a pipeline file.
@@ -45,7 +45,7 @@ def validate(file: str | None, *, as_json: bool) -> int:
 
 
 @click.command(epilog=example("surveil explain", "surveil explain --json | jq -r '.jobs[].name'"))
-@click.argument("file", required=False, metavar="[FILE]")
+@click.argument("file", required=False, metavar="[FILE]", shell_complete=offered("files"))
 @json_flag
 def explain(file: str | None, *, as_json: bool) -> int:
     """Show what would run, and why.

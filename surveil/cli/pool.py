@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.options import client_flags, example, json_flag
+from surveil.cli.grammar import NearGroup
+from surveil.cli.options import client_flags, example, json_flag, offered
 from surveil.cli.settings import load_flags, role_flags
 from surveil.config import RunnerConfig
-from surveil.core.events import RunnerOrder
 from surveil.screen.printing import print_json, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import age
@@ -28,15 +28,16 @@ _COLUMNS: Final = (
     Column(name="labels", least=10, drop=3),
     Column(name="reason", folds=True),
 )
-_DONE = {
-    RunnerOrder.DRAIN: "takes nothing new, and goes on with what it has",
-    RunnerOrder.CORDON: "gets no work until it is uncordoned",
-    RunnerOrder.UNCORDON: "gets work again",
-    RunnerOrder.REVOKE: "is no longer let in; its key is worthless",
+DONE: Final = {
+    "drain": "takes nothing new, and goes on with what it has",
+    "cordon": "gets no work until it is uncordoned",
+    "uncordon": "gets work again",
+    "revoke": "is no longer let in; its key is worthless",
 }
 
 
 @click.group(
+    cls=NearGroup,
     invoke_without_command=True,
     epilog=example(
         "surveil runner --join TOKEN", "surveil runner --label gpu --slots 2", "surveil runner drain spare-2"
@@ -63,6 +64,7 @@ def runner(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @click.group(
+    cls=NearGroup,
     invoke_without_command=True,
     epilog=example("surveil runners", "surveil runners --json", "surveil runners cordon spare-2"),
 )
@@ -99,28 +101,26 @@ def runners(ctx: click.Context, /, *, as_json: bool, **where: str | None) -> Non
     )
 
 
-def _order(order: RunnerOrder, meaning: str) -> click.Command:
+def _order(order: str, meaning: str) -> click.Command:
     """The command that gives one order; it stands under `runner` and under `runners`."""
 
-    @click.command(
-        order.value, help=meaning, epilog=example(f"surveil runner {order.value} spare-2 --reason 'new disk'")
-    )
-    @click.argument("name")
+    @click.command(order, help=meaning, epilog=example(f"surveil runner {order} spare-2 --reason 'new disk'"))
+    @click.argument("name", shell_complete=offered("runners"))
     @click.option("--reason", default="", metavar="TEXT", help="A sentence for whoever wonders later.")
     @client_flags
     def command(name: str, *, reason: str, **where: str | None) -> None:
         with connected(where) as dispatcher:
-            dispatcher.ask("runner", {"name": name, "order": order.value, "reason": reason})
-        tell(f"Runner {name} {_DONE[order]}.")
+            dispatcher.ask("runner", {"name": name, "order": order, "reason": reason})
+        tell(f"Runner {name} {DONE[order]}.")
 
     return command
 
 
 for _command in (
-    _order(RunnerOrder.DRAIN, "Let a runner finish what it has, and give it nothing new."),
-    _order(RunnerOrder.CORDON, "Give a runner no work until it is uncordoned."),
-    _order(RunnerOrder.UNCORDON, "Give a drained or cordoned runner work again."),
-    _order(RunnerOrder.REVOKE, "Let a runner in no more: its key becomes worthless."),
+    _order("drain", "Let a runner finish what it has, and give it nothing new."),
+    _order("cordon", "Give a runner no work until it is uncordoned."),
+    _order("uncordon", "Give a drained or cordoned runner work again."),
+    _order("revoke", "Let a runner in no more: its key becomes worthless."),
 ):
     runner.add_command(_command)
     runners.add_command(_command)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
@@ -81,7 +81,7 @@ def status(*, as_json: bool, **where: str | None) -> None:
 @click.command(epilog=example("surveil builds --repo surveil --ref refs/heads/main --limit 5"))
 @click.option("--repo", metavar="REPO", help="Only this repository; the end of its address is enough.")
 @click.option("--ref", metavar="REF", help="Only this ref; a branch's short name will do.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@click.option("--limit", type=Number(1, 1000), metavar="N", default=20, show_default=True, help="At most so many.")
 @client_flags
 @json_flag
 def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **where: str | None) -> None:

@@ -25,11 +25,12 @@ from surveil.errors import UsageError
 )
 @role_flags(UpConfig)
 def up(**flags: Any) -> int:
-    """Run everything on this machine: dispatcher, observer and runners.
+    """Run everything on this machine, and test each new commit.
 
-    Watches the REPOs (by default the one around this folder), tests each new commit and streams what happens; says
-    how to add a spare machine. Ctrl-C ends everything that was started here and says what was cut; a second one does
-    so at once. With --once it tests the present HEAD of each REPO, and ends with the verdict's exit code.
+    Starts a dispatcher, an observer of the REPOs (by default of the one around this folder) and runners; streams what
+    happens, and says how to add a spare machine. Ctrl-C ends everything that was started here and says what was cut;
+    a second one does so at once. With --once it tests the present HEAD of each REPO, and ends with the verdict's exit
+    code.
     """
     config = load_flags(UpConfig, flags).value
     from surveil.up import main

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from surveil.cli.options import Decorated, config_flag
+from surveil.cli.options import Decorated, config_flag, offered
 from surveil.config import ClientConfig, Loaded, Role, load
 from surveil.config.roles import Setting, settings_of
 
@@ -65,7 +65,7 @@ def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
 
 
 def _argument(command: Decorated) -> Decorated:
-    return click.argument(_REPOS, nargs=-1, metavar="[REPO ...]")(command)
+    return click.argument(_REPOS, nargs=-1, metavar="[REPO ...]", shell_complete=offered("folders"))(command)
 
 
 def _option(key: str, setting: Setting) -> Callable[[Decorated], Decorated]:
@@ -73,5 +73,11 @@ def _option(key: str, setting: Setting) -> Callable[[Decorated], Decorated]:
     if key in _SWITCHES:
         return click.option(setting.flag, key, is_flag=True, help=meaning)
     return click.option(
-        setting.flag, key, metavar=_METAVARS.get(key, "N"), multiple=key in _LISTS, default=None, help=meaning
+        setting.flag,
+        key,
+        metavar=_METAVARS.get(key, "N"),
+        multiple=key in _LISTS,
+        default=None,
+        help=meaning,
+        shell_complete=offered("folders") if key == "data" else None,
     )

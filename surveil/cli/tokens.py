@@ -6,13 +6,13 @@ talk (`surveil.net.enrolment`).
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.options import Duration, client_flags, config_flag, example, json_flag
+from surveil.cli.grammar import NearGroup
+from surveil.cli.options import Duration, Number, client_flags, config_flag, example, json_flag, offered
 from surveil.core.spelling import format_duration
 from surveil.screen.printing import print_json, print_line, print_table, tell
 from surveil.screen.table import Column
@@ -28,7 +28,7 @@ _COLUMNS: Final = (
 )
 
 
-@click.group(epilog=example("surveil token create", "surveil token list"))
+@click.group(cls=NearGroup, epilog=example("surveil token create", "surveil token list"))
 def token() -> None:
     """Make, list and revoke join tokens."""
 
@@ -54,7 +54,12 @@ def token() -> None:
     "--expires", type=Duration(), default="1h", show_default=True, metavar="DURATION", help="How long it is good for."
 )
 @click.option(
-    "--uses", type=click.IntRange(min=1), default=1, show_default=True, help="How many machines may join with it."
+    "--uses",
+    type=Number(1, 1000),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many machines may join with it.",
 )
 @client_flags
 @json_flag
@@ -103,7 +108,7 @@ def list_tokens(*, as_json: bool, **where: str | None) -> None:
 
 
 @token.command(epilog=example("surveil token revoke 4f1c"))
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=offered("tokens"))
 @client_flags
 def revoke(id_: str, **where: str | None) -> None:
     """Make a token worthless; who joined with it stays."""
@@ -122,6 +127,8 @@ def client(join: str, name: str | None, data: str | None, config: str | None) ->
 
     Needed once: the key that is made stays in the data folder, and every command finds it there.
     """
+    import asyncio
+
     from surveil.cli.settings import client_settings
     from surveil.client.access import ENROLLED_FOLDER
     from surveil.config import name_of_this_machine

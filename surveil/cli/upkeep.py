@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from surveil import __version__
+from surveil.cli.grammar import NearGroup
 from surveil.cli.options import client_flags, config_flag, example, json_flag
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
@@ -22,7 +23,7 @@ from surveil.screen.table import Column
 PACKAGES: Final = ("click", "gitpython", "msgpack", "pydantic", "pyyaml", "pyzmq", "sqlalchemy")
 
 
-@click.group(epilog=example("surveil config show", "surveil config show --role runner --origin"))
+@click.group(cls=NearGroup, epilog=example("surveil config show", "surveil config show --role runner --origin"))
 def config() -> None:
     """Show the settings and where each one comes from."""
 
@@ -56,7 +57,7 @@ def show(role: str, *, origin: bool, config: str | None, as_json: bool) -> None:
         print_table([Column(name="key"), Column(name="value", folds=True)], [[each.key, each.value] for each in shown])
 
 
-@click.group(epilog=example("surveil db check", "surveil db backup /var/backups/surveil-friday"))
+@click.group(cls=NearGroup, epilog=example("surveil db check", "surveil db backup /var/backups/surveil-friday"))
 def db() -> None:
     """Check and back up the dispatcher's data."""
 
@@ -119,15 +120,13 @@ def check(data: str | None, config: str | None, *, as_json: bool) -> int:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
 def completion(shell: str) -> None:
     """Print what makes your shell complete surveil's commands."""
-    from click.shell_completion import get_completion_class
-
-    from surveil.cli.failing import COMPLETE, PROGRAM
     from surveil.cli.grammar import root
+    from surveil.cli.shells import script_for
 
-    kind = get_completion_class(shell)
-    if kind is None:
+    script = script_for(shell, root)
+    if script is None:
         raise click.UsageError(f"This version of click ({version_of('click')}) does not know {shell}; update it.")
-    click.echo(kind(root, {}, PROGRAM, COMPLETE).source())
+    click.echo(script, nl=False)
 
 
 @click.command(epilog=example("surveil version", "surveil version --json"))

@@ -7,23 +7,24 @@ What belongs here: the journal on a screen, and a verdict's exit code. What does
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from surveil.cli.connecting import Dispatcher, connected
-from surveil.cli.options import BUILD, client_flags, example, json_flag
+from surveil.cli.connecting import connected
+from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
 from surveil.client import exit_code_of
 from surveil.errors import ExitCode
 from surveil.screen.printing import print_json_line, print_line, tell
 from surveil.screen.words import Waits
 
+if TYPE_CHECKING:
+    from surveil.cli.blocking import Dispatcher
+
 
 @click.command(epilog=example("surveil watch", "surveil watch 12 --json"))
 @click.argument("build", type=BUILD, required=False)
-@click.option(
-    "--since", type=click.IntRange(min=0), metavar="POSITION", help="Start after this position of the journal."
-)
+@click.option("--since", type=Number(0), metavar="POSITION", help="Start after this position of the journal.")
 @client_flags
 @json_flag
 def watch(build: int | None, since: int | None, *, as_json: bool, **where: str | None) -> int:

@@ -39,9 +39,8 @@ def test_completion_prints_a_script_for_each_shell(type_: Type, shell: str) -> N
 
 def test_a_shell_is_told_the_commands_that_fit(type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SURVEIL_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "surveil bui")
-    monkeypatch.setenv("COMP_CWORD", "1")
-    assert type_().out == "plain,builds\n"
+    monkeypatch.setenv("_SURVEIL_LINE", "surveil bui")
+    assert type_().out == "plain\tbuilds\tList builds, newest first.\n"
 
 
 def test_versions_are_printed(type_: Type) -> None:

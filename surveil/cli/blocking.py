@@ -1,0 +1,98 @@
+"""A dispatcher that can be asked without an event loop.
+
+What belongs here: the bridge between plain functions and `surveil.client`. What does not: questions and answers, and
+which dispatcher it is (`connecting`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+from surveil.client import Answered, LogPiece, following
+from surveil.client.access import Access
+from surveil.client.asking import Client
+
+_Result = TypeVar("_Result")
+
+
+class Dispatcher:
+    """`Client` for code without a loop: the same methods, each of which waits; following yields as
+    things come.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        self._client = self._runner.run(_opened(self._access))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._runner.run(self._client.__aexit__())
+        finally:
+            self._runner.close()
+
+    def ask(self, what: str, about: Mapping[str, Any] | None = None, *, patience_ms: int | None = None) -> Answered:
+        """See `Client.ask`."""
+        return self._wait(self._client.ask(what, about, patience_ms=patience_ms))
+
+    def build(self, build: int) -> dict[str, Any]:
+        """See `Client.build`."""
+        return self._wait(self._client.build(build))
+
+    def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+        """See `Client.builds`."""
+        return self._wait(self._client.builds(repo=repo, ref=ref, limit=limit))
+
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """See `Client.listed`."""
+        return self._wait(self._client.listed(what))
+
+    def follow_log(
+        self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True
+    ) -> Iterator[LogPiece]:
+        """See `following.follow_log`."""
+        return self._each(
+            following.follow_log(self._client, job, attempt=attempt, tail_lines=tail_lines, follow=follow)
+        )
+
+    def follow_journal(self, *, after: int = -1, build: int | None = None) -> Iterator[dict[str, Any]]:
+        """See `following.follow_journal`."""
+        return self._each(following.follow_journal(self._client, after=after, build=build))
+
+    def follow_build(
+        self,
+        build: int,
+        *,
+        after: int = 0,
+        timeout_ms: int | None = None,
+        when_quiet: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """See `following.follow_build`."""
+        return self._each(
+            following.follow_build(self._client, build, after=after, timeout_ms=timeout_ms, when_quiet=when_quiet)
+        )
+
+    def _wait(self, asked: Coroutine[Any, Any, _Result]) -> _Result:
+        return self._runner.run(asked)
+
+    def _each(self, items: AsyncIterator[_Result]) -> Iterator[_Result]:
+        async def following() -> _Result:
+            return await anext(items)
+
+        while True:
+            try:
+                item = self._runner.run(following())
+            except StopAsyncIteration:
+                return
+            yield item
+
+
+async def _opened(access: Access) -> Client:
+    client = Client(access)
+    await client.__aenter__()
+    return client
