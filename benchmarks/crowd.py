@@ -120,8 +120,8 @@ class _Crowd:
             message = Heartbeat(incarnation=1, seq=member.seq, held=(), free=1, load_percent=0, disk_free_mib=10_000)
         else:
             message = Hello(
-                name=member.name, software="bench", host="bench", cluster="", incarnation=1, seq=member.seq, labels=(),
-                slots=1, held=(),
+                name=member.name, software="bench", host="bench", cluster="", incarnation=1, birth=1, seq=member.seq,
+                labels=(), slots=1, held=(),
             )  # fmt: skip
         self._socket.send_multipart([route_id, *encode(message)], zmq.NOBLOCK)
         self._tally.beats.value += member.welcomed

@@ -53,7 +53,7 @@ class NoopRunner:
         self._policy = RunnerPolicy()
         self._state = RunState(
             name=peer.name, host="bench", software="bench", labels=(), slots=slots, incarnation=time.time_ns() >> 20,
-            disk_free_mib=100_000,
+            birth=1, disk_free_mib=100_000,
         )  # fmt: skip
         self._holding = holding
         self._started: list[AttemptId] = []

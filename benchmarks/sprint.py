@@ -115,7 +115,7 @@ class _Sprinter:
         else:
             message = Hello(
                 name=self._name, software="bench", host="bench", cluster="", incarnation=self._incarnation,
-                seq=self._seq, labels=(), slots=self._slots, held=(),
+                birth=1, seq=self._seq, labels=(), slots=self._slots, held=(),
             )  # fmt: skip
         self._due_at = time.monotonic() + (HEARTBEAT_S if self._welcomed else HELLO_AGAIN_S)
         try:

@@ -23,7 +23,7 @@ from surveil.answer import Reply
 from surveil.answer.answers import answered, refusal
 from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
-from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode, SurveilError
@@ -33,7 +33,7 @@ from surveil.hands.fulfil import Fulfiller
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Seen, Watching, Welcome
+from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
@@ -75,7 +75,6 @@ class Dispatcher:
             live=parts.live, reader=parts.store.reader,
         )  # fmt: skip
         self._relay = Relay(parts.live.state, parts.server.reply)
-        self._routes: dict[str, Route] = {}
         self._stopping = False
 
     # ---- the loop --------------------------------------------------------------------------------
@@ -140,21 +139,31 @@ class Dispatcher:
         self._perform_all(effects)
         for then in done:
             then()
-        self._routes.clear()
 
     def _perform_all(self, effects: list[Effect]) -> None:
-        words: dict[str, list[Message]] = {}
+        words: dict[Route, list[Message]] = {}
         for effect in effects:
             match effect:
                 case Send(runner=runner, message=message):
-                    said = self._with_log_ends(message) if isinstance(message, Welcome) else message
-                    words.setdefault(runner, []).append(said)
+                    if (route := self._server.route(runner)) is not None:
+                        words.setdefault(route, []).append(message)
+                case SendBack(via=via):
+                    words.setdefault(Route(bulk=False, id=via), []).append(self._sent_back(effect))
                 case Acknowledge(mid=mid, build=build):
                     self.submissions.acknowledge(mid, build)
-        for runner, messages in words.items():
-            # A runner that has not introduced itself since our start is known only by the way its word came.
-            if not self._server.send(runner, *messages) and runner in self._routes:
-                self._server.reply(self._routes[runner], *messages)
+        for route, messages in words.items():
+            self._server.reply(route, *messages)
+
+    def _sent_back(self, effect: SendBack) -> Message:
+        """The word that goes back. A `Welcome` makes its connection the runner's, and what it is told follows there."""
+        message = effect.message
+        if isinstance(message, Welcome):
+            if not self._server.welcome(effect.runner, Route(bulk=False, id=effect.via)):
+                self._inbox.put(RunnerDisconnected(runner=effect.runner), lambda: None)
+            return self._with_log_ends(message)
+        if isinstance(message, Refused):
+            voice.warning("a runner is refused", runner=effect.runner, reason=message.reason)
+        return message
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
         """Tell a runner how much of each log is kept, so that it sends the rest only."""
@@ -193,9 +202,8 @@ class Dispatcher:
                     voice.warning(
                         "runner offers labels that its token did not grant", runner=peer.name, labels=received.beyond
                     )
-                self._routes[peer.key] = route
                 self._intake.note(message)
-                return RunnerSaid(runner=peer.key, message=message)  # type: ignore[arg-type]
+                return RunnerSaid(runner=peer.key, via=route.id, message=message)  # type: ignore[arg-type]
         return None
 
     def _seen(self, route: Route, mid: str, build: int) -> None:

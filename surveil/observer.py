@@ -8,12 +8,14 @@ What belongs here: one loop, the threads in which git blocks, file events, the c
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, assert_never
 
+from surveil.codec import INT_MAX
 from surveil.config import ObserverConfig
 from surveil.core.observe import handle, is_under_way, next_deadline, record
 from surveil.core.observe_model import (
@@ -99,6 +101,7 @@ class Observer:
         self._writing = False
         self._write_at = 0
         self._watching_at = 0
+        self._birth = secrets.randbelow(INT_MAX)
         self._tidy_at = self._clock.now() + TIDY_MS
         self._stopping = False
 
@@ -256,7 +259,7 @@ class Observer:
             self._tasks.start(self._write_dirty())
         if now >= self._watching_at and self._connection.connected:
             self._watching_at = now + WATCHING_MS
-            self._connection.send(Watching(repos=self._watched_repos()))
+            self._connection.send(Watching(birth=self._birth, repos=self._watched_repos()))
         self._supplier.expire()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_MS

@@ -166,7 +166,8 @@ StepReports: TypeAlias = Annotated[tuple[StepReport, ...], Most(256)]
 class Hello:
     """I am here, this is my `incarnation`, and this is all that I hold.
 
-    Said at each start, reconnection and `Introduce`.
+    Said at each start, reconnection and `Introduce`. `birth` is drawn at random at each start, because incarnations are
+    counted in the data folder, and a folder can be copied: two births under one incarnation are two machines.
     """
 
     name: Name
@@ -174,6 +175,7 @@ class Hello:
     host: Name
     cluster: Name
     incarnation: int
+    birth: int
     seq: int
     labels: Names
     slots: int
@@ -409,8 +411,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """What this observer watches, said now and then for people to read."""
+    """What this observer watches, said now and then for people to read. `birth` is drawn at random at each start."""
 
+    birth: int
     repos: Annotated[tuple[WatchedRepo, ...], Most(1000)]
 
 
@@ -475,10 +478,14 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """What you said was not acted on; saying it again will not help. `exit_code` is what a command should end with."""
+    """What you said was not acted on; saying it again will not help. `exit_code` is what a command should end with.
+
+    With `birth`, the runner's process of that birth is refused as a whole, and ends.
+    """
 
     reason: Text
     exit_code: int = 5
+    birth: int | None = None
 
 
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from surveil.core.attempts import adopt, blame, cancel, end_lingering, finish, is_current, progress, refuse
 from surveil.core.builds import forget_if_settled, open_build, spread
-from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.effects import Acknowledge, Effect, SendBack
 from surveil.core.events import (
     BuildWanted,
     CancelWanted,
@@ -87,14 +87,14 @@ def _hear(state: State, event: RunnerSaid, now: int, policy: Policy) -> list[Eff
     said, key = event.message, event.runner
     match said:
         case Hello():
-            return hello(state, key, said, now, policy)
+            return hello(state, event, said, now, policy)
         case Heartbeat():
-            return heartbeat(state, key, said, now, policy)
+            return heartbeat(state, event, said, now, policy)
         case Bye():
             bye(state, key, said, now, policy)
             return []
         case Finished():
-            return _hear_end(state, key, said, now, policy)
+            return _hear_end(state, event, said, now, policy)
         case Accepted() | Progress() | Rejected():
             attempt = state.attempts.get((said.job, said.attempt))
             if attempt is not None and attempt.runner == key and is_current(state, attempt):
@@ -125,25 +125,25 @@ def _hear_of(state: State, attempt: Attempt, said: Accepted | Progress | Rejecte
             assert_never(said)
 
 
-def _hear_end(state: State, key: str, said: Finished, now: int, policy: Policy) -> list[Effect]:
+def _hear_end(state: State, event: RunnerSaid, said: Finished, now: int, policy: Policy) -> list[Effect]:
     """Record an attempt's end if it decides; and tell its runner in any case that it need not be repeated."""
     attempt = state.attempts.get((said.job, said.attempt))
     if attempt is None:
         # Its build is settled and out of memory. `stale` would make the runner throw away a log that is still wanted.
-        return [_release(key, said, "duplicate")]
-    if attempt.runner != key:
-        return [_release(key, said, "stale")]
+        return [_release(event, said, "duplicate")]
+    if attempt.runner != event.runner:
+        return [_release(event, said, "stale")]
     if is_current(state, attempt):
         finish(state, attempt, said, now, policy)
-        return [_release(key, said, "recorded")]
+        return [_release(event, said, "recorded")]
     fate: Fate = "stale" if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else "duplicate"
     if attempt.id in state.leases:
         end_lingering(state, attempt)
-    return [_release(key, said, fate)]
+    return [_release(event, said, fate)]
 
 
-def _release(key: str, said: Finished, fate: Fate) -> Send:
-    return Send(runner=key, message=Release(job=said.job, attempt=said.attempt, fate=fate))
+def _release(event: RunnerSaid, said: Finished, fate: Fate) -> SendBack:
+    return SendBack(runner=event.runner, via=event.via, message=Release(job=said.job, attempt=said.attempt, fate=fate))
 
 
 def _cancel(state: State, wanted: CancelWanted, now: int, policy: Policy) -> list[Effect]:

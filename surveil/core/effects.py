@@ -8,15 +8,28 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from surveil.frozen import dataclass
-from surveil.protocol import ToRunner
+from surveil.protocol import Refused, ToRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """Say this to a runner, if it is connected; if it is not, its next `Hello` repairs the loss."""
+    """Say this to a runner on the connection on which it was welcomed; if there is none, its next `Hello` repairs the
+    loss.
+    """
 
     runner: str
     message: ToRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendBack:
+    """Answer on the connection `via` on which this runner's word came. A `Welcome` makes that connection the runner's:
+    from then on it is where `Send` speaks, and whose end is told.
+    """
+
+    runner: str
+    via: bytes
+    message: ToRunner | Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,4 +40,4 @@ class Acknowledge:
     build: int
 
 
-Effect: TypeAlias = Send | Acknowledge
+Effect: TypeAlias = Send | SendBack | Acknowledge

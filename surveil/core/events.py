@@ -16,15 +16,18 @@ from surveil.protocol import FromRunner, JobSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSaid:
-    """A runner, known by its key, said something."""
+    """A runner, known by its key, said something. `via` names the connection, for the answer and for nothing else: two
+    connections of one key may be two machines with copies of one data folder.
+    """
 
     runner: str
+    via: bytes
     message: FromRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerDisconnected:
-    """The system closed the connection on which this runner last introduced itself."""
+    """The system closed the connection on which this runner was last welcomed."""
 
     runner: str
 

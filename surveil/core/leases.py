@@ -65,6 +65,8 @@ def stall(state: State, gap_ms: int) -> None:
     for session in state.sessions.values():
         session.heard_at += gap_ms
         session.trusted_until_at += gap_ms
+        if session.doubted_at is not None:
+            session.doubted_at += gap_ms
 
 
 def _breaks(state: State, now: int, policy: Policy) -> bool:
@@ -94,6 +96,8 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     session = state.sessions.get(attempt.runner)
     if session is None:
         return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
+    if attempt.incarnation < session.incarnation:
+        return f"runner {attempt.runner_name} restarted and no longer had it"
     left = f"runner {attempt.runner_name} {session.parting.value}"
     if session.parting == Parting.REVOKED:
         return left

@@ -158,6 +158,8 @@ class Runner:
     labels: tuple[str, ...] = ()
     slots: int = 0
     incarnation: int = 0
+    birth: int | None = None
+    """Of the process that was welcomed in this incarnation: another one with the same is a copy."""
     online: bool = False
     draining: bool = False
     cordoned: str = ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from surveil.core.attempts import adopt, end_lingering, is_current, lose
-from surveil.core.effects import Effect, Send
-from surveil.core.events import RunnerOrder, RunnerWanted
+from surveil.core.copies import turn_away
+from surveil.core.effects import Effect, Send, SendBack
+from surveil.core.events import RunnerOrder, RunnerSaid, RunnerWanted
 from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Parting, Session, State
@@ -12,23 +13,23 @@ from surveil.frozen import replace
 from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
 
 
-def hello(state: State, key: str, said: Hello, now: int, policy: Policy) -> list[Effect]:
+def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy) -> list[Effect]:
     """A runner introduces itself.
 
     Only a new incarnation proves that what it does not hold is gone; an old word may come late.
     """
-    known = state.runners.get(key)
-    session = state.sessions.get(key)
-    if known is not None and said.incarnation < known.incarnation:
-        return []
+    key, known, session = event.runner, state.runners.get(event.runner), state.sessions.get(event.runner)
+    away = turn_away(state, event, said, now, policy)
+    if away is not None:
+        return [away]
     if session is not None and session.incarnation == said.incarnation and said.seq <= session.seq:
         return []
     if _too_many(state, now, policy):
-        return [_busy(state, key, now, policy)]
+        return [_busy(state, event, now, policy)]
     restarted = known is not None and said.incarnation > known.incarnation
     runner = replace(
         known or Runner(id=key, name=said.name), name=said.name, host=said.host, software=said.software,
-        labels=said.labels, slots=said.slots, incarnation=said.incarnation, online=True, seen_at=now,
+        labels=said.labels, slots=said.slots, incarnation=said.incarnation, birth=said.birth, online=True, seen_at=now,
     )  # fmt: skip
     state.put(runner, now)
     state.cool_down(key)
@@ -43,15 +44,18 @@ def hello(state: State, key: str, said: Hello, now: int, policy: Policy) -> list
         heartbeat_ms=policy.heartbeat_ms, lease_ms=policy.lease_ms, bulk_port=state.identity.bulk_port,
         renewed=renewed, revoked=revoked, draining=runner.draining,
     )  # fmt: skip
-    return [Send(runner=key, message=welcome)]
+    return [SendBack(runner=key, via=event.via, message=welcome)]
 
 
-def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy) -> list[Effect]:
-    """A runner beats: the one thing that renews leases. Whatever it holds that is not its own any more, it is told."""
-    session = state.sessions.get(key)
-    if session is None or session.incarnation < said.incarnation:
-        return [Send(runner=key, message=Introduce(epoch=state.identity.epoch))]
-    if session.incarnation > said.incarnation or said.seq <= session.seq:
+def heartbeat(state: State, event: RunnerSaid, said: Heartbeat, now: int, policy: Policy) -> list[Effect]:
+    """A runner beats: the one thing that renews leases. Whatever it holds that is not its own any more, it is told.
+
+    One whose incarnation is over learns that when it introduces itself.
+    """
+    key, session = event.runner, state.sessions.get(event.runner)
+    if session is None or session.incarnation != said.incarnation:
+        return [SendBack(runner=key, via=event.via, message=Introduce(epoch=state.identity.epoch))]
+    if said.seq <= session.seq:
         return []
     runner = state.runners[key]
     session.seq, session.heard_at = said.seq, now
@@ -64,7 +68,7 @@ def heartbeat(state: State, key: str, said: Heartbeat, now: int, policy: Policy)
     beat = Beat(
         epoch=state.identity.epoch, seq=said.seq, renewed=renewed, revoked=revoked, draining=runner.draining,
     )  # fmt: skip
-    return [Send(runner=key, message=beat)]
+    return [SendBack(runner=key, via=event.via, message=beat)]
 
 
 def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
@@ -153,9 +157,12 @@ def _take_stock(
 
 
 def _lose_absent(state: State, runner: Runner, held: tuple[Held, ...], now: int, policy: Policy) -> None:
+    """Give up what a restarted runner no longer has. Not exclusive jobs, before their lease is over: should the earlier
+    process be on another machine after all, with the same data folder, it trusts its lease to the end.
+    """
     present = {(item.job, item.attempt) for item in held}
     for attempt in state.attempts_of(runner.id):
-        if attempt.id not in present:
+        if attempt.id not in present and not state.jobs[attempt.job].spec.exclusive:
             _give_up(state, attempt, f"runner {runner.name} restarted and no longer had it", now, policy)
 
 
@@ -173,9 +180,9 @@ def _too_many(state: State, now: int, policy: Policy) -> bool:
     return count > policy.hellos_per_second
 
 
-def _busy(state: State, key: str, now: int, policy: Policy) -> Send:
+def _busy(state: State, event: RunnerSaid, now: int, policy: Policy) -> SendBack:
     """Send a runner away for a while. It lives, and it is us who do not listen: that must not cost it a lease."""
-    for attempt in state.attempts_of(key):
+    for attempt in state.attempts_of(event.runner):
         state.leases.set(attempt.id, max(state.leases.get(attempt.id) or 0, now + policy.lease_ms + policy.margin_ms))
-    spread_ms = sum(map(ord, key)) % 2000
-    return Send(runner=key, message=Busy(retry_ms=1000 + spread_ms))
+    spread_ms = sum(map(ord, event.runner)) % 2000
+    return SendBack(runner=event.runner, via=event.via, message=Busy(retry_ms=1000 + spread_ms))

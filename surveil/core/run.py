@@ -177,15 +177,27 @@ def _hear(state: RunState, message: ToRunner | Refused, now: int, policy: Runner
             state.draining = state.draining or stop
             state.exit_when_empty = state.exit_when_empty or stop
             return _heartbeat(state, now)
-        case Refused(reason=reason, exit_code=exit_code):
-            # Once welcomed, a refusal concerns a single message, and that one is not repeated for ever
-            # anyway.
-            return [] if state.welcomed else _stop(state, reason, exit_code, now, policy)
+        case Refused():
+            return _refused(state, message, now, policy)
         case Cancel() | Release():
             held = state.held.get((message.job, message.attempt))
             return [] if held is None else _order(state, held, message, now, policy)
         case _:
             assert_never(message)
+
+
+def _refused(state: RunState, message: Refused, now: int, policy: RunnerPolicy) -> list[Effect]:
+    if message.birth is None:
+        # Once welcomed, a refusal concerns a single message, and that one is not repeated for ever anyway.
+        return [] if state.welcomed else _stop(state, message.reason, message.exit_code, now, policy)
+    if message.birth != state.birth:
+        return []
+    if state.epoch:
+        # Another machine has our key and took our place: what we run is given up already, and must not go on.
+        return _stop(state, message.reason, message.exit_code, now, policy)
+    # Nothing was ever ordered of this process. What it found running, if anything, is not its own to end.
+    state.exit_code, state.exit_reason = message.exit_code, message.reason
+    return _exit(state, returning=False)
 
 
 def _order(
@@ -263,6 +275,7 @@ def _hello(state: RunState, now: int, policy: RunnerPolicy) -> list[Effect]:
         host=state.host,
         cluster=state.cluster,
         incarnation=state.incarnation,
+        birth=state.birth,
         seq=seq,
         labels=state.labels,
         slots=state.slots,

@@ -118,7 +118,7 @@ class HeldAttempt:
 
 @dataclass(slots=True, kw_only=True)
 class RunState:
-    """Everything that a runner knows. `incarnation` was raised on disk before this was made."""
+    """Everything that a runner knows. `incarnation` was raised on disk before this was made, and `birth` is new."""
 
     name: str
     host: str
@@ -126,6 +126,8 @@ class RunState:
     labels: tuple[str, ...]
     slots: int
     incarnation: int
+    birth: int
+    """Drawn at random for this process."""
     cluster: str = ""
     """The installation that this runner belongs to; empty before its first `Welcome`."""
     tombstones: dict[str, int] = field(default_factory=dict)

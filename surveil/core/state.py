@@ -69,6 +69,8 @@ class Session:
     """How it left, which people read in the reason of what was lost."""
     trusted_until_at: int = 0
     """When an order on its last word would come with a lease that is over: until it speaks again it gets none."""
+    doubted_at: int | None = None
+    """When another process came with its key; if it speaks after that, it is the other one that is a copy."""
     silent: bool = False
     """Its leases ran out without a word; it is out of the pool until it speaks."""
 
@@ -117,6 +119,9 @@ class State:
     """When so many runners fell silent together that we began to suspect ourselves."""
     hellos: tuple[int, int] = (0, 0)
     """The present second, and how many runners introduced themselves in it."""
+
+    copies: dict[str, int] = field(default_factory=dict)
+    """When a copy of each runner was last written into the journal."""
 
     # Indexes over the records above.
     by_mid: dict[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from surveil.core.state import State
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Message, Pack, Want, Watching
+from surveil.protocol import Message, Pack, Refused, Want, Watching
 from surveil.say import Voice
 
 OBSERVERS_MAX: Final = 1_000
@@ -24,6 +24,11 @@ ASKERS_MAX: Final = 10_000
 """So many are remembered; whoever was silent longest is forgotten first, and known again at its next word."""
 ABSENT_RETRY_MS: Final = 2_000
 """How long a runner should wait for an observer to come back before it asks again."""
+COPIED: Final = (
+    "another observer speaks with this one's key: its data folder was copied to another machine; commits of both are "
+    "taken, but runners are supplied from one of them only; give each its own: make a token with "
+    "'surveil token create --role observer', and type 'surveil observer --join TOKEN --data NEW_FOLDER REPO ...'"
+)
 
 Value = TypeVar("Value")
 voice = Voice("relay")
@@ -42,10 +47,14 @@ class RelayCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Watcher:
-    """An observer's connection, and the repositories that it watches."""
+    """An observer's connection, and the repositories that it watches. `birth` is its process's, `before` that of the
+    process which spoke with the same key before it.
+    """
 
     route: Route
     repos: frozenset[str]
+    birth: int
+    before: int | None
 
 
 class Relay:
@@ -59,9 +68,21 @@ class Relay:
         self.counts = RelayCounts()
 
     def watching(self, received: Received, said: Watching) -> None:
-        """Learn what an observer watches, and on which connection."""
-        watcher = _Watcher(received.route, frozenset(watched.repo for watched in said.repos))
-        _remember(self._watchers, received.peer.key, watcher, OBSERVERS_MAX)
+        """Learn what an observer watches, and on which connection.
+
+        A process that speaks again after another one with its key did is no earlier start: there are two of them.
+        Their facts do no harm, because they are the same by name, but both are told.
+        """
+        key, before = received.peer.key, None
+        known = self._watchers.get(key)
+        if known is not None:
+            before = known.before if known.birth == said.birth else known.birth
+            if known.birth != said.birth and known.before == said.birth:
+                voice.warning("two observers have one key: a data folder was copied", observer=received.peer.name)
+                for route in (known.route, received.route):
+                    self._reply(route, Refused(reason=COPIED))
+        repos = frozenset(watched.repo for watched in said.repos)
+        _remember(self._watchers, key, _Watcher(received.route, repos, said.birth, before), OBSERVERS_MAX)
 
     def take_wants(self, received: list[Received]) -> list[Received]:
         """Pass on what runners ask for, and return what is left: their output."""

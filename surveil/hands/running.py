@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from surveil import __version__
 from surveil.clock import Clock
+from surveil.codec import INT_MAX
 from surveil.config import RunnerConfig
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
@@ -100,6 +102,7 @@ def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tomb
         labels=tuple(dict.fromkeys((*config.labels, *identity.labels, *filter(None, own)))),
         slots=config.slots,
         incarnation=identity.incarnation,
+        birth=secrets.randbelow(INT_MAX),
         cluster=identity.cluster,
         tombstones=tombstones.known,
         mirrors=tuple(mirrored(config.data / MIRRORS))[-MIRRORS_MAX:],

@@ -4,7 +4,7 @@ What belongs here: sockets, their life, and the way from bytes to a judged messa
 messages mean (core), what is answered (dispatcher), who is known (peers).
 
 `receive` reads the sockets only when it is called and only a bounded piece, so what the caller cannot take in waits
-in ZeroMQ's bounded queues and then in the peers. `send` and `reply` never wait: they return False when the peer is
+in ZeroMQ's bounded queues and then in the peers. `reply` never waits: it returns False when the peer is
 gone or does not read, and the protocol repeats what matters.
 """
 
@@ -248,15 +248,14 @@ class Server:
 
     # ---- out -------------------------------------------------------------------------------------------------------
 
-    def send(self, runner: str, *messages: Message) -> bool:
-        """Say something to the runner with this key, on the connection of its latest `Hello`; False if it, or one of
-        several messages, cannot be said now.
-        """
+    def welcome(self, runner: str, route: Route) -> bool:
+        """Make this connection the one of the runner with this key; False if it has closed since its `Hello`."""
+        return self._whereabouts.welcomed(runner, route.id)
+
+    def route(self, runner: str) -> Route | None:
+        """The connection on which the runner with this key was last welcomed, if it has not closed."""
         route_id = self._whereabouts.route_id(runner)
-        if route_id is None:
-            self.counts.unsent += len(messages)
-            return False
-        return self._say(self._control, self._inlet, route_id, messages)
+        return None if route_id is None else Route(bulk=False, id=route_id)
 
     def reply(self, route: Route, *messages: Message) -> bool:
         """Say something on the connection that a message came from; False if it, or one of several messages, cannot be

@@ -193,8 +193,8 @@ def runner_row(runner: Runner) -> Row:
     """All of a runner."""
     return (
         runner.id, runner.name, runner.host, runner.software, texts(runner.labels), runner.slots, runner.incarnation,
-        int(runner.online), int(runner.draining), runner.cordoned, runner.probation_at, runner.quick_errors,
-        runner.seen_at,
+        runner.birth, int(runner.online), int(runner.draining), runner.cordoned, runner.probation_at,
+        runner.quick_errors, runner.seen_at,
     )  # fmt: skip
 
 
@@ -202,8 +202,8 @@ def runner_of(row: Sequence[Any]) -> Runner:
     """Read a runner."""
     return Runner(
         id=row[0], name=row[1], host=row[2], software=row[3], labels=texts_of(row[4]), slots=row[5], incarnation=row[6],
-        online=bool(row[7]), draining=bool(row[8]), cordoned=row[9], probation_at=row[10], quick_errors=row[11],
-        seen_at=row[12],
+        birth=row[7], online=bool(row[8]), draining=bool(row[9]), cordoned=row[10], probation_at=row[11],
+        quick_errors=row[12], seen_at=row[13],
     )  # fmt: skip
 
 

@@ -134,6 +134,7 @@ runners: Final = Table(
     Column("labels", Text, nullable=False),
     Column("slots", Number, nullable=False),
     Column("incarnation", Number, nullable=False),
+    Column("birth", Number),
     Column("online", Number, nullable=False),
     Column("draining", Number, nullable=False),
     Column("cordoned", Text, nullable=False),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from surveil.core.dispatch import handle, next_deadline
-from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import (
     BuildWanted,
     CancelWanted,
@@ -44,6 +44,7 @@ from surveil.protocol import (
     JobSpec,
     Message,
     Progress,
+    Refused,
     Rejected,
     Release,
     StepReport,
@@ -118,8 +119,9 @@ class Player:
         self.out += [show(effect) for effect in effects]
 
     def hear(self, runner: str, message: Message) -> None:
-        """Let a runner say something."""
-        self.feed(RunnerSaid(runner=runner, message=message))  # type: ignore[arg-type]  # scenarios say runners' words only
+        """Let a runner say something; `a@2` is another machine with the data folder of `a`."""
+        key, _, machine = runner.partition("@")
+        self.feed(RunnerSaid(runner=key, via=machine.encode(), message=message))  # type: ignore[arg-type]  # scenarios say runners' words only
 
     # ---- commands --------------------------------------------------------------------------------
 
@@ -130,7 +132,8 @@ class Player:
         self.hear(
             runner,
             Hello(
-                name=runner, software="1", host=runner, cluster="c", incarnation=int(inc), seq=self.seq(runner),
+                name=runner.partition("@")[0], software="1", host=runner, cluster="c", incarnation=int(inc),
+                birth=int(inc) * 10 + int(runner.partition("@")[2] or "1"), seq=self.seq(runner),
                 labels=tuple(labels.split(",")) if labels else (), slots=int(slots), held=held_list(held),
                 mirrors=(warm,) if warm else (),
             ),
@@ -259,8 +262,9 @@ def show(effect: Effect) -> str:
     match effect:
         case Acknowledge():
             return f"seen {effect.mid} as {effect.build}"
-        case Send(runner=runner, message=message):
-            text = f"-> {runner} {type(message).__name__}"
+        case Send(runner=runner, message=message) | SendBack(runner=runner, message=message):
+            machine = f"@{effect.via.decode()}" if isinstance(effect, SendBack) and effect.via else ""
+            text = f"-> {runner}{machine} {type(message).__name__}"
             if isinstance(message, Welcome | Beat):
                 for name in ("renewed", "revoked"):
                     refs = [f"{ref.job}#{ref.attempt}" for ref in getattr(message, name)]
@@ -273,4 +277,6 @@ def show(effect: Effect) -> str:
                 text += f" {message.job}#{message.attempt}"
             elif isinstance(message, Release):
                 text += f" {message.job}#{message.attempt} {message.fate}"
+            elif isinstance(message, Refused):
+                text += f": {message.reason.partition(';')[0]}"
             return text

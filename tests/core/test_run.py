@@ -78,7 +78,7 @@ class Runner:
     def __init__(self, *, slots: int = 2, incarnation: int = 3, cluster: str = "") -> None:
         self.now = START
         self.state = RunState(
-            name="spare", host="attic", software="1", labels=("linux",), slots=slots, incarnation=incarnation,
+            name="spare", host="attic", software="1", labels=("linux",), slots=slots, incarnation=incarnation, birth=77,
             cluster=cluster,
         )  # fmt: skip
 

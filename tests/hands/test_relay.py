@@ -11,10 +11,22 @@ from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.hands import relay
-from surveil.hands.relay import ABSENT_RETRY_MS, Relay
+from surveil.hands.relay import ABSENT_RETRY_MS, COPIED, Relay
 from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Heartbeat, Hello, JobSpec, Message, Output, Pack, StepSpec, Want, WatchedRepo, Watching
+from surveil.protocol import (
+    Heartbeat,
+    Hello,
+    JobSpec,
+    Message,
+    Output,
+    Pack,
+    Refused,
+    StepSpec,
+    Want,
+    WatchedRepo,
+    Watching,
+)
 
 REPO, SHA = "/srv/repo", "a" * 40
 NOW = 1_000
@@ -61,13 +73,15 @@ def wire() -> Wire:
 def state() -> State:
     """A state in which the runner `s` holds the one job of a build of SHA."""
     state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
-    hello = Hello(name="s", software="1", host="h", cluster="", incarnation=1, seq=1, labels=(), slots=1, held=())
+    hello = Hello(
+        name="s", software="1", host="h", cluster="", incarnation=1, birth=1, seq=1, labels=(), slots=1, held=()
+    )
     wanted = BuildWanted(
         mid="m", repo=REPO, ref="refs/heads/main", sha=SHA, event="push", message="", author="", pipeline_file="",
         rule="", jobs=(SPEC,), complaints=(), carried={},
     )  # fmt: skip
     beat = Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1)
-    said = [RunnerSaid(runner=SPARE.key, message=message) for message in (hello, beat)]
+    said = [RunnerSaid(runner=SPARE.key, via=b"", message=message) for message in (hello, beat)]
     events: list[Event] = [*said, wanted, Tick()]
     for event in events:
         handle(state, event, NOW, Policy())
@@ -84,9 +98,9 @@ def asks(relayed: Relay, want: Want = WANT, peer: Peer = SPARE, route: Route = S
     assert relayed.take_wants([Received(peer, route, want)]) == []
 
 
-def watches(relayed: Relay, letter: str, *repos: str) -> Route:
-    route = Route(bulk=False, id=letter.encode())
-    said = Watching(repos=tuple(WatchedRepo(repo=repo) for repo in repos))
+def watches(relayed: Relay, letter: str, *repos: str, birth: int = 1) -> Route:
+    route = Route(bulk=False, id=f"{letter}{birth}".encode())
+    said = Watching(birth=birth, repos=tuple(WatchedRepo(repo=repo) for repo in repos))
     relayed.watching(Received(observer(letter), route, said), said)
     return route
 
@@ -181,7 +195,7 @@ def test_of_several_observers_the_transfer_chooses_and_one_that_is_gone_is_passe
 
 def test_an_observer_that_comes_back_is_asked_on_its_new_connection(relayed: Relay, wire: Wire) -> None:
     watches(relayed, "a", REPO)
-    said = Watching(repos=(WatchedRepo(repo=REPO),))
+    said = Watching(birth=1, repos=(WatchedRepo(repo=REPO),))
     back = Route(bulk=False, id=b"back")
     relayed.watching(Received(observer("a"), back, said), said)
     asks(relayed)
@@ -205,4 +219,24 @@ def test_no_number_of_observers_or_runners_fills_the_memory(
     for number in range(6):
         asks(relayed, replace(WANT, id=number))
         asked |= {route.id for route, _ in wire.take()}
-    assert asked == {b"b", b"c"}
+    assert asked == {b"b1", b"c1"}
+
+
+def test_an_observer_that_started_again_is_the_same_observer(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", REPO, birth=1)
+    watches(relayed, "a", REPO, birth=2)
+    watches(relayed, "a", REPO, birth=2)
+    newest = watches(relayed, "a", REPO, birth=3)
+    assert wire.take() == []
+    asks(relayed)
+    assert wire.take() == [(newest, replace(WANT, runner=SPARE.key))]
+
+
+def test_two_observers_with_one_key_are_told_of_each_other(relayed: Relay, wire: Wire) -> None:
+    first = watches(relayed, "a", REPO, birth=1)
+    second = watches(relayed, "a", REPO, birth=2)
+    assert wire.take() == []
+    assert watches(relayed, "a", REPO, birth=1) == first
+    assert wire.take() == [(second, Refused(reason=COPIED)), (first, Refused(reason=COPIED))]
+    watches(relayed, "b", REPO, birth=3)
+    assert wire.take() == []

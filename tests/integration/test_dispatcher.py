@@ -96,8 +96,8 @@ class PlayedRunner:
         self.seq += 1
         await self.say(
             Hello(
-                name="played", software="1", host="here", cluster="", incarnation=incarnation, seq=self.seq,
-                labels=labels, slots=1, held=held,
+                name="played", software="1", host="here", cluster="", incarnation=incarnation, birth=incarnation,
+                seq=self.seq, labels=labels, slots=1, held=held,
             )
         )  # fmt: skip
         welcome = await self.hear(Welcome)
@@ -207,7 +207,7 @@ async def test_a_commit_goes_from_an_observer_to_the_runner_that_holds_its_attem
         assert (absent.id, absent.data) == (3, b"")
         assert absent.retry_ms
         assert "no observer of /repo" in absent.problem
-        await observer.say(Watching(repos=(WatchedRepo(repo="/repo"),)))
+        await observer.say(Watching(birth=1, repos=(WatchedRepo(repo="/repo"),)))
         await observer.say(Pack(id=0, runner="x" * 40, at=0, data=b"for nobody"))
         async with asyncio.timeout(SOON_MS / 1000):
             while not (await client.ask("status")).body["watching"]:

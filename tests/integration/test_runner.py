@@ -106,6 +106,8 @@ class Played:
             batch = await self.stage.server.receive(1_000)
             async with self._news:
                 for received in batch.control:
+                    if isinstance(received.message, Hello) and self.welcomes:
+                        self.stage.server.welcome(self.key, received.route)
                     self._take(received.message)
                 for received in batch.bulk:
                     self._take_bulk(received)
@@ -161,7 +163,7 @@ class Played:
         return Kept(job=output.job, attempt=output.attempt, upto=len(log))
 
     def say(self, message: ToRunner) -> None:
-        self.stage.server.send(self.key, message)
+        self.stage.say(self.key, message)
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(SOON_S), self._news:

@@ -27,7 +27,16 @@ PATIENCE_MS = 60_000
 """So long a test waits for what must come; it is only ever spent by a test that fails."""
 
 HELLO = Hello(
-    name="spare-2", software="0.1.0", host="box", cluster="c", incarnation=1, seq=1, labels=("linux",), slots=1, held=()
+    name="spare-2",
+    software="0.1.0",
+    host="box",
+    cluster="c",
+    incarnation=1,
+    birth=1,
+    seq=1,
+    labels=("linux",),
+    slots=1,
+    held=(),
 )
 BEAT = Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=1, disk_free_mib=1)
 OUTPUT = Output(job="1/test", attempt=1, at=0, crc=0, after_ms=0, data=b"line\n")
@@ -55,15 +64,24 @@ class Stage:
         return Connection(self.address, self.server_keys.public, keys)
 
     async def gather(self, enough: Callable[[Batch], bool]) -> Batch:
-        """All that comes in until it is enough."""
+        """All that comes in until it is enough; every `Hello` is welcome."""
         total = Batch()
         async with asyncio.timeout(PATIENCE_MS / 1000):
             while not enough(total):
                 batch = await self.server.receive(20)
+                for received in batch.control:
+                    hello, key = isinstance(received.message, Hello), received.peer.key
+                    if hello and not self.server.welcome(key, received.route):
+                        total.gone.append(key)
                 total.control += batch.control
                 total.bulk += batch.bulk
                 total.gone += batch.gone
         return total
+
+    def say(self, runner: str, *messages: Message) -> bool:
+        """Say something to a runner where it was welcomed; False if it cannot be said."""
+        route = self.server.route(runner)
+        return route is not None and self.server.reply(route, *messages)
 
     async def next_control(self) -> Received:
         (received,) = (await self.gather(lambda batch: bool(batch.control))).control

@@ -44,7 +44,7 @@ async def is_served(stage: Stage) -> None:
         assert runner.send(HELLO)
         batch = await stage.gather(lambda batch: any(item.peer.key == keys.public for item in batch.control))
         assert [item.message for item in batch.control if item.peer.key == keys.public] == [HELLO]
-        assert stage.server.send(keys.public, Introduce(epoch=1))
+        assert stage.say(keys.public, Introduce(epoch=1))
         assert await runner.receive(5_000) == [Introduce(epoch=1)]
 
 
@@ -103,10 +103,10 @@ def test_a_runner_cannot_take_anothers_place_with_its_routing_id() -> None:
                     await say(attacker, encode(HELLO))
                     await is_served(stage)
                     secret = Answer(id=1, data=b"for the victim")
-                    assert stage.server.send(victim_keys.public, secret)
+                    assert stage.say(victim_keys.public, secret)
                     assert await victim.receive(5_000) == [secret]
                     assert attacker.poll(50) == 0
-                    assert stage.server.send(attacker_keys.public, secret) is False
+                    assert stage.say(attacker_keys.public, secret) is False
 
     asyncio.run(scene())
 

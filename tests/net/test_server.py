@@ -70,18 +70,18 @@ def test_a_runner_is_reached_on_the_connection_of_its_latest_hello() -> None:
     async def scene() -> None:
         async with serving() as stage:
             keys = stage.enrol()
-            assert not stage.server.send(keys.public, INTRODUCE), "nobody has said Hello"
+            assert not stage.say(keys.public, INTRODUCE), "nobody has said Hello"
             async with stage.connection(keys) as old, stage.connection(keys) as new:
                 await connected(old)
                 assert old.send(BEAT)
                 await stage.next_control()
-                assert not stage.server.send(keys.public, INTRODUCE), "a Heartbeat is no Hello"
+                assert not stage.say(keys.public, INTRODUCE), "a Heartbeat is no Hello"
                 assert old.send(HELLO)
                 await stage.next_control()
                 await connected(new)
                 assert new.send(replace(HELLO, incarnation=2))
                 await stage.next_control()
-                assert stage.server.send(keys.public, INTRODUCE)
+                assert stage.say(keys.public, INTRODUCE)
                 assert await new.receive(5_000) == [INTRODUCE]
                 assert await old.receive(50) == []
 
@@ -139,8 +139,8 @@ def test_a_closed_connection_is_told_with_the_runner_that_was_on_it() -> None:
                     await stage.next_control()
                 batch = await stage.gather(lambda batch: bool(batch.gone))
                 assert batch.gone == [keys.public]
-                assert not stage.server.send(keys.public, INTRODUCE)
-                assert stage.server.send(other.public, INTRODUCE)
+                assert not stage.say(keys.public, INTRODUCE)
+                assert stage.say(other.public, INTRODUCE)
 
     asyncio.run(scene())
 
@@ -157,7 +157,7 @@ def test_the_end_of_an_older_connection_is_no_news() -> None:
                         await stage.next_control()
                 batch = await stage.counted("disconnections")
                 assert batch.gone == []
-                assert stage.server.send(keys.public, INTRODUCE)
+                assert stage.say(keys.public, INTRODUCE)
 
     asyncio.run(scene())
 
@@ -192,9 +192,9 @@ def test_an_observer_reports_and_is_acknowledged() -> None:
             async with stage.connection(stage.enrol(Role.OBSERVER)) as observer:
                 await connected(observer)
                 assert observer.send(commit)
-                assert observer.send(Watching(repos=()))
+                assert observer.send(Watching(birth=1, repos=()))
                 batch = await stage.gather(lambda batch: len(batch.control) == 2)
-                assert [received.message for received in batch.control] == [commit, Watching(repos=())]
+                assert [received.message for received in batch.control] == [commit, Watching(birth=1, repos=())]
                 assert stage.server.reply(batch.control[0].route, Seen(mid="m", build=1))
                 assert await observer.receive(5_000) == [Seen(mid="m", build=1)]
 
@@ -213,7 +213,7 @@ def test_what_is_said_at_once_arrives_as_it_was_said_both_ways() -> None:
             batch = await stage.gather(lambda batch: len(batch.control) == 101)
             assert [received.message for received in batch.control] == said
             orders: list[Message] = [Drain(), *(Introduce(epoch=epoch) for epoch in range(100))]
-            assert stage.server.send(batch.control[0].peer.key, *orders)
+            assert stage.say(batch.control[0].peer.key, *orders)
             heard: list[Incoming] = []
             async with asyncio.timeout(60):
                 while len(heard) < len(orders):
@@ -253,11 +253,11 @@ def test_a_slow_peer_is_refused_words_and_keeps_nobody_waiting() -> None:
                     await stage.next_control()
                 words = Answer(id=1, data=bytes(10_000))
                 taken = 0
-                while stage.server.send(slow_keys.public, words):
+                while stage.say(slow_keys.public, words):
                     taken += 1
                     assert taken < 10_000, "the queue to a peer that does not read has no end"
                 assert stage.server.counts.unsent == 1
-                assert stage.server.send(quick_keys.public, INTRODUCE)
+                assert stage.say(quick_keys.public, INTRODUCE)
                 assert await quick.receive(5_000) == [INTRODUCE]
                 # What was taken arrives once the peer reads again, and none of it twice.
                 heard: list[Incoming] = []
@@ -312,7 +312,7 @@ def test_what_arrives_of_a_servers_last_words_is_in_order_and_whole() -> None:
                 await stage.next_control()
                 hearing = asyncio.create_task(until(runner, lambda item: item is Link.DISCONNECTED))
                 for seq in range(200):
-                    assert stage.server.send(keys.public, Beat(epoch=1, seq=seq, renewed=(), revoked=()))
+                    assert stage.say(keys.public, Beat(epoch=1, seq=seq, renewed=(), revoked=()))
             # A peer forgets what it has not read yet when its connection ends: nothing may depend on last words.
             heard = [item.seq for item in await hearing if isinstance(item, Beat)]
             assert heard == list(range(len(heard)))

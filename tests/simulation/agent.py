@@ -98,6 +98,7 @@ class Agent:
             labels=host.labels,
             slots=host.slots,
             incarnation=host.disk.incarnation,
+            birth=world.next_birth(),
             cluster=host.disk.cluster,
             tombstones=dict(host.disk.tombstones),
         )

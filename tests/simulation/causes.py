@@ -66,6 +66,8 @@ class Causes:
         match message:
             case Hello(incarnation=incarnation, seq=seq):
                 if known is None or (incarnation, seq) > (known.incarnation, known.seq):
+                    if known is not None and incarnation > known.incarnation:
+                        self._displaced(runner, known, now)
                     listed = known.listed_at if known is not None else {}
                     known = _Known(incarnation, seq, now, listed)
                     self._known[dispatcher.epoch, runner] = known
@@ -85,6 +87,15 @@ class Causes:
                 self._rejected.add((message.job, message.attempt))
             case _:
                 pass
+
+    def _displaced(self, runner: str, known: _Known, now: int) -> None:
+        """A later start of a runner is welcomed: the earlier one must be gone, or seem so."""
+        seems_gone = known.closed_at is not None and known.closed_at >= known.heard_at
+        if known.bye_at is not None or seems_gone or now - known.heard_at >= 2 * self.world.policy.heartbeat_ms:
+            return
+        agents = [host.agent for host in self.world.hosts if host.key == runner and host.agent is not None]
+        there = [agent for agent in agents if agent.state.incarnation == known.incarnation and agent.line is not None]
+        require(not there, "L6", f"{runner[-4:]} was displaced by a copy of itself while it was there")
 
     def saw_close(self, dispatcher: Dispatcher, runner: str) -> None:
         known = self._known.get((dispatcher.epoch, runner))

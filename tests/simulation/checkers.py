@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from surveil.core.effects import Effect, SendBack
 from surveil.core.events import CancelWanted, Event, RunnerDisconnected, RunnerSaid
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Job, Record, Runner, Status
 from surveil.core.state import Changes
-from surveil.protocol import Assign, Message, Release, Seen
+from surveil.protocol import Assign, Hello, Message, Release, Seen, Welcome
 from tests.simulation.causes import Causes
 from tests.simulation.ending import Ending
 from tests.simulation.fairness import Fairness
@@ -32,6 +33,10 @@ _WAKING_MS = 200
 """A machine that was away may be so long in learning what it has missed."""
 
 _TOLD = {AttemptState.PASSED: "passed", AttemptState.FAILED: "failed"}
+
+
+def _is_welcome(effect: Effect) -> bool:
+    return isinstance(effect, SendBack) and isinstance(effect.message, Welcome)
 
 
 class Checkers:
@@ -198,9 +203,11 @@ class Checkers:
 
     # ---- words ---------------------------------------------------------------------------------------------
 
-    def takes(self, dispatcher: Dispatcher, event: Event) -> None:
-        """A dispatcher's mind is about to be told of something."""
+    def takes(self, dispatcher: Dispatcher, event: Event, effects: list[Effect]) -> None:
+        """A dispatcher's mind was told of something, and wants this to follow."""
         match event:
+            case RunnerSaid(message=Hello()) if not any(_is_welcome(effect) for effect in effects):
+                pass  # Whoever is not welcomed, or came late, is not the runner.
             case RunnerSaid(runner=runner, message=message):
                 self.causes.heard(dispatcher, runner, message)
             case RunnerDisconnected(runner=runner):

@@ -5,8 +5,9 @@ What belongs here: the contract of `surveil.dispatcher` in as few lines as possi
 The contract: all that waits in the inbox is handled at one instant, a `Tick` last; one transaction; only then
 are effects performed and clients answered, and if the transaction is refused the process ends. The loop wakes
 at least every `WAKE_MS`, and a loop that comes back late says by how much (`Stalled`) before anything else. A
-fact whose build the store knows is acknowledged without asking the mind. Words go to the newest connection of
-a runner; a closed connection is told to the mind only if the runner introduced itself on it last.
+fact whose build the store knows is acknowledged without asking the mind. Answers go
+back on the connection that a word came on, orders to the one on which the runner was last welcomed; a closed
+connection is told to the mind only if it is that one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
 from surveil.core import dispatch
-from surveil.core.effects import Acknowledge, Effect, Send
+from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import (
     Event,
     Recovered,
@@ -75,7 +76,8 @@ class Dispatcher:
         self._inbox: list[Event] = [Recovered()] if self.epoch > 1 else []
         self._answers: list[Answered] = []
         self._routes: dict[str, Line] = {}
-        self._introduced: dict[str, Line] = {}
+        self._lines: dict[bytes, Line] = {}
+        self._closed: set[Line] = set()
         self._reporters: dict[str, list[Line]] = {}
         self._logs: dict[AttemptId, bytes] = {}
         self._log_ends: dict[AttemptId, int] = {}
@@ -141,8 +143,9 @@ class Dispatcher:
             self._late_ms = 0
         effects: list[Effect] = []
         for event in (*events, Tick()):
-            self.world.checkers.takes(self, event)
-            effects += dispatch.handle(self.state, event, now, self.policy)
+            follows = dispatch.handle(self.state, event, now, self.policy)
+            self.world.checkers.takes(self, event, follows)
+            effects += follows
         changes = self.state.take_changes()
         self.busy = True
         options = self.world.options
@@ -192,13 +195,22 @@ class Dispatcher:
                 case Send(runner=runner, message=message):
                     self.world.checkers.said(self, runner, message)
                     if runner in self._routes:
-                        if isinstance(message, Welcome):
-                            message = self._with_logs(message)
                         self._say(self._routes[runner], message)
+                case SendBack(runner=runner, via=via, message=message):
+                    self.world.checkers.said(self, runner, message)
+                    self._send_back(runner, self._lines[via], message)
                 case Acknowledge(mid=mid, build=build):
                     self.acknowledge(mid, build)
         for answer in answers:
             answer()
+
+    def _send_back(self, runner: str, line: Line, message: Message) -> None:
+        if isinstance(message, Welcome):
+            message = self._with_logs(message)
+            self._routes[runner] = line
+            if line in self._closed:
+                self.closed(line)
+        self._say(line, message)
 
     def _with_logs(self, message: Welcome) -> Welcome:
         """Only the hands know how much of each log is kept."""
@@ -225,16 +237,14 @@ class Dispatcher:
         elif isinstance(message, CommitSeen):
             self._see(line, message)
         elif isinstance(message, Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye):
-            if peer not in self._routes or self._routes[peer].number < line.number:
-                self._routes[peer] = line
-            if isinstance(message, Hello):
-                self._introduced[peer] = line
-            self.take(RunnerSaid(runner=peer, message=message))
+            self._lines[line.via] = line
+            self.take(RunnerSaid(runner=peer, via=line.via, message=message))
 
     def closed(self, line: Line) -> None:
         peer = line.way.peer
-        if self._introduced.get(peer) is line:
-            del self._introduced[peer]
+        self._closed.add(line)
+        if self._routes.get(peer) is line:
+            del self._routes[peer]
             self.take(RunnerDisconnected(runner=peer))
 
     def take(self, event: Event, answer: Answered | None = None) -> None:

@@ -39,6 +39,7 @@ class Misfortune:
             (options.crash_host_every_ms, self._crash_host),
             (options.pause_host_every_ms, self._pause_host),
             (options.detach_every_ms, self._detach),
+            (options.clone_every_ms, self._clone),
             (options.kill_observer_every_ms, world.kill_observer),
             (options.commits_every_ms, self._commit),
             (options.cancel_every_ms, world.people.cancel),
@@ -185,6 +186,11 @@ class Misfortune:
         if host is not None and host.agent is not None:
             host.agent.detach()
 
+    def _clone(self) -> None:
+        host = self._some([host for host in self.world.hosts if not host.dead and not host.copied])
+        if host is not None and not any(each.copied and not each.dead for each in self.world.hosts):
+            self.world.clone(host)
+
     def _drain(self) -> None:
         host = self._some(self._with_agent())
         if host is None or host.agent is None:
@@ -219,6 +225,10 @@ class Misfortune:
         if world.dispatcher is None or not world.dispatcher.alive:
             world.start_dispatcher()
         for host in world.hosts:
+            if host.copied and not host.dead:
+                # Somebody read what it said, and gave it a data folder of its own.
+                host.crash(disk_survives=False)
+                host.dead = True
             host.resume()
             if host.agent is not None:
                 host.agent.doomed_after = None

@@ -74,6 +74,8 @@ class Host:
         self.disk_lost_at: int | None = None
         self.dead = False
         """It never comes back."""
+        self.copied = False
+        """Its data folder is another machine's."""
         self._backlog: list[tuple[int, Callable[..., None], tuple[Any, ...]]] = []
 
     def now(self) -> int:

@@ -8,6 +8,7 @@ ATTEMPTS = "surveil.core.attempts"
 BUILDS = "surveil.core.builds"
 DISPATCH_MIND = "surveil.core.dispatch"
 LEASES = "surveil.core.leases"
+COPIES = "surveil.core.copies"
 POOL = "surveil.core.pool"
 SCHEDULE = "surveil.core.schedule"
 STATE = "surveil.core.state"
@@ -61,11 +62,11 @@ DISPATCH: tuple[Mutant, ...] = (
     Mutant(
         name="older incarnation believed",
         sentence="the hello of an incarnation that is gone is taken for news",
-        place=f"{POOL}:hello",
-        old="said.incarnation < known.incarnation",
-        new="False",
-        seeds=(213, 386),
-        rule="L6",
+        place=f"{COPIES}:turn_away",
+        old="if said.incarnation < known.incarnation:",
+        new="if False:",
+        seeds=(23, 43, 44),
+        rule="L2",
     ),
     Mutant(
         name="no margin",
@@ -287,8 +288,8 @@ DISPATCH: tuple[Mutant, ...] = (
         name="stale for the settled",
         sentence="a runner that reports on a settled build is told to throw its log away",
         place=f"{DISPATCH_MIND}:_hear_end",
-        old='return [_release(key, said, "duplicate")]',
-        new='return [_release(key, said, "stale")]',
+        old='return [_release(event, said, "duplicate")]',
+        new='return [_release(event, said, "stale")]',
         seeds=(3,),
         rule="I6",
     ),
@@ -296,7 +297,7 @@ DISPATCH: tuple[Mutant, ...] = (
         name="repeated result not answered",
         sentence="a result that is known already is not released again",
         place=f"{DISPATCH_MIND}:_hear_end",
-        old="    return [_release(key, said, fate)]",
+        old="    return [_release(event, said, fate)]",
         new="    return []",
         argued="the result is repeated until its build is settled and out of memory, and then it is released: "
         "the runner only keeps it for longer",

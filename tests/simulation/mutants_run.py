@@ -16,7 +16,7 @@ RUN: tuple[Mutant, ...] = (
         old="reason = _why_not(state, message, sent_at, now)",
         new="sent_at = state.sent_at.get(message.anchor)\n"
         "    reason = _why_not(state, replace(message, incarnation=state.incarnation), sent_at, now)",
-        seeds=(111,),
+        seeds=(326, 593),
         rule="I7",
     ),
     Mutant(
@@ -79,7 +79,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:_why_not",
         old="if state.busy >= state.slots:",
         new="if False:",
-        seeds=(43,),
+        seeds=(471, 1189),
         rule="I8",
     ),
     Mutant(

@@ -55,6 +55,11 @@ class Line:
         self.listener = listener
         self.open = True
 
+    @property
+    def via(self) -> bytes:
+        """What the mind knows of it."""
+        return self.number.to_bytes(8)
+
 
 class _Direction:
     """One direction of a way; `held` collects what a clog holds back."""

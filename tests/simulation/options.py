@@ -71,6 +71,8 @@ class Options:
     die_pm: int
     """How many runners that crash never come back."""
     detach_every_ms: int
+    clone_every_ms: int
+    """How often somebody copies a runner's data folder to a machine that has none by then."""
     kill_observer_every_ms: int
     push_force_pm: int
     delete_ref_pm: int
@@ -166,6 +168,7 @@ def _anything(seed: int, dice: Random) -> Options:
         pause_ms=dice.choice((1_500, 5_000, 15_000, 30_000)),
         die_pm=dice.choice((0, 0, 300)),
         detach_every_ms=_sometimes(dice, often, 8_000, 40_000),
+        clone_every_ms=0,
         kill_observer_every_ms=_sometimes(dice, often, 8_000, 40_000),
         push_force_pm=dice.choice((0, 200)),
         delete_ref_pm=dice.choice((0, 100)),
@@ -186,7 +189,7 @@ def _anything(seed: int, dice: Random) -> Options:
 def draw(seed: int) -> Options:
     """Draw the world of this seed: most are anything, some look closely at one promise."""
     dice = Random(seed * 2 + 1)
-    options = _anything(seed, dice)
+    options = _with_copies(_anything(seed, dice), Random(seed * 2 + 3))
     match dice.randrange(10):
         case 0:
             return _with_little_margin(options, clock_ppm=20_000, delay_ms=dice.choice((0, 5)))
@@ -196,6 +199,11 @@ def draw(seed: int) -> Options:
             return _with_ghosts(options)
         case _:
             return options
+
+
+def _with_copies(options: Options, dice: Random) -> Options:
+    """One world in six has people who copy data folders; the dice are its own, so that the others stay as they were."""
+    return replace(options, clone_every_ms=_sometimes(dice, 1 / 6, 5_000, 20_000))
 
 
 def _with_little_margin(options: Options, *, clock_ppm: int, delay_ms: int) -> Options:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from surveil.core import dispatch, run
-from surveil.core.effects import Send
+from surveil.core.effects import Send, SendBack
 from surveil.core.events import BuildWanted, RunnerSaid, Tick
 from surveil.core.policy import Policy
 from surveil.core.run_events import Connected, Disconnected, Effect, Ended, Forget, LogGrew, Prepared, Said
@@ -20,9 +20,12 @@ from surveil.protocol import (
     Beat,
     Finished,
     FromRunner,
+    Heartbeat,
     Hello,
+    Introduce,
     JobSpec,
     Ref,
+    Refused,
     Rejected,
     Release,
     StepSpec,
@@ -40,7 +43,16 @@ SPEC = JobSpec(name="one", env={}, timeout_ms=60_000, matrix={}, steps=(StepSpec
 
 def hello(*, incarnation: int, seq: int) -> Hello:
     return Hello(
-        name="r", software="1", host="h", cluster="", incarnation=incarnation, seq=seq, labels=(), slots=1, held=()
+        name="r",
+        software="1",
+        host="h",
+        cluster="",
+        incarnation=incarnation,
+        birth=incarnation,
+        seq=seq,
+        labels=(),
+        slots=1,
+        held=(),
     )
 
 
@@ -48,9 +60,9 @@ def dispatcher() -> State:
     return State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
 
 
-def tell(state: State, message: FromRunner, now: int) -> list[ToRunner]:
-    effects = dispatch.handle(state, RunnerSaid(runner=KEY, message=message), now, Policy())
-    return [effect.message for effect in effects if isinstance(effect, Send)]
+def tell(state: State, message: FromRunner, now: int) -> list[ToRunner | Refused]:
+    effects = dispatch.handle(state, RunnerSaid(runner=KEY, via=b"", message=message), now, Policy())
+    return [effect.message for effect in effects if isinstance(effect, Send | SendBack)]
 
 
 def want(state: State, now: int) -> None:
@@ -72,7 +84,7 @@ def want(state: State, now: int) -> None:
 
 def runner(*, incarnation: int = 1) -> RunState:
     """A runner that was welcomed by epoch 5 at time 1000."""
-    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=incarnation)
+    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=incarnation, birth=1)
     run.handle(state, Connected(), 1_000, RunnerPolicy())
     hear(state, welcome(incarnation=incarnation, seq=1), 1_000)
     return state
@@ -92,7 +104,7 @@ def welcome(*, seq: int, incarnation: int = 1, renewed: tuple[Ref, ...] = ()) ->
     )
 
 
-def hear(state: RunState, message: ToRunner, now: int) -> list[Effect]:
+def hear(state: RunState, message: ToRunner | Refused, now: int) -> list[Effect]:
     return run.handle(state, Said(message=message), now, RunnerPolicy())
 
 
@@ -129,8 +141,26 @@ def an_older_hello_changes_nothing() -> None:
 def a_hello_of_an_incarnation_that_is_gone_changes_nothing() -> None:
     state = dispatcher()
     tell(state, hello(incarnation=2, seq=1), 1_000)
-    assert tell(state, hello(incarnation=1, seq=9), 2_000) == []
+    told = tell(state, hello(incarnation=1, seq=9), 2_000)
+    assert [(type(message), message.birth) for message in told if isinstance(message, Refused)] == [(Refused, 1)]
     assert state.runners[KEY].incarnation == 2
+
+
+def a_heartbeat_of_an_incarnation_that_is_gone_is_asked_to_introduce_itself() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=2, seq=1), 1_000)
+    beat = Heartbeat(incarnation=1, seq=9, held=(), free=1, load_percent=0, disk_free_mib=1_000)
+    assert tell(state, beat, 2_000) == [Introduce(epoch=1)]
+    assert state.sessions[KEY].seq == 1
+
+
+def a_refusal_of_another_process_is_not_obeyed() -> None:
+    state = runner()
+    assert hear(state, Refused(reason="copied", exit_code=5, birth=state.birth + 1), 1_100) == []
+    assert not state.exit_when_empty
+    hear(state, Refused(reason="copied", exit_code=5, birth=state.birth), 1_200)
+    assert state.exited
+    assert (state.exit_code, state.exit_reason) == (5, "copied")
 
 
 def a_repeated_result_is_released_again() -> None:
@@ -174,7 +204,7 @@ def an_order_whose_lease_is_over_is_refused() -> None:
 
 
 def an_order_before_the_welcome_waits() -> None:
-    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=1)
+    state = RunState(name="r", host="h", software="1", labels=(), slots=1, incarnation=1, birth=1)
     run.handle(state, Connected(), 1_000, RunnerPolicy())
     assert hear(state, order(), 1_100) == []
     assert not state.held
@@ -204,6 +234,8 @@ def a_welcome_says_what_is_kept_of_a_log() -> None:
 DIRECTED: dict[str, Callable[[], None]] = {
     "stale hello believed": an_older_hello_changes_nothing,
     "older incarnation believed": a_hello_of_an_incarnation_that_is_gone_changes_nothing,
+    "earlier start not told": a_heartbeat_of_an_incarnation_that_is_gone_is_asked_to_introduce_itself,
+    "another's refusal obeyed": a_refusal_of_another_process_is_not_obeyed,
     "repeated result not answered": a_repeated_result_is_released_again,
     "old epochs heard": the_word_of_a_deposed_dispatcher_is_not_heard,
     "incarnation not checked": an_order_for_another_incarnation_is_refused,

@@ -68,6 +68,7 @@ class World:
         self.digest = 0
         self.traced: deque[tuple[int, str, Any]] = deque(maxlen=_TRACE_MAX)
         self._number = 0
+        self._births = 0
         self.asked: set[str] = set()
         """The names of all facts that anybody ever reported."""
         self._pipelines: dict[str, invention.Commit] = {}
@@ -105,6 +106,11 @@ class World:
     def next_number(self) -> int:
         self._number += 1
         return self._number
+
+    def next_birth(self) -> int:
+        """Real ones are random; what counts is that no two are the same."""
+        self._births += 1
+        return self._births
 
     def trace(self, who: str, what: Any) -> None:
         """Remember what happened for the report of a violation, and let it count in the digest that a replay
@@ -166,6 +172,15 @@ class World:
         host = Host(self, f"{number:0>40}", f"runner-{number}", slots=slots, labels=labels, broken=broken)
         self.hosts.append(host)
         self.start_agent(host)
+
+    def clone(self, original: Host) -> None:
+        """Somebody copies a runner's data folder to another machine, or clones the image of its machine."""
+        copy = Host(self, original.key, original.name, slots=original.slots, labels=original.labels, broken=False)
+        copy.disk.incarnation, copy.disk.cluster = original.disk.incarnation, original.disk.cluster
+        copy.disk.tombstones = dict(original.disk.tombstones)
+        copy.copied = True
+        self.hosts.append(copy)
+        self.start_agent(copy)
 
     def start_agent(self, host: Host) -> None:
         if host.dead or host.agent is not None:

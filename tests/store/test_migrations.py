@@ -60,3 +60,15 @@ def test_tables_and_statements_are_good_postgresql_as_well() -> None:
     assert not statements.change_job.positional
     assert "%(body)s" in statements.new_spec.sql
     assert set(codec.JOB_CHANGES) < set(statements.change_job.names)
+
+
+def test_a_runner_of_the_first_tables_is_kept_with_a_birth_that_nobody_knows(engine: Engine) -> None:
+    values = "'k', 'spare', 'box', '1', '[]', 2, 7, 1, 0, '', NULL, 0, 5"
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0001")
+        connection.exec_driver_sql(f"INSERT INTO runners VALUES ({values})")
+        migrations.bring_up_to_date(connection, where="here")
+        (row,) = connection.exec_driver_sql("SELECT * FROM runners").all()
+    runner = codec.runner_of(row)
+    assert (runner.id, runner.name, runner.slots, runner.incarnation, runner.birth) == ("k", "spare", 2, 7, None)
+    assert (runner.online, runner.seen_at) == (True, 5)

@@ -32,8 +32,8 @@ SHA: Final = "0123456789abcdef0123456789abcdef01234567"
 
 SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Hello(
-        name="spare-2", software="0.1.0", host="box", cluster="c0ffee", incarnation=3, seq=1, labels=("linux",),
-        slots=4, held=HELD, mirrors=("/srv/repo.git",),
+        name="spare-2", software="0.1.0", host="box", cluster="c0ffee", incarnation=3, birth=2**52 + 1, seq=1,
+        labels=("linux",), slots=4, held=HELD, mirrors=("/srv/repo.git",),
     ),
     protocol.Heartbeat(incarnation=3, seq=17, held=HELD, free=3, load_percent=42, disk_free_mib=10_240),
     protocol.Accepted(job="7/test", attempt=2),
@@ -69,7 +69,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
         pipeline_file=".surveil.yml", rule="pyproject", problem="a problem",
     ),
     protocol.Seen(mid="manual:1", build=7),
-    protocol.Watching(repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
+    protocol.Watching(birth=5, repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
     protocol.Pack(
         id=11, runner="r" * 40, made=3, at=262_144, total=262_147, problem="it is gone", retry_ms=500,
         data=b"\x00\xff\n",
@@ -78,7 +78,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
     protocol.Enrol(secret=bytes(range(32)), name="spare-2"),
     protocol.Enrolled(cluster="c0ffee", name="spare-2", role="runner", labels=("linux",)),
-    protocol.Refused(reason="this key was revoked", exit_code=5),
+    protocol.Refused(reason="this data folder was copied", exit_code=5, birth=2**52 + 1),
 )  # fmt: skip
 
 PARCEL: Final[tuple[Message, ...]] = tuple(

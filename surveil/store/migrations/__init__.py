@@ -18,12 +18,13 @@ from sqlalchemy import Connection, inspect
 from surveil.errors import InvalidError
 
 
-def bring_up_to_date(connection: Connection, *, where: str) -> None:
+def bring_up_to_date(connection: Connection, *, where: str, to: str = "head") -> None:
     """Make the tables of an empty database, or change those of an older version, within the transaction of the caller.
 
     Args:
         connection: within a transaction that the caller commits.
         where: how to name the database to a person.
+        to: the revision to stop at; tests begin with an old one.
 
     Raises:
         InvalidError: the database belongs to a newer version of surveil, or to another program.
@@ -33,7 +34,7 @@ def bring_up_to_date(connection: Connection, *, where: str) -> None:
         return
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def check(connection: Connection, *, where: str) -> str | None:
