@@ -154,13 +154,13 @@ async def test_a_spare_that_cannot_be_made_is_said_and_no_misfortune(
 ) -> None:
     said: list[dict[str, object]] = []
     monkeypatch.setattr(upkeep.voice, "warning", lambda phrase, **keys: said.append({"phrase": phrase, **keys}))
+    (tmp_path / "spares").touch()
     async with kept_up(tmp_path) as keeping, asyncio.timeout(PATIENCE_S):
-        await all_done(keeping)
-        (tmp_path / "spares").touch()
         for name in ("repo", "other"):
             keeping.used(assign_of(tmp_path / name))
-        while len(said) < 2:  # noqa: ASYNC110  # What is said has no event.
+        while len(said) < 3:  # noqa: ASYNC110  # What is said has no event.
             await asyncio.sleep(0.01)
     assert {(one["phrase"], one["what"]) for one in said} == {
-        ("upkeep failed; attempts do without it", str(tmp_path / name)) for name in ("repo", "other")
+        ("upkeep failed; attempts do without it", what)
+        for what in ("spare work trees", str(tmp_path / "repo"), str(tmp_path / "other"))
     }
