@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from surveil.answer import Reply
+from surveil.answer import Reply, answers
 from surveil.answer.answers import ASKED_MAX, answered, refusal
 from surveil.core.model import AttemptState, Note, Status
 from surveil.errors import InfrastructureError, NotFoundError, SurveilError, UsageError
@@ -43,6 +43,15 @@ def test_builds_are_found_by_short_names_of_repository_and_ref() -> None:
     assert ids(desk.ask("builds", ref="v1", before=7)) == [6, 4, 2]
     assert ids(desk.ask("builds", repo="one", ref="main")) == [3, 1]
     assert ids(desk.ask("builds", ref="nothing")) == []
+
+
+def test_a_short_name_is_looked_for_among_so_many_builds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "SCANNED_BUILDS_MAX", 4)
+    monkeypatch.setattr(answers, "NOTES_MAX", 2)
+    desk = desk_with_builds(8)
+    assert ids(desk.ask("builds", repo="two")) == [8, 7, 6, 5]
+    assert ids(desk.ask("builds", repo="one")) == []
+    assert ids(desk.ask("builds", repo="/srv/one")) == [3, 2, 1]
 
 
 def test_pages_of_builds_end_where_a_message_would_grow_too_large_and_never_before_the_first() -> None:

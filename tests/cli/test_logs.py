@@ -102,6 +102,12 @@ def test_json_lines_carry_offset_and_text(type_: Type, counter: Counter) -> None
     assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n"}
 
 
+def test_bytes_that_are_no_text_are_told_apart_from_text_in_json(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    (line,) = [json.loads(line) for line in type_("logs", "1", "test", "--json").out.splitlines()]
+    assert (line["bytes"], line["text"]) == (len(NASTY), "\x1b[31mred\x1b]0;title\x07\x00\ufffd\r\nend")
+
+
 def test_the_last_lines_are_enough_where_only_they_are_wanted(type_: Type, counter: Counter) -> None:
     fill(counter)
     assert type_("logs", "1", "test", "--tail", "1").raw == b"end"

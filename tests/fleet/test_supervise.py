@@ -73,6 +73,29 @@ def test_a_part_that_dies_is_started_again_and_everybody_is_told() -> None:
     assert news[3].exit_code == 0
 
 
+def test_what_a_part_left_running_does_not_meet_its_successor(tmp_path: Path) -> None:
+    """As the group of a dispatcher that was killed could hold on to its port."""
+    script = f"[ -e {tmp_path}/pid ] && exec sleep 600; sleep 600 > /dev/null 2>&1 & echo $! > {tmp_path}/pid; exit 1"
+
+    async def scene() -> None:
+        stage = Stage(part("a", script))
+        await stage.until(lambda: ("a", Change.STARTED) in stage.changes()[1:])
+        state = state_of(tmp_path / "pid")
+        await stage.stop()
+        # A zombie whose new parent has not reaped it yet holds on to nothing.
+        assert state in {"gone", "Z", "X"}
+
+    asyncio.run(scene())
+
+
+def state_of(note: Path) -> str:
+    """How the process stands whose number is in the file."""
+    try:
+        return Path(f"/proc/{note.read_text().strip()}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
+
+
 def test_a_part_that_is_wrongly_used_is_given_up_with_its_own_sentence() -> None:
     async def scene() -> list[News]:
         stage = Stage(part("a", "echo 'surveil: There is no such thing.' >&2; echo later; exit 2"))

@@ -78,6 +78,12 @@ def test_of_several_repositories_the_worst_verdict_counts(place: Place) -> None:
     assert sorted(verdicts) == ["failed", "passed"]
     assert (place.data / "surveil.db").exists()
     assert place.processes() == []
+    # What could not even begin is worse than what failed, and the others are tested all the same.
+    invalid = make_repository(place.folder / "invalid", __surveil__yml="jobs: []")
+    done = place.run("up", "--once", str(broken), str(invalid), str(sound))
+    assert done.returncode == 3, done.stderr
+    verdicts = [line.split()[0] for line in done.stdout.splitlines() if " build " in line]
+    assert sorted(verdicts) == ["failed", "passed"]
 
 
 def test_files_of_the_current_folder_are_not_taken_for_modules(place: Place) -> None:

@@ -1,5 +1,6 @@
 """What `up` says about its parts, and what it tells them."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from surveil.core.policy import Policy
 from surveil.errors import ExitCode, UsageError
 from surveil.fleet.supervise import Change, News
 from surveil.up import main
-from surveil.up.tree import sentence_about, settings_for_children, settings_of_dispatcher
+from surveil.up.tree import Tree, sentence_about, settings_for_children, settings_of_dispatcher
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,41 @@ def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
     assert dispatcher["SURVEIL_POLICY_LEASE"] == "1500ms"
     assert dispatcher["SURVEIL_POLICY_HEARTBEAT"] == "2s"
     assert dispatcher["SURVEIL_DATABASE"] == "sqlite:////x/y.db"
+
+
+@pytest.mark.parametrize(
+    ("once", "news", "failed"),
+    [
+        # It will not help a single build: whoever waits for that would wait for ever.
+        (True, News(part="local-1", change=Change.GIVEN_UP, pid=7, exit_code=5, sentence="No."), "stay up: local-1 is"),
+        (True, News(part="local-1", change=Change.ENDED, pid=7, exit_code=7, again_ms=6_400), "stay up: local-1 ended"),
+        (True, News(part="local-1", change=Change.ENDED, pid=7, exit_code=7, again_ms=3_200), ""),
+        (False, News(part="local-1", change=Change.ENDED, pid=7, exit_code=7, again_ms=30_000), ""),
+        (False, News(part="local-1", change=Change.GIVEN_UP, pid=7, exit_code=5), ""),
+        (True, News(part="observer", change=Change.GIVEN_UP, pid=7, exit_code=5), ""),
+        # A dispatcher that cannot be started says so itself, and with its own exit code.
+        (False, News(part="dispatcher", change=Change.ENDED, exit_code=7, sentence="The port is taken."), "is taken"),
+    ],
+)
+def test_what_cannot_be_kept_running_ends_what_waits_for_it(
+    tmp_path: Path, *, once: bool, news: News, failed: str
+) -> None:
+    async def scene() -> str:
+        said: list[str] = []
+        config = UpConfig(data=tmp_path, once=once)
+        tree = Tree(config, tmp_path, "tcp://127.0.0.1:0", lambda sentence, _: said.append(sentence))
+        tree._tell(news)  # noqa: SLF001  # Its supervisor calls it.
+        waiting = asyncio.create_task(tree.until_failed())
+        done, _ = await asyncio.wait([waiting], timeout=0)
+        if not done:
+            done, _ = await asyncio.wait([waiting], timeout=0.05)
+        waiting.cancel()
+        await tree.stop()
+        return str(waiting.result()) if done else ""
+
+    found = asyncio.run(scene())
+    assert failed in found
+    assert bool(failed) == bool(found)
 
 
 @pytest.mark.parametrize(
