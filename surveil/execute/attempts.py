@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -31,6 +32,9 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _OUTCOMES: Final = frozenset(get_args(Outcome))
 _STEP_STATES: Final = frozenset(get_args(StepState))
 _NAME_CHARS_MAX: Final = 24
+BIRTH_S: Final = 5.0
+"""How long a keeper may take to say that it lives."""
+BIRTH_LOOK_S: Final = 0.01
 
 
 def folder_name(attempt: AttemptId) -> str:
@@ -158,9 +162,28 @@ class Folder:
 
 
 def keeper_of(path: Path) -> int | None:
-    """The pidfd of the keeper that watches over the attempt in this folder; None if none lives.
+    """The pidfd of the keeper that watches over the attempt in this folder, once it has said who it is; None if none
+    lives, nor can come to life any more. Blocks for as long as one may take to be born.
 
-    A locked file means a living keeper, which holds its process id. The id is looked up before the lock is looked
+    Raises:
+        TimeoutError: there is one, and it stands still. Should it ever go on, it finds no order, and ends.
+    """
+    until = time.monotonic() + BIRTH_S
+    while held(path):
+        keeper = _known_keeper(path)
+        if keeper is not None:
+            return keeper
+        if time.monotonic() >= until:
+            (path / files.ORDER).unlink(missing_ok=True)
+            if (keeper := _known_keeper(path)) is None:
+                raise TimeoutError("a process that was started does not come to life")
+            return keeper
+        time.sleep(BIRTH_LOOK_S)
+    return None
+
+
+def _known_keeper(path: Path) -> int | None:
+    """A locked file means a living keeper, which holds its process id. The id is looked up before the lock is looked
     at again, so that it cannot have passed on to another process.
     """
     try:
@@ -168,8 +191,6 @@ def keeper_of(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        if not _locked(lock):
-            return None
         pidfd = None
         with contextlib.suppress(ValueError, ProcessLookupError):
             pidfd = os.pidfd_open(int(os.pread(lock, 32, 0)))
@@ -177,6 +198,18 @@ def keeper_of(path: Path) -> int | None:
             os.close(pidfd)
             return None
         return pidfd
+    finally:
+        os.close(lock)
+
+
+def held(path: Path) -> bool:
+    """Whether a keeper watches over the attempt in this folder, or may come to life and do so."""
+    try:
+        lock = os.open(path / files.LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return _locked(lock)
     finally:
         os.close(lock)
 

@@ -16,10 +16,16 @@ from typing import Final
 
 from surveil.errors import InfrastructureError
 from surveil.execute import files
+from surveil.execute.attempts import keeper_of
+from surveil.say import Voice
 
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 5.0
 """A fork takes a millisecond; a zygote that takes this long is replaced."""
+TRIES: Final = 2
 END_S: Final = 5.0
+ZYGOTE: Final = "surveil.execute.zygote"
+
+voice = Voice("execute")
 
 
 class Nursery:
@@ -33,26 +39,54 @@ class Nursery:
         """Start the keeper of the attempt in `folder`, whose order is written; return its pidfd.
 
         The lock file is locked here and travels with the request: from now on it is locked for as long as a keeper
-        lives or may still come to life.
+        lives or may still come to life, and holds the process id of one that ever did. So a zygote that does not answer
+        may be killed and another one asked, without that the attempt could begin twice.
 
         Raises:
             InfrastructureError: no keeper can be started, or the attempt has one already.
         """
+        failure = ""
+        for _ in range(TRIES):
+            try:
+                return self._ask(folder)
+            except OSError as error:
+                failure = str(error)
+            voice.warning("keepers are started by another process from now on", reason=failure)
+            try:
+                keeper = self._adopt(folder)
+            except OSError as error:
+                failure = str(error)
+                break
+            if keeper is not None:
+                return keeper
+        raise InfrastructureError(f"no process could be started to run the attempt: {failure}")
+
+    def _adopt(self, folder: Path) -> int | None:
+        """Kill the zygote. Return the pidfd of a keeper that it started before, or that of an ended process if the
+        keeper has ended since; None if there was none, nor can be any more.
+
+        Raises OSError if there is one that does not come to life; should it ever, it finds no order.
+        """
+        if self._zygote is None:
+            return None
+        gone = os.pidfd_open(self._zygote.pid)
+        self.close(patience_s=0)
+        keeper = keeper_of(folder)
+        if keeper is None and (folder / files.LOCK).stat().st_size:
+            return gone
+        os.close(gone)
+        return keeper
+
+    def _ask(self, folder: Path) -> int:
         lock = os.open(folder / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return self._ask(folder, lock)
+            asked = self._open()
+            socket.send_fds(asked, [os.fsencode(folder)], [lock])
         except BlockingIOError as error:
             raise InfrastructureError(f"the attempt in {folder} is being run already") from error
-        except OSError as error:
-            self.close()
-            raise InfrastructureError(f"no process could be started to run the attempt: {error}") from error
         finally:
             os.close(lock)
-
-    def _ask(self, folder: Path, lock: int) -> int:
-        asked = self._open()
-        socket.send_fds(asked, [os.fsencode(folder)], [lock])
         answer, descriptors, _, _ = socket.recv_fds(asked, 4096, 1, socket.MSG_CMSG_CLOEXEC)
         if descriptors:
             return descriptors[0]
@@ -65,7 +99,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "surveil.execute.zygote", str(theirs.fileno())],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -81,14 +115,14 @@ class Nursery:
         except OSError as error:
             raise InfrastructureError(f"no process can be started to run attempts: {error}") from error
 
-    def close(self) -> None:
-        """End the zygote; keepers go on."""
+    def close(self, patience_s: float = END_S) -> None:
+        """End the zygote, at last by force; keepers go on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._zygote is not None:
             try:
-                self._zygote.wait(END_S)
+                self._zygote.wait(patience_s)
             except subprocess.TimeoutExpired:
                 self._zygote.kill()
                 self._zygote.wait()

@@ -112,7 +112,11 @@ class ProcessExecutor:
             if folder is None:
                 self._remove(path)
                 continue
-            pidfd = keeper_of(path)
+            try:
+                pidfd = keeper_of(path)
+            except TimeoutError as problem:
+                voice.warning("attempt is lost", job=folder.id[0], attempt=folder.id[1], reason=str(problem))
+                pidfd = None
             if pidfd is None:
                 self._end_left_behind(folder)
             folder.log_bytes()

@@ -50,13 +50,13 @@ class Place:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def start(self, *words: str) -> "Running":
-        """A command that goes on."""
+    def start(self, *words: str, **more: str) -> "Running":
+        """A command that goes on, with `more` in its environment."""
         return Running(
             subprocess.Popen(
                 [sys.executable, "-m", "surveil", *words],
                 cwd=self.folder,
-                env=self.environment(),
+                env={**self.environment(), **more},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -166,6 +166,17 @@ def with_descendants(pid: int) -> list[int]:
     for known in found:
         found += [child for child, parent in parents.items() if parent == known]
     return found
+
+
+def signal_process(pid: int, number: signal.Signals, mark: str) -> None:
+    """Signal a process, after making sure that it is the one that is meant: its command line names `mark`."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        assert mark in command, f"process {pid} is another one: {command}"
+        signal.pidfd_send_signal(pidfd, number)
+    finally:
+        os.close(pidfd)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

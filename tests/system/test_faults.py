@@ -1,0 +1,200 @@
+"""Parts of a runner killed and stopped in the midst of a job, with real processes: the verdict stays true, and nothing
+is left running.
+"""
+
+import contextlib
+import fcntl
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.net.stage import free_ports
+from tests.system.processes import Place, Running, eventually, signal_process, with_descendants
+from tests.system.repository import make_repository, pipeline
+
+pytestmark = pytest.mark.timeout(300)
+AGENT, KEEPER = "surveil runner", "surveil.execute.zygote"
+"""What the command lines name; a keeper is a fork of the zygote."""
+LEASE_S = 3.0
+LEASE = {"SURVEIL_POLICY_HEARTBEAT": "500ms", "SURVEIL_POLICY_LEASE": "3s", "SURVEIL_POLICY_MARGIN": "500ms"}
+
+
+class Pool:
+    """A dispatcher with a short lease, and runners."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.runners: dict[str, Running] = {}
+
+    def data(self, runner: str) -> Path:
+        return self.place.folder / runner
+
+    def submit(self, *commands: str) -> str:
+        repo = self.place.folder / "repo"
+        if not repo.exists():
+            make_repository(repo, __surveil__yml=pipeline(*commands))
+        done = self.place.run("submit", "--repo", str(repo), "--data", str(self.place.data))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def job(self, build: str) -> Any:
+        (job,) = self.place.ask("show", build)["jobs"]
+        return job
+
+    def runner_of(self, build: str, attempt: int = 1) -> str:
+        return str(self.job(build)["attempts"][attempt - 1]["runner"])
+
+    def log(self, build: str) -> str:
+        return self.place.run("logs", build, "--data", str(self.place.data)).stdout
+
+    def agent(self, runner: str) -> int:
+        return self.runners[runner].process.pid
+
+    def zygote(self, runner: str) -> int:
+        """The one child of the agent."""
+        (pid,) = (pid for pid in with_descendants(self.agent(runner))[1:] if parent_of(pid) == self.agent(runner))
+        return pid
+
+    def has_zygote(self, runner: str) -> bool:
+        return len(with_descendants(self.agent(runner))) > 1
+
+    def keepers(self, runner: str) -> list[int]:
+        """Those who hold the locks of the runner's attempts."""
+        found = []
+        for path in (self.data(runner) / "attempts").glob("*/lock"):
+            with path.open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found.append(int(lock.read()))
+        return found
+
+    def is_at_rest(self, runner: str) -> bool:
+        return not self.keepers(runner) and not self.steps(runner)
+
+    def has_state(self, build: str, state: str) -> bool:
+        return str(self.place.ask("show", build)["state"]) == state
+
+    def steps(self, runner: str) -> list[int]:
+        """All that works in the runner's workspaces."""
+        return self.place.processes(str(self.data(runner) / "workspaces"))
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def pool(place: Place) -> Iterator[Pool]:
+    here = Pool(place)
+    words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}")
+    with contextlib.ExitStack() as running:
+        running.enter_context(place.start(*words, **LEASE)).wait_for("dispatcher is ready")
+        for name in ("one", "two"):
+            token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+            how = ("--data", str(here.data(name)), "--name", name, "--slots", "2")
+            here.runners[name] = running.enter_context(place.start("runner", "--join", token, *how))
+        assert eventually(lambda: [one["state"] for one in place.ask("runners")] == ["online", "online"])
+        yield here
+        for name in here.runners:
+            assert eventually(partial(here.is_at_rest, name)), f"{name} has {here.keepers(name)} {here.steps(name)}"
+
+
+def waiting(place: Place, first: str = "") -> str:
+    """A step that says that it began, and ends when it is told to; after what the first attempt does, if anything."""
+    first = f'[ "$SURVEIL_ATTEMPT" != 1 ] || {{ {first} }}; ' if first else ""
+    begin = f"echo begun; touch {place.folder}/begun-$SURVEIL_BUILD-$SURVEIL_ATTEMPT; "
+    return f"{begin}{first}while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
+
+
+def begun(place: Place, build: str, attempt: int = 1) -> bool:
+    return eventually((place.folder / f"begun-{build}-{attempt}").exists)
+
+
+def test_a_killed_zygote_takes_no_job_along_and_another_one_comes(place: Place, pool: Pool) -> None:
+    builds = [pool.submit(waiting(place)) for _ in range(2)]
+    assert all(begun(place, build) for build in builds)
+    zygotes = {name: pool.zygote(name) for name in pool.runners}
+    keepers = {name: pool.keepers(name) for name in pool.runners}
+    assert sum(len(found) for found in keepers.values()) == 2
+    for pid in zygotes.values():
+        signal_process(pid, signal.SIGKILL, KEEPER)
+    assert eventually(lambda: not any(alive(pid) for pid in zygotes.values()))
+    builds += [pool.submit() for _ in range(2)]
+    assert all(begun(place, build) for build in builds), "keepers are started by a new zygote"
+    (place.folder / "go").touch()
+    for build in builds:
+        assert eventually(partial(pool.has_state, build, "passed"))
+        assert [attempt["state"] for attempt in pool.job(build)["attempts"]] == ["passed"]
+        assert pool.log(build) == "begun\ndone\n"
+    for name in {pool.runner_of(build) for build in builds[2:]}:
+        assert pool.zygote(name) != zygotes[name]
+
+
+def test_a_zygote_that_hangs_is_replaced_and_the_job_starts_once(place: Place, pool: Pool) -> None:
+    for name in pool.runners:
+        assert eventually(partial(pool.has_zygote, name))
+    zygotes = {name: pool.zygote(name) for name in pool.runners}
+    for pid in zygotes.values():
+        signal_process(pid, signal.SIGSTOP, KEEPER)
+    build = pool.submit(f"echo $SURVEIL_ATTEMPT >> {place.folder}/started")
+    assert eventually(partial(pool.has_state, build, "passed"))
+    assert [attempt["state"] for attempt in pool.job(build)["attempts"]] == ["passed"]
+    hung = zygotes[pool.runner_of(build)]
+    assert not alive(hung)
+    assert (place.folder / "started").read_text() == "1\n"
+
+
+def test_a_keeper_that_stands_still_for_a_while_loses_nothing(place: Place, pool: Pool) -> None:
+    build = pool.submit(waiting(place))
+    assert begun(place, build)
+    (keeper,) = pool.keepers(pool.runner_of(build))
+    signal_process(keeper, signal.SIGSTOP, KEEPER)
+    (place.folder / "go").touch()
+    time.sleep(LEASE_S + 1.0)  # Longer than any lease: nobody but its agent speaks for it meanwhile.
+    assert pool.has_state(build, "running")
+    signal_process(keeper, signal.SIGCONT, KEEPER)
+    assert eventually(partial(pool.has_state, build, "passed"))
+    assert [attempt["state"] for attempt in pool.job(build)["attempts"]] == ["passed"]
+    assert pool.log(build) == "begun\ndone\n"
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+def test_an_agent_that_comes_back_after_its_lease_has_no_say_any_more(
+    place: Place, pool: Pool, *, ends_meanwhile: bool
+) -> None:
+    # What the first attempt says is false: if it counted, the build would fail.
+    build = pool.submit(waiting(place, first=f"while [ ! -e {place.folder}/fail ]; do sleep 0.1; done; exit 3;"))
+    assert begun(place, build)
+    zombie = pool.runner_of(build)
+    (keeper,) = pool.keepers(zombie)
+    steps = pool.steps(zombie)
+    assert steps != []
+    signal_process(pool.agent(zombie), signal.SIGSTOP, AGENT)
+    assert begun(place, build, 2), "the job was not given to the other runner"
+    if ends_meanwhile:
+        (place.folder / "fail").touch()
+        assert eventually(lambda: not alive(keeper))
+    signal_process(pool.agent(zombie), signal.SIGCONT, AGENT)
+    assert eventually(lambda: not any(alive(pid) for pid in (keeper, *steps))), "what the zombie runs has to end"
+    assert eventually(lambda: list((pool.data(zombie) / "attempts").iterdir()) == [])
+    (place.folder / "go").touch()
+    assert eventually(partial(pool.has_state, build, "passed"))
+    attempts = pool.job(build)["attempts"]
+    assert [(attempt["number"], attempt["state"]) for attempt in attempts] == [(1, "lost"), (2, "passed")]
+    assert attempts[0]["exit_code"] is None
+    assert attempts[1]["runner"] != zombie
+    assert eventually(lambda: {one["state"] for one in place.ask("runners")} == {"online"})
