@@ -55,13 +55,14 @@ class Moody:
         self.handler: type[BaseHTTPRequestHandler] = Handler
 
     def answer(self, handler: BaseHTTPRequestHandler, well: Callable[[], None]) -> None:
+        # What is not read before the connection is closed resets it, and then nobody hears the answer.
+        question = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+        handler.rfile = io.BytesIO(question)
         if self.mood == "well":
             well()
         elif self.mood == "silent":
             self.patience.wait(60)
         elif self.mood == "dies in a pack":
-            question = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
-            handler.rfile = io.BytesIO(question)
             if b"command=fetch" in question:
                 handler.wfile = Half(handler.wfile)
             well()
