@@ -83,6 +83,8 @@ class Observer:
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
         self._doubtful = ThreadPoolExecutor(DOUBTFUL_THREADS, "doubtful")
         self._disk = ThreadPoolExecutor(1, "records")
+        # Packing takes minutes, and no look at a repository should wait for it.
+        self._tidying = ThreadPoolExecutor(1, "tidying")
         mirrors = {repo: watched.mirror for repo, watched in parts.watched.items()}
         self._supplier = Supplier(
             parts.data, mirrors, send=self._connection.send, start=self._tasks.start, now=self._clock.now
@@ -99,6 +101,7 @@ class Observer:
         self._problems: dict[str, str] = {}
         self._dirty: dict[str, None] = {}
         self._writing = False
+        self._unwritten = False
         self._write_at = 0
         self._watching_at = 0
         self._birth = secrets.randbelow(INT_MAX)
@@ -150,7 +153,7 @@ class Observer:
             self._files.close()
         self._halt.ring()
         await self._tasks.wait()
-        for pool in (self._local, self._remote, self._doubtful):
+        for pool in (self._local, self._remote, self._doubtful, self._tidying):
             await asyncio.to_thread(pool.shutdown)
         await self._supplier.close()
         await self._write_dirty()
@@ -293,14 +296,19 @@ class Observer:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._records.write, known)
             except InfrastructureError as problem:
-                voice.error(str(problem))
+                if not self._unwritten:
+                    voice.error(f"{problem}; what was acknowledged meanwhile may be reported twice, and is built once")
+                self._unwritten = True
                 self._dirty[repo] = None
                 self._write_at = self._clock.now() + WRITE_AGAIN_MS
+        if self._unwritten and not self._dirty:
+            voice.info("what was acknowledged is written down again")
+            self._unwritten = False
         self._writing = False
 
     async def _tidy(self, watched: Watched) -> None:
         try:
-            await self._in_thread(watched, watched.mirror.tidy)
+            await asyncio.get_running_loop().run_in_executor(self._tidying, watched.mirror.tidy)
         except MirrorError as problem:
             if problem.trouble is not Trouble.HALTED:
                 voice.warning("mirror cannot be tidied", repo=watched.address.key, reason=str(problem))

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address, Kind, show
-from surveil.mirror.trouble import MirrorError, Output, Trouble, trouble_of
+from surveil.mirror.trouble import MirrorError, Output, Trouble, failure, trouble_of
 
 _CUT = re.compile(r"unexpected disconnect|early EOF|remote end hung up|still expected|transfer closed", re.IGNORECASE)
 _FLEETING = re.compile(r" after \d+ ms|(?<=error: )\d+ (?=bytes)")
@@ -40,6 +40,8 @@ def remote_failure(output: Output, address: Address, access: Access) -> MirrorEr
         if address.kind in remedy.kinds and match is not None:
             words = remedy.words.format(**_facts(address, access), **match.groupdict())
             return MirrorError(f"{address.key} {words}.", remedy.trouble)
+    if trouble_of(output) is Trouble.NO_SPACE and not _remote_says(output, Trouble.NO_SPACE):
+        return failure(output, address.key)
     # The complaint of a server is its own words; what to do about it is to ask it by hand.
     complaint = _FLEETING.sub("", output.complaint).rstrip(".")
     return MirrorError(f"{address.key}: {complaint}; {_try_by_hand(address, access)}.", _kind(output))
@@ -49,9 +51,14 @@ def _kind(output: Output) -> Trouble:
     """The kind of a failed call. A pack that was cut short looks damaged, and is not: only the remote itself knows."""
     found = trouble_of(output)
     if found is Trouble.CORRUPT and _CUT.search(output.stderr):
-        told = "".join(line + "\n" for line in output.stderr.splitlines() if line.startswith("remote:"))
-        return found if trouble_of(replace(output, stderr=told)) is found else Trouble.UNREACHABLE
+        return found if _remote_says(output, found) else Trouble.UNREACHABLE
     return found
+
+
+def _remote_says(output: Output, trouble: Trouble) -> bool:
+    """Whether it is the remote itself that complains of this."""
+    told = "".join(line + "\n" for line in output.stderr.splitlines() if line.startswith("remote:"))
+    return trouble_of(replace(output, stderr=told)) is trouble
 
 
 def silence(address: Address, access: Access, timeout_s: float, command: str) -> MirrorError:

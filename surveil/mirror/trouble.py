@@ -150,6 +150,7 @@ _SIGNS: Final = tuple(
 )
 
 _ADVICE: Final = {
+    Trouble.NO_SPACE: "Make room on this machine's disk; type `df -h` to see how much there is.",
     Trouble.REFUSED: "Check the address, and that this user may read it (ssh key, known host).",
     Trouble.NOT_A_REPOSITORY: "Check the path or address with `git ls-remote`.",
 }
