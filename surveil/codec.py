@@ -114,7 +114,9 @@ def _unpack(frame: bytes) -> Any:
             max_array_len=ITEMS_MAX, max_map_len=ITEMS_MAX, max_ext_len=0,
         )  # fmt: skip
     except (ValueError, RecursionError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
-        raise ProtocolError(f"the message's fields cannot be read: {error}") from error
+        # Of values that are nested too deep msgpack says nothing but its error's name.
+        cause = str(error) or "they are nested too deep"
+        raise ProtocolError(f"the message's fields cannot be read: {cause}") from error
 
 
 def _check_for(hint: Any) -> _Check:

@@ -239,6 +239,26 @@ def test_what_must_happen_once_is_not_said_again_and_a_person_is_told_where_to_l
     assert [type(wish) for wish in counter.wishes] == [TokenWish]
 
 
+def test_a_restored_folder_is_known_by_its_server_s_key_and_says_that_nothing_runs_on_it(tmp_path: Path) -> None:
+    ours = load_or_make_keys(tmp_path / "keys" / "client.key")
+    server = load_or_make_keys(tmp_path / "keys" / "server.key")
+    with pytest.raises(UnreachableError) as told:
+        find_access(tmp_path, None)
+    assert f"start it with `surveil up --data {tmp_path}`" in str(told.value)
+    access = find_access(tmp_path, "tcp://192.0.2.7:7300")
+    assert (access.server_key, access.keys, str(access.address)) == (server.public, ours, "tcp://192.0.2.7:7300")
+
+
+def test_a_folder_of_somebody_else_says_how_to_type_as_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "keys"))
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(NotAllowedError) as told:
+        find_access(tmp_path, None)
+    assert f'`sudo -u "$(stat -c %U {tmp_path / "keys"})"`' in str(told.value)
+
+
 def test_the_address_chooses_between_the_dispatcher_here_and_the_one_joined(tmp_path: Path) -> None:
     with pytest.raises(NotAllowedError, match=r"holds no key for the dispatcher at tcp://192\.0\.2\.7:7300"):
         find_access(tmp_path, "192.0.2.7:7300")

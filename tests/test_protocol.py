@@ -272,6 +272,12 @@ def test_a_value_beyond_its_limit_is_refused(name: str, change: dict[str, Any]) 
         decode(frames)
 
 
+def test_what_is_nested_too_deep_is_refused_with_its_cause() -> None:
+    frames = [encode(Ask(id=1, what="x", about={}))[0], b"\x81\xa1a" + b"\x91" * 5000 + b"\x01"]
+    with pytest.raises(ProtocolError, match="cannot be read: they are nested too deep"):
+        decode(frames)
+
+
 def test_a_message_that_no_peer_would_take_is_not_encoded() -> None:
     with pytest.raises(ProtocolError, match="larger"):
         encode(Answer(id=1, data=bytes(MESSAGE_BYTES_MAX)))

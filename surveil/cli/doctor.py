@@ -25,6 +25,7 @@ from surveil.cli.findings import (
     check_python,
     check_settings,
     check_system,
+    check_user,
 )
 from surveil.cli.options import client_flags, example, json_flag
 from surveil.errors import ExitCode, NotAllowedError, SurveilError
@@ -69,6 +70,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
     yield from check_settings(where.get("config"))
     yield from check_python()
     yield from check_system()
+    yield from check_user()
     yield from check_git()
     yield from check_libzmq()
     yield from check_files()
@@ -89,8 +91,11 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     from surveil.cli.blocking import Dispatcher
     from surveil.client.access import find_access
     from surveil.config import LISTEN_DEFAULT
+    from surveil.net.enrolment import KEYS_FOLDER
     from surveil.net.known import FILE_NAME
+    from surveil.places import UP_LOCK
 
+    start = f"surveil {'up' if (data / UP_LOCK).exists() else 'dispatcher'} --data {data}"
     try:
         access = find_access(data, address)
     except NotAllowedError as error:
@@ -102,15 +107,22 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
         yield from check_ports(LISTEN_DEFAULT)
         return
     except SurveilError as error:
-        yield Finding(name="dispatcher", health=Health.BROKEN, sentence=str(error), next=f"ls -l {data}")
+        next_ = start if error.exit_code is ExitCode.UNREACHABLE else f"ls -lR {data / KEYS_FOLDER}"
+        yield Finding(name="dispatcher", health=Health.BROKEN, sentence=str(error), next=next_)
         return
     try:
         with Dispatcher(access) as dispatcher:
             status = dispatcher.ask("status", patience_ms=PATIENCE_MS).body
     except SurveilError as error:
+        here = address is None and (data / FILE_NAME).exists()
+        # What to type next is ours to say, and to let the doctor look is not it.
+        sentence = str(error).partition("; ")[0]
+        next_ = start if here else f"surveil doctor   (on the dispatcher's machine, {access.address.host})"
+        if error.exit_code is ExitCode.NOT_ALLOWED:
+            next_ = "surveil client --join TOKEN"
         health = Health.BROKEN if address else Health.WEAK
-        yield Finding(name="dispatcher", health=health, sentence=str(error), next=f"surveil dispatcher --data {data}")
-        if address is None and (data / FILE_NAME).exists():
+        yield Finding(name="dispatcher", health=health, sentence=sentence.rstrip(".") + ".", next=next_)
+        if here:
             yield from check_ports(str(access.address))
         return
     yield Finding(name="dispatcher", health=Health.OK, sentence=f"answers at {access.address}")
@@ -130,12 +142,18 @@ def _of_status(status: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(name="clock", health=Health.OK, sentence="agrees with the dispatcher's")
     if about["version"] != __version__:
         sentence = f"The dispatcher runs surveil {about['version']}, this is {__version__}."
-        yield Finding(
-            name="version", health=Health.WEAK, sentence=sentence, next="python -m pip install --upgrade surveil"
-        )
+        next_ = "git pull && make setup   (in the checkout of surveil on the machine with the older version)"
+        yield Finding(name="version", health=Health.WEAK, sentence=sentence, next=next_)
     if not status["runners"]["online"]:
         sentence = "No runner is online, so jobs wait."
         yield Finding(name="runners", health=Health.WEAK, sentence=sentence, next="surveil token create")
+    for waiting in status["waiting"]:
+        # That there is more work than slots is no fault of the machine.
+        if "`" in waiting["reason"]:
+            number = waiting["jobs"]
+            sentence = f"{number} {'job waits' if number == 1 else 'jobs wait'}: {waiting['reason']}"
+            next_ = f"surveil show {waiting['oldest'].partition('/')[0]}"
+            yield Finding(name="queue", health=Health.WEAK, sentence=sentence, next=next_)
     for watched in status["watching"]:
         if watched["problem"]:
             sentence = f"{watched['repo']}: {watched['problem']}"

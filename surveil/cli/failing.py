@@ -78,7 +78,13 @@ def explain(error: BaseException) -> int:
 def say(sentence: str) -> None:
     """Print what surveil itself has to say: on stderr, in front of nothing that a script reads."""
     with contextlib.suppress(BrokenPipeError):
-        click.echo(f"surveil: {sentence}", err=True)
+        click.echo(f"surveil: {_whole(sentence)}", err=True)
+
+
+def _whole(sentence: str) -> str:
+    """The sentence with its end; several, as complaints are, with theirs where they have them."""
+    one = ("\n" not in sentence and sentence[-1:].isalnum()) or sentence[-1:] in {"'", "`", ")", '"'}
+    return f"{sentence}." if one else sentence
 
 
 def _say_usage(error: click.UsageError) -> None:

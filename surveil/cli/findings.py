@@ -107,14 +107,18 @@ def judge_git(words: str) -> Finding:
 
 def check_libzmq() -> Iterator[Finding]:
     """Whether libzmq is new enough to face strangers."""
+    upgrade = f"{sys.executable} -m pip install --upgrade 'pyzmq>=26'"
     try:
         from surveil.net.options import check_libzmq as check
+        from surveil.net.options import libzmq_version
 
         check()
-    except (SurveilError, ImportError) as error:
-        yield _broken("libzmq", str(error), "python -m pip install --upgrade 'pyzmq>=26'")
+    except ImportError as error:
+        yield _broken("libzmq", f"pyzmq cannot be loaded: {error}.", upgrade)
+    except SurveilError as error:
+        yield _broken("libzmq", f"{str(error).partition(': ')[0]}.", upgrade)
     else:
-        yield _ok("libzmq", "libzmq 4.3.5 or newer")
+        yield _ok("libzmq", f"libzmq {libzmq_version()}")
 
 
 def check_system() -> Iterator[Finding]:
@@ -130,6 +134,13 @@ def check_system() -> Iterator[Finding]:
     for shell, health in (("sh", Health.BROKEN), ("bash", Health.WEAK)):
         if shutil.which(shell) is None:
             yield Finding(name="shell", health=health, sentence=f"There is no `{shell}`.", next=f"apt install {shell}")
+
+
+def check_user() -> Iterator[Finding]:
+    """Whether jobs would run as somebody who may do anything."""
+    if os.geteuid() == 0:
+        sentence = "This is root, and steps run as the user of their runner: a runner should have a user of its own."
+        yield _weak("user", sentence, "useradd --system --create-home --home-dir /var/lib/surveil surveil")
 
 
 def check_files() -> Iterator[Finding]:
@@ -161,10 +172,15 @@ def check_disk(data: Path) -> Iterator[Finding]:
 
 def check_folder(data: Path) -> Iterator[Finding]:
     """Whether the data folder is ours, writable and private, and its keys are."""
-    if not data.exists():
+    try:
+        status = data.stat()
+    except FileNotFoundError:
         yield _ok("data folder", f"{data} is not there yet; `surveil up` makes it")
         return
-    status = data.stat()
+    except OSError as error:
+        sentence = f"{data} cannot be looked into by this user: {error.strerror}."
+        yield _broken("data folder", sentence, f"sudo chown -R {os.geteuid()} {data}")
+        return
     if not os.access(data, os.W_OK | os.X_OK):
         yield _broken("data folder", f"{data} cannot be written by this user.", f"sudo chown -R {os.geteuid()} {data}")
         return
@@ -224,7 +240,10 @@ def check_settings(config_file: str | None) -> Iterator[Finding]:
         except SurveilError as error:
             complaints.update(dict.fromkeys(str(error).splitlines()))
     for complaint in complaints:
-        yield _broken("settings", complaint, "surveil config show --origin")
+        variable = re.search(r"\bSURVEIL_\w+", complaint)
+        file = re.search(r"(/\S+?)[;:,]?(?:\s|$)", complaint)
+        next_ = f"unset {variable[0]}" if variable else f"${{EDITOR:-vi}} {file[1]}" if file else "surveil config show"
+        yield _broken("settings", complaint, next_)
     if not complaints:
         yield _ok("settings", "all known")
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from surveil.errors import NotAllowedError
+from surveil.errors import NotAllowedError, UnreachableError
 from surveil.net.addresses import Address, parse_address
 from surveil.net.enrolment import KEYS_FOLDER
-from surveil.net.keys import CLIENT_KEY, KeyPair, load_keys
+from surveil.net.keys import CLIENT_KEY, SERVER_KEY, KeyPair, load_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 
 ENROLLED_FOLDER: Final = "client"
@@ -35,14 +35,19 @@ def find_access(data: Path, address: str | None) -> Access:
     `address` overrides where the dispatcher is, and chooses between the two where both are known.
 
     Raises:
+        UnreachableError: the folder is of a dispatcher that was never started on it.
         NotAllowedError: this machine holds no key for any dispatcher, and the sentence says how to get one.
         InfrastructureError: a key's file cannot be used.
     """
     wanted = parse_address(address) if address else None
-    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS_FOLDER / CLIENT_KEY).exists()]
-    known: list[tuple[Path, KnownDispatcher]] = [
-        (folder, load_known(folder)) for folder in folders if (folder / FILE_NAME).exists()
-    ]
+    try:
+        known = _known(data, wanted)
+    except PermissionError as error:
+        raise NotAllowedError(
+            f"{data} belongs to another user, and this one may not look into it: type the command as that user, with "
+            f'`sudo -u "$(stat -c %U {error.filename})"` before it, or join as a client of your own with '
+            "`surveil client --join TOKEN`."
+        ) from error
     if not known:
         where = f"the dispatcher at {wanted}" if wanted else "any dispatcher"
         raise NotAllowedError(
@@ -54,4 +59,22 @@ def find_access(data: Path, address: str | None) -> Access:
         address=wanted or dispatcher.address.from_here(),
         server_key=dispatcher.server_key,
         keys=load_keys(folder / KEYS_FOLDER / CLIENT_KEY),
+    )
+
+
+def _known(data: Path, wanted: Address | None) -> list[tuple[Path, KnownDispatcher]]:
+    """The folders with a key of ours, each with the dispatcher that knows it. Raises PermissionError."""
+    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS_FOLDER / CLIENT_KEY).exists()]
+    known = [(folder, load_known(folder)) for folder in folders if (folder / FILE_NAME).exists()]
+    server_key = data / KEYS_FOLDER / SERVER_KEY
+    if data not in folders or (data / FILE_NAME).exists() or not server_key.exists():
+        return known
+    # A dispatcher's folder that was restored: where it will listen is written when it starts, who it is stands here.
+    if wanted is not None:
+        return [(data, KnownDispatcher(address=wanted, server_key=load_keys(server_key).public, cluster="")), *known]
+    if known:
+        return known
+    raise UnreachableError(
+        f"{data} is the folder of a dispatcher that was not started since it was put there: start it with "
+        f"`surveil up --data {data}` or `surveil dispatcher --data {data}`, or say with --dispatcher where it is."
     )

@@ -27,6 +27,8 @@ from surveil.core.policy import Policy
 LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
 REFS_DEFAULT: Final = patterns.DEFAULT
 SLOTS_MAX: Final = 1024
+RUNNERS_MAX: Final = 64
+"""So many runners one process starts on its own machine; more slots do the same for less."""
 
 
 def data_home() -> Path:

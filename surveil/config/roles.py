@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from surveil.config import SLOTS_MAX, values
+from surveil.config import RUNNERS_MAX, SLOTS_MAX, values
 from surveil.core.policy import Policy
 from surveil.core.spelling import format_duration, printable
 
-SPAWN_MAX: Final = 64
 INTERVAL_MS_MIN: Final = 100
 INTERVAL_MS_MAX: Final = 86_400_000
 POLICY: Final = "policy"
@@ -78,8 +77,8 @@ _ABOUT: Final[Mapping[str, _About]] = {
     "repos": _About(values.listed(values.repository), "the repositories, paths or URLs", flag="REPO"),
     "slots": _About(values.whole(1, SLOTS_MAX), "how many attempts run at once; by default one for each core"),
     "labels": _About(values.listed(values.label), "what jobs can ask for", flag="--label"),
-    "spawn": _About(values.whole(0, SPAWN_MAX), "how many runners the dispatcher starts itself"),
-    "runners": _About(values.whole(0, SPAWN_MAX), "how many runners are started"),
+    "spawn": _About(values.whole(0, RUNNERS_MAX), "how many runners the dispatcher starts itself"),
+    "runners": _About(values.whole(0, RUNNERS_MAX), "how many runners are started"),
     "once": _About(values.flag, "test each repository's HEAD once and stop"),
     "ssh_config": _About(
         values.file,

@@ -16,11 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from surveil.config import RUNNERS_MAX
 from surveil.fleet.child import surveil_command
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
 from surveil.fleet.supervise import News, Part, Supervisor
 
-RUNNERS_MAX: Final = 256
 NOW: Final = (signal.SIGINT, signal.SIGINT)
 """To a runner, the second Ctrl-C means: stop at once, and the jobs with you."""
 DETACH: Final = (signal.SIGTERM,)

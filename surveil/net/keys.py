@@ -82,7 +82,10 @@ def read_privately(path: Path, bytes_max: int) -> bytes:
             status = os.fstat(file.fileno())
             content = file.read(bytes_max + 1)
     except OSError as error:
-        raise InfrastructureError(f"the key file {path} cannot be read: {error.strerror}") from error
+        raise InfrastructureError(
+            f"the key file {path} cannot be read ({error.strerror}): type 'ls -l {path}' to see whose it is, and start "
+            "surveil as that user"
+        ) from error
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         raise InfrastructureError(

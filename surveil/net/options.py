@@ -146,6 +146,11 @@ def check_libzmq() -> None:
         )
 
 
+def libzmq_version() -> str:
+    """The version of libzmq that is loaded."""
+    return str(zmq.zmq_version())
+
+
 def scatter_dice() -> None:
     """Seed the C library's dice, from which libzmq takes the first routing id that it gives to a peer and never seeds
     itself.

@@ -57,6 +57,18 @@ def test_each_kind_of_error_has_its_code_and_one_line(
     assert len(err.splitlines()) == (0 if isinstance(error, BrokenPipeError) else 1)
 
 
+def test_a_sentence_has_its_end_and_a_complaint_with_a_place_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for said, printed in (
+        ("no file", "no file."),
+        ("type `surveil up`", "type `surveil up`."),
+        ("Done.", "Done."),
+        ("did you mean `a`?", "did you mean `a`?"),
+        ("a.yml:1:1: one\na.yml:2:1: two", "a.yml:1:1: one\na.yml:2:1: two"),
+    ):
+        ending(UsageError(said))
+        assert capsys.readouterr().err == f"surveil: {printed}\n"
+
+
 def test_a_defect_is_a_sentence_and_a_file_to_report(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

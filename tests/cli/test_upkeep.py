@@ -2,13 +2,16 @@
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from surveil.cli.findings import Health, check_disk, check_folder, check_ports, judge_git
+from surveil.cli.findings import Health, check_disk, check_folder, check_libzmq, check_ports, check_user, judge_git
+from surveil.net.keys import load_or_make_keys
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
+from tests.store.records import make_build, make_job
 
 
 def test_settings_are_shown_with_their_origins(type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +59,59 @@ def test_doctor_finds_a_machine_fit_and_names_what_it_looked_at(type_: Type, cou
     assert found["dispatcher"] == "ok"
     assert {"settings", "python", "system", "git", "libzmq", "open files", "disk", "data folder"} <= found.keys()
     assert found["runners"] == "weak"
+
+
+def test_doctor_says_which_jobs_wait_for_something_that_a_person_can_do(type_: Type, counter: Counter) -> None:
+    build, job = make_build(5), make_job(5)
+    counter.desk.live.state.put(build, 0)
+    counter.desk.live.state.put(job, 0)
+    out = type_("doctor").out
+    assert "1 job waits: no runner has joined yet: make a token with `surveil token create`" in out
+    assert "  queue: surveil show 5\n" in out
+
+
+def test_doctor_knows_a_restored_folder(type_: Type, home: Path) -> None:
+    for name in ("client.key", "server.key"):
+        load_or_make_keys(home / "data" / "keys" / name)
+    (home / "data").chmod(0o700)
+    ended = type_("doctor")
+    assert f"  dispatcher: surveil dispatcher --data {home / 'data'}\n" in ended.out
+    assert ended.code == 7
+
+
+@pytest.mark.parametrize(
+    ("variable", "next_"), [("SURVEIL_SLOTS", "unset SURVEIL_SLOTS"), ("SURVEIL_SLOTZ", "unset SURVEIL_SLOTZ")]
+)
+def test_doctor_says_how_to_take_back_a_setting(
+    type_: Type, monkeypatch: pytest.MonkeyPatch, variable: str, next_: str
+) -> None:
+    monkeypatch.setenv(variable, "many")
+    ended = type_("doctor")
+    assert f"  settings: {next_}\n" in ended.out
+    assert ended.code == 7
+
+
+def test_doctor_leads_to_the_line_of_a_file(type_: Type, home: Path) -> None:
+    file = home / "surveil.toml"
+    file.write_text("slotz = 3\n")
+    assert f"  settings: ${{EDITOR:-vi}} {file}\n" in type_("doctor", "--config", str(file)).out
+
+
+def test_a_runner_of_root_is_weak_and_of_anybody_else_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert [found.health for found in check_user()] == [Health.WEAK]
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert list(check_user()) == []
+
+
+def test_a_libzmq_with_holes_is_named_with_the_command_for_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    [good] = check_libzmq()
+    assert good.sentence.startswith("libzmq 4.")
+    monkeypatch.setattr("zmq.zmq_version_info", lambda: (4, 3, 2))
+    [bad] = check_libzmq()
+    assert bad.health is Health.BROKEN
+    assert bad.sentence.endswith(" has known holes.")
+    assert bad.next == f"{sys.executable} -m pip install --upgrade 'pyzmq>=26'"
 
 
 def test_doctor_says_what_to_type_when_the_dispatcher_is_gone(type_: Type, home: Path, counter: Counter) -> None:
