@@ -23,11 +23,11 @@ from typing import Any, Final
 from surveil.client.access import find_access
 from surveil.client.asking import Client
 from surveil.client.following import follow_journal
+from surveil.core.peers import Peer, Role
 from surveil.net.addresses import Address
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import SERVER_KEY, KeyPair, load_or_make_keys, make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
-from surveil.store import Peer, Role
 from surveil.store.sqlite import open_store
 
 START_S: Final = 30.0

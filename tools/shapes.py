@@ -20,9 +20,10 @@ from surveil.answer.views import (
 )
 from surveil.answer.wishes import token_view
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.peers import Role
 from surveil.core.state import Identity, Session, State
 from surveil.protocol import JobSpec, StepReport, StepSpec, WatchedRepo
-from surveil.store import Role, Token
+from surveil.store import Token
 
 NOW: Final = 1_794_650_400_000
 SHA: Final = "5f3a9c1e7b2d4f60818293a4b5c6d7e8f9012345"

@@ -25,10 +25,11 @@ from surveil.answer.views import time_text
 from surveil.core.declared import LABEL
 from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import VERDICTS, Job, Runner, Status
+from surveil.core.peers import Peer, Role
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotAllowedError, NotFoundError, UsageError
 from surveil.protocol import CommitSeen
-from surveil.store import BuildDetail, Peer, Role, Token
+from surveil.store import BuildDetail, Token
 
 EXPIRES_MS_MAX: Final = 7 * 86_400_000
 """A token that lies about for longer than a week is a key under the mat."""

@@ -132,8 +132,8 @@ def client(join: str, name: str | None, data: str | None, config: str | None) ->
     from surveil.cli.settings import client_settings
     from surveil.client.access import ENROLLED_FOLDER
     from surveil.config import name_of_this_machine
+    from surveil.core.peers import Role
     from surveil.net.enrolment import enrol
-    from surveil.net.peers import Role
     from surveil.net.tokens import parse_token
 
     settings = client_settings({"data": data, "config": config})

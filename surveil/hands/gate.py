@@ -1,7 +1,7 @@
 """Who may come in: tokens made and spent, keys let in and revoked, on disk first and then in the table that each
 message is judged by.
 
-What belongs here: keeping the store and `net.Peers` of one mind. What does not: judging messages (net), and
+What belongs here: keeping the store and `net.peers` of one mind. What does not: judging messages (net), and
 what a peer may do (core).
 """
 
@@ -14,12 +14,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from surveil.core.peers import Peer, Role
 from surveil.errors import SurveilError
-from surveil.net import peers as net
 from surveil.net.addresses import Address
+from surveil.net.peers import Peers
 from surveil.net.tokens import hash_secret, make_token
 from surveil.protocol import Enrol, Enrolled, Refused
-from surveil.store import Peer, Role, Store, Token
+from surveil.store import Store, Token
 
 Result = TypeVar("Result")
 
@@ -37,7 +38,7 @@ class Gate:
     """Every change of who is known. `writer` is the one thread that writes to the store."""
 
     def __init__(
-        self, *, store: Store, writer: Executor, known: net.Peers, now: Callable[[], int], server_key: str
+        self, *, store: Store, writer: Executor, known: Peers, now: Callable[[], int], server_key: str
     ) -> None:
         self._store = store
         self._writer = writer
@@ -54,7 +55,7 @@ class Gate:
         local = Peer(key=local_client, role=Role.CLIENT, name="local", labels=(), created_at=self._now())
         await self._write(lambda: self._store.add_peer(local))
         for peer in await asyncio.to_thread(self._store.reader.peers):
-            self._let_in(peer)
+            self._known.put(peer)
         await self._keep_door()
 
     async def enrol(self, key: str, said: Enrol) -> Enrolled | Refused:
@@ -64,7 +65,7 @@ class Gate:
             peer = await self._write(lambda: self._store.redeem(digest, key=key, name=said.name, now=self._now()))
         except SurveilError as error:
             return Refused(reason=str(error), exit_code=int(error.exit_code))
-        self._let_in(peer)
+        self._known.put(peer)
         await self._keep_door()
         return Enrolled(cluster=self._store.cluster.id, name=peer.name, role=peer.role.value, labels=peer.labels)
 
@@ -93,18 +94,7 @@ class Gate:
         await self._write(lambda: self._store.revoke_peer(key, now=self._now()))
         peer = await asyncio.to_thread(self._store.reader.peer, key)
         if peer is not None:
-            self._let_in(peer)
-
-    def _let_in(self, peer: Peer) -> None:
-        self._known.put(
-            net.Peer(
-                key=peer.key,
-                role=net.Role(peer.role.value),
-                name=peer.name,
-                labels=peer.labels,
-                revoked=peer.revoked_at is not None,
-            )
-        )
+            self._known.put(peer)
 
     async def _keep_door(self) -> None:
         """Let strangers knock only while there is a token that one of them might hold."""

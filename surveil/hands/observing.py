@@ -16,6 +16,7 @@ from surveil.clock import Clock
 from surveil.config import ObserverConfig
 from surveil.core.observe_model import Record, State
 from surveil.core.patterns import read_patterns
+from surveil.core.peers import Role
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
 from surveil.hands.records import Records
 from surveil.mirror.access import Access
@@ -27,7 +28,6 @@ from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
 from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
-from surveil.net.peers import Role
 from surveil.net.tokens import JoinToken, parse_token
 from surveil.places import MIRRORS, REFS, Hold
 from surveil.say import Voice

@@ -18,6 +18,7 @@ from surveil import __version__
 from surveil.clock import Clock
 from surveil.codec import INT_MAX
 from surveil.config import RunnerConfig
+from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
 from surveil.execute.contract import Executor
@@ -30,7 +31,6 @@ from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
 from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
-from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
 from surveil.places import MIRRORS, Hold
 from surveil.protocol import MIRRORS_MAX, Want

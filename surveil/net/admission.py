@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, get_args
+from typing import ClassVar, Final, TypeAlias, get_args
 
-from surveil.net.peers import Peer, Peers, Role
+from surveil.core.peers import Peer, Role
+from surveil.net.peers import Peers
 from surveil.net.zap import STRANGER_PREFIX
 from surveil.protocol import Ask, Enrol, FromObserver, FromRunner, Hello, Message, Output, Want
 
@@ -25,10 +26,22 @@ ALLOWED_ON_CONTROL: Final[Mapping[Role, frozenset[type]]] = {
     Role.RUNNER: frozenset({*get_args(FromRunner), Enrol}),
     Role.OBSERVER: frozenset({*get_args(FromObserver), Enrol}),
     Role.CLIENT: frozenset({Ask, Enrol}),
-    Role.STRANGER: frozenset({Enrol}),
 }
 ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Output, Want})}
+ALLOWED_TO_STRANGERS: Final[frozenset[type]] = frozenset({Enrol})
 _NOTHING: Final[frozenset[type]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A key that is not enrolled, and may be by the next message."""
+
+    key: str
+    role: ClassVar[str] = "stranger"
+    name: ClassVar[str] = ""
+
+
+Sender: TypeAlias = Peer | Stranger
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Admission:
         self._peers = peers
         self._tries: OrderedDict[str, int] = OrderedDict()
 
-    def sender(self, user_id: str, message_bytes: int) -> Peer | Denied:
+    def sender(self, user_id: str, message_bytes: int) -> Sender | Denied:
         """Who speaks, before anything of the message is read."""
         if user_id.startswith(STRANGER_PREFIX):
             return self._stranger(user_id.removeprefix(STRANGER_PREFIX), message_bytes)
@@ -64,7 +77,7 @@ class Admission:
             return _UNKNOWN
         return _REVOKED if peer.revoked else peer
 
-    def _stranger(self, key: str, message_bytes: int) -> Peer | Denied:
+    def _stranger(self, key: str, message_bytes: int) -> Stranger | Denied:
         tries = self._tries.pop(key, 0) + 1
         self._tries[key] = tries
         if len(self._tries) > STRANGERS_MAX:
@@ -75,12 +88,15 @@ class Admission:
             return _CLOSED
         if message_bytes > STRANGER_BYTES_MAX:
             return _TOO_LARGE
-        return Peer(key=key, role=Role.STRANGER, name="")
+        return Stranger(key)
 
     @staticmethod
-    def allowed(peer: Peer, messages: Sequence[Message], *, bulk: bool) -> Denied | None:
+    def allowed(peer: Sender, messages: Sequence[Message], *, bulk: bool) -> Denied | None:
         """Why this peer may not say one of these on this connection, or None."""
-        allowed = (ALLOWED_ON_BULK if bulk else ALLOWED_ON_CONTROL).get(peer.role, _NOTHING)
+        if isinstance(peer, Stranger):
+            allowed = _NOTHING if bulk else ALLOWED_TO_STRANGERS
+        else:
+            allowed = (ALLOWED_ON_BULK if bulk else ALLOWED_ON_CONTROL).get(peer.role, _NOTHING)
         for message in messages:
             if type(message) not in allowed:
                 lane = "bulk" if bulk else "control"

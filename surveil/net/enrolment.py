@@ -15,12 +15,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+from surveil.core.peers import Role
 from surveil.disk import sync_folder
 from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
-from surveil.net.peers import Role
 from surveil.net.tokens import JoinToken
 from surveil.protocol import Enrol, Enrolled, Refused
 

@@ -1,7 +1,7 @@
 """Who is known to this dispatcher: the table that is asked at each handshake and again at each message.
 
-What belongs here: roles, peers and the table in memory. What does not: where it is kept (store) and who changes it
-(the dispatcher).
+What belongs here: the table in memory. What does not: its records (core.peers), where they are kept (store) and who
+changes them (the dispatcher's gate).
 
 Nothing here waits or reads a disk, because a handshake must never depend on either.
 """
@@ -9,28 +9,8 @@ Nothing here waits or reads a disk, because a handshake must never depend on eit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Role(StrEnum):
-    """What a peer is to the dispatcher; it decides what the peer may say."""
-
-    RUNNER = "runner"
-    OBSERVER = "observer"
-    CLIENT = "client"
-    STRANGER = "stranger"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """One enrolled key. Empty `labels` mean that a runner may call itself what it likes; an empty `name` likewise."""
-
-    key: str
-    role: Role
-    name: str
-    labels: tuple[str, ...] = ()
-    revoked: bool = False
+from surveil.core.peers import Peer
 
 
 class Peers:

@@ -18,12 +18,12 @@ import zmq
 
 from surveil.errors import InfrastructureError, ProtocolError
 from surveil.net.addresses import Address
-from surveil.net.admission import Admission, Denied, as_enrolled
+from surveil.net.admission import Admission, Denied, Sender, Stranger, as_enrolled
 from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.monitor import ConnectionEvent, Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, scatter_dice, server_options
-from surveil.net.peers import Peer, Peers
+from surveil.net.peers import Peers
 from surveil.net.ports import listen
 from surveil.net.reader import Reader, Source
 from surveil.net.traffic import Batch, Received, Route, ServerCounts
@@ -205,7 +205,7 @@ class Server:
             if len(route.id) != _AUTOMATIC_ID_BYTES or route.id[0] != 0:
                 raise ProtocolError("a peer does not choose its routing id")
             peer = self._admission.sender(origin[0], sum(map(len, parts)))
-            if isinstance(peer, Peer):
+            if not isinstance(peer, Denied):
                 messages = decode_all(parts[1:])
                 denied = self._admission.allowed(peer, messages, bulk=bulk)
                 if denied is None:
@@ -221,9 +221,9 @@ class Server:
             self.reply(route, Refused(reason=denied.reason))
         return []
 
-    def _admit(self, peer: Peer, route: Route, message: Message) -> Received:
+    def _admit(self, peer: Sender, route: Route, message: Message) -> Received:
         self.counts.received += 1
-        if not isinstance(message, Hello):
+        if not isinstance(message, Hello) or isinstance(peer, Stranger):
             return Received(peer, route, message)
         hello, beyond = as_enrolled(peer, message)
         return Received(peer, route, hello, beyond)

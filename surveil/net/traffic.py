@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from surveil.frozen import dataclass
-from surveil.net.peers import Peer
+from surveil.net.admission import Sender
 from surveil.protocol import Message
 
 
@@ -26,7 +26,7 @@ class Received:
     granted.
     """
 
-    peer: Peer
+    peer: Sender
     route: Route
     message: Message
     beyond: tuple[str, ...] = ()

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Protocol
 
 from surveil.core.model import Attempt, Build, Job, Note, Record, Runner
+from surveil.core.peers import Peer, Role
 from surveil.core.state import Changes
 from surveil.errors import InfrastructureError
 
@@ -39,28 +39,6 @@ class DefectError(StoreError):
     """Our own fault: a change that must never be asked for, such as leaving a verdict. Nothing of the transaction was
     written.
     """
-
-
-class Role(StrEnum):
-    """What an enrolled key may be used for."""
-
-    RUNNER = "runner"
-    OBSERVER = "observer"
-    CLIENT = "client"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """A key that is let in, or was until `revoked_at`. A revoked key never comes back; its machine enrols with a new
-    one.
-    """
-
-    key: str
-    role: Role
-    name: str
-    labels: tuple[str, ...]
-    created_at: int
-    revoked_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
 
+from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError
-from surveil.store import Peer, Role, Token, codec
+from surveil.store import Token, codec
 from surveil.store.statements import Statements
 from surveil.store.tables import peers, tokens
 

@@ -16,8 +16,9 @@ from sys import intern
 from typing import Any, Final, TypeAlias
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.peers import Peer, Role
 from surveil.protocol import JobSpec, StepReport, pack_part, unpack_part
-from surveil.store import Peer, Role, Token
+from surveil.store import Token
 from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, specs, tokens
 
 Row: TypeAlias = tuple[Any, ...]

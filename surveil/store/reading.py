@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, selec
 from sqlalchemy.exc import SQLAlchemyError
 
 from surveil.core.model import OPEN, Attempt, Build, Job, Record, Runner, Status
+from surveil.core.peers import Peer
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
 from surveil.store import (
@@ -26,7 +27,6 @@ from surveil.store import (
     Cluster,
     Counts,
     JournalLine,
-    Peer,
     StoreError,
     Token,
     codec,

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from surveil.core.model import Attempt, Build, Job, Record, Runner
+from surveil.core.peers import Peer
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec
-from surveil.store import Cluster, DefectError, FencedError, Peer, Reader, StoreError, Token, codec
+from surveil.store import Cluster, DefectError, FencedError, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
 from surveil.store.disk import cause_of
 from surveil.store.reading import load

@@ -25,11 +25,12 @@ from surveil.answer import (
 )
 from surveil.answer.answers import Answers, answered, refusal
 from surveil.core.model import Note
+from surveil.core.peers import Peer, Role
 from surveil.errors import SurveilError
 from surveil.net.addresses import Address
 from surveil.net.keys import load_or_make_keys
 from surveil.net.known import KnownDispatcher
-from surveil.net.peers import Peer, Peers, Role
+from surveil.net.peers import Peers
 from surveil.net.server import Server
 from surveil.net.traffic import Received
 from surveil.protocol import Ask

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from surveil.core.model import AttemptState, Status
+from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import BuildDetail, Counts, DefectError, Role, Store
+from surveil.store import BuildDetail, Counts, DefectError, Store
 from surveil.store.sqlite import open_store
 from tests.store.memory import MemoryStore
 from tests.store.records import (

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from surveil.core.peers import Role
 from surveil.hands.gate import Gate
 from surveil.net.addresses import Address
-from surveil.net.peers import Peers, Role
+from surveil.net.peers import Peers
 from surveil.net.tokens import parse_token
 from surveil.protocol import Enrol, Enrolled, Refused
 from surveil.store import Store

@@ -11,9 +11,9 @@ from zlib import crc32
 
 import pytest
 
+from surveil.core.peers import Peer, Role
 from surveil.hands import intake
 from surveil.hands.intake import Intake
-from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Finished, Kept, Message, Output, Refused
 from surveil.store import StoreError

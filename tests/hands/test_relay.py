@@ -8,11 +8,11 @@ import pytest
 
 from surveil.core.dispatch import handle
 from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
+from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.hands import relay
 from surveil.hands.relay import ABSENT_RETRY_MS, COPIED, Relay
-from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received, Route
 from surveil.protocol import (
     Heartbeat,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from surveil.config import ObserverConfig
+from surveil.core.peers import Role
 from surveil.hands.observing import opened
 from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import OBSERVER_KEY, write_privately
 from surveil.net.known import KnownDispatcher
-from surveil.net.peers import Role
 from surveil.net.traffic import Route
 from surveil.observer import Observer
 from surveil.protocol import CommitSeen, Pack, Seen, Want, Watching

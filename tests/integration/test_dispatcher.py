@@ -16,6 +16,7 @@ import pytest
 from surveil.client.access import find_access
 from surveil.client.asking import Client
 from surveil.config import DispatcherConfig
+from surveil.core.peers import Role
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
 from surveil.errors import InvalidError, NotAllowedError, NotFoundError
@@ -24,7 +25,6 @@ from surveil.net.connection import Connection
 from surveil.net.enrolment import KEYS_FOLDER, enrol
 from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, SERVER_KEY, load_keys
 from surveil.net.known import load_known
-from surveil.net.peers import Role
 from surveil.net.tokens import parse_token
 from surveil.protocol import (
     CHUNK_BYTES_MAX,

@@ -23,6 +23,7 @@ import pytest
 
 from surveil.config import RunnerConfig
 from surveil.core.model import AttemptId
+from surveil.core.peers import Peer, Role
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
 from surveil.execute import processes, supply
@@ -35,7 +36,6 @@ from surveil.mirror.bundle import make_bundle
 from surveil.mirror.mirror import Mirror
 from surveil.net.keys import RUNNER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
-from surveil.net.peers import Peer, Role
 from surveil.net.traffic import Received
 from surveil.protocol import (
     CHUNK_BYTES_MAX,
@@ -645,6 +645,6 @@ async def test_two_runners_cannot_share_a_data_folder(tmp_path: Path) -> None:
 @in_a_loop
 async def test_a_key_that_is_not_known_ends_the_runner_with_what_to_type(tmp_path: Path) -> None:
     async with playing(tmp_path / "data") as dispatcher:
-        dispatcher.stage.peers.put(Peer(key=dispatcher.key, role=Role.RUNNER, name="spare", revoked=True))
+        dispatcher.stage.peers.put(Peer(key=dispatcher.key, role=Role.RUNNER, name="spare", revoked_at=1))
         with pytest.raises(NotAllowedError, match="token create"):
             await offer(RunnerConfig(data=tmp_path / "data"))

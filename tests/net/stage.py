@@ -13,11 +13,12 @@ from typing import Any
 
 import zmq
 
+from surveil.core.peers import Peer, Role
 from surveil.net.addresses import Address
 from surveil.net.connection import Connection, Incoming, Link
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.options import apply_options, peer_options
-from surveil.net.peers import Peer, Peers, Role
+from surveil.net.peers import Peers
 from surveil.net.server import Server
 from surveil.net.traffic import Batch, Received
 from surveil.protocol import Heartbeat, Hello, Message, Output, decode

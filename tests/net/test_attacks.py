@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from surveil.net.admission import STRANGER_BYTES_MAX, STRANGER_TRIES_MAX
+from surveil.core.peers import Role
+from surveil.net.admission import STRANGER_BYTES_MAX, STRANGER_TRIES_MAX, Stranger
 from surveil.net.connection import Connection, Link
 from surveil.net.keys import make_keys
-from surveil.net.peers import Role
 from surveil.protocol import (
     MESSAGE_BYTES_MAX,
     PARCEL_MAX,
@@ -76,8 +76,10 @@ def test_a_revoked_key_is_refused_at_its_next_message_on_its_open_connection() -
             async with stage.connection(keys) as runner:
                 await connected(runner)
                 assert runner.send(BEAT)
-                received = await stage.next_control()
-                stage.peers.put(replace(received.peer, revoked=True))
+                await stage.next_control()
+                peer = stage.peers.get(keys.public)
+                assert peer is not None
+                stage.peers.put(replace(peer, revoked_at=1))
                 assert runner.send(BEAT)
                 batch = await stage.counted("denied")
                 assert not batch
@@ -297,7 +299,7 @@ def test_a_stranger_may_enrol_while_a_token_is_valid_and_say_nothing_else() -> N
                 assert await hear(stranger) == Refused(reason="a stranger may not say Hello on its control connection")
                 await say(stranger, encode(ENROL))
                 received = await stage.next_control()
-                assert (received.peer.role, received.peer.key) == (Role.STRANGER, keys.public)
+                assert received.peer == Stranger(keys.public)
                 assert received.message == ENROL
                 # The door closes under the one who stands in it.
                 stage.clock[0] = 2_000

@@ -11,8 +11,8 @@ from typing import Any, Final, get_args, get_type_hints
 import pytest
 
 from surveil import protocol
-from surveil.net.admission import ALLOWED_ON_BULK, ALLOWED_ON_CONTROL
-from surveil.net.peers import Role
+from surveil.core.peers import Role
+from surveil.net.admission import ALLOWED_ON_BULK, ALLOWED_ON_CONTROL, ALLOWED_TO_STRANGERS, Stranger
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 PARTS: Final = (
@@ -60,9 +60,12 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"in version {protocol.VERSION}." in PAGE
 
 
-@pytest.mark.parametrize("role", Role)
-def test_the_table_of_roles_is_the_one_that_is_enforced(role: Role) -> None:
+@pytest.mark.parametrize("role", [*Role, Stranger.role])
+def test_the_table_of_roles_is_the_one_that_is_enforced(role: str) -> None:
     row = re.search(rf"^\| {role} \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
     assert row is not None
-    for cell, allowed in zip(row.groups(), (ALLOWED_ON_CONTROL, ALLOWED_ON_BULK), strict=True):
+    on_control = {str(known): allowed for known, allowed in ALLOWED_ON_CONTROL.items()}
+    on_control[Stranger.role] = ALLOWED_TO_STRANGERS
+    on_bulk = {str(known): allowed for known, allowed in ALLOWED_ON_BULK.items()}
+    for cell, allowed in zip(row.groups(), (on_control, on_bulk), strict=True):
         assert set(re.findall(r"`(\w+)`", cell)) == {kind.__name__ for kind in allowed.get(role, ())}

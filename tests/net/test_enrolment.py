@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, UnreachableError
 from surveil.net.addresses import Address
 from surveil.net.enrolment import enrol, is_enrolled
 from surveil.net.keys import load_keys, make_keys
 from surveil.net.known import KnownDispatcher, load_known
-from surveil.net.peers import Peer, Role
 from surveil.net.tokens import JoinToken, make_token
 from surveil.net.traffic import Received
 from surveil.protocol import Enrol, Enrolled, Message, Refused

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from surveil.core.peers import Role
 from surveil.errors import InfrastructureError
 from surveil.net.addresses import Address
 from surveil.net.connection import Incoming, Link
 from surveil.net.keys import make_keys
-from surveil.net.peers import Peers, Role
+from surveil.net.peers import Peers
 from surveil.net.server import BULK_BATCH_MAX, CONTROL_BATCH_MAX, CONTROL_PIECE_MAX, Server
 from surveil.protocol import (
     PARCEL_MAX,

@@ -12,11 +12,12 @@ import pytest
 import zmq
 from zmq.utils import z85
 
+from surveil.core.peers import Peer, Role
 from surveil.net import connection as connection_module
 from surveil.net import server as server_module
 from surveil.net.connection import Link
 from surveil.net.keys import make_keys
-from surveil.net.peers import Peer, Peers, Role
+from surveil.net.peers import Peers
 from surveil.net.zap import ENDPOINT, ZapHandler
 from tests.net.stage import PATIENCE_MS, connected, serving, until
 
@@ -86,7 +87,7 @@ def test_known_keys_are_let_in_and_others_only_while_enrolment_is_open() -> None
 
 def test_a_revoked_key_is_not_let_in_as_a_stranger_either() -> None:
     async def scene() -> None:
-        peers = Peers(lambda: 0, [Peer(key=KEYS.public, role=Role.RUNNER, name="a", revoked=True)])
+        peers = Peers(lambda: 0, [Peer(key=KEYS.public, role=Role.RUNNER, name="a", revoked_at=1)])
         peers.open_enrolment(100)
         async with asking(peers) as ask:
             assert await ask(request(KEYS.public)) == (b"400", b"")

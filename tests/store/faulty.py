@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 from surveil.core.model import Record
+from surveil.core.peers import Peer
 from surveil.core.state import Changes
-from surveil.store import Cluster, Peer, Reader, Store, StoreError, Token
+from surveil.store import Cluster, Reader, Store, StoreError, Token
 
 Result = TypeVar("Result")
 

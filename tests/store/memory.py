@@ -20,9 +20,10 @@ from surveil.core.model import (
     Runner,
     Status,
 )
+from surveil.core.peers import Peer
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Peer, Token
+from surveil.store import ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Token
 
 _FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
 _BUILD_CHANGES = ("state", "reason", "started_at", "finished_at")

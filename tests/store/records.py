@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, Runner, Status
+from surveil.core.peers import Peer, Role
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec, StepReport, StepSpec
-from surveil.store import Peer, Role, Token
+from surveil.store import Token
 
 KEY = "k" * 40
 NASTY = "a'b\"c\\d%e_f\n\t\N{SNOWMAN}\N{RIGHT-TO-LEFT OVERRIDE}{0} NULL -- ;"

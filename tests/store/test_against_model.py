@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from surveil.core.model import AttemptState, Record, Status
+from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import DefectError, Role, Store, StoreError
+from surveil.store import DefectError, Store, StoreError
 from surveil.store.sqlite import open_store
 from tests.store.faulty import Fault, FaultyStore
 from tests.store.memory import MemoryStore
