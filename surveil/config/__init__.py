@@ -101,6 +101,8 @@ class RunnerConfig:
     name: str = field(default_factory=name_of_this_machine)
     slots: int = field(default_factory=slots_of_this_machine)
     labels: tuple[str, ...] = ()
+    ssh_config: Path | None = None
+    credentials: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
 

@@ -27,6 +27,7 @@ from surveil.execute.output import Chunk
 from surveil.execute.supply import Supply
 from surveil.execute.upkeep import Upkeep
 from surveil.execute.workspace import Source, Workspace, prepare, remove
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.command import Halt
 from surveil.mirror.spare import Spares
 from surveil.places import ATTEMPTS, MIRRORS, SPARES, WORKSPACES
@@ -49,12 +50,19 @@ class ProcessExecutor:
     """Keeps the promise of `contract.Executor` with processes of this machine, below the data folder `data`."""
 
     def __init__(
-        self, data: Path, runner: str, *, log_bytes_max: int = LOG_BYTES_MAX, supply: Supply | None = None
+        self,
+        data: Path,
+        runner: str,
+        *,
+        log_bytes_max: int = LOG_BYTES_MAX,
+        supply: Supply | None = None,
+        access: Access = NO_ACCESS,
     ) -> None:
         self._data = data.absolute()
         self._runner = runner
         self._log_bytes_max = log_bytes_max
         self._supply = supply
+        self._access = access
         self._spares = Spares(self._data / SPARES)
         self._upkeep = Upkeep(self._data, self._spares, busy=lambda: not self._lookout.empty)
         self._attempts: dict[AttemptId, Watched] = {}
@@ -178,7 +186,7 @@ class ProcessExecutor:
 
     async def _prepare(self, attempt: Watched) -> None:
         folder = attempt.folder
-        source = Source(self._data / MIRRORS, self._spares, self._halt, self._supply)
+        source = Source(self._data / MIRRORS, self._spares, self._halt, self._supply, self._access)
         try:
             await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
         except SurveilError as error:

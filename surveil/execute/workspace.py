@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from surveil.errors import InfrastructureError
 from surveil.execute.supply import Supply, get_commit
 from surveil.mirror import address
+from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.command import Halt
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.spare import Spares
@@ -68,13 +69,14 @@ class Workspace:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a commit's files come from: the folder of mirrors, trees made ahead, and what brings a commit that cannot
-    be fetched. `halt` ends it.
+    be fetched. `halt` ends it, and `access` opens private repositories.
     """
 
     mirrors: Path
     spares: Spares
     halt: Halt | None = None
     supply: Supply | None = None
+    access: Access = NO_ACCESS
 
 
 def prepare(workspace: Workspace, source: Source, assign: Assign) -> None:
@@ -86,7 +88,7 @@ def prepare(workspace: Workspace, source: Source, assign: Assign) -> None:
     remove(workspace.root)
     try:
         workspace.make(assign.spec)
-        mirror = Mirror(source.mirrors, address.parse(assign.repo, "/"), source.halt)
+        mirror = Mirror(source.mirrors, address.parse(assign.repo, "/"), source.halt, source.access)
         get_commit(mirror, assign, source.supply)
         workspace.work.mkdir(mode=0o755)
         source.spares.checkout(mirror, assign.sha, workspace.work, assign.ref)

@@ -25,6 +25,7 @@ from surveil.execute.contract import Executor
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
+from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import parse_address
 from surveil.net.connection import Connection
@@ -61,6 +62,8 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
     Raises:
         SurveilError: the data folder, the token or the key cannot be used; the sentence says what to do.
     """
+    access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
+    access.check()
     data = config.data.absolute()
     with Hold(data, "a runner"):
         known = await _dispatcher(config)
@@ -73,7 +76,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                 yield Parts(
                     state=_state(config, identity, name, tombstones),
                     policy=RunnerPolicy(),
-                    executor=executor or ProcessExecutor(data, name, supply=supplies.bring),
+                    executor=executor or ProcessExecutor(data, name, supply=supplies.bring, access=access),
                     connection=connection,
                     supplies=supplies,
                     tombstones=tombstones,

@@ -17,7 +17,6 @@ def test_a_private_repository_is_watched_submitted_and_tested_over_ssh(place: Pl
         file = str(ssh.access.ssh_config)
         with place.up("--interval", "200ms", "--ssh-config", file, address) as up:
             up.wait_for("passed    build 1: ")
-            # The runner has no key to this server: the observer gives it the commit.
             assert place.run("logs", "1", "test", "--data", str(place.data)).stdout == "sesame"
             commit(repo, "Another word", word="mellon")
             up.wait_for("passed    build 2: ")
@@ -36,5 +35,8 @@ def test_a_private_repository_is_watched_submitted_and_tested_over_ssh(place: Pl
             up.wait_for(f"{address} can be read again")
             commit(repo, "Once more", word="friend")
             up.wait_for("passed    build 4: ")
+        # With `up`, its runners have the same key.
+        log = (place.data / "up.log").read_text()
+        assert "is asked for through the dispatcher" not in log
         assert ssh.sessions() == 0
     assert place.processes() == []
