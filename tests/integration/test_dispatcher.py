@@ -15,6 +15,7 @@ import pytest
 
 from surveil.client.access import find_access
 from surveil.client.asking import Client
+from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.peers import Role
 from surveil.core.policy import Policy
@@ -41,6 +42,7 @@ from surveil.protocol import (
     Message,
     Output,
     Pack,
+    Ref,
     Refused,
     Release,
     Want,
@@ -114,10 +116,22 @@ class PlayedRunner:
         )  # fmt: skip
 
 
+class LeapingClock(Clock):
+    """A clock that can leap, as that of a machine does which stood still."""
+
+    leapt_ms = 0
+
+    def now(self) -> int:
+        return super().now() + self.leapt_ms
+
+
 @contextlib.asynccontextmanager
-async def dispatching(data: Path, policy: Policy | None = None) -> AsyncIterator[Parts]:
+async def dispatching(
+    data: Path, policy: Policy | None = None, clock: LeapingClock | None = None
+) -> AsyncIterator[Parts]:
     """A dispatcher on a free port, stopped in order at the end."""
-    async with assembled(DispatcherConfig(data=data, listen="tcp://127.0.0.1:0")) as parts:
+    async with assembled(DispatcherConfig(data=data, listen="tcp://127.0.0.1:0")) as opened:
+        parts = opened if clock is None else replace(opened, clock=clock)
         dispatcher = Dispatcher(parts, policy or Policy())
         running = asyncio.create_task(dispatcher.run())
         try:
@@ -321,6 +335,76 @@ async def test_a_running_job_survives_the_restart_of_the_dispatcher(tmp_path: Pa
         shown = (await client.ask("build", {"build": build})).body
     assert shown["state"] == "passed"
     assert len(shown["jobs"][0]["attempts"]) == 1
+
+
+@in_a_loop
+async def test_output_is_sent_again_from_where_the_dispatcher_has_it(tmp_path: Path) -> None:
+    async with (
+        dispatching(tmp_path / "d"),
+        local_client(tmp_path / "d") as client,
+        played_runner(client, tmp_path / "r") as runner,
+    ):
+        await runner.hello()
+        await submit(client)
+        assign = await runner.hear(Assign)
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await runner.say(Output(job=assign.job, attempt=1, at=0, crc=zlib.crc32(b"half"), after_ms=1, data=b"half"))
+        assert await runner.hear(Kept) == Kept(job=assign.job, attempt=1, upto=4)
+        welcome = await runner.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=9),))
+        assert welcome.renewed == (Ref(job=assign.job, attempt=1, log_bytes=4),)
+
+
+@in_a_loop
+async def test_nobody_loses_a_lease_to_a_dispatcher_that_stood_still(tmp_path: Path) -> None:
+    clock = LeapingClock()
+    async with (
+        dispatching(tmp_path / "d", clock=clock),
+        local_client(tmp_path / "d") as client,
+        played_runner(client, tmp_path / "r") as runner,
+    ):
+        await runner.hello()
+        build = await submit(client)
+        assign = await runner.hear(Assign)
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await runner.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=0),))
+        clock.leapt_ms = 600_000
+        # Whatever it does about that, it has done when it answers the second time.
+        shown = [(await client.ask("build", {"build": build})).body for _ in range(2)]
+        await runner.finish(assign)
+        assert (await runner.hear(Release)).fate == "recorded"
+        shown.append((await client.ask("build", {"build": build})).body)
+    assert [each["state"] for each in shown] == ["running", "running", "passed"]
+    assert [attempt["state"] for attempt in shown[-1]["jobs"][0]["attempts"]] == ["passed"]
+
+
+@in_a_loop
+async def test_what_a_runner_had_that_never_comes_back_after_a_restart_runs_elsewhere(tmp_path: Path) -> None:
+    data, policy = tmp_path / "d", Policy(heartbeat_ms=100, lease_ms=400, margin_ms=50, restart_grace_ms=300)
+    async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r1") as gone:
+        await gone.hello()
+        build = await submit(client)
+        assign = await gone.hear(Assign)
+        await gone.say(Accepted(job=assign.job, attempt=1))
+        await gone.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=0),))
+    async with dispatching(data, policy), local_client(data) as client:
+        token = (await client.ask("token_create", {"role": "runner"})).body["token"]
+        await enrol(parse_token(token), name="other", role=Role.RUNNER, data=tmp_path / "r2")
+        async with played_runner(client, tmp_path / "r2") as other, asyncio.timeout(SOON_MS / 1000):
+            await other.hello()
+            while not any(isinstance(message, Assign) for message in other.heard):
+                other.seq += 1
+                await other.say(
+                    Heartbeat(incarnation=1, seq=other.seq, held=(), free=1, load_percent=0, disk_free_mib=9_000)
+                )
+                other.heard += await other.connection.receive(50)
+            again = await other.hear(Assign)
+            assert (again.job, again.attempt) == (assign.job, 2)
+        shown = (await client.ask("build", {"build": build})).body
+    lost = shown["jobs"][0]["attempts"][0]
+    assert (lost["state"], lost["reason"]) == (
+        "lost",
+        "runner played has not come back since the dispatcher restarted",
+    )
 
 
 @in_a_loop
