@@ -8,6 +8,7 @@ import pytest
 
 from surveil.core.observe import (
     FAILED_POLL_MAX_MS,
+    REASONS_MAX,
     REPEAT_MAX_MS,
     REPEAT_MS,
     WINDOW,
@@ -359,6 +360,23 @@ def test_a_failing_repository_is_asked_ever_more_seldom_and_said_once() -> None:
     assert FAILED_POLL_MAX_MS * 9 // 10 <= waits[-1] <= FAILED_POLL_MAX_MS
     assert watcher.look(main="a") == [Recovered(repo=REPO), REMEMBER, report(MAIN, "a")]
     assert watcher.state.repos[REPO].poll_at - watcher.now <= INTERVAL_MS
+
+
+def test_each_reason_is_said_once_and_a_remote_of_ever_new_words_is_not_said_for_ever() -> None:
+    watcher = Watcher()
+    watcher.look(main="a")
+    said: list[Effect] = []
+    for number in (1, 2, 1, 2, *range(3, 20)):
+        watcher.now = max(watcher.now, watcher.state.repos[REPO].poll_at)
+        watcher.do(Tick())
+        said += watcher.do(PollFailed(repo=REPO, reason=f"Reason {number}."))
+    reasons = [effect.reason for effect in said if isinstance(effect, Failing)]
+    assert reasons == [f"Reason {number}." for number in range(1, REASONS_MAX + 1)]
+    assert watcher.look(main="a") == [Recovered(repo=REPO)]
+    watcher.now = watcher.state.repos[REPO].poll_at
+    watcher.do(Tick())
+    (again,) = watcher.do(PollFailed(repo=REPO, reason="Reason 1."))
+    assert isinstance(again, Failing)
 
 
 def test_one_failing_repository_does_not_delay_another() -> None:
