@@ -433,6 +433,26 @@ async def test_a_log_stops_at_its_window_until_the_dispatcher_keeps_it(tmp_path:
         await dispatcher.until_clean()
 
 
+@in_a_loop
+async def test_a_step_that_prints_more_than_its_log_may_hold_is_judged_as_any_other_and_its_log_says_so(
+    tmp_path: Path, commit: Commit
+) -> None:
+    def limited(*args: Any, **more: Any) -> ProcessExecutor:
+        return ProcessExecutor(*args, log_bytes_max=100_000, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("surveil.hands.running.ProcessExecutor", limited)
+        async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+            await dispatcher.assign(commit, "head -c 300000 /dev/zero | tr '\\0' x; echo the end; exit 3")
+            finished = await dispatcher.finish()
+            assert (finished.outcome, finished.exit_code) == ("failed", 3)
+            assert dispatcher.log() == (
+                b"x" * 100_000 + b"\n[surveil: the log of this step is longer than 100000 bytes; its rest is dropped]\n"
+                b"[surveil: 200008 bytes of this step's log were dropped]\n"
+            )
+            await dispatcher.until_clean()
+
+
 @pytest.mark.parametrize("refusing", [(Tombstones, "write"), (ProcessExecutor, "hold")])
 def test_an_order_that_the_disk_does_not_take_is_refused_in_words(
     tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, refusing: tuple[type, str]
