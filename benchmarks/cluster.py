@@ -25,9 +25,9 @@ from surveil.client.asking import Client
 from surveil.client.following import follow_journal
 from surveil.core.peers import Peer, Role
 from surveil.net.addresses import Address
-from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import SERVER_KEY, KeyPair, load_or_make_keys, make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
+from surveil.places import KEYS
 from surveil.store.sqlite import open_store
 
 START_S: Final = 30.0
@@ -109,7 +109,7 @@ def let_in(data: Path, names: Sequence[str], role: Role = Role.RUNNER) -> list[P
     peers = [PeerKey(name=name, keys=make_keys()) for name in names]
     now = time.time_ns() // 1_000_000
     # Together with the key that the peers would have been told: one without the other is refused.
-    load_or_make_keys(data / KEYS_FOLDER / SERVER_KEY)
+    load_or_make_keys(data / KEYS / SERVER_KEY)
     store = open_store(data, now=now)
     try:
         for peer in peers:

@@ -1,7 +1,7 @@
 """A role's data folder: what the folders and locks in it are called, and that one process at a time uses it.
 
 What belongs here: names that more than one room must know. What does not: the files of one room alone, like the
-database's (`store`) or the keys' (`net`), and how files are written (`disk`).
+database's (`store`), and how files are written (`disk`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,15 @@ LOCK: Final = "lock"
 UP_LOCK: Final = "up.lock"
 """Held by the one `up` that uses a folder, which is its dispatcher's too."""
 
+KEYS: Final = "keys"
+"""One's own key; a dispatcher has two, one to be known by and one for those who use its folder."""
 MIRRORS: Final = "mirrors"
 """Bare copies of repositories. Processes may share these."""
+
+# What only a dispatcher has, beside its database.
+LOGS: Final = "logs"
+RUNNERS: Final = "runners"
+"""The data folders of the runners that it starts itself."""
 
 # What only a runner has.
 ATTEMPTS: Final = "attempts"

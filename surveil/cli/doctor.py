@@ -91,9 +91,8 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
     from surveil.cli.blocking import Dispatcher
     from surveil.client.access import find_access
     from surveil.config import LISTEN_DEFAULT
-    from surveil.net.enrolment import KEYS_FOLDER
     from surveil.net.known import FILE_NAME
-    from surveil.places import UP_LOCK
+    from surveil.places import KEYS, UP_LOCK
 
     start = f"surveil {'up' if (data / UP_LOCK).exists() else 'dispatcher'} --data {data}"
     try:
@@ -107,7 +106,7 @@ def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:
         yield from check_ports(LISTEN_DEFAULT)
         return
     except SurveilError as error:
-        next_ = start if error.exit_code is ExitCode.UNREACHABLE else f"ls -lR {data / KEYS_FOLDER}"
+        next_ = start if error.exit_code is ExitCode.UNREACHABLE else f"ls -lR {data / KEYS}"
         yield Finding(name="dispatcher", health=Health.BROKEN, sentence=str(error), next=next_)
         return
     try:

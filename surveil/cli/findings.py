@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from surveil.errors import SurveilError
+from surveil.places import KEYS
 
 PYTHON_MIN: Final = (3, 11)
 DISK_WEAK_BYTES: Final = 2 * 1024**3
@@ -194,7 +195,7 @@ def check_folder(data: Path) -> Iterator[Finding]:
         )
     else:
         yield _ok("data folder", str(data))
-    for key in sorted((data / "keys").glob("*.key")):
+    for key in sorted((data / KEYS).glob("*.key")):
         if key.stat().st_mode & PRIVATE:
             yield _broken("keys", f"{key} is open to other users.", f"chmod 600 {key}")
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from surveil.errors import NotAllowedError, UnreachableError
 from surveil.net.addresses import Address, parse_address
-from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, KeyPair, load_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
+from surveil.places import KEYS
 
 ENROLLED_FOLDER: Final = "client"
 """Below the data folder: what a machine keeps that is only a client of a dispatcher elsewhere."""
@@ -58,15 +58,15 @@ def find_access(data: Path, address: str | None) -> Access:
     return Access(
         address=wanted or dispatcher.address.from_here(),
         server_key=dispatcher.server_key,
-        keys=load_keys(folder / KEYS_FOLDER / CLIENT_KEY),
+        keys=load_keys(folder / KEYS / CLIENT_KEY),
     )
 
 
 def _known(data: Path, wanted: Address | None) -> list[tuple[Path, KnownDispatcher]]:
     """The folders with a key of ours, each with the dispatcher that knows it. Raises PermissionError."""
-    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS_FOLDER / CLIENT_KEY).exists()]
+    folders = [folder for folder in (data, data / ENROLLED_FOLDER) if (folder / KEYS / CLIENT_KEY).exists()]
     known = [(folder, load_known(folder)) for folder in folders if (folder / FILE_NAME).exists()]
-    server_key = data / KEYS_FOLDER / SERVER_KEY
+    server_key = data / KEYS / SERVER_KEY
     if data not in folders or (data / FILE_NAME).exists() or not server_key.exists():
         return known
     # A dispatcher's folder that was restored: where it will listen is written when it starts, who it is stands here.

@@ -14,8 +14,8 @@ from typing import Final
 from surveil.errors import ExitCode
 from surveil.fleet.child import ADDRESS_VARIABLE, JOIN_VARIABLE
 from surveil.fleet.supervise import HOPELESS, News
-from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.known import FILE_NAME
+from surveil.places import KEYS
 
 WORTH_ANOTHER_TRY: Final = frozenset(HOPELESS - {ExitCode.NOT_ALLOWED})
 """For a part that enrols: a key that the dispatcher does not know any more is a refusal that a new key may end."""
@@ -42,7 +42,7 @@ class Enrolment:
 
     async def prepare(self) -> Mapping[str, str]:
         """The environment for the next start: where the dispatcher is, and a token if there is no key yet."""
-        if (self._data / FILE_NAME).exists() and any(self._data.glob(f"{KEYS_FOLDER}/*.key")):
+        if (self._data / FILE_NAME).exists() and any(self._data.glob(f"{KEYS}/*.key")):
             # The dispatcher may listen elsewhere than when the child joined.
             return {**self._settings, ADDRESS_VARIABLE: self._address}
         return {**self._settings, JOIN_VARIABLE: await self._make_token()}
@@ -54,5 +54,5 @@ class Enrolment:
         """
         if news.exit_code == ExitCode.NOT_ALLOWED and not self._renewed:
             self._renewed = True
-            shutil.rmtree(self._data / KEYS_FOLDER, ignore_errors=True)
+            shutil.rmtree(self._data / KEYS, ignore_errors=True)
             (self._data / FILE_NAME).unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from surveil.config import RUNNERS_MAX
 from surveil.fleet.child import surveil_command
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
 from surveil.fleet.supervise import News, Part, Supervisor
+from surveil.places import RUNNERS
 
 NOW: Final = (signal.SIGINT, signal.SIGINT)
 """To a runner, the second Ctrl-C means: stop at once, and the jobs with you."""
@@ -60,7 +61,7 @@ class Spawner:
         on_news: Callable[[News], None] = _ignore,
     ) -> None:
         assert 0 <= wanted <= RUNNERS_MAX, f"{wanted} runners on one machine"
-        self._folder = data / "runners"
+        self._folder = data / RUNNERS
         self._address = address
         self._make_token = make_token
         self._enrolments: dict[str, Enrolment] = {}

@@ -22,12 +22,12 @@ from surveil.errors import InvalidError
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.net.addresses import Address, parse_address
-from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.options import raise_file_limit
 from surveil.net.peers import Peers
 from surveil.net.server import Server
+from surveil.places import KEYS, LOGS
 from surveil.say import Voice
 from surveil.store import Store
 from surveil.store.backup import backup
@@ -71,8 +71,8 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         stack.callback(store.close)
         clock = Clock(not_before_at=newest(store))
         writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="store"))
-        keys = load_or_make_keys(config.data / KEYS_FOLDER / SERVER_KEY)
-        local = load_or_make_keys(config.data / KEYS_FOLDER / CLIENT_KEY)
+        keys = load_or_make_keys(config.data / KEYS / SERVER_KEY)
+        local = load_or_make_keys(config.data / KEYS / CLIENT_KEY)
         known = Peers(clock.now)
         gate = Gate(store=store, writer=writer, known=known, now=clock.now, server_key=keys.public)
         await gate.open(local.public)
@@ -80,7 +80,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         listen = parse_address(config.listen, listening=True).with_port(server.control_port)
         gate.address = listen.for_others()
         live = _live(store, clock, server)
-        logs = LogStore(config.data / "logs")
+        logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
         answers = Answers(store.reader, logs, live)
         intake = _intake(logs, store, server, answers)
@@ -102,7 +102,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
 
 def _check_key(config: DispatcherConfig) -> None:
     """A new key beside an old database would lock out everybody who was ever enrolled, without a word."""
-    key = config.data / KEYS_FOLDER / SERVER_KEY
+    key = config.data / KEYS / SERVER_KEY
     if database_path(config.data, config.database or "").exists() and not key.exists():
         raise InvalidError(
             f"{config.data} has a database but not its key {key}: every runner and observer knows this dispatcher by "

@@ -25,11 +25,11 @@ from surveil.mirror.typed import resolve_all
 from surveil.mirror.watched import Watched
 from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
+from surveil.net.enrolment import enrol, is_enrolled
 from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import JoinToken, parse_token
-from surveil.places import MIRRORS, REFS, Hold
+from surveil.places import KEYS, MIRRORS, REFS, Hold
 from surveil.say import Voice
 
 LOCAL_INTERVAL_MS: Final = 2_000
@@ -67,7 +67,7 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
     access.check()
     with Hold(config.data, "an observer"), contextlib.closing(Halt()) as halt:
         known = await _dispatcher(config)
-        keys = load_keys(config.data / KEYS_FOLDER / OBSERVER_KEY)
+        keys = load_keys(config.data / KEYS / OBSERVER_KEY)
         records, clock, state = Records(config.data / REFS), Clock(), State()
         watched: dict[str, Watched] = {}
         for address in addresses:

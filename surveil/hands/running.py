@@ -29,11 +29,11 @@ from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import KEYS_FOLDER, enrol, is_enrolled
+from surveil.net.enrolment import enrol, is_enrolled
 from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import parse_token
-from surveil.places import MIRRORS, Hold
+from surveil.places import KEYS, MIRRORS, Hold
 from surveil.protocol import MIRRORS_MAX, Want
 from surveil.say import Voice
 
@@ -67,7 +67,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
     data = config.data.absolute()
     with Hold(data, "a runner"):
         known = await _dispatcher(config)
-        keys = load_keys(data / KEYS_FOLDER / RUNNER_KEY)
+        keys = load_keys(data / KEYS / RUNNER_KEY)
         identity = begin_incarnation(data)
         name = identity.name or config.name
         with contextlib.closing(Tombstones(data)) as tombstones:

@@ -22,11 +22,11 @@ from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 from surveil.net.tokens import JoinToken
+from surveil.places import KEYS
 from surveil.protocol import Enrol, Enrolled, Refused
 
 ENROL_MS: Final = 15_000
 REPEAT_MS: Final = 5_000
-KEYS_FOLDER: Final = "keys"
 KEY_FILES: Final = {Role.RUNNER: RUNNER_KEY, Role.OBSERVER: OBSERVER_KEY, Role.CLIENT: CLIENT_KEY}
 
 
@@ -38,7 +38,7 @@ def is_enrolled(token: JoinToken, *, role: Role, data: Path) -> bool:
     Raises:
         InfrastructureError: what is there cannot be read.
     """
-    if not (data / KEYS_FOLDER / KEY_FILES[role]).exists() or not (data / FILE_NAME).exists():
+    if not (data / KEYS / KEY_FILES[role]).exists() or not (data / FILE_NAME).exists():
         return False
     return load_known(data).server_key == token.server_key
 
@@ -51,7 +51,7 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
         UnreachableError: nothing that holds the dispatcher's key answers at the token's address.
         InfrastructureError: `data` cannot be written.
     """
-    key_file = data / KEYS_FOLDER / KEY_FILES[role]
+    key_file = data / KEYS / KEY_FILES[role]
     draft = key_file.with_suffix(".joining")
     keys = load_or_make_keys(draft)
     try:

@@ -16,6 +16,7 @@ from zlib import crc32
 from sqlalchemy import Connection, text
 
 from surveil.core.model import AttemptState, Status
+from surveil.places import LOGS
 from surveil.store.disk import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
@@ -23,7 +24,6 @@ from surveil.store.log_paths import log_files
 from surveil.store.reading import SqlReader, reading
 from surveil.store.sqlite import open_reader
 
-LOGS: Final = "logs"
 PROBLEMS_MAX: Final = 100
 """More sentences than this help nobody."""
 

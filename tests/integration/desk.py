@@ -9,11 +9,11 @@ from pathlib import Path
 from surveil.config import ObserverConfig
 from surveil.core.peers import Role
 from surveil.hands.observing import opened
-from surveil.net.enrolment import KEYS_FOLDER
 from surveil.net.keys import OBSERVER_KEY, write_privately
 from surveil.net.known import KnownDispatcher
 from surveil.net.traffic import Route
 from surveil.observer import Observer
+from surveil.places import KEYS
 from surveil.protocol import CommitSeen, Pack, Seen, Want, Watching
 from tests.net.stage import PATIENCE_MS, Stage, serving
 
@@ -83,7 +83,7 @@ def configure(
     desk: Desk, data: Path, *repos: str, interval_ms: int | None = 100, refs: tuple[str, ...] = ()
 ) -> ObserverConfig:
     """A configuration of an observer that is enrolled already."""
-    key = data / KEYS_FOLDER / OBSERVER_KEY
+    key = data / KEYS / OBSERVER_KEY
     if not key.exists():
         keys = desk.stage.enrol(Role.OBSERVER)
         write_privately(key, keys.secret.encode(), replace=False)

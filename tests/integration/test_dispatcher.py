@@ -23,10 +23,11 @@ from surveil.dispatcher import Dispatcher
 from surveil.errors import InvalidError, NotAllowedError, NotFoundError
 from surveil.hands.dispatching import Parts, assembled
 from surveil.net.connection import Connection
-from surveil.net.enrolment import KEYS_FOLDER, enrol
+from surveil.net.enrolment import enrol
 from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, SERVER_KEY, load_keys
 from surveil.net.known import load_known
 from surveil.net.tokens import parse_token
+from surveil.places import KEYS
 from surveil.protocol import (
     CHUNK_BYTES_MAX,
     Accepted,
@@ -153,7 +154,7 @@ async def played_observer(client: Client, folder: Path) -> AsyncIterator[PlayedR
     """An observer that joined by a token, and says what the test says as well."""
     token = (await client.ask("token_create", {"role": "observer"})).body["token"]
     await enrol(parse_token(token), name="watcher", role=Role.OBSERVER, data=folder)
-    known, keys = load_known(folder), load_keys(folder / KEYS_FOLDER / OBSERVER_KEY)
+    known, keys = load_known(folder), load_keys(folder / KEYS / OBSERVER_KEY)
     async with Connection(known.address, known.server_key, keys) as connection:
         yield PlayedRunner(connection)
 
@@ -161,11 +162,11 @@ async def played_observer(client: Client, folder: Path) -> AsyncIterator[PlayedR
 @contextlib.asynccontextmanager
 async def played_runner(client: Client, folder: Path, name: str = "played") -> AsyncIterator[PlayedRunner]:
     """A runner that joined by a token; its key is in `folder` for another start."""
-    if not (folder / KEYS_FOLDER).exists():  # a look at a folder of the test's own
+    if not (folder / KEYS).exists():  # a look at a folder of the test's own
         token = (await client.ask("token_create", {"role": "runner"})).body["token"]
         await enrol(parse_token(token), name=name, role=Role.RUNNER, data=folder)
     known = load_known(folder)
-    keys = load_keys(folder / KEYS_FOLDER / RUNNER_KEY)
+    keys = load_keys(folder / KEYS / RUNNER_KEY)
     async with Connection(known.address, known.server_key, keys) as connection:
         yield PlayedRunner(connection)
 
@@ -233,7 +234,7 @@ async def test_a_commit_goes_from_an_observer_to_the_runner_that_holds_its_attem
         assert "holds an attempt" in denied.problem
         await runner.say(want)
         asked = await observer.hear(Want)
-        key = load_keys(tmp_path / "r" / KEYS_FOLDER / RUNNER_KEY).public
+        key = load_keys(tmp_path / "r" / KEYS / RUNNER_KEY).public
         assert asked == replace(want, runner=key)
         pack = Pack(id=3, runner=key, made=1, at=0, total=CHUNK_BYTES_MAX, data=bytes(CHUNK_BYTES_MAX))
         await observer.say(pack)
@@ -321,7 +322,7 @@ async def test_a_running_job_survives_the_restart_of_the_dispatcher(tmp_path: Pa
     async with dispatching(data), local_client(data) as client, played_runner(client, folder) as runner:
         # The new dispatcher listens elsewhere; a runner's own hands would find it by its fixed port.
         await runner.connection.close()
-        keys = load_keys(folder / KEYS_FOLDER / RUNNER_KEY)
+        keys = load_keys(folder / KEYS / RUNNER_KEY)
         known = load_known(data)
         async with Connection(known.address, known.server_key, keys) as connection:
             again = PlayedRunner(connection)
@@ -484,8 +485,8 @@ async def test_what_clients_wish_is_done_and_on_disk(tmp_path: Path) -> None:
 async def test_a_database_without_its_key_is_not_given_another(tmp_path: Path) -> None:
     async with dispatching(tmp_path):
         pass
-    (tmp_path / KEYS_FOLDER / SERVER_KEY).unlink()
+    (tmp_path / KEYS / SERVER_KEY).unlink()
     with pytest.raises(InvalidError, match="put it back"):
         async with dispatching(tmp_path):
             pass
-    assert not (tmp_path / KEYS_FOLDER / SERVER_KEY).exists()
+    assert not (tmp_path / KEYS / SERVER_KEY).exists()
