@@ -23,7 +23,7 @@ from benchmarks.cluster import Dispatcher, PeerKey, Where, let_in, where
 from benchmarks.noop import SPAWN, end
 from surveil.net.keys import make_keys
 from surveil.net.options import apply_options, peer_options, raise_file_limit
-from surveil.protocol import Heartbeat, Hello, Introduce, Message, Welcome, decode, encode
+from surveil.protocol import Heartbeat, Hello, Introduce, Message, Welcome, decode_all, encode
 
 KNOCKING_MAX: Final = 200
 """So many runners of a process may be on their way in: a crowd that comes as fast as it is let in, and no faster."""
@@ -104,12 +104,13 @@ class _Crowd:
                 route_id, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            member, message = self._members[route_id], decode(parts)
-            if isinstance(message, Welcome) and not member.welcomed:
-                member.welcomed = True
-                self._tally.welcomed.value += 1
-            elif isinstance(message, Introduce):
-                member.welcomed = False
+            member = self._members[route_id]
+            for message in decode_all(parts):
+                if isinstance(message, Welcome) and not member.welcomed:
+                    member.welcomed = True
+                    self._tally.welcomed.value += 1
+                elif isinstance(message, Introduce):
+                    member.welcomed = False
 
     def _speak(self, route_id: bytes) -> float:
         """Say what is due; returns in how many seconds something is due again."""
