@@ -4,26 +4,32 @@ that will finish first.
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heapreplace
 from itertools import chain, islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from surveil.core.attempts import cancel_order
 from surveil.core.builds import fold
 from surveil.core.effects import Effect, Send
 from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
 from surveil.core.policy import Policy
+from surveil.core.ready import Group
 from surveil.core.state import Session, State
 from surveil.frozen import replace
 from surveil.protocol import Assign
 
 CANDIDATES_MAX: Final = 64
-"""Runners compared for one job.
+"""Runners compared for the jobs of a group.
 
 With more that have room, the best of some is as good as the best of all, and much sooner found.
 """
 
 COLD_PENALTY: Final = 40
 """What a missing mirror of the repository counts, in percent of a busy machine: a first clone costs about that."""
+
+
+_Line: TypeAlias = list[tuple[int, str]]
+"""A heap of what each runner costs a group of jobs, with its key."""
 
 
 def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
@@ -33,35 +39,52 @@ def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
     """
     state.ready.release(now)
     effects: list[Effect] = []
+    lines: dict[Group, _Line] = {}
     moved = True
     while moved and state.roomy and len(state.ready):
         moved = False
         heads = state.ready.heads()
         heads.sort(key=lambda head: (state.running_of.get(head[0][0], 0), head[1]))
         served: dict[str, None] = {}
-        for (repo, _), (_, _, job_id) in heads:
-            job = state.jobs[job_id]
+        for group, (_, _, job_id) in heads:
             # A repository has as many heads as it asks for kinds of runners, and one turn all the same.
-            runner = None if repo in served else choose(state, job, now)
+            runner = None if group[0] in served else choose(state, lines, group, now)
             if runner is not None:
-                effects.append(assign(state, job, runner, now, policy))
-                served[repo] = None
+                effects.append(assign(state, state.jobs[job_id], runner, now, policy))
+                served[group[0]] = None
                 moved = True
     return effects
 
 
-def choose(state: State, job: Job, now: int) -> Runner | None:
-    """The runner that will finish this job first, of those that fit and have room; None when there is none."""
-    best: tuple[int, str] | None = None
-    wanted = frozenset(job.spec.labels)
-    for key in _candidates(state, job.repo, wanted, now):
-        score = (_cost(state, key, job.repo), key)
-        if best is None or score < best:
-            best = score
-    return None if best is None else state.runners[best[1]]
+def choose(state: State, lines: dict[Group, _Line], group: Group, now: int) -> Runner | None:
+    """The runner that will finish a job of this group first, of those that fit and have room; None when there is none.
+    `lines` are for the jobs that are handed out together.
+    """
+    runner = _first(state, lines.get(group, []), group[0], now)
+    if runner is None:
+        lines[group] = _line_up(state, group, now)
+        runner = _first(state, lines[group], group[0], now)
+    return runner
 
 
-def _candidates(state: State, repo: str, wanted: frozenset[str], now: int) -> list[str]:
+def _first(state: State, line: _Line, repo: str, now: int) -> Runner | None:
+    """The cheapest runner of a line. Until all is handed out costs only rise, so that only those need a second look
+    that were the cheapest.
+    """
+    while line:
+        known, key = line[0]
+        if room(state, key, now) <= 0:
+            heappop(line)
+        elif (cost := _cost(state, key, repo)) != known:
+            heapreplace(line, (cost, key))
+        else:
+            return state.runners[key]
+    return None
+
+
+def _line_up(state: State, group: Group, now: int) -> _Line:
+    """The runners that fit a group and have room, those with a mirror of its repository first."""
+    repo, wanted = group[0], frozenset(group[1])
     found: dict[str, None] = {}
     full: list[str] = []
     for key in chain(islice(state.warm.get(repo, ()), CANDIDATES_MAX), state.roomy):
@@ -75,7 +98,9 @@ def _candidates(state: State, repo: str, wanted: frozenset[str], now: int) -> li
                 break
     for key in full:
         state.roomy.pop(key, None)
-    return list(found)
+    line = [(_cost(state, key, repo), key) for key in found]
+    heapify(line)
+    return line
 
 
 def room(state: State, key: str, now: int) -> int:

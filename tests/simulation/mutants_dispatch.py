@@ -179,7 +179,7 @@ DISPATCH: tuple[Mutant, ...] = (
     Mutant(
         name="labels ignored",
         sentence="every runner fits every job",
-        place=f"{SCHEDULE}:_candidates",
+        place=f"{SCHEDULE}:_line_up",
         old="elif wanted.issubset(state.runners[key].labels):",
         new="else:",
         seeds=(10,),
