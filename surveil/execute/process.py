@@ -86,7 +86,7 @@ class ProcessExecutor:
         except OSError as error:
             raise InfrastructureError(f"{self._data} cannot hold attempts: {error}") from error
         self._tasks.start(self._warm())
-        self._upkeep.begin()
+        self._tasks.start(self._upkeep.run())
         found = await self._in(self._pool, self._find)
         kept = [self._take_up(folder, pidfd) for folder, pidfd in found]
         self._tasks.start(self._sweep({attempt.folder.path.name for attempt in self._attempts.values()}))
@@ -96,7 +96,7 @@ class ProcessExecutor:
         """Stop telling and let go; keepers go on."""
         self._tell_now = lambda _: None
         self._halt.ring()
-        await self._upkeep.close()
+        self._upkeep.close()
         # What is being deleted should be gone; what takes longer is swept at the next start.
         await self._tasks.wait(CLOSE_S)
         await self._tasks.end()

@@ -56,22 +56,23 @@ class Upkeep:
         self._tidying = False
         self._closed = False
         self._thread = ThreadPoolExecutor(1, "upkeep")
-        self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
+    async def run(self) -> None:
         """Go on with it until `close`."""
         self._used_at = asyncio.get_running_loop().time()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            await self._do("spare work trees", lambda _: self._spares.begin())
+            while not self._closed:
+                await self._until_due()
+        finally:
+            await asyncio.to_thread(self._thread.shutdown)
 
-    async def close(self) -> None:
-        """End what is being done."""
+    def close(self) -> None:
+        """End what is being done, and begin nothing more."""
         self._closed = True
         self._news.set()
         if self._halt is not None:
             self._halt.ring()
-        if self._task is not None:
-            await self._task
-        await asyncio.to_thread(self._thread.shutdown)
 
     def step_aside(self) -> None:
         """An attempt is about to need its mirror, and nobody may lock that for minutes now."""
@@ -86,16 +87,14 @@ class Upkeep:
         self._wanted[assign.repo] = assign.sha
         self._news.set()
 
-    async def _run(self) -> None:
-        await self._do("spare work trees", lambda _: self._spares.begin())
-        while not self._closed:
-            due = self._used_at + SPARE_AFTER_S if self._wanted else max(self._used_at + IDLE_S, self._tidy_at)
-            self._news.clear()
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._news.wait()
-            except TimeoutError:
-                await self._do_what_is_due()
+    async def _until_due(self) -> None:
+        due = self._used_at + SPARE_AFTER_S if self._wanted else max(self._used_at + IDLE_S, self._tidy_at)
+        self._news.clear()
+        try:
+            async with asyncio.timeout_at(due):
+                await self._news.wait()
+        except TimeoutError:
+            await self._do_what_is_due()
 
     async def _do_what_is_due(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -107,7 +106,7 @@ class Upkeep:
             self._used_at = now
         elif now >= self._used_at + IDLE_S:
             # Attempts have names of their own, so what is found now is nobody's, whatever comes next.
-            left = [path for folder in self._left for path in folder.iterdir()]
+            left = [path for folder in self._left if folder.is_dir() for path in folder.iterdir()]
             self._tidying = True
             if await self._do("what attempts left", lambda _: _remove_all(left)) and await self._do(
                 "mirrors", self._tidy

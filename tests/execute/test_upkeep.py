@@ -49,11 +49,12 @@ async def kept_up(data: Path, *, busy: bool = False) -> AsyncIterator[Upkeep]:
     for name in ("attempts", "workspaces", "mirrors"):
         (data / name).mkdir(parents=True, exist_ok=True)
     keeping = Upkeep(data, Spares(data / "spares"), busy=lambda: busy)
-    keeping.begin()
+    running = asyncio.create_task(keeping.run())
     try:
         yield keeping
     finally:
-        await keeping.close()
+        keeping.close()
+        await running
 
 
 @pytest.fixture

@@ -172,10 +172,8 @@ def test_a_keeper_that_stands_still_for_a_while_loses_nothing(place: Place, pool
     assert pool.log(build) == "begun\ndone\n"
 
 
-@pytest.mark.parametrize("ends_meanwhile", [False, True])
-def test_an_agent_that_comes_back_after_its_lease_has_no_say_any_more(
-    place: Place, pool: Pool, *, ends_meanwhile: bool
-) -> None:
+@pytest.mark.parametrize("meanwhile", ["it runs on", "it ends", "all stands still"])
+def test_an_agent_that_comes_back_after_its_lease_has_no_say_any_more(place: Place, pool: Pool, meanwhile: str) -> None:
     # What the first attempt says is false: if it counted, the build would fail.
     build = pool.submit(waiting(place, first=f"while [ ! -e {place.folder}/fail ]; do sleep 0.1; done; exit 3;"))
     assert begun(place, build)
@@ -183,12 +181,18 @@ def test_an_agent_that_comes_back_after_its_lease_has_no_say_any_more(
     (keeper,) = pool.keepers(zombie)
     steps = pool.steps(zombie)
     assert steps != []
-    signal_process(pool.agent(zombie), signal.SIGSTOP, AGENT)
+    stopped = [(pool.agent(zombie), AGENT)]
+    if meanwhile == "all stands still":
+        stopped += [(keeper, KEEPER), (pool.zygote(zombie), KEEPER)]
+    for pid, mark in stopped:
+        signal_process(pid, signal.SIGSTOP, mark)
     assert begun(place, build, 2), "the job was not given to the other runner"
-    if ends_meanwhile:
+    if meanwhile != "it runs on":
         (place.folder / "fail").touch()
+    if meanwhile == "it ends":
         assert eventually(lambda: not alive(keeper))
-    signal_process(pool.agent(zombie), signal.SIGCONT, AGENT)
+    for pid, mark in stopped:
+        signal_process(pid, signal.SIGCONT, mark)
     assert eventually(lambda: not any(alive(pid) for pid in (keeper, *steps))), "what the zombie runs has to end"
     assert eventually(lambda: list((pool.data(zombie) / "attempts").iterdir()) == [])
     (place.folder / "go").touch()
