@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from surveil import __version__
 from surveil.answer import Reply, answers
 from surveil.answer.answers import ASKED_MAX, answered, refusal
 from surveil.core.model import AttemptState, Note, Status
@@ -125,6 +126,7 @@ def test_status_counts_what_memory_holds() -> None:
     assert status["runners"] == {"online": 1, "offline": 1, "slots": 4, "busy": 0}
     assert status["watching"] == [{"repo": "/srv/one", "problem": "gone", "observer": "eye"}]
     assert (status["dispatcher"]["id"], status["dispatcher"]["uptime_ms"]) == ("c1", 5000)
+    assert (status["dispatcher"]["epoch"], status["dispatcher"]["version"]) == (3, __version__)
 
 
 def test_runners_are_shown_as_memory_knows_them_and_as_stored_where_it_does_not() -> None:

@@ -7,6 +7,7 @@ import pytest
 from surveil.answer.views import attempt_view, build_view, job_view, runner_state, runner_view, time_text
 from surveil.core.model import AttemptState, Runner
 from surveil.core.state import Session
+from surveil.protocol import StepReport
 from tests.store.records import finished, make_attempt, make_build, make_job, make_runner
 
 SESSION = Session(incarnation=1, seq=4, heard_at=9000, load_percent=41, disk_free_mib=777)
@@ -61,6 +62,9 @@ def test_builds_jobs_and_attempts_have_the_keys_that_are_promised() -> None:
         "steps",
     } <= job["attempts"][0].keys()  # fmt: skip
     assert (build["id"], job["id"], job["attempts"][0]["runner"]) == (1, "1/test", "spare-2")
+    step = StepReport(name="s", state="running", started_after_ms=5)
+    (shown,) = job_view(make_job(attempt=1), [make_attempt(steps=(step,))])["attempts"][0]["steps"]
+    assert {"name", "state", "exit_code", "started_at", "finished_at"} <= shown.keys()
 
 
 def test_a_runner_has_the_keys_that_are_promised() -> None:

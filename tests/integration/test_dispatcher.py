@@ -20,7 +20,7 @@ from surveil.config import DispatcherConfig
 from surveil.core.peers import Role
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
-from surveil.errors import InvalidError, NotAllowedError, NotFoundError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UnreachableError
 from surveil.hands.dispatching import Parts, assembled
 from surveil.net.connection import Connection
 from surveil.net.enrolment import enrol
@@ -51,6 +51,8 @@ from surveil.protocol import (
     Watching,
     Welcome,
 )
+from surveil.store import StoreError
+from surveil.store.logs import LogStore
 
 SOON_MS = 60_000
 """How long a test waits for what should happen at once; generous, because processors may be shared."""
@@ -353,6 +355,35 @@ async def test_output_is_sent_again_from_where_the_dispatcher_has_it(tmp_path: P
         assert await runner.hear(Kept) == Kept(job=assign.job, attempt=1, upto=4)
         welcome = await runner.hello(held=(Held(job=assign.job, attempt=1, finished=False, log_bytes=9),))
         assert welcome.renewed == (Ref(job=assign.job, attempt=1, log_bytes=4),)
+
+
+@in_a_loop
+async def test_a_disk_that_fails_under_the_logs_ends_the_dispatcher_and_nothing_is_called_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: LogStore) -> None:
+        raise StoreError("the disk is gone")
+
+    async def play(heard: list[Any]) -> None:
+        async with (
+            dispatching(tmp_path / "d"),
+            local_client(tmp_path / "d") as client,
+            played_runner(client, tmp_path / "r") as runner,
+        ):
+            await runner.hello()
+            await submit(client)
+            assign = await runner.hear(Assign)
+            monkeypatch.setattr(LogStore, "flush", failing)
+            await runner.say(Output(job=assign.job, attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=1, data=b"x"))
+            with contextlib.suppress(UnreachableError):
+                while True:
+                    await client.ask("status", patience_ms=2_000)
+            heard += runner.heard
+
+    heard: list[Any] = []
+    with pytest.raises(StoreError, match="the disk is gone"):
+        await play(heard)
+    assert not [message for message in heard if isinstance(message, Kept)]
 
 
 @in_a_loop
