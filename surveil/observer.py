@@ -89,6 +89,7 @@ class Observer:
         self._supplier = Supplier(
             parts.data, mirrors, send=self._connection.send, start=self._tasks.start, now=self._clock.now
         )
+        self._problems: dict[str, str] = {}
         self._reports = Reports(
             parts.watched,
             self._in_thread,
@@ -96,9 +97,9 @@ class Observer:
             put=self._put,
             start=self._tasks.start,
             changed=self._tell_watching,
+            told=self._problems,
         )
         self._files: Watch | None = None
-        self._problems: dict[str, str] = {}
         self._dirty: dict[str, None] = {}
         self._writing = False
         self._unwritten = False
@@ -200,7 +201,8 @@ class Observer:
             case Deleted():
                 voice.info("ref deleted", repo=effect.repo, ref=effect.ref, sha=effect.sha)
             case Failing():
-                voice.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
+                if self._unread().get(effect.repo) != effect.reason[:PROBLEM_CHARS_MAX]:
+                    voice.warning("repository cannot be read", repo=effect.repo, reason=effect.reason)
                 self._problems[effect.repo] = effect.reason[:PROBLEM_CHARS_MAX]
                 self._tell_watching()
             case Recovered():
@@ -273,9 +275,13 @@ class Observer:
         """Let the dispatcher know soon what is watched, and with what success."""
         self._watching_at = 0
 
+    def _unread(self) -> dict[str, str]:
+        """By repository why a commit that was seen cannot be read."""
+        return self._reports.problems(lambda mid: is_under_way(self._state, mid))
+
     def _watched_repos(self) -> tuple[WatchedRepo, ...]:
         """What is watched, as far as it fits in one message."""
-        problems = self._reports.problems(lambda mid: is_under_way(self._state, mid)) | self._problems
+        problems = self._unread() | self._problems
         found: list[WatchedRepo] = []
         room = WATCHING_BYTES_MAX
         for repo in self._watched:

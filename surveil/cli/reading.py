@@ -68,7 +68,7 @@ def status(*, as_json: bool, **where: str | None) -> None:
             ("jobs", ", ".join(counted) or "nothing to do"),
             ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
             *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
-            *(("watching", f"{watched['repo']} ({watched['problem'] or 'ok'})") for watched in document["watching"]),
+            *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
         ]
     )
     if not pool["online"] and not document["waiting"]:
@@ -76,6 +76,11 @@ def status(*, as_json: bool, **where: str | None) -> None:
             "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
             "weak",
         )
+
+
+def _watched(repo: str, problem: str | None) -> str:
+    """A repository and how it is; most problems name it themselves."""
+    return problem if problem and repo in problem else f"{repo} ({problem or 'ok'})"
 
 
 @click.command(epilog=example("surveil builds --repo surveil --ref refs/heads/main --limit 5"))

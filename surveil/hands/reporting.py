@@ -44,7 +44,7 @@ class _Unread:
 
 class Reports:
     """The reports under way. `send` says a message, `put` tells the mind, `start` starts a task, `changed` is called
-    when `problems` says something else than before.
+    when `problems` says something else than before. `told` are the problems of repositories that were said already.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Reports:
         put: Callable[[Event], None],
         start: Callable[[Coroutine[Any, Any, None]], None],
         changed: Callable[[], None],
+        told: Mapping[str, str],
     ) -> None:
         self._watched = watched
         self._in_thread = in_thread
@@ -63,6 +64,7 @@ class Reports:
         self._put = put
         self._start = start
         self._changed = changed
+        self._told = told
         self._lanes = Lanes()
         self._ready: dict[str, CommitSeen] = {}
         self._reading: set[str] = set()
@@ -119,8 +121,8 @@ class Reports:
         if problem.trouble is Trouble.HALTED:
             return
         sentence = str(problem)[:PROBLEM_CHARS_MAX]
-        if report.mid not in self._unread:
-            # Once, however often it is tried.
+        if report.mid not in self._unread and self._told.get(report.repo) != sentence:
+            # Once, however often it is tried, and not again what was said of the whole repository.
             voice.warning("commit cannot be read", repo=report.repo, ref=report.ref, reason=sentence)
         if problem.trouble is Trouble.NOT_A_COMMIT:
             # A tag of a file or folder is nothing to build, and never will be.

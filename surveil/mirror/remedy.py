@@ -20,7 +20,7 @@ _CUT = re.compile(r"unexpected disconnect|early EOF|remote end hung up|still exp
 _FLEETING = re.compile(r" after \d+ ms|(?<=error: )\d+ (?=bytes)")
 """What differs from time to time, so that the same trouble would be told again and again."""
 _Row: TypeAlias = tuple[Trouble, str, str]
-_SSH_PLACE = re.compile(r"(?:ssh://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+)(?=/))?.*")
+_PLACE = re.compile(r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+)(?=/))?.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,16 @@ def _try_by_hand(address: Address, access: Access) -> str:
 
 
 def _facts(address: Address, access: Access) -> dict[str, str]:
-    facts = {"by_hand": _try_by_hand(address, access)}
-    place = _SSH_PLACE.fullmatch(address.key)
-    if address.kind is not Kind.SSH or place is None:
+    place = _PLACE.fullmatch(address.key)
+    assert place is not None, f"{address.key} was checked, and names no host"
+    host = place["host"].strip("[]")
+    facts = {"by_hand": _try_by_hand(address, access), "host": host}
+    if address.kind is not Kind.SSH:
         server = shlex.quote("/".join(address.key.split("/", 3)[:3]))
         return facts | _used(address, access) | {"server": server}
-    host, user = place["host"].strip("[]"), place["user"]
-    port = ["-p", place["port"]] if place["port"] else []
+    user, port = place["user"], ["-p", place["port"]] if place["port"] else []
     config = [] if access.ssh_config is None else ["-F", str(access.ssh_config)]
     return facts | {
-        "host": host,
         "scan": shlex.join(["ssh-keyscan", *port, host]) + f" >> {access.known_hosts()}",
         "forget": shlex.join(["ssh-keygen", "-R", f"[{host}]:{place['port']}" if port else host])
         + ("" if access.ssh_config is None else f" -f {access.known_hosts()}"),
@@ -183,6 +183,24 @@ _REMEDIES: Final = (
             Trouble.NOT_A_REPOSITORY,
             r"is this a git repository",
             "answers with something that is not a git repository; {by_hand}",
+        ),
+    ),
+    *_remedies(
+        tuple(Kind),
+        (
+            Trouble.UNREACHABLE,
+            r"could not resolve host|unable to look up",
+            "is at a host whose name leads nowhere; check the address, and type `getent hosts {host}`",
+        ),
+        (
+            Trouble.UNREACHABLE,
+            r"connection refused|couldn't connect to server|network is unreachable|no route to host",
+            "cannot be reached, for nobody listens there; {by_hand}",
+        ),
+        (
+            Trouble.UNREACHABLE,
+            r"connection timed out|operation timed out|operation too slow|connection reset|closed by remote host",
+            "is reached, but the connection does not hold; {by_hand}",
         ),
     ),
 )
