@@ -310,6 +310,27 @@ async def test_an_attempt_is_accepted_run_in_its_commit_reported_and_forgotten(t
 
 
 @in_a_loop
+async def test_a_runner_that_is_idle_again_holds_nothing_of_what_it_had(tmp_path: Path, commit: Commit) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data") as (agent, _):
+        opened: list[int] = []
+        for attempt in range(1, 5):
+            await dispatcher.assign(commit, "echo something", attempt=attempt)
+            await dispatcher.finish()
+            await dispatcher.until_clean()
+            opened.append(descriptors())
+        # Its own records, looked into because nobody would see them grow in a short while.
+        executor = agent._executor  # noqa: SLF001
+        assert isinstance(executor, ProcessExecutor)
+        held = (agent._state.held, agent._logs._windows, executor._attempts)  # noqa: SLF001
+        assert [len(each) for each in held] == [0, 0, 0]
+        assert executor._lookout.empty  # noqa: SLF001
+        assert opened[-1] <= opened[0]
+
+
+@in_a_loop
 async def test_output_arrives_while_the_step_runs_and_a_cancel_ends_it(tmp_path: Path, commit: Commit) -> None:
     async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
         await dispatcher.assign(commit, "echo first; sleep 300")
