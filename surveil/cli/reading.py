@@ -6,7 +6,7 @@ What belongs here: what these print. What does not: the documents that they prin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -18,6 +18,7 @@ from surveil.screen.table import Column
 from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
 
 FAILURES_SHOWN: Final = 5
+_WAITING: Final = frozenset({"queued", "held"})
 
 BUILD_COLUMNS: Final = (
     Column(name="id"),
@@ -128,7 +129,7 @@ def print_build(build: Mapping[str, Any]) -> None:
         [
             ("build", str(build["id"])),
             ("state", build["state"]),
-            ("reason", build["reason"] or build["waiting"] or ""),
+            ("reason", why(build)),
             ("repository", build["repo"]),
             ("ref", build["ref"]),
             ("commit", build["sha"]),
@@ -146,7 +147,7 @@ def print_build(build: Mapping[str, Any]) -> None:
     if build["jobs"]:
         print_line("")
         print_table(_JOB_COLUMNS, [_job_row(job) for job in build["jobs"]])
-    earlier = [_attempt_row(job, attempt) for job in build["jobs"] for attempt in job["attempts"][:-1]]
+    earlier = [_attempt_row(job, attempt) for job in build["jobs"] for attempt in _earlier(job)]
     if earlier:
         print_line()
         print_line("Earlier attempts")
@@ -170,7 +171,7 @@ def _build_row(build: Mapping[str, Any]) -> list[str]:
 
 
 def _job_row(job: Mapping[str, Any]) -> list[str]:
-    newest = job["attempts"][-1] if job["attempts"] else None
+    newest = job["attempts"][-1] if job["attempts"] and job["state"] not in _WAITING else None
     runner = newest["runner"] if newest else ""
     return [
         job["name"],
@@ -180,6 +181,12 @@ def _job_row(job: Mapping[str, Any]) -> list[str]:
         took(job["started_at"], job["finished_at"]),
         why(job),
     ]
+
+
+def _earlier(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The attempts that are over and did not decide: of a job that waits for its next one, all."""
+    attempts: Sequence[Mapping[str, Any]] = job["attempts"]
+    return attempts if job["state"] in _WAITING else attempts[:-1]
 
 
 def _attempt_row(job: Mapping[str, Any], attempt: Mapping[str, Any]) -> list[str]:

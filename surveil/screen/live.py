@@ -83,10 +83,22 @@ class JobOutput:
 
     def __init__(self, screen: Screen, name: str = "", number: int = 0) -> None:
         self._screen = screen
-        prefix = f"{printable(name)} |" if name else ""
-        self._prefix = paint(prefix, PREFIXES[number % len(PREFIXES)] if screen.in_colour else "").encode()
+        self._colour = PREFIXES[number % len(PREFIXES)] if screen.in_colour else ""
+        self._prefix = self._prefix_for(name)
         self._safe = SafeOutput() if screen.on_terminal else None
         self._held = b""
+        self._in_line = False
+
+    async def call(self, name: str) -> None:
+        """Begin the lines with another name from now on: what had none has one once others print as well."""
+        prefix = self._prefix_for(name)
+        if prefix == self._prefix:
+            return
+        if self._prefix:
+            await self._end_line()
+        elif self._in_line:
+            await self._screen.put(b"\n")
+        self._prefix, self._in_line = prefix, False
 
     async def put(self, data: bytes) -> None:
         """The next bytes."""
@@ -94,15 +106,21 @@ class JobOutput:
 
     async def finish(self) -> None:
         """Print what had no line end."""
-        rest = b"" if self._safe is None else self._safe.finish()
-        rest = self._lines(rest)
-        rest += self._line(self._held) if self._held else b""
-        self._held = b""
-        await self._screen.put(rest)
+        await self._screen.put(self._lines(b"" if self._safe is None else self._safe.finish()))
+        await self._end_line()
+
+    async def _end_line(self) -> None:
+        rest, self._held = self._held, b""
+        if rest:
+            await self._screen.put(self._line(rest))
+
+    def _prefix_for(self, name: str) -> bytes:
+        return paint(f"{printable(name)} |" if name else "", self._colour).encode()
 
     def _lines(self, data: bytes) -> bytes:
         """The whole lines that there are by now, each behind the prefix."""
         if not self._prefix:
+            self._in_line = not data.endswith(b"\n") if data else self._in_line
             return data
         *lines, self._held = (self._held + data).split(b"\n")
         while len(self._held) > LINE_BYTES_MAX:

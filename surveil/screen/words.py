@@ -109,4 +109,5 @@ def why(record: Mapping[str, Any]) -> str:
     well.
     """
     reason = "" if record["state"] == "passed" else record["reason"]
-    return str(reason or record.get("waiting") or "")
+    # What it waits for now says more than why it does not run any more; its attempts tell that.
+    return str(record.get("waiting") or reason or "")

@@ -38,16 +38,11 @@ class _Told:
     """One build while it is told of."""
 
     number: int
-    alone: bool
     jobs: int
     taken_up: bool
     tallies: dict[str, Tally] = field(default_factory=dict)
     listening: set[str] = field(default_factory=set)
     waits: Waits = field(default_factory=Waits)
-
-    def name(self, job: str) -> str:
-        """What a job is called on the screen: with its build's number where several builds are told of."""
-        return job.partition("/")[2] if self.alone else job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +86,24 @@ class Teller:
         Raises:
             SurveilError: the dispatcher does not answer any more.
         """
-        alone = not self._telling
         self._telling.add(number)
         try:
             build = await self._client.build(number)
-            told = _Told(number=number, alone=alone, jobs=len(build["jobs"]), taken_up=taken_up)
+            told = _Told(number=number, jobs=len(build["jobs"]), taken_up=taken_up)
             await self._begin(build, told)
             build = await self._follow(build, told)
             await self._end(build, told)
             return build
         finally:
             self._telling.discard(number)
+
+    @property
+    def _alone(self) -> bool:
+        return len(self._telling) <= 1
+
+    def _name(self, job: str) -> str:
+        """What a job is called on the screen: with its build's number while several builds are told of."""
+        return job.partition("/")[2] if self._alone else job
 
     async def _begin(self, build: Mapping[str, Any], told: _Told) -> None:
         if told.taken_up:
@@ -151,12 +153,14 @@ class Teller:
             logs.create_task(self._print_log(job, told, number, tail_lines), name=f"log of {job}")
 
     async def _print_log(self, job: str, told: _Told, number: int, tail_lines: int | None) -> None:
-        name = told.name(job)
         async with self._listening:
-            output = JobOutput(self._screen, "" if told.alone and told.jobs <= 1 else name, number)
+            output = JobOutput(self._screen, number=number)
             shown, heads = 0, StepHeads()
             steps: Sequence[Mapping[str, Any]] = ()
             async for piece in follow_log(self._client, job, tail_lines=tail_lines):
+                # Other builds come and go while this one is told of.
+                name = self._name(job)
+                await output.call("" if self._alone and told.jobs <= 1 else name)
                 if piece.attempt != shown:
                     await output.finish()
                     shown, heads = piece.attempt, StepHeads()
@@ -179,7 +183,7 @@ class Teller:
             if job in told.tallies:
                 told.tallies[job].finish()
             for part in heads.finish(steps):
-                await self._screen.say(f"--- {name}: {part} ---", "faint")
+                await self._screen.say(f"--- {self._name(job)}: {part} ---", "faint")
 
     async def _tell_note(self, note: Mapping[str, Any], told: _Told, logs: asyncio.TaskGroup) -> None:
         """What people should know of a try before the verdict: that it was lost, or could not run; and what the job
@@ -189,17 +193,17 @@ class Teller:
             job, _, attempt = note["id"].rpartition("#")
             if note["state"] in {"lost", "errored"}:
                 reason = f": {note['reason']}" if note["reason"] else ""
-                await self._screen.say(f"--- {told.name(job)}: attempt {attempt} {note['state']}{reason} ---", "lost")
+                await self._screen.say(f"--- {self._name(job)}: attempt {attempt} {note['state']}{reason} ---", "lost")
             self._listen(job, told, logs)
         elif note["what"] == "job" and note["id"] in told.listening and note["state"] in _AGAIN:
-            await self._screen.say(f"--- {told.name(note['id'])}: {_AGAIN[note['state']]} ---", "weak")
+            await self._screen.say(f"--- {self._name(note['id'])}: {_AGAIN[note['state']]} ---", "weak")
 
     async def _tell_waiting(self, told: _Told) -> None:
         """Say why jobs wait, once for each reason."""
         while True:
             await asyncio.sleep(WAITING_MS / 1000)
             for news in told.waits.news(await self._client.build(told.number)):
-                prefix = "" if told.alone else f"build {told.number}, "
+                prefix = "" if self._alone else f"build {told.number}, "
                 await self._screen.say(f"--- {prefix}{news} ---", "weak")
 
     async def _end(self, build: Mapping[str, Any], told: _Told) -> None:
@@ -208,7 +212,7 @@ class Teller:
         if len(jobs) > 1 or build["state"] != "passed":
             for job in jobs:
                 tests = _tests([told.tallies[job["id"]]] if job["id"] in told.tallies else [])
-                line = f"  {job['state']:<9} {job['name']}{_in(job)}{tests}{_because(job)}"
+                line = f"  {job['state']:<9} {self._name(job['id'])}{_in(job)}{tests}{_because(job)}"
                 await self._screen.tell_verdict(line, job["state"])
         for complaint in build["complaints"]:
             if complaint != build["reason"]:

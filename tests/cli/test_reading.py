@@ -126,6 +126,20 @@ def test_earlier_attempts_are_shown_with_their_runner_and_reason(type_: Type, co
     assert "Earlier attempts" not in type_("show", "6").out
 
 
+def test_a_job_that_waits_for_its_next_attempt_shows_what_became_of_the_last(type_: Type, counter: Counter) -> None:
+    lost = make_attempt(8, state=AttemptState.LOST, reason="its runner is gone", finished_at=9000)
+    build = make_build(8, state=Status.RUNNING)
+    job = make_job(8, state=Status.QUEUED, attempt=1, reason="its runner is gone")
+    counter.desk.store.commit(new(build, job, lost))
+    counter.desk.live.state.put(build, 0)
+    counter.desk.live.state.put(job, 0)
+    out = type_("show", "8").out
+    [row] = [line for line in out.splitlines() if line.startswith("test  queued")]
+    assert "no runner has joined yet" in row
+    assert "spare-2" not in row
+    assert out.splitlines()[-1].split()[:4] == ["test", "1", "lost", "spare-2"]
+
+
 def test_show_and_status_say_what_a_queued_job_waits_for(type_: Type, counter: Counter) -> None:
     build, job = make_build(7, state=Status.QUEUED), make_job(7)
     counter.desk.store.commit(new(build, job))

@@ -45,6 +45,25 @@ def test_each_line_of_one_of_several_jobs_says_whose_it_is() -> None:
     assert printed([b"one\ntw", b"o\n\nlast"], "lint") == "lint | one\nlint | two\nlint | \nlint | last\n"
 
 
+def test_a_job_is_called_by_its_name_as_soon_as_others_print_too() -> None:
+    async def scene() -> str:
+        out = Stream()
+        output = JobOutput(Screen(out, Stream()))
+        await output.put(b"one\ntw")
+        await output.call("a")
+        await output.put(b"o\nthr")
+        await output.call("7/a")
+        await output.put(b"ee\n")
+        await output.call("7/a")
+        await output.call("")
+        await output.put(b"four\n")
+        await output.call("a")
+        await output.finish()
+        return out.written()
+
+    assert asyncio.run(scene()) == "one\ntw\na | o\na | thr\n7/a | ee\nfour\n"
+
+
 def test_an_endless_line_is_cut_and_nothing_of_it_is_lost() -> None:
     lines = printed([b"x" * (2 * LINE_BYTES_MAX + 5)], "a").splitlines()
     assert [len(line) for line in lines] == [LINE_BYTES_MAX + 4, LINE_BYTES_MAX + 4, 9]
