@@ -141,18 +141,18 @@ class Dispatcher:
             then()
 
     def _perform_all(self, effects: list[Effect]) -> None:
-        words: dict[Route, list[Message]] = {}
+        words: dict[bytes, list[Message]] = {}
         for effect in effects:
             match effect:
                 case Send(runner=runner, message=message):
                     if (route := self._server.route(runner)) is not None:
-                        words.setdefault(route, []).append(message)
+                        words.setdefault(route.id, []).append(message)
                 case SendBack(via=via):
-                    words.setdefault(Route(bulk=False, id=via), []).append(self._sent_back(effect))
+                    words.setdefault(via, []).append(self._sent_back(effect))
                 case Acknowledge(mid=mid, build=build):
                     self.submissions.acknowledge(mid, build)
-        for route, messages in words.items():
-            self._server.reply(route, *messages)
+        for via, messages in words.items():
+            self._server.reply(Route(bulk=False, id=via), *messages)
 
     def _sent_back(self, effect: SendBack) -> Message:
         """The word that goes back. A `Welcome` makes its connection the runner's, and what it is told follows there."""

@@ -7,13 +7,25 @@ job; asking whether it is current is the caller's fence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from surveil.core.builds import forget_if_settled, spread
 from surveil.core.effects import Effect, Send
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
-from surveil.protocol import Cancel, Finished, Progress, StepReport
+from surveil.protocol import Cancel, Finished, Outcome, Progress, StepReport
+
+_ENDED: Final[Mapping[Outcome, AttemptState]] = {
+    "passed": AttemptState.PASSED,
+    "failed": AttemptState.FAILED,
+    "errored": AttemptState.ERRORED,
+    "lost": AttemptState.LOST,
+    "cancelled": AttemptState.LOST,
+}
+"""What each outcome makes of an attempt that decides."""
 
 
 def is_current(state: State, attempt: Attempt) -> bool:
@@ -63,13 +75,13 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
         # Its steps ran, so the commit was there, and with it most of the repository's next one.
         state.warm_up(attempt.runner, state.jobs[attempt.job].repo)
     known = replace(
-        attempt, exit_code=said.exit_code, log_bytes=said.log_bytes, steps=said.steps, isolation=said.isolation,
-        reason=said.reason, started_at=_at(attempt, said.started_after_ms, now),
+        attempt, state=_ENDED[said.outcome], reason=said.reason, exit_code=said.exit_code, log_bytes=said.log_bytes,
+        steps=said.steps, isolation=said.isolation, started_at=_at(attempt, said.started_after_ms, now),
         finished_at=_at(attempt, said.finished_after_ms, now),
     )  # fmt: skip
     match said.outcome:
         case "passed":
-            _conclude(state, known, AttemptState.PASSED, Status.PASSED, now)
+            _conclude(state, known, Status.PASSED, now)
         case "failed":
             _fail(state, known, now)
         case "errored":
@@ -158,8 +170,8 @@ def _put_job(state: State, job: Job, now: int) -> None:
         forget_if_settled(state, job.build)
 
 
-def _conclude(state: State, attempt: Attempt, how: AttemptState, verdict: Status, now: int) -> None:
-    state.put(replace(attempt, state=how), now)
+def _conclude(state: State, attempt: Attempt, verdict: Status, now: int) -> None:
+    state.put(attempt, now)
     job = state.jobs[attempt.job]
     _put_job(state, replace(job, state=verdict, reason=attempt.reason, finished_at=now), now)
 
@@ -167,9 +179,9 @@ def _conclude(state: State, attempt: Attempt, how: AttemptState, verdict: Status
 def _fail(state: State, attempt: Attempt, now: int) -> None:
     job = state.jobs[attempt.job]
     if job.failed >= job.spec.retry:
-        _conclude(state, attempt, AttemptState.FAILED, Status.FAILED, now)
+        _conclude(state, attempt, Status.FAILED, now)
         return
-    state.put(replace(attempt, state=AttemptState.FAILED), now)
+    state.put(attempt, now)
     reason = f"{attempt.reason}; retry {job.failed + 1} of {job.spec.retry}"
     _put_job(state, replace(job, state=Status.QUEUED, failed=job.failed + 1, reason=reason, not_before_at=0), now)
 
@@ -179,9 +191,9 @@ def _err(state: State, attempt: Attempt, now: int, policy: Policy) -> None:
     errored = job.errored + 1
     state.put(replace(job, errored=errored), now)
     if errored >= policy.errored_max:
-        _conclude(state, attempt, AttemptState.ERRORED, Status.ERRORED, now)
+        _conclude(state, attempt, Status.ERRORED, now)
         return
-    state.put(replace(attempt, state=AttemptState.ERRORED), now)
+    state.put(attempt, now)
     not_before_at = now + policy.retry_ms * 4 ** (errored - 1)
     job = replace(
         state.jobs[job.id],

@@ -109,12 +109,13 @@ def _status_of(standing: Mapping[Status, int]) -> Status:
     """One state for many: open ones first, then the worst verdict; a failure is known to be the commit's, so it
     outweighs an error.
     """
+    if Status.RUNNING in standing:
+        return Status.RUNNING
     still_open = standing.keys() - VERDICTS
+    if still_open == {Status.HELD}:
+        return Status.HELD
     if still_open:
-        if still_open == {Status.HELD}:
-            return Status.HELD
-        begun = Status.RUNNING in still_open or len(still_open) < len(standing)
-        return Status.RUNNING if begun else Status.QUEUED
+        return Status.RUNNING if len(still_open) < len(standing) else Status.QUEUED
     for verdict in (Status.FAILED, Status.ERRORED, Status.CANCELLED):
         if verdict in standing:
             return verdict
