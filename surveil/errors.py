@@ -70,3 +70,15 @@ class InfrastructureError(SurveilError):
 
 class ProtocolError(SurveilError):
     """The peer's fault: bytes that are no message of this protocol. Caught at the edge, never further in."""
+
+
+def error_of(sentence: str, exit_code: int) -> SurveilError:
+    """The error whose exit code this is, with this sentence."""
+    kinds: dict[int, type[SurveilError]] = {
+        ExitCode.USAGE: UsageError,
+        ExitCode.INVALID: InvalidError,
+        ExitCode.UNREACHABLE: UnreachableError,
+        ExitCode.NOT_ALLOWED: NotAllowedError,
+        ExitCode.NOT_FOUND: NotFoundError,
+    }
+    return kinds.get(exit_code, InfrastructureError)(sentence)

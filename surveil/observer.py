@@ -36,7 +36,8 @@ from surveil.core.observe_model import (
     Tick,
     Unchanged,
 )
-from surveil.errors import ExitCode, InfrastructureError
+from surveil.core.peers import Role
+from surveil.errors import ExitCode, InfrastructureError, NotAllowedError, SurveilError
 from surveil.hands.observing import Parts, opened
 from surveil.hands.reporting import PROBLEM_CHARS_MAX, Reports
 from surveil.hands.supplying import Supplier
@@ -44,6 +45,7 @@ from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
+from surveil.net.refusals import Refusals
 from surveil.protocol import Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
@@ -107,12 +109,18 @@ class Observer:
         self._watching_at = 0
         self._birth = secrets.randbelow(INT_MAX)
         self._tidy_at = self._clock.now() + TIDY_MS
+        self._refusals = Refusals(Role.OBSERVER, parts.address)
+        self._hopeless: SurveilError | None = None
         self._stopping = False
 
     # ---- the loop ----
 
     async def run(self) -> None:
-        """Observe until `stop`; at the end everything acknowledged is on disk and no git runs."""
+        """Observe until `stop`; at the end everything acknowledged is on disk and no git runs.
+
+        Raises:
+            SurveilError: the dispatcher does not let this observer in, or somebody else holds its address.
+        """
         self._open_files()
         try:
             while not self._stopping:
@@ -128,6 +136,8 @@ class Observer:
                 self._now_and_then(now)
         finally:
             await self._close()
+        if self._hopeless is not None:
+            raise self._hopeless
 
     def stop(self) -> None:
         """Let `run` end, and every git that it waits for."""
@@ -162,7 +172,14 @@ class Observer:
 
     # ---- what is heard ----
 
+    def _end(self, error: SurveilError) -> None:
+        """There is no hope: let `run` end with this."""
+        self._hopeless = error
+        self.stop()
+
     def _heard(self, item: Incoming) -> Event | None:
+        if isinstance(item, Link) and (hopeless := self._refusals.hear(item)) is not None:
+            self._end(hopeless)
         match item:
             case Link.CONNECTED:
                 voice.info("connected")
@@ -171,15 +188,15 @@ class Observer:
             case Link.DISCONNECTED:
                 voice.warning("the dispatcher is away; what is seen meanwhile is reported later")
                 return Disconnected()
-            case Link.REFUSED:
-                voice.error("the dispatcher refuses this observer's key; enrol it again with a new token")
-            case Link.STRANGE:
+            case Link.STRANGE if self._refusals.is_news:
                 voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
             case Seen():
                 self._reports.acknowledged(item.mid, item.build)
                 return Acknowledged(mid=item.mid)
             case Want():
                 self._supplier.answer(item)
+            case Refused(final=True):
+                self._end(NotAllowedError(item.reason))
             case Refused() | Garbled():
                 voice.error("the dispatcher objects", reason=item.reason)
             case _:

@@ -480,12 +480,13 @@ class Enrolled:
 class Refused:
     """What you said was not acted on; saying it again will not help. `exit_code` is what a command should end with.
 
-    With `birth`, the runner's process of that birth is refused as a whole, and ends.
+    With `birth`, the runner's process of that birth is refused as a whole and ends; with `final`, whoever has the key.
     """
 
     reason: Text
     exit_code: int = 5
     birth: int | None = None
+    final: bool = False
 
 
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye

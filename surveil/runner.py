@@ -17,6 +17,7 @@ from zlib import crc32
 from surveil.clock import boot_ms
 from surveil.config import RunnerConfig
 from surveil.core.model import AttemptId
+from surveil.core.peers import Role
 from surveil.core.run import handle, next_deadline
 from surveil.core.run_events import (
     Connected,
@@ -47,7 +48,7 @@ from surveil.core.run_events import (
     Tick,
     WriteTombstone,
 )
-from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
+from surveil.errors import ExitCode, error_of
 from surveil.execute import processes
 from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
@@ -56,6 +57,7 @@ from surveil.execute.sending import Logs
 from surveil.hands.ordering import Orders
 from surveil.hands.running import Parts, opened
 from surveil.net.connection import Garbled, Incoming, Link
+from surveil.net.refusals import Refusals
 from surveil.protocol import (
     Assign,
     Beat,
@@ -76,8 +78,6 @@ from surveil.tasks import Tasks
 
 IDLE_MS: Final = 1_000
 LOAD_MS: Final = 5_000
-REFUSALS_MAX: Final = 2
-"""One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
 
 voice = Voice("runner")
 
@@ -99,7 +99,7 @@ class Agent:
         self._logs = Logs(parts.executor.read_log, self._send_output)
         self._logs_at: int | None = None
         self._load_at = 0
-        self._refusals = 0
+        self._refusals = Refusals(Role.RUNNER, parts.address)
         self._interrupts = 0
         self._exit: Exit | None = None
         self._tasks = Tasks(lambda _: self._connection.wake())
@@ -207,9 +207,13 @@ class Agent:
         return None
 
     def _link(self, link: Link) -> Event | None:
+        hopeless = self._refusals.hear(link)
+        if hopeless is not None:
+            # Where nobody was met, nothing speaks against what runs here; a revoked key does.
+            birth = self._state.birth if link is Link.STRANGE else None
+            return Said(message=Refused(reason=str(hopeless), exit_code=hopeless.exit_code, birth=birth))
         match link:
             case Link.CONNECTED:
-                self._refusals = 0
                 voice.info("connected")
                 return Connected()
             case Link.DISCONNECTED:
@@ -220,16 +224,10 @@ class Agent:
                 self._supplies.restart()
             case Link.BULK_DISCONNECTED:
                 pass
-            case Link.STRANGE:
+            case Link.STRANGE if self._refusals.is_news:
                 voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
-            case Link.REFUSED:
-                self._refusals += 1
-                if self._refusals >= REFUSALS_MAX:
-                    sentence = (
-                        "the dispatcher refuses this runner's key: it was revoked or never enrolled; make a token with "
-                        "'surveil token create' on the dispatcher's machine and join with --join TOKEN"
-                    )
-                    return Said(message=Refused(reason=sentence, exit_code=ExitCode.NOT_ALLOWED))
+            case Link.STRANGE | Link.REFUSED:
+                pass
             case _:
                 assert_never(link)
         return None
@@ -318,9 +316,7 @@ async def offer(config: RunnerConfig) -> ExitCode:
         loop.add_signal_handler(signal.SIGINT, agent.interrupt)
         voice.info("runner offers itself", name=parts.state.name, slots=parts.state.slots, data=parts.data)
         end = await agent.run()
-    if end.reason and end.code == ExitCode.NOT_ALLOWED:
-        raise NotAllowedError(end.reason)
     if end.reason and end.code != ExitCode.INTERRUPTED:
-        raise InfrastructureError(end.reason)
+        raise error_of(end.reason, end.code)
     voice.info("runner stopped")
     return ExitCode(end.code)

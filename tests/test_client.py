@@ -10,7 +10,7 @@ import pytest
 from surveil.answer import JobsWish, TokenWish
 from surveil.client import WaitOver
 from surveil.client.access import Access, find_access
-from surveil.client.asking import Client, error_of
+from surveil.client.asking import Client
 from surveil.client.following import follow_build, follow_log, wait_for
 from surveil.core.model import AttemptState, Status
 from surveil.errors import (
@@ -21,6 +21,7 @@ from surveil.errors import (
     SurveilError,
     UnreachableError,
     UsageError,
+    error_of,
 )
 from surveil.net.addresses import Address
 from surveil.net.connection import Connection

@@ -18,9 +18,9 @@ from surveil.answer.views import (
     status_view,
     step_view,
 )
-from surveil.answer.wishes import token_view
+from surveil.answer.wishes import peer_view, token_view
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
-from surveil.core.peers import Role
+from surveil.core.peers import Peer, Role
 from surveil.core.state import Identity, Session, State
 from surveil.protocol import JobSpec, StepReport, StepSpec, WatchedRepo
 from surveil.store import Token
@@ -131,6 +131,12 @@ _TOKEN: Final = Token(
     created_at=NOW,
     expires_at=NOW + 3_600_000,
 )
+_PEER: Final = Peer(
+    key="A" * 40,
+    role=Role.OBSERVER,
+    name="eye",
+    created_at=NOW,
+)
 
 
 def shapes() -> list[Shape]:
@@ -149,6 +155,7 @@ def shapes() -> list[Shape]:
         Shape("Status", "`status`", _status(), STATUS),
         Shape("Journal line", "`watch` (a line for each)", note_view(4711, _NOTE), NOTE),
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
+        Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
         Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
     ]
@@ -268,6 +275,14 @@ TOKEN: Final = {
     "created_at": "when it was made",
     "expires_at": "when it ends",
     "revoked_at": "when it was revoked",
+}
+PEER: Final = {
+    "key": "its public key",
+    "role": "`runner`, `observer` or `client`",
+    "name": "what people call it; one live peer of a role has it",
+    "labels": "labels that its token granted; none means that it may carry any",
+    "created_at": "when it joined",
+    "revoked_at": "when it was taken out; null while it is let in",
 }
 PIECE_EXAMPLE: Final = {"job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n"}
 PIECE: Final = {

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from surveil.core.events import BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
+from surveil.core.peers import Peer
 from surveil.protocol import CommitSeen
 
 WAIT_MS_MAX: Final = 30_000
@@ -39,6 +40,7 @@ class Question(StrEnum):
     TOKENS = "tokens"
     TOKEN_REVOKE = "token_revoke"  # noqa: S105  # the same
     PEERS = "peers"
+    PEER_REVOKE = "peer_revoke"
     DB_BACKUP = "db_backup"
 
 
@@ -122,6 +124,18 @@ class RevokeTokenWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevokePeerWish:
+    """Let a peer in no more, whatever its role; `reason` is a sentence for whoever wonders later."""
+
+    peer: Peer
+    reason: str
+
+    def reply(self) -> Reply:
+        """The answer."""
+        return Reply(body={"key": self.peer.key, "role": self.peer.role.value, "name": self.peer.name})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupWish:
     """Copy the database, as it is at one moment, to a new file on the dispatcher's machine."""
 
@@ -132,4 +146,6 @@ class BackupWish:
         return Reply(body={"path": self.destination, "bytes": size_bytes})
 
 
-Wish: TypeAlias = SubmitWish | RetryWish | JobsWish | RunnerWish | TokenWish | RevokeTokenWish | BackupWish
+Wish: TypeAlias = (
+    SubmitWish | RetryWish | JobsWish | RunnerWish | TokenWish | RevokeTokenWish | RevokePeerWish | BackupWish
+)

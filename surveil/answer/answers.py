@@ -139,6 +139,7 @@ class Answers:
             Question.RUNNER,
             Question.TOKEN_CREATE,
             Question.TOKEN_REVOKE,
+            Question.PEER_REVOKE,
             Question.DB_BACKUP,
         ],
         about: Arguments,
@@ -161,6 +162,8 @@ class Answers:
                 return wishes.create_token(about)
             case Question.TOKEN_REVOKE:
                 return wishes.revoke_token(about, await self._read(self._reader.tokens))
+            case Question.PEER_REVOKE:
+                return wishes.revoke_peer(about, await self._read(self._reader.peers))
             case Question.DB_BACKUP:
                 return wishes.back_up(about)
             case _:

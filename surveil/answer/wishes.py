@@ -15,6 +15,7 @@ from surveil.answer import (
     JobsWish,
     Reply,
     RetryWish,
+    RevokePeerWish,
     RevokeTokenWish,
     RunnerWish,
     SubmitWish,
@@ -25,7 +26,7 @@ from surveil.answer.views import time_text
 from surveil.core.declared import LABEL
 from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import VERDICTS, Job, Runner, Status
-from surveil.core.peers import Peer, Role
+from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotAllowedError, NotFoundError, UsageError
 from surveil.protocol import CommitSeen
@@ -162,6 +163,30 @@ def revoke_token(about: Arguments, tokens: Sequence[Token]) -> RevokeTokenWish:
         )
         raise not_found("token", wanted, more)
     return RevokeTokenWish(token=found[0])
+
+
+def revoke_peer(about: Arguments, peers: Sequence[Peer]) -> RevokePeerWish:
+    """An end to a peer, found by its name, and its role where several have that name, or by its key."""
+    name, role = about.text("name"), about.text("role", "")
+    reason = about.text("reason", "", most=500) or "by a person"
+    about.finish()
+    if role not in {"", *Role}:
+        raise UsageError(f"{quoted(role)} is no role of a peer: they are {', '.join(Role)}.")
+    live = [peer for peer in peers if not peer.revoked]
+    found = [peer for peer in live if name in {peer.name, peer.key} and role in {"", peer.role}]
+    if not found:
+        if any(peer.revoked and name in {peer.name, peer.key} for peer in peers):
+            raise NotAllowedError(f"The peer {quoted(name)} is revoked already; `surveil peers` lists who is let in.")
+        raise not_found("peer", name, did_you_mean(name, {peer.name for peer in live}) or "nobody has joined yet.")
+    if len(found) > 1:
+        roles = " and ".join(f"{'an' if peer.role is Role.OBSERVER else 'a'} {peer.role}" for peer in found)
+        raise UsageError(f"{quoted(name)} is the name of {roles}: say which one with --role.")
+    if found[0].role is Role.CLIENT and found[0].name == LOCAL_CLIENT:
+        raise NotAllowedError(
+            "The dispatcher's own client cannot be revoked: its key lies beside the database, and whoever can read it "
+            "there can change all of this anyway."
+        )
+    return RevokePeerWish(peer=found[0], reason=reason)
 
 
 def back_up(about: Arguments) -> BackupWish:

@@ -1,4 +1,4 @@
-"""What a shell is offered for a name that only a dispatcher knows: builds, jobs, runners, tokens; and for a path.
+"""What a shell is offered for a name that only a dispatcher knows: builds, jobs, runners, peers, tokens; and a path.
 
 What belongs here: the candidates. What does not: commands and flags, which click offers by itself.
 
@@ -57,6 +57,16 @@ def runners(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
     def ask(dispatcher: Dispatcher) -> Iterable[tuple[str, str]]:
         found = dispatcher.ask("runners", {"limit": OFFERED_MAX}, patience_ms=PATIENCE_MS).body
         return ((each["name"], each["state"]) for each in found)
+
+    return _offer(ctx, ask, incomplete)
+
+
+def peers(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Everybody who is let in, by their names."""
+
+    def ask(dispatcher: Dispatcher) -> Iterable[tuple[str, str]]:
+        found = dispatcher.ask("peers", {"limit": OFFERED_MAX}, patience_ms=PATIENCE_MS).body
+        return ((each["name"], each["role"]) for each in found if each["revoked_at"] is None)
 
     return _offer(ctx, ask, incomplete)
 

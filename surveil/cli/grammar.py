@@ -51,6 +51,8 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "runner": Entry("pool", "runner", "Offer this machine to run jobs."),
         "runners": Entry("pool", "runners", "List the pool of runners, and give them orders."),
         "token": Entry("tokens", "token", "Make, list and revoke join tokens."),
+        "peers": Entry("peers", "peers", "List who is let in: runners, observers and clients."),
+        "peer": Entry("peers", "peer", "Take out a runner, an observer or a client."),
         "client": Entry("tokens", "client", "Let this machine's commands talk to a dispatcher elsewhere."),
         "dispatcher": Entry("roles", "dispatcher", "Run the dispatcher alone."),
         "observer": Entry("roles", "observer", "Watch repositories and report their commits."),

@@ -14,16 +14,7 @@ from typing import Any, Final, Self
 
 from surveil.client import Answered
 from surveil.client.access import Access
-from surveil.errors import (
-    ExitCode,
-    InfrastructureError,
-    InvalidError,
-    NotAllowedError,
-    NotFoundError,
-    SurveilError,
-    UnreachableError,
-    UsageError,
-)
+from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError, error_of
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.protocol import Answer, Ask, Refused
 
@@ -224,15 +215,3 @@ class Client:
             f"No dispatcher answers at {self.address}; start it with `surveil up` or `surveil dispatcher`, or let "
             "`surveil doctor` look for the cause."
         )
-
-
-def error_of(sentence: str, exit_code: int) -> SurveilError:
-    """The error whose exit code this is, with the dispatcher's sentence."""
-    kinds: dict[int, type[SurveilError]] = {
-        ExitCode.USAGE: UsageError,
-        ExitCode.INVALID: InvalidError,
-        ExitCode.UNREACHABLE: UnreachableError,
-        ExitCode.NOT_ALLOWED: NotAllowedError,
-        ExitCode.NOT_FOUND: NotFoundError,
-    }
-    return kinds.get(exit_code, InfrastructureError)(sentence)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+LOCAL_CLIENT: Final = "local"
+"""The client whose key the dispatcher keeps in its own data folder."""
 
 
 class Role(StrEnum):

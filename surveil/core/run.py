@@ -189,7 +189,9 @@ def _hear(state: RunState, message: ToRunner | Refused, now: int, policy: Runner
 def _refused(state: RunState, message: Refused, now: int, policy: RunnerPolicy) -> list[Effect]:
     if message.birth is None:
         # Once welcomed, a refusal concerns a single message, and that one is not repeated for ever anyway.
-        return [] if state.welcomed else _stop(state, message.reason, message.exit_code, now, policy)
+        return (
+            [] if state.welcomed and not message.final else _stop(state, message.reason, message.exit_code, now, policy)
+        )
     if message.birth != state.birth:
         return []
     if state.epoch:

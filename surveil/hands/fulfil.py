@@ -17,6 +17,7 @@ from surveil.answer import (
     JobsWish,
     Reply,
     RetryWish,
+    RevokePeerWish,
     RevokeTokenWish,
     RunnerWish,
     SubmitWish,
@@ -25,7 +26,8 @@ from surveil.answer import (
 )
 from surveil.answer.live import Live
 from surveil.answer.views import time_text
-from surveil.core.events import BuildWanted, Event, RunnerOrder
+from surveil.core.events import BuildWanted, Event, RunnerOrder, RunnerWanted
+from surveil.core.peers import Role
 from surveil.errors import InfrastructureError
 from surveil.hands.gate import Gate
 from surveil.protocol import CommitSeen
@@ -83,6 +85,12 @@ class Fulfiller:
                 return wish.reply(token=token.text, token_id=token.id, expires_at=expires_at)
             case RevokeTokenWish():
                 await self._gate.revoke_token(wish.token)
+                return wish.reply()
+            case RevokePeerWish():
+                await self._gate.revoke_peer(wish.peer.key)
+                if wish.peer.role is Role.RUNNER:
+                    order = RunnerWanted(runner=wish.peer.key, order=RunnerOrder.REVOKE, reason=wish.reason)
+                    await self._perform(order)
                 return wish.reply()
             case BackupWish():
                 return wish.reply(size_bytes=await asyncio.to_thread(self._back_up, Path(wish.destination)))

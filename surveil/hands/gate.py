@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from surveil.core.peers import Peer, Role
+from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.errors import SurveilError
 from surveil.net.addresses import Address
 from surveil.net.peers import Peers
@@ -52,7 +52,7 @@ class Gate:
         """Read who is known, and let in the key that lies beside the database: who can read that file may do
         anything here anyway.
         """
-        local = Peer(key=local_client, role=Role.CLIENT, name="local", labels=(), created_at=self._now())
+        local = Peer(key=local_client, role=Role.CLIENT, name=LOCAL_CLIENT, labels=(), created_at=self._now())
         await self._write(lambda: self._store.add_peer(local))
         for peer in await asyncio.to_thread(self._store.reader.peers):
             self._known.put(peer)

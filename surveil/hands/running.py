@@ -27,7 +27,7 @@ from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
 from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
-from surveil.net.addresses import parse_address
+from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
 from surveil.net.enrolment import enrol, is_enrolled
 from surveil.net.keys import RUNNER_KEY, load_keys
@@ -48,6 +48,7 @@ class Parts:
     policy: RunnerPolicy
     executor: Executor
     connection: Connection
+    address: Address
     supplies: Supplies
     tombstones: Tombstones
     identity: Identity
@@ -78,6 +79,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                     policy=RunnerPolicy(),
                     executor=executor or ProcessExecutor(data, name, supply=supplies.bring, access=access),
                     connection=connection,
+                    address=known.address,
                     supplies=supplies,
                     tombstones=tombstones,
                     identity=identity,

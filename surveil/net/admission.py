@@ -46,16 +46,17 @@ Sender: TypeAlias = Peer | Stranger
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Why nothing was done; `told` says whether the peer deserves to hear it."""
+    """Why nothing was done; `told` says whether the peer deserves to hear it, `final` that it will never be better."""
 
     reason: str
     told: bool = True
+    final: bool = False
 
 
 _UNKNOWN: Final = Denied(
-    "this key is not known to the dispatcher: enrol again, with a new token from 'surveil token create'"
+    "this key is not known to the dispatcher: enrol again, with a new token from 'surveil token create'", final=True
 )
-_REVOKED: Final = Denied("this key was revoked: enrol again, with a new token from 'surveil token create'")
+_REVOKED: Final = Denied("this key was revoked: enrol again, with a new token from 'surveil token create'", final=True)
 _CLOSED: Final = Denied("no token is valid now: make a new one with 'surveil token create'")
 _TOO_LARGE: Final = Denied(f"before it is enrolled a peer may send at most {STRANGER_BYTES_MAX} bytes")
 _TOO_OFTEN: Final = Denied(f"a stranger has {STRANGER_TRIES_MAX} tries", told=False)

@@ -218,7 +218,7 @@ class Server:
             return []
         self.counts.denied += 1
         if denied.told:
-            self.reply(route, Refused(reason=denied.reason))
+            self.reply(route, Refused(reason=denied.reason, final=denied.final))
         return []
 
     def _admit(self, peer: Sender, route: Route, message: Message) -> Received:

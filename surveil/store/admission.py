@@ -6,6 +6,8 @@ does not: secrets and their digests (net), what a role may do (net).
 
 from __future__ import annotations
 
+import shlex
+
 from sqlalchemy import Connection, select, update
 
 from surveil.core.peers import Peer, Role
@@ -26,8 +28,8 @@ def settle_peer(connection: Connection, statements: Statements, peer: Peer) -> P
     )
     if connection.execute(taken).first() is not None:
         raise NotAllowedError(
-            f"another {peer.role} is enrolled as `{peer.name}`: choose another name with --name, "
-            "or revoke the other one first"
+            f"another {peer.role} is enrolled as `{peer.name}`: choose another name with --name, or take that one out "
+            f"first: 'surveil peer revoke {shlex.quote(peer.name)} --role {peer.role}' on the dispatcher's machine"
         )
     statements.new_peer.run(connection.connection, [codec.peer_row(peer)])
     return peer

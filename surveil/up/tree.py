@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil.client.access import find_access
-from surveil.client.asking import Client, error_of
+from surveil.client.asking import Client
 from surveil.config import UpConfig
 from surveil.config.roles import settings_of
-from surveil.errors import ExitCode, InfrastructureError, SurveilError
+from surveil.errors import ExitCode, InfrastructureError, SurveilError, error_of
 from surveil.fleet.child import surveil_command
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
 from surveil.fleet.spawner import Spawner

@@ -5,9 +5,20 @@ from typing import Any
 
 import pytest
 
-from surveil.answer import BackupWish, JobsWish, Reply, RetryWish, RevokeTokenWish, RunnerWish, SubmitWish, TokenWish
+from surveil.answer import (
+    BackupWish,
+    JobsWish,
+    Reply,
+    RetryWish,
+    RevokePeerWish,
+    RevokeTokenWish,
+    RunnerWish,
+    SubmitWish,
+    TokenWish,
+)
 from surveil.core.events import CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import Job, Status
+from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, NotFoundError, SurveilError, UsageError
 from surveil.protocol import CommitSeen, JobSpec
 from tests.answer.desk import Desk
@@ -164,3 +175,48 @@ def test_a_backup_goes_to_an_absolute_path() -> None:
     for wrong in ("b.db", "", "/a\0b"):
         with pytest.raises(SurveilError):
             Desk().reply("db_backup", destination=wrong)
+
+
+def peer(name: str, role: Role, letter: str) -> Peer:
+    return Peer(key=letter * 40, role=role, name=name, created_at=1)
+
+
+def desk_with_peers() -> Desk:
+    desk = Desk()
+    for each in (peer("local", Role.CLIENT, "l"), peer("eye", Role.OBSERVER, "o"), peer("eye", Role.RUNNER, "r")):
+        desk.store.add_peer(each)
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("about", "letter"),
+    [({"name": "eye", "role": "runner"}, "r"), ({"name": "eye", "role": "observer"}, "o"), ({"name": "o" * 40}, "o")],
+)
+def test_a_peer_is_revoked_by_name_and_role_or_by_key(about: dict[str, Any], letter: str) -> None:
+    wish = desk_with_peers().reply("peer_revoke", **about, reason="stolen")
+    assert isinstance(wish, RevokePeerWish)
+    assert (wish.peer.key, wish.reason) == (letter * 40, "stolen")
+    assert wish.reply().body == {"key": letter * 40, "role": wish.peer.role.value, "name": "eye"}
+
+
+@pytest.mark.parametrize(
+    ("about", "error", "sentence"),
+    [
+        ({"name": "eye"}, UsageError, "the name of an observer and a runner: say which one with --role"),
+        ({"name": "eyes"}, NotFoundError, "eye"),
+        ({"name": "eye", "role": "king"}, UsageError, "no role of a peer"),
+        ({"name": "local"}, NotAllowedError, "own client cannot be revoked"),
+    ],
+)
+def test_a_revocation_that_means_nobody_says_why(
+    about: dict[str, Any], error: type[SurveilError], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        desk_with_peers().reply("peer_revoke", **about)
+
+
+def test_whoever_is_revoked_already_is_told_so() -> None:
+    desk = desk_with_peers()
+    desk.store.revoke_peer("o" * 40, now=5)
+    with pytest.raises(NotAllowedError, match="revoked already"):
+        desk.reply("peer_revoke", name="eye", role="observer")

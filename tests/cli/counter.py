@@ -17,6 +17,7 @@ from surveil.answer import (
     JobsWish,
     Reply,
     RetryWish,
+    RevokePeerWish,
     RevokeTokenWish,
     RunnerWish,
     SubmitWish,
@@ -124,7 +125,7 @@ class Counter:
                 return wish.reply("running")
             case TokenWish():
                 return wish.reply(token="svl1.token.00000000", token_id="abc1", expires_at="2026-01-01T00:00:00.000Z")
-            case RunnerWish() | RevokeTokenWish():
+            case RunnerWish() | RevokeTokenWish() | RevokePeerWish():
                 return wish.reply()
             case BackupWish():
                 return wish.reply(size_bytes=4096)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from surveil.answer import JobsWish, RetryWish, RunnerWish, SubmitWish, TokenWish, Wish
+from surveil.answer import JobsWish, RetryWish, RevokePeerWish, RunnerWish, SubmitWish, TokenWish, Wish
 from surveil.core.events import CancelWanted, RunnerOrder
 from surveil.core.model import Status
+from surveil.core.peers import Peer, Role
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 from tests.store.records import make_build, make_job, make_note, make_runner, new
@@ -173,3 +174,16 @@ def test_tokens_are_listed_and_revoked(type_: Type, counter: Counter) -> None:
     assert type_("token", "list", "--json").out == "[]\n"
     ended = type_("token", "revoke", "nope")
     assert (ended.code, counter.wishes) == (6, [])
+
+
+def test_peers_are_listed_and_revoked(type_: Type, counter: Counter) -> None:
+    counter.desk.store.add_peer(Peer(key="o" * 40, role=Role.OBSERVER, name="eye", created_at=1))
+    listed = json.loads(type_("peers", "--json").out)
+    assert [(each["role"], each["revoked_at"]) for each in listed if each["name"] == "eye"] == [("observer", None)]
+    assert "eye" in type_("peers").out
+    for group in ("peer", "peers"):
+        ended = type_(group, "revoke", "eye", "--reason", "lost")
+        assert ended.code == 0
+        assert "surveil token create --role observer" in ended.err
+    assert {type(wish) for wish in counter.wishes} == {RevokePeerWish}
+    assert type_("peer", "revoke", "nobody").code == 6

@@ -43,7 +43,7 @@ def test_the_short_help_is_the_commands_own_first_sentence(name: str, entry: Ent
 def test_every_command_has_an_example_that_its_grammar_takes(name: str, command: click.Command) -> None:
     examples = re.findall(r"^ *((?:\S+=\S+ )?surveil .*)$", command.epilog or "", re.MULTILINE)
     assert examples, f"`surveil {name} --help` shows no example"
-    both_spellings = name.startswith(("runner ", "runners "))
+    both_spellings = name.startswith(("runner ", "runners ", "peer ", "peers "))
     assert both_spellings or any(f"surveil {name}" in example for example in examples)
 
 

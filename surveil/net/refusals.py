@@ -1,0 +1,64 @@
+"""When a peer that the dispatcher does not let in gives up, and what it tells its user.
+
+What belongs here: counting handshakes that failed in a row, and the sentences. What does not: noticing them
+(connection), and ending (the roles).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from surveil.core.peers import Role
+from surveil.errors import NotAllowedError, SurveilError, UnreachableError
+from surveil.net.addresses import Address
+from surveil.net.connection import Link
+
+REFUSED_MAX: Final = 2
+"""One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
+STRANGE_MAX: Final = 5
+"""So many handshakes fail within some seconds, where somebody else holds the dispatcher's address."""
+
+
+class Refusals:
+    """What became of the handshakes of one process with its dispatcher."""
+
+    def __init__(self, role: Role, address: Address) -> None:
+        self._role = role
+        self._address = address
+        self._refused = 0
+        self._strange = 0
+        self._met = False
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the failure just heard is the first of its row, and so worth a line."""
+        return self._refused + self._strange == 1
+
+    def hear(self, link: Link) -> SurveilError | None:
+        """Take note of what became of a handshake; the error to end with, once there is no hope.
+
+        A dispatcher that was met once may come back to an address that somebody else holds for a while.
+        """
+        match link:
+            case Link.CONNECTED:
+                self._refused = self._strange = 0
+                self._met = True
+            case Link.REFUSED:
+                self._refused += 1
+                if self._refused >= REFUSED_MAX:
+                    return NotAllowedError(
+                        f"the dispatcher at {self._address} refuses this {self._role}'s key: it was revoked or never "
+                        f"enrolled; make a token with 'surveil token create --role {self._role}' on the dispatcher's "
+                        "machine and join with --join TOKEN"
+                    )
+            case Link.STRANGE:
+                self._strange += 1
+                if self._strange >= STRANGE_MAX and not self._met:
+                    return UnreachableError(
+                        f"what answers at {self._address} does not hold the key of this {self._role}'s dispatcher: "
+                        "check the address (--dispatcher ADDR); if the dispatcher was set up anew, join it with a new "
+                        f"token of 'surveil token create --role {self._role}' (--join TOKEN)"
+                    )
+            case _:
+                pass
+        return None

@@ -1,0 +1,42 @@
+"""When a peer gives up on its dispatcher, and with which sentence and exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from surveil.core.peers import Role
+from surveil.errors import ExitCode
+from surveil.net.addresses import Address
+from surveil.net.connection import Link
+from surveil.net.refusals import REFUSED_MAX, STRANGE_MAX, Refusals
+
+ADDRESS = Address("192.0.2.7", 7300)
+
+
+@pytest.mark.parametrize("role", [Role.RUNNER, Role.OBSERVER])
+def test_a_key_that_is_refused_again_and_again_ends_its_process(role: Role) -> None:
+    refusals = Refusals(role, ADDRESS)
+    heard = [refusals.hear(Link.REFUSED) for _ in range(REFUSED_MAX)]
+    assert heard[:-1] == [None] * (REFUSED_MAX - 1)
+    assert heard[-1] is not None
+    assert heard[-1].exit_code == ExitCode.NOT_ALLOWED
+    assert f"surveil token create --role {role}" in str(heard[-1])
+
+
+def test_an_address_that_somebody_else_holds_ends_a_process_that_never_met_its_dispatcher() -> None:
+    refusals = Refusals(Role.RUNNER, ADDRESS)
+    heard = [refusals.hear(Link.STRANGE) for _ in range(STRANGE_MAX)]
+    assert heard[:-1] == [None] * (STRANGE_MAX - 1)
+    assert heard[-1] is not None
+    assert heard[-1].exit_code == ExitCode.UNREACHABLE
+    assert "does not hold the key of this runner's dispatcher" in str(heard[-1])
+    assert "tcp://192.0.2.7:7300" in str(heard[-1])
+
+
+def test_a_dispatcher_that_was_met_is_waited_for() -> None:
+    refusals = Refusals(Role.RUNNER, ADDRESS)
+    said = []
+    for link in (Link.REFUSED, Link.CONNECTED, *[Link.STRANGE] * 3 * STRANGE_MAX):
+        assert refusals.hear(link) is None
+        said.append(refusals.is_news)
+    assert said == [True, False, True, *[False] * (3 * STRANGE_MAX - 1)]
