@@ -580,6 +580,44 @@ async def test_a_killed_keeper_is_a_lost_attempt_and_nothing_of_it_runs_on(tmp_p
 
 
 @in_a_loop
+async def test_a_keeper_that_does_not_end_what_it_should_is_killed_with_all_of_it(
+    tmp_path: Path, commit: Commit
+) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher, opened(RunnerConfig(data=data, name="spare", slots=2)) as parts:
+        agent = Agent(replace(parts, policy=replace(parts.policy, overrun_ms=300)))
+        running = asyncio.create_task(agent.run())
+        await dispatcher.assign(commit, "setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300")
+        await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
+        (lock,) = (data / "attempts").glob("*/lock")
+        keeper = psutil.Process(int(lock.read_text()))
+        keeper.suspend()
+        dispatcher.say(Cancel(job="7/test", attempt=1, grace_ms=0, reason="cancelled by Ann"))
+        finished = await dispatcher.hear(Finished)
+        assert not keeper.is_running() or keeper.status() == psutil.STATUS_ZOMBIE
+        assert kill_left_behind(data / "workspaces") == 0
+        assert (finished.outcome, finished.reason) == ("cancelled", "cancelled by Ann")
+        dispatcher.say(Release(job="7/test", attempt=1, fate="recorded"))
+        await dispatcher.until_clean()
+        agent.detach()
+        await running
+
+
+@in_a_loop
+async def test_an_exclusive_job_outlives_its_first_lease_while_the_dispatcher_answers(
+    tmp_path: Path, commit: Commit
+) -> None:
+    async with playing(tmp_path / "data") as dispatcher, offering(tmp_path / "data"):
+        dispatcher.lease_ms = 4_000
+        await dispatcher.until(lambda: dispatcher.hello is not None)
+        assert dispatcher.hello is not None
+        dispatcher.say(dispatcher.welcome(dispatcher.hello))
+        await dispatcher.assign(commit, "sleep 6; echo done", loss="hold")
+        finished = await dispatcher.finish()
+        assert (finished.outcome, dispatcher.log()) == ("passed", b"done\n"), finished.reason
+
+
+@in_a_loop
 async def test_a_killed_agent_comes_back_to_its_running_attempt_and_no_byte_is_lost(
     tmp_path: Path, commit: Commit
 ) -> None:
