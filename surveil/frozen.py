@@ -31,8 +31,11 @@ else:
 
     def replace(record: Any, /, **changes: Any) -> Any:
         """A copy of the record with these fields changed."""
-        copied = _COPIERS.get(type(record))
-        return dataclasses.replace(record, **changes) if copied is None else copied(record, changes)
+        kind = type(record)
+        copied = _COPIERS.get(kind)
+        if copied is None:
+            copied = _COPIERS[kind] = _copier(kind)
+        return copied(record, changes)
 
 
 KindT = TypeVar("KindT", bound=type[Enum])
@@ -47,11 +50,13 @@ def members_at_hand(kind: KindT) -> KindT:
     return kind
 
 
+_TWINS: Final[dict[type, type]] = {}
 _COPIERS: Final[dict[type, Any]] = {}
+"""Made at their first use: most processes copy records of few classes."""
 
 
 def _with_twin(kind: Any) -> Any:
-    """Give a frozen class its quick `__init__`, and remember how to copy its records."""
+    """Give a frozen class its twin and its quick `__init__`."""
     fields = dataclasses.fields(kind)
     names = [field.name for field in fields]
     assert kind.__bases__ == (object,), f"{kind.__name__} has fields elsewhere than in its own slots"
@@ -60,8 +65,8 @@ def _with_twin(kind: Any) -> Any:
         f"{kind.__name__} has fields that are not simply given"
     )
     assert not hasattr(kind, "__post_init__"), f"{kind.__name__} wants to do more than to be filled"
-    known = {"kind": kind, "twin": type(kind.__name__, (), {"__slots__": tuple(names)})}
-    known |= {"become": object.__setattr__, "change": setattr}
+    _TWINS[kind] = type(kind.__name__, (), {"__slots__": tuple(names)})
+    known = {"kind": kind, "twin": _TWINS[kind], "become": object.__setattr__}
     known |= {f"default_{field.name}": field.default for field in fields}
     given = [
         field.name if field.default is dataclasses.MISSING else f"{field.name}=default_{field.name}" for field in fields
@@ -75,19 +80,25 @@ def _with_twin(kind: Any) -> Any:
         ["become(self, '__class__', twin)", *(f"self.{name} = {name}" for name in names), "self.__class__ = kind"],
         known,
     )
-    _COPIERS[kind] = _function(
+    return kind
+
+
+def _copier(kind: Any) -> Any:
+    """The function that copies a record of this class with a map of changes."""
+    if kind not in _TWINS:
+        return lambda record, changes: dataclasses.replace(record, **changes)
+    return _function(
         "copied",
         "record, changes",
         [
             "new = twin()",
-            *(f"new.{name} = record.{name}" for name in names),
+            *(f"new.{name} = record.{name}" for name in kind.__slots__),
             "for name, value in changes.items(): change(new, name, value)",
             "new.__class__ = kind",
             "return new",
         ],
-        known,
+        {"kind": kind, "twin": _TWINS[kind], "change": setattr},
     )
-    return kind
 
 
 def _function(name: str, parameters: str, lines: list[str], known: dict[str, Any]) -> Any:
