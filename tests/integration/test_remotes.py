@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -18,6 +19,7 @@ import pytest
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
 from tests.mirror.repositories import Repository, make_repository, serve_git
 from tests.mirror.servers import Quiet, backend, serving
+from tests.net.stage import PATIENCE_MS
 
 MANY_REFS = 100_000
 
@@ -89,6 +91,10 @@ def nothing_left() -> Iterator[None]:
     """At the end there are as many processes and descriptors as at the beginning."""
     before = _children(), _descriptors()
     yield
+    # The test's own server is a thread of this process, and notices a moment later that nobody listens any more.
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while (_children(), _descriptors()) != before and time.monotonic() < until:
+        time.sleep(0.02)
     assert (_children(), _descriptors()) == before
 
 
