@@ -51,8 +51,11 @@ from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
 LOCAL_THREADS: Final = 4
-REMOTE_THREADS: Final = 16
-"""So many remotes may begin to hang at once before others wait for them, a minute at most."""
+REMOTE_THREADS: Final = 32
+"""So many looks at remotes may begin to hang at once before others wait for them, a minute at most."""
+SERVER_THREADS: Final = 8
+"""So many of them may be at one server: one that hangs keeps only its own repositories waiting. And ssh's servers turn
+away whoever comes with more than ten at once."""
 DOUBTFUL_THREADS: Final = 8
 """For remotes that failed the last time: however many of them hang again, only they wait for each other."""
 IDLE_MS: Final = 1_000
@@ -84,6 +87,7 @@ class Observer:
         self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
         self._doubtful = ThreadPoolExecutor(DOUBTFUL_THREADS, "doubtful")
+        self._servers = {each.address.server: asyncio.Semaphore(SERVER_THREADS) for each in parts.watched.values()}
         self._disk = ThreadPoolExecutor(1, "records")
         # Packing takes minutes, and no look at a repository should wait for it.
         self._tidying = ThreadPoolExecutor(1, "tidying")
@@ -230,11 +234,12 @@ class Observer:
                 assert_never(effect)
 
     async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
         if watched.address.is_local:
-            pool = self._local
-        else:
-            pool = self._doubtful if watched.address.key in self._problems else self._remote
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+            return await loop.run_in_executor(self._local, call)
+        pool = self._doubtful if watched.address.key in self._problems else self._remote
+        async with self._servers[watched.address.server]:
+            return await loop.run_in_executor(pool, call)
 
     async def _poll(self, watched: Watched) -> None:
         repo = watched.address.key

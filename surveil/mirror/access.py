@@ -79,7 +79,7 @@ class Access:
         return {
             # For this server alone, wherever it sends us on to.
             "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"credential.{'/'.join(address.url.split('/', 3)[:3])}.helper",
+            "GIT_CONFIG_KEY_0": f"credential.{address.server}.helper",
             "GIT_CONFIG_VALUE_0": _HELPER,
             "SURVEIL_GIT_USER": login.user,
             "SURVEIL_GIT_PASSWORD": login.password,

@@ -72,6 +72,16 @@ class Address:
         return last.removesuffix(".git") or self.key
 
     @property
+    def server(self) -> str:
+        """What it has in common with other repositories of its server: all before the path; nothing on this machine."""
+        if self.is_local:
+            return ""
+        if "://" in self.key:
+            return "/".join(self.key.split("/", 3)[:3])
+        host_end = self.key.find("]") + 1  # Colons in brackets are the host's own.
+        return self.key[: self.key.index(":", host_end)]
+
+    @property
     def is_local(self) -> bool:
         """Whether the repository is a folder of this machine."""
         return self.kind is Kind.LOCAL

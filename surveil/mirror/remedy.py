@@ -83,8 +83,7 @@ def _facts(address: Address, access: Access) -> dict[str, str]:
     host = place["host"].strip("[]")
     facts = {"by_hand": _try_by_hand(address, access), "host": host}
     if address.kind is not Kind.SSH:
-        server = shlex.quote("/".join(address.key.split("/", 3)[:3]))
-        return facts | _used(address, access) | {"server": server}
+        return facts | _used(address, access) | {"server": shlex.quote(address.server)}
     user, port = place["user"], ["-p", place["port"]] if place["port"] else []
     config = [] if access.ssh_config is None else ["-F", str(access.ssh_config)]
     return facts | {

@@ -214,6 +214,21 @@ def test_remotes_that_hang_again_and_again_keep_no_other_remote_waiting(
         run(story(silent.getsockname()[1], server))
 
 
+def test_a_server_that_hangs_keeps_no_other_server_waiting(repository: Repository, tmp_path: Path) -> None:
+    async def story(port: int, server: str) -> None:
+        hanging = [f"git://127.0.0.1:{port}/{number}" for number in range(60)]
+        async with (
+            desk() as at_desk,
+            observing(configure(at_desk, tmp_path / "data", *hanging, f"{server}/source/.git")),
+        ):
+            # Those that hang do so for a minute.
+            await at_desk.hears(repository.git("rev-parse", "HEAD"))
+            await at_desk.hears(repository.commit("Second"))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, serve_git(tmp_path) as server, nothing_left():
+        run(story(silent.getsockname()[1], server))
+
+
 def test_a_hundred_thousand_refs_are_watched(repository: Repository, tmp_path: Path) -> None:
     sha = repository.git("rev-parse", "HEAD")
     lines = "".join(f"{sha} refs/heads/many/{number:06d}\n" for number in range(MANY_REFS))

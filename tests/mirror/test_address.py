@@ -101,6 +101,21 @@ def test_a_refusal_does_not_repeat_a_password(text: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("https://ada@Example.org:443/team/a.git", "https://example.org"),
+        ("http://[::1]:8080/a", "http://[::1]:8080"),
+        ("ssh://git@example.org:2222/a", "ssh://git@example.org:2222"),
+        ("git@example.org:team/a", "git@example.org"),
+        ("git@[fe80:0:0:0:0:0:0:1]:team/a", "git@[fe80:0:0:0:0:0:0:1]"),
+        ("/srv/a", ""),
+    ],
+)
+def test_repositories_of_one_server_are_known_by_it(text: str, server: str) -> None:
+    assert parse(text, "/").server == server
+
+
 def test_what_travels_unencrypted_says_so() -> None:
     assert [parse(text, "/").is_plain for text in ("http://a/b", "git://a/b", "https://a/b", "a:b", "/b")] == [
         True,
