@@ -116,7 +116,8 @@ def unhold(about: Arguments, detail: BuildDetail) -> JobsWish:
     held = [job.spec.name for job in detail.jobs if job.state == Status.HELD]
     if not held or not set(names) <= set(held):
         waiting = f"only {', '.join(map(quoted, held))} of it" if held else "nothing of it"
-        raise NotAllowedError(f"In build {detail.build.id} {waiting} is held.")
+        number = detail.build.id
+        raise NotAllowedError(f"In build {number} {waiting} is held; `surveil show {number}` says how its jobs stand.")
     return JobsWish(event=UnholdWanted(build=detail.build.id, names=names, reason=reason))
 
 

@@ -56,6 +56,8 @@ def choose(address: Address, refs: RefList, ref: str | None, sha: str | None) ->
             {known for known in (*refs.refs.values(), refs.head_sha or "") if sha and known.startswith(sha)}
         )
         if len(matching) != 1:
+            if {sha, f"refs/heads/{sha}", f"refs/tags/{sha}"} & refs.refs.keys():
+                raise UsageError(f"{quoted(sha)} is a ref and no commit: type `surveil submit --ref {sha}`.")
             raise UsageError(
                 f"{quoted(sha)} is not a commit's full name, nor the beginning of just one that a ref points to; "
                 f"`git rev-parse {sha}` says the full name."

@@ -7,17 +7,23 @@ What belongs here: what these print. What does not: the documents that they prin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
+from surveil.core.spelling import did_you_mean, quoted
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
 
+if TYPE_CHECKING:
+    from surveil.cli.blocking import Dispatcher
+
 FAILURES_SHOWN: Final = 5
+NEAR_BUILDS: Final = 100
+"""So many of the newest builds are looked through for a name that was meant."""
 _WAITING: Final = frozenset({"queued", "held"})
 
 BUILD_COLUMNS: Final = (
@@ -94,16 +100,26 @@ def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **wh
     """List builds, newest first."""
     with connected(where) as dispatcher:
         found = dispatcher.builds(repo=repo, ref=ref, limit=limit)
+        nothing = "" if found else _no_builds(dispatcher, repo, ref)
     if as_json:
         print_json(found)
         return
     if not found:
-        tell(
-            "There are no builds"
-            + (" of this kind." if repo or ref else " yet: commit something, or type `surveil submit`.")
-        )
+        tell(nothing)
         return
     print_table(BUILD_COLUMNS, [_build_row(build) for build in found])
+
+
+def _no_builds(dispatcher: Dispatcher, repo: str | None, ref: str | None) -> str:
+    """Why the list is empty: there are no builds at all, or a name has none, and another is near to it."""
+    recent = dispatcher.ask("builds", {"limit": NEAR_BUILDS}).body
+    if not recent:
+        return "There are no builds yet: commit something, or type `surveil submit`."
+    for typed, key, short, what in ((repo, "repo", short_repo, "repository"), (ref, "ref", short_ref, "ref")):
+        known = {short(build[key]) for build in recent}
+        if typed is not None and short(typed) not in known:
+            return f"There are no builds of the {what} {quoted(typed)}; {did_you_mean(typed, known)}"
+    return "There are no builds of this kind; `surveil builds` lists what there is."
 
 
 @click.command(

@@ -14,12 +14,18 @@ import click
 from surveil.cli.connecting import connected
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
 from surveil.client import exit_code_of
-from surveil.errors import ExitCode
+from surveil.errors import ExitCode, SurveilError
 from surveil.screen.printing import print_json_line, print_line, tell
 from surveil.screen.words import Waits
 
 if TYPE_CHECKING:
     from surveil.cli.blocking import Dispatcher
+
+
+class Detached(SurveilError):
+    """Somebody who followed a build pressed Ctrl-C, which ends the following and not the build."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 @click.command(epilog=example("surveil watch", "surveil watch 12 --json"))
@@ -59,14 +65,20 @@ def follow(
         for news in waits.news(document):
             tell(f"--- {news} ---", "weak")
 
-    for note in dispatcher.follow_build(build, after=after, timeout_ms=timeout_ms, when_quiet=tell_waiting):
-        if as_json:
-            print_json_line(note)
-        elif quiet:
-            tell(note_line(note), note["state"])
-        else:
-            print_line(note_line(note))
-    return exit_code_of(dispatcher.build(build))
+    try:
+        for note in dispatcher.follow_build(build, after=after, timeout_ms=timeout_ms, when_quiet=tell_waiting):
+            if as_json:
+                print_json_line(note)
+            elif quiet:
+                tell(note_line(note), note["state"])
+            else:
+                print_line(note_line(note))
+        return exit_code_of(dispatcher.build(build))
+    except KeyboardInterrupt:
+        raise Detached(
+            f"Build {build} goes on without you: `surveil watch {build}` follows it again, "
+            f"`surveil cancel {build}` ends it."
+        ) from None
 
 
 def note_line(note: Mapping[str, Any]) -> str:

@@ -77,6 +77,7 @@ def test_submit_of_a_tag_or_a_beginning_of_a_sha_counts_for_what_was_named(
     [
         (["--ref", "mian"], 6, "has no ref `mian`; did you mean `main`?"),
         (["abc"], 2, "`abc` is not a commit's full name"),
+        (["main"], 2, "`main` is a ref and no commit: type `surveil submit --ref main`."),
         (["a" * 40], 6, "a" * 40),
         (["--repo", "ext::sh -c x"], 2, "names a git remote helper"),
         (["--repo", "/nowhere/at/all"], 6, "no folder"),

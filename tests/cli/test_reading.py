@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from surveil.core.model import AttemptState, Status
 from surveil.protocol import WatchedRepo
 from tests.cli.conftest import Type
@@ -47,8 +49,24 @@ def test_builds_say_on_stderr_that_there_are_none(type_: Type, counter: Counter)
     assert counter.asked == []
     ended = type_("builds", "--repo", "nothing")
     assert (ended.code, ended.out) == (0, "")
-    assert "There are no builds of this kind" in ended.err
+    assert "There are no builds yet: commit something" in ended.err
     assert type_("builds", "--json").out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--repo", "rpeo"), "There are no builds of the repository `rpeo`; did you mean `repo`?"),
+        (("--ref", "mian"), "There are no builds of the ref `mian`; did you mean `main`?"),
+        (("--repo", "/elsewhere/repo"), "There are no builds of this kind; `surveil builds` lists what there is."),
+    ],
+)
+def test_a_misspelt_repository_or_ref_is_answered_with_the_one_that_was_meant(
+    type_: Type, counter: Counter, words: tuple[str, ...], sentence: str
+) -> None:
+    fill(counter)
+    ended = type_("builds", *words)
+    assert (ended.code, ended.out, ended.err) == (0, "", sentence + "\n")
 
 
 def test_one_build_is_shown_with_what_failed_and_the_command_that_tells_more(type_: Type, counter: Counter) -> None:

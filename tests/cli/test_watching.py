@@ -93,6 +93,24 @@ def test_what_a_quiet_build_waits_for_is_told_once_on_stderr(
     assert ended.err.count("\n") == 1
 
 
+def test_whoever_stops_following_a_build_is_told_that_it_goes_on(counter: Counter) -> None:
+    counter.desk.store.commit(new(make_build(complaints=()), make_job(), notes=(make_note(reason=""),)))
+    command = [sys.executable, "-m", "surveil", "watch", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(2)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert err == (
+        "surveil: Build 1 goes on without you: `surveil watch 1` follows it again, `surveil cancel 1` ends it.\n"
+    )
+
+
 def test_held_jobs_are_let_go(type_: Type, counter: Counter) -> None:
     counter.desk.store.commit(new(make_build(state=Status.HELD), make_job(state=Status.HELD)))
     assert type_("unhold", "1", "test").code == 0
