@@ -54,6 +54,8 @@ class Spares:
         self._root = root
         self._spares: dict[Path, _Spare] = {}
         """By mirror, the one used longest ago first."""
+        self._making: dict[Path, threading.Event] = {}
+        """What is set when the spare of a mirror is made, or will not be; taken away by whoever waits for it."""
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -67,7 +69,12 @@ class Spares:
         Raises MirrorError, and OSError where something is in the way of the spare.
         """
         with self._lock:
-            spare = self._spares.pop(mirror.path, None)
+            spare, making = self._spares.pop(mirror.path, None), self._making.pop(mirror.path, None)
+        if making is not None:
+            # It has a lead on what we could begin now, and two at once would be slower for both.
+            making.wait(checkout.CHECKOUT_TIMEOUT_S)
+            with self._lock:
+                spare = self._spares.pop(mirror.path, None)
         if spare is None or not _use(spare, mirror, sha, destination, ref):
             checkout.checkout(mirror, sha, destination, ref)
 
@@ -76,6 +83,15 @@ class Spares:
         with self._lock:
             if mirror.path in self._spares:
                 return
+            made = self._making[mirror.path] = threading.Event()
+        try:
+            self._make(mirror, sha)
+        finally:
+            with self._lock:
+                self._making.pop(mirror.path, None)
+            made.set()
+
+    def _make(self, mirror: Mirror, sha: str) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         disk = shutil.disk_usage(self._root)
         if disk.free * 100 < disk.total * FREE_DISK_MIN_PERCENT:

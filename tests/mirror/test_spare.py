@@ -115,6 +115,59 @@ def replace_by_a_link(tree: Path) -> None:
     (tree / "deep" / "file").symlink_to("/etc/passwd")
 
 
+def test_one_that_comes_while_the_spare_is_made_waits_for_it_and_the_next_one_does_not(
+    mirror: Mirror, repository: Repository, spares: Spares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = repository.git("rev-parse", "HEAD")
+    mirror.fetch(sha)
+    begun, gate = threading.Event(), threading.Event()
+
+    def slowly(mirror: Mirror, sha: str, destination: Path, ref: str = "") -> None:
+        if spares._root in destination.parents:  # noqa: SLF001  # only the spare takes its time
+            begun.set()
+            assert gate.wait(30)
+        checkout(mirror, sha, destination, ref)
+
+    monkeypatch.setattr("surveil.mirror.spare.checkout.checkout", slowly)
+    making = threading.Thread(target=spares.make, args=(mirror, sha))
+    making.start()
+    assert begun.wait(30)
+    first = threading.Thread(target=spares.checkout, args=(mirror, sha, tmp_path / "first"))
+    first.start()
+    while spares._making:  # noqa: SLF001  # until the first one waits
+        time.sleep(0.001)
+    spares.checkout(mirror, sha, tmp_path / "second")
+    assert_like_a_fresh_one(tmp_path / "second", mirror, sha)
+    assert not (tmp_path / "first").exists()
+    gate.set()
+    for thread in (making, first):
+        thread.join()
+    assert_like_a_fresh_one(tmp_path / "first", mirror, sha)
+    assert lying(spares) == [], "the first one got the spare"
+
+
+def test_one_that_waits_for_a_spare_that_cannot_be_made_makes_its_own(
+    mirror: Mirror, repository: Repository, spares: Spares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = repository.git("rev-parse", "HEAD")
+    mirror.fetch(sha)
+    waiting = threading.Thread(target=spares.checkout, args=(mirror, sha, tmp_path / "tree"))
+
+    def fail(*_: object) -> None:
+        waiting.start()
+        while spares._making:  # noqa: SLF001  # until it waits
+            time.sleep(0.001)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("surveil.mirror.spare._look_at", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            spares.make(mirror, sha)
+    waiting.join()
+    assert_like_a_fresh_one(tmp_path / "tree", mirror, sha)
+    assert lying(spares) == []
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "a file was added": lambda tree: (tree / "deep" / "planted").touch(),
     "a folder was added": lambda tree: (tree / "deep" / "planted").mkdir(),
