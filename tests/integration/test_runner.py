@@ -27,7 +27,7 @@ from surveil.core.peers import Peer, Role
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
 from surveil.execute import processes, supply
-from surveil.execute.identity import Tombstones
+from surveil.execute.identity import Tombstones, read_identity
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
 from surveil.hands.running import opened
@@ -94,6 +94,7 @@ class Played:
         self.wants: list[Want] = []
         self.beats: list[Heartbeat] = []
         self.welcomes = True
+        self.cluster = "c"
         self.keeps = True
         self.heartbeat_ms = 200
         self.lease_ms = 20_000
@@ -152,7 +153,7 @@ class Played:
             for one in hello.held
         )
         return Welcome(
-            cluster="c", epoch=1, incarnation=hello.incarnation, seq=hello.seq, heartbeat_ms=self.heartbeat_ms,
+            cluster=self.cluster, epoch=1, incarnation=hello.incarnation, seq=hello.seq, heartbeat_ms=self.heartbeat_ms,
             lease_ms=self.lease_ms, bulk_port=self.stage.server.bulk_port, renewed=renewed, revoked=(),
         )  # fmt: skip
 
@@ -712,6 +713,46 @@ async def test_an_exclusive_job_is_ended_when_the_dispatcher_falls_silent(tmp_pa
         finished = await dispatcher.finish()
         assert finished.outcome == "lost"
         assert "lease" in finished.reason
+
+
+@in_a_loop
+async def test_an_exclusive_job_is_ended_when_its_lease_is_over_although_no_agent_lives(
+    tmp_path: Path, commit: Commit
+) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        dispatcher.lease_ms = 3_000
+        with runner_process(data) as agent:
+            await dispatcher.assign(commit, "setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300", loss="hold")
+            await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
+            agent.kill()
+            agent.wait()
+        (lock,) = (data / "attempts").glob("*/lock")
+        keeper = psutil.Process(int(lock.read_text()))
+        await asyncio.to_thread(psutil.wait_procs, [keeper], SOON_S)
+        assert not keeper.is_running()
+        assert kill_left_behind(data / "workspaces") == 0
+        async with offering(data):
+            finished = await dispatcher.finish()
+            assert finished.outcome == "lost"
+            assert "lease ran out" in finished.reason
+            await dispatcher.until_clean()
+
+
+@in_a_loop
+async def test_a_runner_remembers_its_installation_over_its_starts_and_serves_no_other(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with playing(data) as dispatcher:
+        async with offering(data):
+            await dispatcher.until(lambda: bool(dispatcher.beats))
+        assert read_identity(data).cluster == "c"
+        dispatcher.cluster = "another"
+        async with offering(data) as (_, running):
+            end = await asyncio.wait_for(running, SOON_S)
+        assert dispatcher.hello is not None
+        assert (dispatcher.hello.incarnation, dispatcher.hello.cluster) == (2, "c")
+        assert end.code == ExitCode.NOT_ALLOWED
+        assert "belongs to installation another, this runner to c" in end.reason
 
 
 @in_a_loop
