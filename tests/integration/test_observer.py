@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 import pytest
 
 from surveil.config import ObserverConfig
+from surveil.core.observe_model import Record
 from surveil.errors import InfrastructureError, UsageError
 from surveil.hands.records import Records
 from surveil.mirror.address import parse
@@ -111,6 +112,33 @@ def test_a_ref_that_left_its_history_is_told_from_one_that_grew(
             await at_desk.hears(repository.git("rev-parse", "HEAD"))
             await at_desk.until(lambda: len(said("ref ")) == 3)
         assert said("ref ") == ["ref new", "ref moved", "ref forced"]
+
+    run(story())
+
+
+def test_what_could_not_be_written_down_is_written_down_later(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refusals = Records.write, iter([True, True])
+
+    def refusing(records: Records, known: Record) -> None:
+        if next(refusals, False):
+            raise InfrastructureError("the disk is full")
+        write(records, known)
+
+    monkeypatch.setattr(Records, "write", refusing)
+    monkeypatch.setattr("surveil.observer.WRITE_AGAIN_MS", 50)
+
+    async def story() -> None:
+        async with desk() as at_desk:
+            sha = repository.git("rev-parse", "HEAD")
+            async with observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+                await at_desk.hears(sha)
+                records = Records(tmp_path / "data" / "refs")
+                await at_desk.until(lambda: records.path(str(repository.path)).exists())
+            known = records.read(str(repository.path))
+            assert known is not None
+            assert dict(known.refs) == {"refs/heads/main": sha}
 
     run(story())
 
