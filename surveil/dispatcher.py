@@ -5,8 +5,9 @@ What belongs here: the order of these four, and the way of each message into and
 not: decisions (core), who may come in (gate), what is to be built (submitting), logs (intake), commits for runners
 (relay), answers to people (answer).
 
-Nothing is said before it is on disk. If a commit fails the process ends: memory is ahead of the disk then,
-and starting is recovery.
+Nothing is said before it is on disk. If a commit fails the mind ends: memory is ahead of the disk then, and starting is
+recovery. Where the disk is merely full, the process itself waits for room and starts again (refusing); for any other
+reason it ends.
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from surveil.answer import Reply
+from surveil.answer import Reply, Wish
 from surveil.answer.answers import answered, refusal
 from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
 from surveil.core.policy import Policy
-from surveil.errors import ExitCode, SurveilError
+from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.hands.dispatching import Parts, assembled
 from surveil.hands.fulfil import Fulfiller
+from surveil.hands.refusing import Refusing, full_sentence
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
+from surveil.store import FullError
 from surveil.tasks import Tasks
 
 IDLE_MS: Final = 1_000
@@ -75,6 +78,7 @@ class Dispatcher:
             live=parts.live, reader=parts.store.reader,
         )  # fmt: skip
         self._relay = Relay(parts.live.state, parts.server.reply)
+        self._wishes: dict[tuple[Route, int], Ask] = {}
         self._stopping = False
 
     # ---- the loop --------------------------------------------------------------------------------
@@ -83,6 +87,7 @@ class Dispatcher:
         """Dispatch until `stop`.
 
         Raises:
+            FullError: the disk is full; this dispatcher has to start again from what is stored.
             StoreError: something could not be written; the process must end.
         """
         self._tasks.start(self._intake.run())
@@ -215,11 +220,23 @@ class Dispatcher:
     async def _answer(self, route: Route, ask: Ask) -> None:
         try:
             found = await self._answers.answer(ask)
-            reply = found if isinstance(found, Reply) else await self._fulfiller.fulfil(found)
+            reply = found if isinstance(found, Reply) else await self._fulfil(route, ask, found)
         except SurveilError as error:
             self._server.reply(route, refusal(ask, error))
         else:
             self._server.reply(route, answered(ask, reply))
+
+    async def _fulfil(self, route: Route, ask: Ask, wish: Wish) -> Reply:
+        self._wishes[route, ask.id] = ask
+        try:
+            return await self._fulfiller.fulfil(wish)
+        finally:
+            del self._wishes[route, ask.id]
+
+    def refuse_wishes(self, error: SurveilError) -> None:
+        """Tell everybody who waits for something to be done that it was not."""
+        for (route, _), ask in self._wishes.items():
+            self._server.reply(route, refusal(ask, error))
 
     # ---- what others want ------------------------------------------------------------------------
 
@@ -241,25 +258,61 @@ def main(config: DispatcherConfig) -> ExitCode:
 
 
 async def serve(config: DispatcherConfig) -> ExitCode:
-    """Open all parts, dispatch until a signal comes, and close them in order."""
-    async with assembled(config) as parts:
-        dispatcher = Dispatcher(parts, config.policy)
-        # Modules and tables stay for ever: the collector need not go through them again and again.
-        gc.collect()
-        gc.freeze()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, dispatcher.stop)
-        spawner = _spawner(config, parts)
-        spawning = asyncio.create_task(spawner.run())
-        voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)
-        try:
-            await dispatcher.run()
-        finally:
-            await spawner.stop()
-            await spawning
-            await dispatcher.close()
+    """Dispatch until a signal comes, with a new life after each time that the disk was full."""
+    life = _Life()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, life.stop)
+    while True:
+        async with assembled(config) as parts:
+            full = await _dispatch(config, parts, life)
+            if full is not None and not life.stopped:
+                refusing = Refusing(parts.server, parts.look_again(), config.data)
+                life.ends_by(refusing.stop)
+                await refusing.run()
+        if full is None or life.stopped:
+            break
+        voice.info("there is room again: starting from what is stored", data=config.data)
     voice.info("dispatcher stopped")
     return ExitCode.OK
+
+
+class _Life:
+    """Whether a person wants the process to end, and how whatever runs now is told."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._end: Callable[[], None] = lambda: None
+
+    def ends_by(self, end: Callable[[], None]) -> None:
+        self._end = end
+        if self.stopped:
+            end()
+
+    def stop(self) -> None:
+        self.stopped = True
+        self._end()
+
+
+async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> FullError | None:
+    """One life of the loop; what ended it, if that was a full disk."""
+    dispatcher = Dispatcher(parts, config.policy)
+    # Modules and tables stay for ever: the collector need not go through them again and again.
+    gc.collect()
+    gc.freeze()
+    life.ends_by(dispatcher.stop)
+    spawner = _spawner(config, parts)
+    spawning = asyncio.create_task(spawner.run())
+    voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)
+    try:
+        await dispatcher.run()
+    except FullError as error:
+        dispatcher.refuse_wishes(InfrastructureError(full_sentence(config.data)))
+        return error
+    finally:
+        await spawner.stop()
+        await spawning
+        await dispatcher.close()
+    return None
 
 
 def _spawner(config: DispatcherConfig, parts: Parts) -> Spawner:

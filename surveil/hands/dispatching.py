@@ -52,6 +52,8 @@ class Parts:
     back_up: Callable[[Path], int]
     address: Address
     """Where processes on this machine reach it."""
+    look_again: Callable[[], Answers]
+    """Answers from what is on disk now, whatever the mind believes."""
 
 
 @contextlib.asynccontextmanager
@@ -97,6 +99,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, answers=answers,
             live=live, back_up=back_up, address=listen.from_here(),
+            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server)),
         )  # fmt: skip
 
 

@@ -122,6 +122,7 @@ class Intake:
         """Append a batch and make it durable; the answers are true when this returns."""
         refused: list[tuple[Route, Message]] = []
         taken: dict[AttemptId, set[Route]] = {}
+        failure: StoreError | None = None
         for item in batch:
             chunk = _output(item)
             key = (chunk.job, chunk.attempt)
@@ -130,11 +131,12 @@ class Intake:
             except (LogRefused, NotAllowedError) as error:
                 refused.append((item.route, Refused(reason=str(error), exit_code=int(error.exit_code))))
             except StoreError as error:
-                # Not written and so not acknowledged: the runner keeps it and says it again.
-                voice.error("output cannot be written; it waits with its runner", job=chunk.job, reason=error)
-                time.sleep(RETRY_S)
+                failure = error  # Not written and so not acknowledged: the runner keeps it and says it again.
             else:
                 taken.setdefault(key, set()).add(item.route)
+        if failure is not None:
+            voice.error("output cannot be written; it waits with its runners", reason=failure)
+            time.sleep(RETRY_S)
         durable = self._logs.flush()
         for key, upto in durable.items():
             self._durable[key] = upto

@@ -26,9 +26,12 @@ ROWS_MAX: Final = 1000
 class StoreError(InfrastructureError):
     """The disk's fault: nothing of the transaction is known to be durable.
 
-    Memory is now ahead of the disk, so whoever gets this from `commit` ends the process; starting again is the
-    recovery.
+    Memory is now ahead of the disk, so whoever gets this from `commit` starts again from what is stored.
     """
+
+
+class FullError(StoreError):
+    """There is no room on the disk; nothing of the transaction was written, and everything before it is as it was."""
 
 
 class FencedError(StoreError):

@@ -5,6 +5,7 @@ What belongs here: the sentences. What does not: how files are written (`surveil
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,12 @@ from surveil.store import StoreError
 def cause_of(error: Exception) -> str:
     """Why the database refused, in one line: SQLAlchemy's own text goes on with the statement and an address."""
     return " ".join(str(error.__cause__ or error).split())
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the database refused because its disk has no room, which is the one failure that passes by itself."""
+    causes = (error, error.__cause__)
+    return any(getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL for cause in causes)
 
 
 @contextmanager

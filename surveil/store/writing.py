@@ -18,9 +18,9 @@ from surveil.core.model import Attempt, Build, Job, Record, Runner
 from surveil.core.peers import Peer
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec
-from surveil.store import Cluster, DefectError, FencedError, Reader, StoreError, Token, codec
+from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
-from surveil.store.disk import cause_of
+from surveil.store.disk import cause_of, is_full
 from surveil.store.reading import load
 from surveil.store.statements import Statement, Statements
 from surveil.store.tables import cluster
@@ -154,7 +154,8 @@ class SqlStore:
             cause = error.orig if isinstance(error, IntegrityError) else error
             raise DefectError(f"a record was to be stored that the database must not hold ({cause})") from error
         except (SQLAlchemyError, self._driver.Error) as error:
-            raise StoreError(
+            kind = FullError if is_full(error) else StoreError
+            raise kind(
                 f"the database could not be written ({cause_of(error)}): look at the disk's free space and health"
             ) from error
         except (UnicodeEncodeError, OverflowError) as error:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.mirror.repositories import serve_git
 from tests.net.stage import free_ports
+from tests.system.disks import fill, small_disk
 from tests.system.processes import Place, Running, eventually, kill
 from tests.system.repository import commit, make_repository, pipeline
 
@@ -144,25 +145,3 @@ def test_an_observer_whose_disk_is_full_says_so_once_and_loses_nothing(place: Pl
             assert third in built(place)
             assert watching.text.count("commit acknowledged") == 1
     assert place.processes() == []
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A disk of a few mebibytes at this folder."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no byte on the disk of this folder."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 4096):
-                continue
-        except OSError:
-            return filler
-    raise AssertionError("a disk that was never full")

@@ -1,0 +1,82 @@
+"""A dispatcher whose disk is full, with real processes on a disk of a few mebibytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from surveil.errors import ExitCode
+from tests.net.stage import free_ports
+from tests.system.disks import fill, small_disk
+from tests.system.processes import Place, eventually
+from tests.system.repository import make_repository, pipeline
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def submitted(place: Place, repo: str) -> subprocess.CompletedProcess[str]:
+    return place.run("submit", "--repo", repo, "--data", str(place.data))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a dispatcher a disk of its own")
+def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place: Place) -> None:
+    mark = place.folder / "runs"
+    script = f"echo run >> {mark}; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
+    listen = f"tcp://127.0.0.1:{free_ports()}"
+    place.data.mkdir()
+    with (
+        small_disk(place.data),
+        place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher,
+    ):
+        dispatcher.wait_for("dispatcher is ready")
+        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        words = ("runner", "--data", str(place.folder / "runner"), "--slots", "1", "--join", token)
+        with place.start(*words) as runner:
+            runner.wait_for("connected")
+            assert submitted(place, str(repo)).stdout == "1\n"
+            assert eventually(mark.exists)
+            acknowledged = {1}
+            filler = fill(place.data)
+            # The database has some room inside of its files; what is acknowledged until it is used up, counts.
+            while (done := submitted(place, str(repo))).returncode == ExitCode.OK:
+                acknowledged.add(int(done.stdout))
+                assert len(acknowledged) < 1_000, "a disk that was never full"
+            assert done.returncode == ExitCode.INFRASTRUCTURE, done.stderr
+            assert "the dispatcher's disk is full" in done.stderr
+            assert str(place.data) in done.stderr
+
+            for _ in range(3):
+                again = submitted(place, str(repo))
+                assert again.returncode == ExitCode.INFRASTRUCTURE, again.stderr
+                assert "the dispatcher's disk is full" in again.stderr
+            # Whoever only asks is answered, from what is on disk.
+            assert {build["id"] for build in place.ask("builds", "--limit", "1000")} == acknowledged
+            assert place.ask("show", "1")["state"] == "running"
+            assert place.ask("status")["dispatcher"]["epoch"] == 1
+            # The job ends while nobody can write that down.
+            (place.folder / "go").touch()
+
+            filler.unlink()
+            dispatcher.wait_for("there is room again")
+            assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
+            assert dispatcher.process.poll() is None
+            assert place.ask("status")["dispatcher"]["epoch"] == 2
+            newest = submitted(place, str(repo))
+            assert newest.returncode == ExitCode.OK, newest.stderr
+            acknowledged.add(int(newest.stdout))
+            builds = place.ask("builds", "--limit", "1000")
+            assert {build["id"] for build in builds} == acknowledged
+            assert eventually(
+                lambda: {build["state"] for build in place.ask("builds", "--limit", "1000")} == {"passed"}
+            ), dispatcher.text
+            # Each build was run once, and each by one attempt.
+            assert len(mark.read_text().splitlines()) == len(acknowledged)
+            for build in acknowledged:
+                (job,) = place.ask("show", str(build))["jobs"]
+                assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
+            assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
+        assert dispatcher.text.count("disk is full, so it takes nothing new") == 1
+    assert eventually(lambda: place.processes() == [])
