@@ -17,8 +17,6 @@ from surveil.mirror.address import Address, Kind, show
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure, trouble_of
 
 _CUT = re.compile(r"unexpected disconnect|early EOF|remote end hung up|still expected|transfer closed", re.IGNORECASE)
-_FLEETING = re.compile(r" after \d+ ms|(?<=error: )\d+ (?=bytes)")
-"""What differs from time to time, so that the same trouble would be told again and again."""
 _Row: TypeAlias = tuple[Trouble, str, str]
 _PLACE = re.compile(r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]*\]|[^:/]+)(?::(?P<port>\d+)(?=/))?.*")
 
@@ -42,9 +40,13 @@ def remote_failure(output: Output, address: Address, access: Access) -> MirrorEr
             return MirrorError(f"{address.key} {words}.", remedy.trouble)
     if trouble_of(output) is Trouble.NO_SPACE and not _remote_says(output, Trouble.NO_SPACE):
         return failure(output, address.key)
+    kind = _kind(output)
+    if kind is Trouble.UNREACHABLE and _CUT.search(output.stderr):
+        sentence = f"{address.key} was cut off in the middle of its answer; {_try_by_hand(address, access)}."
+        return MirrorError(sentence, kind)
     # The complaint of a server is its own words; what to do about it is to ask it by hand.
-    complaint = _FLEETING.sub("", output.complaint).rstrip(".")
-    return MirrorError(f"{address.key}: {complaint}; {_try_by_hand(address, access)}.", _kind(output))
+    complaint = output.complaint.rstrip(".")
+    return MirrorError(f"{address.key}: {complaint}; {_try_by_hand(address, access)}.", kind)
 
 
 def _kind(output: Output) -> Trouble:
@@ -177,6 +179,14 @@ _REMEDIES: Final = (
             Trouble.UNREACHABLE,
             r"redirects followed",
             "leads from one address to the next without end; type `curl -sIL {server}` to see where to",
+        ),
+        (
+            Trouble.REFUSED,
+            r"certificate verif|certificate problem|self[- ]signed|no alternative certificate|not match target host",
+            (
+                "shows a certificate that this machine does not trust; type `curl -sSI {server}` to see why, "
+                f"and name the file of its authority in GIT_SSL_CAINFO (see {_HOW_TO})"
+            ),
         ),
         (
             Trouble.NOT_A_REPOSITORY,

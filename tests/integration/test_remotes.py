@@ -3,13 +3,10 @@
 import asyncio
 import io
 import logging
-import os
 import shutil
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
+from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import Repository, make_repository, serve_git
 from tests.mirror.servers import Quiet, backend, serving
-from tests.net.stage import PATIENCE_MS
 
 MANY_REFS = 100_000
 
@@ -86,26 +83,6 @@ class Moody:
         handler.wfile.write(body)
 
 
-@contextmanager
-def nothing_left() -> Iterator[None]:
-    """At the end there are as many processes and descriptors as at the beginning."""
-    before = _children(), _descriptors()
-    yield
-    # The test's own server is a thread of this process, and notices a moment later that nobody listens any more.
-    until = time.monotonic() + PATIENCE_MS / 1000
-    while (_children(), _descriptors()) != before and time.monotonic() < until:
-        time.sleep(0.02)
-    assert (_children(), _descriptors()) == before
-
-
-def _children() -> set[str]:
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def problem(at_desk: Desk, repo: str) -> str:
     """What the observer said last of a repository."""
     if not at_desk.watching:
@@ -123,7 +100,7 @@ MOODS = {
     "loop": "leads from one address to the next without end; type `curl -sIL ",
     "page": "lists no refs any more; was it emptied, or does another answer? Type `git ls-remote -- ",
     "wrong type": "type `git ls-remote -- ",
-    "dies in a pack": "type `git ls-remote -- ",
+    "dies in a pack": "was cut off in the middle of its answer; type `git ls-remote -- ",
 }
 
 

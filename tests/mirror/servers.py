@@ -3,11 +3,12 @@
 Each is a process or a thread of the test's own, and gone at its end.
 """
 
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -23,6 +24,9 @@ from surveil.mirror.access import Access
 from tests.mirror.repositories import ENVIRONMENT
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="there is no openssl here; type `apt install openssl`"
+)
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="there is no sshd here; type `apt install openssh-server`")
 
 
@@ -35,17 +39,32 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server of http; yields its address, without a path."""
+def serving(handler: type[BaseHTTPRequestHandler], certificate: Path | None = None) -> Iterator[str]:
+    """A server of http, or of https with this certificate; yields its address, without a path."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # Who does not trust it says so by closing the connection, which is none of the test's output.
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+def make_certificate(file: Path) -> Path:
+    """A certificate of 127.0.0.1 that nobody but itself vouches for, with its key in the same file."""
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", f"{file}.crt"]
+    subprocess.run([*request, *files], check=True, capture_output=True, timeout=60)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
 
 
 def answering(status: int, headers: dict[str, str], body: bytes = b"") -> type[BaseHTTPRequestHandler]:
@@ -104,6 +123,7 @@ def backend(folder: Path, seen: list[str] | None = None, login: str = "") -> typ
             ).stdout
             head, _, body = answer.partition(b"\r\n\r\n")
             headers = [line.partition(": ")[::2] for line in head.decode().split("\r\n")]
+            headers.append(("Content-Length", str(len(body))))
             status = next((value.split()[0] for name, value in headers if name == "Status"), "200")
             self.send_response(int(status))
             for name, value in headers:
@@ -119,6 +139,11 @@ def backend(folder: Path, seen: list[str] | None = None, login: str = "") -> typ
 # ---- ssh -------------------------------------------------------------------------------------------------------------
 
 
+def user() -> str:
+    """Who runs the tests, as ssh takes it."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 @dataclass(frozen=True)
 class SshServer:
     """An sshd that lets in one key of one user, and what its client needs, all in one folder."""
@@ -130,7 +155,7 @@ class SshServer:
     @property
     def address(self) -> str:
         """Where it is, without a path."""
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+        return f"ssh://{user()}@127.0.0.1:{self.port}"
 
     @property
     def known_hosts(self) -> Path:
@@ -173,7 +198,7 @@ def serve_ssh(folder: Path) -> Iterator[SshServer]:
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": folder / "host",
         "AuthorizedKeysFile": folder / "authorized_keys",
-        "AllowUsers": getpass.getuser(),
+        "AllowUsers": user(),
         "PermitRootLogin": "prohibit-password",
         "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no",

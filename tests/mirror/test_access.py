@@ -12,8 +12,17 @@ from surveil.mirror.address import Address, AddressError, parse
 from surveil.mirror.command import run
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError, Trouble
+from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import Repository
-from tests.mirror.servers import SshServer, backend, needs_sshd, serve_ssh, serving
+from tests.mirror.servers import (
+    SshServer,
+    backend,
+    make_certificate,
+    needs_openssl,
+    needs_sshd,
+    serve_ssh,
+    serving,
+)
 
 BASIC = "Basic YWRhOnNAY3JldA=="
 """`ada` and `s@cret`."""
@@ -25,15 +34,6 @@ def ssh(tmp_path: Path) -> Iterator[SshServer]:
         yield server
 
 
-def children() -> set[str]:
-    """The processes whose parent this process is, dead ones included."""
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def credentials(folder: Path, *lines: str, mode: int = 0o600) -> Access:
     file = folder / "credentials"
     file.write_text("".join(line + "\n" for line in lines))
@@ -43,10 +43,8 @@ def credentials(folder: Path, *lines: str, mode: int = 0o600) -> Access:
 
 def refusal(tmp_path: Path, address: Address, access: Access) -> str:
     """The sentence with which a remote is given up, which is one line, names it, and leaves nothing behind."""
-    before = children(), descriptors()
-    with pytest.raises(MirrorError) as refused:
+    with nothing_left(), pytest.raises(MirrorError) as refused:
         Mirror(tmp_path / "refused", address, access=access).refs()
-    assert (children(), descriptors()) == before
     assert refused.value.trouble is Trouble.REFUSED
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) <= 500
@@ -120,6 +118,27 @@ def test_a_line_opens_what_it_is_for_and_shows_nowhere(repository: Repository, t
     left = [path for path in mirror.path.rglob("*") if path.is_file() and b"cret" in path.read_bytes()]
     assert left == []
     assert "cret" not in repr(access.login(address))
+
+
+@needs_openssl
+def test_a_certificate_is_trusted_only_with_its_authority(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "certificate")
+    with serving(backend(tmp_path, login=BASIC), certificate) as server:
+        address = parse(f"{server}/source/.git", "/")
+        access = credentials(tmp_path, server.replace("//", "//ada:s%40cret@"))
+        unknown = refusal(tmp_path, address, access)
+        assert "shows a certificate that this machine does not trust" in unknown
+        assert f"type `curl -sSI {server}` to see why" in unknown
+        monkeypatch.setenv("GIT_SSL_NO_VERIFY", "1")
+        assert "does not trust" in refusal(tmp_path, address, access)
+        monkeypatch.setenv("GIT_SSL_CAINFO", f"{certificate}.crt")
+        mirror = Mirror(tmp_path / "mirrors", address, access=access)
+        sha = repository.git("rev-parse", "HEAD")
+        assert mirror.refs().head_sha == sha
+        mirror.fetch(sha, "refs/heads/main")
+        assert mirror.read(sha).message == "First"
 
 
 def test_a_server_that_wants_other_credentials_is_told_of_with_the_file(repository: Repository, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """How git is run: nothing of the outside gets in, nothing of git stays behind, and every failure is a sentence."""
 
-import os
 import socket
 import threading
 import time
@@ -14,16 +13,8 @@ from surveil.mirror.command import Halt, run
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import list_remote
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
+from tests.mirror.leaks import children, descriptors
 from tests.mirror.repositories import Repository
-
-
-def children() -> set[str]:
-    """The processes whose parent this process is, dead ones included."""
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def at(port: int, path: str = "/a") -> Address:

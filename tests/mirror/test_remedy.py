@@ -82,7 +82,7 @@ def test_each_failure_is_one_sentence_with_the_next_command(
 
 def test_a_pack_that_was_cut_short_is_no_damage_unless_the_remote_says_so() -> None:
     cut = "fetch-pack: unexpected disconnect while reading sideband packet\nfatal: protocol error: bad pack header\n"
-    assert said(URL, cut)[0] is Trouble.UNREACHABLE
+    assert said(URL, cut) == (Trouble.UNREACHABLE, f"{URL} was cut off in the middle of its answer; {BY_HAND}")
     assert said(URL, "remote: error: bad tree object 1234\n" + cut)[0] is Trouble.CORRUPT
     assert said(URL, "error: inflate: data stream error\nfatal: fsck error in packed object\n")[0] is Trouble.CORRUPT
 
