@@ -18,6 +18,8 @@ NAMED_MAX: Final = 3
 """So many runners or jobs are named in a sentence."""
 LABEL_SETS_MAX: Final = 64
 """For so many different sets of labels one answer looks through all runners."""
+LABEL_SETS_COUNTED_MAX: Final = 8
+"""So many sets of labels a status looks at, those of the most jobs."""
 REASONS_MAX: Final = 5
 """So many reasons stand in a status, those of the most jobs first."""
 
@@ -52,14 +54,23 @@ class Waiting:
 
     def reasons(self) -> list[dict[str, Any]]:
         """Why the queued jobs of the installation wait: for each reason how many of them, and the oldest."""
-        counts: Counter[str] = Counter()
-        oldest: dict[str, str] = {}
+        # A queue may hold a hundred thousand jobs, and this is the dispatcher's own thread: what differs is looked at.
+        oldest: dict[tuple[str, ...], str] = {}
+        numbers: Counter[tuple[str, ...]] = Counter()
         for job in self._state.jobs.values():
-            if job.state == Status.QUEUED and (reason := self._why_queued(job, exact=False)):
-                counts[reason] += 1
-                oldest.setdefault(reason, job.id)
+            if job.state is Status.QUEUED:
+                labels = job.spec.labels
+                numbers[labels] += 1
+                if labels not in oldest:
+                    oldest[labels] = job.id
+        counts: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for labels, number in numbers.most_common(LABEL_SETS_COUNTED_MAX):
+            reason = self._why_labels(labels)
+            counts[reason] += number
+            first.setdefault(reason, oldest[labels])
         return [
-            {"reason": reason, "jobs": number, "oldest": oldest[reason]}
+            {"reason": reason, "jobs": number, "oldest": first[reason]}
             for reason, number in counts.most_common(REASONS_MAX)
         ]
 
@@ -68,7 +79,7 @@ class Waiting:
     def _why(self, job: Job) -> str | None:
         match job.state:
             case Status.QUEUED:
-                return self._why_queued(job, exact=True)
+                return self._why_queued(job)
             case Status.BLOCKED:
                 return self._why_blocked(job)
             case Status.HELD:
@@ -76,10 +87,10 @@ class Waiting:
             case _:
                 return None
 
-    def _why_queued(self, job: Job, *, exact: bool) -> str:
+    def _why_queued(self, job: Job) -> str:
         left_ms = job.not_before_at - self._now
         if left_ms > 0:
-            return f"is tried again in {left_ms // 1000 + 1} s" if exact else "is tried again in a moment"
+            return f"is tried again in {left_ms // 1000 + 1} s"
         return self._why_labels(job.spec.labels)
 
     def _why_blocked(self, job: Job) -> str | None:
