@@ -135,10 +135,12 @@ def test_what_could_not_be_written_down_is_written_down_later(
             async with observing(configure(at_desk, tmp_path / "data", str(repository.path))):
                 await at_desk.hears(sha)
                 records = Records(tmp_path / "data" / "refs")
-                await at_desk.until(lambda: records.path(str(repository.path)).exists())
-            known = records.read(str(repository.path))
-            assert known is not None
-            assert dict(known.refs) == {"refs/heads/main": sha}
+                async with asyncio.timeout(PATIENCE_MS / 1000):
+                    # Nothing tells of a file but a look at it.
+                    while (known := records.read(str(repository.path))) is None or known.refs != {  # noqa: ASYNC110
+                        "refs/heads/main": sha
+                    }:
+                        await asyncio.sleep(0.02)
 
     run(story())
 
