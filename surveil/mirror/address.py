@@ -27,6 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}
 _USER = re.compile(r"[A-Za-z0-9_.~+%!][A-Za-z0-9_.~+%!=@-]{0,127}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SCP_LIKE = re.compile(r"(?:([^/@:]+)@)?(\[[^\]/]*\]|[^/:\[\]]+):([^:].*)", re.DOTALL)
+_BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]*\]")
+"""An address of IPv6, whose colons name no helper."""
 _KINDS_SENTENCE: Final = "use a path, or an address that begins with https://, ssh://, http://, git:// or user@host:"
 
 
@@ -102,7 +104,7 @@ def parse(text: str, cwd: str) -> Address:
         raise AddressError(f"{show(text)} begins with a dash, as no address may; for a path write ./{show(text)}.")
     if match := _SCHEME.fullmatch(text):
         return _url(match[1].lower(), match[2], text)
-    if "::" in text.split("/", 1)[0]:
+    if "::" in _BRACKETED.sub("", text.split("/", 1)[0]):
         raise AddressError(f"{show(text)} names a git remote helper, which surveil never runs; {_KINDS_SENTENCE}.")
     if match := _SCP_LIKE.fullmatch(text):
         return _scp_like(match[1], match[2], match[3], text)

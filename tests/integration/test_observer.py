@@ -337,6 +337,26 @@ def test_damaged_records_are_put_aside_and_the_repository_is_met_anew(repository
     run(story())
 
 
+def test_what_is_said_of_all_repositories_fits_in_one_message(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        gone = [make_repository(tmp_path / f"gone-{number}").path for number in range(9)]
+        async with desk() as at_desk:
+            config = configure(at_desk, tmp_path / "data", str(repository.path), *map(str, gone))
+            async with observing(config):
+                await at_desk.hears(repository.git("rev-parse", "HEAD"))
+                assert len(at_desk.watching[-1].repos) == 1 + len(gone)
+                monkeypatch.setattr("surveil.observer.WATCHING_BYTES_MAX", 3 * len(str(gone[0])) + 200)
+                for path in gone:
+                    path.rename(path.with_suffix(".away"))
+                await at_desk.until(lambda: any(watched.problem for watched in at_desk.watching[-1].repos))
+                await at_desk.until(lambda: len(at_desk.watching[-1].repos) <= 3)
+                assert at_desk.watching[-1].repos[0].repo == str(repository.path)
+
+    run(story())
+
+
 def test_two_observers_do_not_share_a_data_folder(repository: Repository, tmp_path: Path) -> None:
     async def story() -> None:
         async with desk() as at_desk:

@@ -108,7 +108,7 @@ def test_a_refusal_does_not_repeat_a_password(text: str) -> None:
         ("http://[::1]:8080/a", "http://[::1]:8080"),
         ("ssh://git@example.org:2222/a", "ssh://git@example.org:2222"),
         ("git@example.org:team/a", "git@example.org"),
-        ("git@[fe80:0:0:0:0:0:0:1]:team/a", "git@[fe80:0:0:0:0:0:0:1]"),
+        ("git@[::1]:team/a", "git@[::1]"),
         ("/srv/a", ""),
     ],
 )
