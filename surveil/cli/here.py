@@ -185,6 +185,8 @@ def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_js
             result.state, result.reason = "errored", str(error)
         else:
             result.state, result.reason, result.exit_code = ended.outcome, ended.reason, ended.exit_code
+            if ended.outcome == "cancelled":
+                result.reason = "interrupted" if interrupts.count == 1 else "interrupted twice, so at once"
             result.took_ms += ended.finished_after_ms
             result.steps = ended.steps
         finally:

@@ -124,6 +124,7 @@ def test_ctrl_c_ends_the_running_job_and_leaves_nothing_behind(here: Path) -> No
         process.kill()
         process.wait()
     assert process.returncode == 130
+    assert "--- a attempt 1 cancelled: interrupted ---" in err
     assert "cancelled b" in err
     assert not (here / "b").exists()
     with pytest.raises(ProcessLookupError):
