@@ -20,6 +20,7 @@ from surveil.hands.records import Records
 from surveil.mirror.address import parse
 from surveil.mirror.bundle import take_bundle
 from surveil.mirror.mirror import Mirror
+from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.protocol import CHUNK_BYTES_MAX, CommitSeen, Want
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
 from tests.mirror.repositories import Repository, make_repository, serve_git
@@ -112,6 +113,30 @@ def test_a_ref_that_left_its_history_is_told_from_one_that_grew(
             await at_desk.hears(repository.git("rev-parse", "HEAD"))
             await at_desk.until(lambda: len(said("ref ")) == 3)
         assert said("ref ") == ["ref new", "ref moved", "ref forced"]
+
+    run(story())
+
+
+def test_mirrors_are_tidied_again_and_again_and_a_failure_is_no_misfortune(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tidied: list[str] = []
+
+    def tidy(mirror: Mirror) -> None:
+        tidied.append(mirror.address.key)
+        if len(tidied) == 1:
+            raise MirrorError("a mirror in use", Trouble.TIMEOUT)
+
+    monkeypatch.setattr(Mirror, "tidy", tidy)
+    monkeypatch.setattr("surveil.observer.TIDY_MS", 50)
+
+    async def story() -> None:
+        async with desk() as at_desk, observing(configure(at_desk, tmp_path / "data", str(repository.path))):
+            async with asyncio.timeout(PATIENCE_MS / 1000):
+                while len(tidied) < 2:  # noqa: ASYNC110  # Tidying has no event.
+                    await asyncio.sleep(0.02)
+            await at_desk.hears(repository.commit("After that"))
+        assert set(tidied) == {str(repository.path)}
 
     run(story())
 
