@@ -137,4 +137,9 @@ def launch(nursery: Nursery, folder: Path, order: files.Order) -> int:
         files.write_order(str(folder), order)
     except OSError as error:
         raise InfrastructureError(f"the runner's disk does not take the order: {error}") from error
-    return nursery.start_keeper(folder)
+    try:
+        return nursery.start_keeper(folder)
+    except InfrastructureError:
+        # Who was asked in vain, by us or by an agent before us, must not find it should he ever go on.
+        (folder / files.ORDER).unlink(missing_ok=True)
+        raise

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from surveil.errors import InfrastructureError
-from surveil.execute import attempts
+from surveil.execute import attempts, files
 from surveil.execute import nursery as module
 from surveil.execute.attempts import held, keeper_of
 from tests.execute.conftest import Kept, job
@@ -84,6 +84,20 @@ def test_a_keeper_that_stands_still_before_it_says_who_it_is_finds_no_order_any_
             keeper_of(tmp_path)
     assert not (tmp_path / "order.json").exists()
     assert keeper_of(tmp_path) is None
+
+
+def test_an_order_that_could_not_be_given_is_not_found_by_one_who_comes_to_life_late(kept: Kept) -> None:
+    kept.root.joinpath("attempt").mkdir()
+    # As the request of an agent that was killed holds it, in the queue of a zygote that was stopped.
+    with (kept.root / "attempt" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        order = files.Order(
+            cwd="/", steps=[], timeout_ms=0, accepted_boot_ms=0, lease_until_boot_ms=None, log_bytes_max=1, bell="/",
+            isolation="process",
+        )  # fmt: skip
+        with pytest.raises(InfrastructureError, match="is being run already"):
+            module.launch(kept.nursery, kept.root / "attempt", order)
+    assert not (kept.root / "attempt" / "order.json").exists()
 
 
 def test_an_attempt_that_is_being_run_is_not_started_again(kept: Kept) -> None:

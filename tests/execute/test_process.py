@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import psutil
 import pytest
 
 from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, PreparationFailed, Prepared, StepsChanged
-from surveil.execute import process
+from surveil.execute import attempts, process
 from surveil.execute.contract import Broken, Executor, Happening
 from surveil.execute.process import ProcessExecutor
-from surveil.protocol import Assign
+from surveil.protocol import Assign, encode
 from tests.execute.conftest import job, make_repository
 
 PATIENCE_S = 30.0
@@ -223,3 +227,41 @@ async def test_a_mistake_of_ours_is_told_and_not_waited_for(
         desk.executor.hold(assign, boot_ms())
         desk.executor.prepare(assign)
         assert str((await desk.hear(Broken)).failure) == "nobody foresaw this"
+
+
+@in_a_loop
+async def test_a_request_that_a_killed_agent_left_behind_starts_nothing_any_more(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "BIRTH_S", 0.2)
+    assign = replace(assign, spec=job(f"touch {tmp_path}/started"))
+    frames = [frame.hex() for frame in encode(assign)]
+    words = [sys.executable, "-m", "tests.execute.killed_agent", str(tmp_path / "data"), *frames]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as agent:  # noqa: ASYNC220  # It is done in a moment.
+        assert agent.stdout is not None
+        zygote = psutil.Process(int(await asyncio.to_thread(agent.stdout.readline)))
+        folder = next((tmp_path / "data" / "attempts").iterdir())
+        async with asyncio.timeout(PATIENCE_S):
+            while not attempts.held(folder):  # noqa: ASYNC110  # A lock has no event.
+                await asyncio.sleep(0.01)
+        agent.kill()
+    with contextlib.ExitStack() as ended:
+        ended.enter_context(contextlib.suppress(psutil.NoSuchProcess))
+        ended.callback(zygote.kill)
+        await _assert_nothing_starts(tmp_path, folder, zygote)
+
+
+async def _assert_nothing_starts(tmp_path: Path, folder: Path, zygote: psutil.Process) -> None:
+    """Another agent comes, then the zygote goes on."""
+    assert zygote.status() == psutil.STATUS_STOPPED
+    async with Desk(tmp_path / "data") as desk:
+        assert [(one.kept, one.launched, one.ended) for one in desk.found] == [(False, False, None)]
+        zygote.resume()
+        await asyncio.to_thread(zygote.wait, PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            while attempts.held(folder):  # noqa: ASYNC110  # A lock has no event.
+                await asyncio.sleep(0.01)
+        assert "order.json" in (folder / "trouble").read_text()
+        assert not (tmp_path / "started").exists()
+        desk.executor.forget(ONE)
+        await desk.until_clean()
