@@ -245,7 +245,7 @@ def test_what_is_shown_covers_secrets_and_tells_origins() -> None:
         ({"interval": "2"}, "`interval`, set by flag --interval: `2` is not a duration: write a number and a unit, like `90s`, `10m` or `2h`"),
         ({"interval": "1ms"}, "`interval`, set by flag --interval: `1ms` is outside of 100 ms to 86400000 ms"),
         ({"labels": ["a b"]}, "`labels`, set by flag --label: `a b` is not a label: use letters, digits and `_.:/=+-`, at most 64"),
-        ({"repos": ["--upload-pack=x"]}, "`repos`, set by flag REPO: `--upload-pack=x` is neither a path nor a URL; for a path write `./--upload-pack=x`"),
+        ({"repos": ["--upload-pack=x"]}, "`repos`, set by argument REPO: `--upload-pack=x` is neither a path nor a URL; for a path write `./--upload-pack=x`"),
         ({"refs": ["-x"]}, "`refs`, set by flag --ref: `-x` is not a pattern of refs like `refs/heads/*`"),
         ({"data": ""}, "`data`, set by flag --data: expected a path, not ``"),
         ({"log_format": "xml"}, "`log_format`, set by flag --log-format: `xml` is not one of `auto`, `text`, `json`"),

@@ -20,7 +20,7 @@ from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
-from surveil.core.model import Attempt, Build, Note
+from surveil.core.model import Attempt, Build, Note, Runner
 from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
 from surveil.protocol import Answer, Ask
@@ -117,9 +117,7 @@ class Answers:
             case Question.JOURNAL:
                 return await self._journal(about)
             case Question.RUNNERS:
-                return await self._listed(
-                    about, self._reader.runners, lambda runner: runner_view(*self._live.runner(runner))
-                )
+                return await self._listed(about, self._let_in, lambda runner: runner_view(*self._live.runner(runner)))
             case Question.TOKENS:
                 return await self._listed(
                     about, self._reader.tokens, lambda token: wishes.token_view(token, self._live.now())
@@ -157,7 +155,7 @@ class Answers:
                 detail = await self._detail(about.number("build"))
                 return wishes.unhold(about, detail)
             case Question.RUNNER:
-                return wishes.order_runner(about, await self._read(self._reader.runners))
+                return wishes.order_runner(about, await self._read(self._let_in))
             case Question.TOKEN_CREATE:
                 return wishes.create_token(about)
             case Question.TOKEN_REVOKE:
@@ -193,6 +191,11 @@ class Answers:
         limit = about.number("limit", LISTED_MAX, least=1, most=LISTED_MAX)
         about.finish()
         return Reply(body=[view(item) for item in (await self._read(read))[at : at + limit]])
+
+    def _let_in(self) -> list[Runner]:
+        """The runners but those that were revoked: another one may have the name by now."""
+        revoked = {peer.key for peer in self._reader.peers() if peer.revoked}
+        return [runner for runner in self._reader.runners() if runner.id not in revoked]
 
     async def _builds(self, about: Arguments) -> Reply:
         repo = about.text("repo") if about.has("repo") else None

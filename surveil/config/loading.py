@@ -62,7 +62,7 @@ def _read_all(settings: Mapping[str, Setting], found: Mapping[str, Found], probl
             read[settings[key].field] = settings[key].read(each.value)
         except ValueError as error:
             sentence = f"`{key}`, set by {each.origin}: {error}"
-            problems.append(Problem(sentence=sentence, typed=each.origin.startswith("flag ")))
+            problems.append(Problem(sentence=sentence, typed=each.typed))
     return read
 
 

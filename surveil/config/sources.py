@@ -33,11 +33,12 @@ NOT_SETTINGS_PREFIXES: Final = ("SURVEIL_GIT_", "SURVEIL_TEST_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A value that somebody set, as it was written, and where."""
+    """A value that somebody set, as it was written, and where; `typed` if that was the command line."""
 
     key: str
     value: object
     origin: str
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,9 @@ def from_flags(settings: Mapping[str, Setting], flags: Mapping[str, object | Non
         assert key in settings, f"no role has a setting {key}, yet a command passes it as a flag"
         if value is None or value in ((), []):
             continue
-        yield Found(key=key, value=value, origin=f"flag {settings[key].flag}")
+        flag = settings[key].flag
+        origin = f"flag {flag}" if flag.startswith("-") else f"argument {flag}"
+        yield Found(key=key, value=value, origin=origin, typed=True)
 
 
 def from_environment(

@@ -121,6 +121,7 @@ def order(state: State, wanted: RunnerWanted, now: int) -> list[Effect]:
             state.put(replace(runner, cordoned=wanted.reason, probation_at=None), now)
             if (session := state.sessions.get(runner.id)) is not None:
                 session.parting = Parting.REVOKED
+            state.silences.set(runner.id, now)  # Nothing that it still says is heard.
             for attempt in state.attempts_of(runner.id):
                 if not state.jobs[attempt.job].spec.exclusive:
                     state.leases.set(attempt.id, now)

@@ -18,7 +18,8 @@ from surveil.mirror.watched import Watched
 from surveil.protocol import CommitSeen, Message
 from surveil.say import Voice
 
-PROBLEM_CHARS_MAX: Final = 500
+PROBLEM_CHARS_MAX: Final = 1_000
+"""What to type stands at a sentence's end, behind paths that may be long."""
 
 # These will not go away by waiting: the author or a person has to know, so they become the commit's build.
 _LASTING: Final = frozenset({Trouble.CORRUPT, Trouble.TOO_LARGE})

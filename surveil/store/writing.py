@@ -147,7 +147,8 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        assert self._busy.acquire(blocking=False), "two threads write to the store at once"
+        alone = self._busy.acquire(blocking=False)
+        assert alone, "two threads write to the store at once"
         try:
             yield
         except (IntegrityError, self._driver.IntegrityError) as error:

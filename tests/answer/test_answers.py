@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from surveil import __version__
-from surveil.answer import Reply, answers
+from surveil.answer import Reply, RunnerWish, answers
 from surveil.answer.answers import ASKED_MAX, answered, refusal
+from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import AttemptState, Note, Status
 from surveil.errors import InfrastructureError, NotFoundError, SurveilError, UsageError
 from surveil.protocol import Ask, StepReport, WatchedRepo, encode
@@ -135,6 +136,18 @@ def test_runners_are_shown_as_memory_knows_them_and_as_stored_where_it_does_not(
     desk.live.state.put(make_runner("a", cordoned="disk"), 0)
     shown = {runner["name"]: (runner["state"], runner["reason"]) for runner in desk.ask("runners")}
     assert shown == {"a": ("suspect", "disk"), "b": ("offline", None)}
+
+
+def test_a_runner_that_was_revoked_is_listed_no_more_and_takes_no_orders() -> None:
+    desk = Desk()
+    old, younger = make_runner("a", seen_at=9), replace(make_runner("a"), id="n" * 40)
+    desk.store.commit(new(old, younger))
+    desk.store.add_peer(make_peer("a", key=old.id))
+    desk.store.revoke_peer(old.id, now=2)
+    desk.store.add_peer(make_peer("a", key=younger.id))
+    assert [runner["id"] for runner in desk.ask("runners")] == [younger.id]
+    wanted = RunnerWanted(runner=younger.id, order=RunnerOrder.DRAIN, reason="by a person")
+    assert desk.reply("runner", name="a", order="drain") == RunnerWish(event=wanted)
 
 
 def test_a_list_longer_than_a_message_comes_in_pages() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from surveil.hands.reporting import PROBLEM_CHARS_MAX
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address, AddressError, parse
 from surveil.mirror.command import run
@@ -47,7 +48,7 @@ def refusal(tmp_path: Path, address: Address, access: Access) -> str:
         Mirror(tmp_path / "refused", address, access=access).refs()
     assert refused.value.trouble is Trouble.REFUSED
     assert str(refused.value).isprintable()
-    assert len(str(refused.value)) <= 500
+    assert len(str(refused.value)) <= PROBLEM_CHARS_MAX
     return str(refused.value)
 
 
