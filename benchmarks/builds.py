@@ -22,7 +22,7 @@ from surveil.client.asking import Client
 from surveil.client.following import follow_journal
 
 BUILDBOT_PER_S: Final = 4.0
-"""Buildbot 4.3 with two workers, measured on a machine of this kind while it was quiet; `--buildbot` measures it anew."""
+"""Buildbot 4.3 with two workers, measured on a machine of this kind while it was quiet; `--buildbot` measures anew."""
 TARGET_TIMES: Final = 20
 PATIENCE_S: Final = 120.0
 
