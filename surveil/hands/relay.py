@@ -34,17 +34,6 @@ Value = TypeVar("Value")
 voice = Voice("relay")
 
 
-@dataclass(slots=True)
-class RelayCounts:
-    """What happened since the start, for people and metrics."""
-
-    wants: int = 0
-    refused: int = 0
-    absent: int = 0
-    packs: int = 0
-    dropped: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Watcher:
     """An observer's connection, and the repositories that it watches. `birth` is its process's, `before` that of the
@@ -65,7 +54,6 @@ class Relay:
         self._reply = reply
         self._watchers: OrderedDict[str, _Watcher] = OrderedDict()
         self._askers: OrderedDict[str, Route] = OrderedDict()
-        self.counts = RelayCounts()
 
     def watching(self, received: Received, said: Watching) -> None:
         """Learn what an observer watches, and on which connection.
@@ -97,25 +85,19 @@ class Relay:
     def answer(self, pack: Pack) -> None:
         """Pass an observer's answer on to the runner that asked; what nobody asked for is dropped."""
         route = self._askers.get(pack.runner)
-        if route is not None and self._reply(route, pack):
-            self.counts.packs += 1
-        else:
-            self.counts.dropped += 1
+        if route is not None:
+            self._reply(route, pack)
 
     def _ask(self, received: Received, want: Want) -> None:
         runner = received.peer.key
         if not self._may_have(runner, want):
-            self.counts.refused += 1
             voice.warning("runner asks for a commit that is none of its business", runner=received.peer.name)
             problem = "the dispatcher gives a commit only to a runner that holds an attempt of it now"
             self._deny(received, want, problem, retry_ms=0)
             return
         _remember(self._askers, runner, received.route, ASKERS_MAX)
         asked = replace(want, runner=runner)
-        if any(self._reply(watcher.route, asked) for watcher in self._watchers_of(want)):
-            self.counts.wants += 1
-        else:
-            self.counts.absent += 1
+        if not any(self._reply(watcher.route, asked) for watcher in self._watchers_of(want)):
             problem = f"no observer of {want.repo} is connected to the dispatcher"
             self._deny(received, want, problem, retry_ms=ABSENT_RETRY_MS)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Final, Self, TypeAlias
 
 import zmq
@@ -19,6 +20,7 @@ import zmq
 from surveil.errors import InfrastructureError, ProtocolError
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, Sender, Stranger, as_enrolled
+from surveil.net.counts import Alarm, ServerCounts
 from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.monitor import ConnectionEvent, Monitor
@@ -26,11 +28,12 @@ from surveil.net.options import LINGER_MS, apply_options, check_libzmq, scatter_
 from surveil.net.peers import Peers
 from surveil.net.ports import listen
 from surveil.net.reader import Reader, Source
-from surveil.net.traffic import Batch, Received, Route, ServerCounts
+from surveil.net.traffic import Batch, Received, Route
 from surveil.net.watchdog import handshake_succeeds
 from surveil.net.whereabouts import Whereabouts
 from surveil.net.zap import ZapHandler
 from surveil.protocol import FRAMES_MAX, HEADERS, Hello, Message, Refused, decode_all, encode_all
+from surveil.say import Voice
 
 CONTROL_BATCH_MAX: Final = 512
 """Once so many messages of control are taken, the others wait for the next turn."""
@@ -57,6 +60,7 @@ _WATCHED_EVENTS: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 
+voice = Voice("net")
 
 _Origin: TypeAlias = tuple[str, int]
 """The user id of a message's connection, as the handshake proved it, and its descriptor, looked up for a `Hello` only.
@@ -91,7 +95,7 @@ class Server:
         scatter_dice()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
-        self._zap = ZapHandler(self._context, peers, self._own_keys.public)
+        self._zap = ZapHandler(self._context, peers, self._own_keys.public, self.counts)
 
     # ---- life ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ class Server:
             self._context.destroy(linger=0)
             raise
         self._inlet, self._bulk_inlet = Inlet(self._control, _origin), Inlet(self._bulk, _origin)
-        self._watch = asyncio.create_task(self._keep_zap_alive(), name="zap watchdog")
+        self._watch = asyncio.create_task(self._keep_watch(), name="watch over the ports")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,25 +127,32 @@ class Server:
         self._control.close(LINGER_MS)
         self._bulk.close(LINGER_MS)
         await asyncio.to_thread(self._context.term)
+        voice.debug("ports closed", **asdict(self.counts))
 
     def _open(self, *, bulk: bool) -> tuple[zmq.Socket[bytes], Monitor]:
         socket = self._context.socket(zmq.ROUTER)
         apply_options(socket, server_options(self._keys, bulk=bulk))
         return socket, Monitor(self._context, socket, _WATCHED_EVENTS)
 
-    async def _keep_zap_alive(self) -> None:
-        """Shake hands with ourselves now and then; when that fails nobody can connect, so the handler starts anew."""
-        address = self._listen.with_port(self.control_port).from_here()
+    async def _keep_watch(self) -> None:
+        """See now and then that others can connect, and say what trouble there was."""
+        loop, alarm = asyncio.get_running_loop(), Alarm(self.counts)
         while True:
             await asyncio.sleep(WATCH_MS / 1000)
-            answered = self._zap.counts.answered
-            alive = await handshake_succeeds(
-                self._context, address, server_key=self._keys.public, keys=self._own_keys, timeout_ms=HANDSHAKE_MS
-            )
-            # One that answers others is alive, and has more handshakes to answer than it can.
-            if not alive and self._zap.counts.answered == answered:
-                self.counts.zap_restarts += 1
-                self._zap.restart()
+            await self._keep_zap_alive()
+            alarm.look(int(loop.time() * 1000))
+
+    async def _keep_zap_alive(self) -> None:
+        """Shake hands with ourselves; when that fails nobody can connect, so the handler starts anew."""
+        address = self._listen.with_port(self.control_port).from_here()
+        answered = self.counts.handshakes
+        alive = await handshake_succeeds(
+            self._context, address, server_key=self._keys.public, keys=self._own_keys, timeout_ms=HANDSHAKE_MS
+        )
+        # One that answers others is alive, and has more handshakes to answer than it can.
+        if not alive and self.counts.handshakes == answered:
+            self.counts.zap_restarts += 1
+            self._zap.restart()
 
     # ---- in --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What the server hands to its owner: judged messages, where answers go, and what was counted.
+"""What the server hands to its owner: judged messages, and where answers go.
 
 What belongs here: plain values. What does not: how they come about (server).
 """
@@ -44,20 +44,3 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.control or self.bulk or self.gone)
-
-
-@dataclass(slots=True)
-class ServerCounts:
-    """What happened since the start, for people and metrics."""
-
-    received: int = 0
-    malformed: int = 0
-    denied: int = 0
-    sent: int = 0
-    unsent: int = 0
-    too_large: int = 0
-    connections: int = 0
-    disconnections: int = 0
-    accept_failed: int = 0
-    handshakes_failed: int = 0
-    zap_restarts: int = 0

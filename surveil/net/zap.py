@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import zmq
 from zmq.utils import z85
 
+from surveil.net.counts import ServerCounts
 from surveil.net.options import ZAP_DOMAIN
 from surveil.net.peers import Peers
 
@@ -30,31 +30,17 @@ _FRAMES: Final = 7
 _CURVE_KEY_BYTES: Final = 32
 
 
-@dataclass(slots=True)
-class ZapCounts:
-    """How often each answer was given."""
-
-    admitted: int = 0
-    strangers: int = 0
-    refused: int = 0
-    malformed: int = 0
-    failed: int = 0
-
-    @property
-    def answered(self) -> int:
-        """How many there were in all."""
-        return self.admitted + self.strangers + self.refused + self.malformed + self.failed
-
-
 class ZapHandler:
-    """Answers the handshakes of one context's sockets from `peers`. `own_key` is let in as itself: the watchdog's."""
+    """Answers the handshakes of one context's sockets from `peers`, and counts them in `counts`. `own_key` is let in as
+    itself: the watchdog's.
+    """
 
-    def __init__(self, context: zmq.Context[Any], peers: Peers, own_key: str) -> None:
+    def __init__(self, context: zmq.Context[Any], peers: Peers, own_key: str, counts: ServerCounts) -> None:
         self._context = context
         self._peers = peers
         self._own_key = own_key
         self._socket: zmq.Socket[bytes] | None = None
-        self.counts = ZapCounts()
+        self._counts = counts
 
     def start(self) -> None:
         """Begin to answer, in the running event loop."""
@@ -98,27 +84,23 @@ class ZapHandler:
         envelope = list(frames[:2])
         request = frames[2:]
         request_id = request[1] if len(request) > 1 else b""
+        self._counts.handshakes += 1
         try:
             status, text, user = self._judge(request)
         except Exception:  # noqa: BLE001  # An error here, left alone, would lock everybody out in silence; it is counted instead.
-            self.counts.failed += 1
+            self._counts.handshakes_broken += 1
             status, text, user = b"500", b"the dispatcher failed to judge this key", ""
         return [*envelope, _VERSION, request_id, status, text, user.encode(), b""]
 
     def _judge(self, request: Sequence[bytes]) -> tuple[bytes, bytes, str]:
         """The status, text and user id for a request: version, id, domain, address, identity, mechanism, key."""
         if len(request) != _FRAMES or request[0] != _VERSION or len(request[6]) != _CURVE_KEY_BYTES:
-            self.counts.malformed += 1
             return b"400", b"malformed request", ""
         if request[2] != ZAP_DOMAIN or request[5] != b"CURVE":
-            self.counts.malformed += 1
             return b"400", b"wrong domain or mechanism", ""
         key = z85.encode(request[6]).decode("ascii")
         if key == self._own_key or self._peers.admitted(key) is not None:
-            self.counts.admitted += 1
             return b"200", b"OK", key
         if self._peers.get(key) is None and self._peers.enrolling:
-            self.counts.strangers += 1
             return b"200", b"OK", STRANGER_PREFIX + key
-        self.counts.refused += 1
         return b"400", b"this key is not known here, or was revoked", ""

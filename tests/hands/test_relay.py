@@ -121,10 +121,9 @@ def test_a_pack_goes_to_where_the_runner_asked_last(relayed: Relay, wire: Wire) 
     pack = Pack(id=7, runner=SPARE.key, made=1, at=0, total=3, data=b"abc")
     relayed.answer(pack)
     assert wire.take() == [(again, pack)]
-    assert (relayed.counts.wants, relayed.counts.packs, relayed.counts.dropped) == (2, 1, 0)
 
 
-def test_a_pack_for_whoever_never_asked_or_has_gone_is_dropped_and_counted(relayed: Relay, wire: Wire) -> None:
+def test_a_pack_for_whoever_never_asked_or_has_gone_is_dropped(relayed: Relay, wire: Wire) -> None:
     relayed.answer(Pack(id=7, runner="x" * 40, at=0, data=b"abc"))
     watches(relayed, "a", REPO)
     asks(relayed)
@@ -132,7 +131,6 @@ def test_a_pack_for_whoever_never_asked_or_has_gone_is_dropped_and_counted(relay
     wire.deaf.add(SPARE_ROUTE)
     relayed.answer(Pack(id=7, runner=SPARE.key, at=0, data=b"abc"))
     assert wire.take() == []
-    assert relayed.counts.dropped == 2
 
 
 @pytest.mark.parametrize(
@@ -155,10 +153,9 @@ def test_a_runner_gets_no_commit_but_that_of_an_attempt_that_it_holds(
     assert isinstance(said, Pack)
     assert (said.id, said.runner, said.retry_ms, said.data) == (7, peer.key, 0, b"")
     assert "holds an attempt" in said.problem
-    assert (relayed.counts.refused, relayed.counts.wants) == (1, 0)
     # It has not asked for anything either: nothing can be sent to it by way of this.
     relayed.answer(Pack(id=7, runner=runner("t").key, at=0, data=b"abc"))
-    assert relayed.counts.dropped == 1
+    assert wire.take() == []
 
 
 def test_without_an_observer_the_runner_hears_so_at_once_and_may_ask_again(relayed: Relay, wire: Wire) -> None:
@@ -171,7 +168,6 @@ def test_without_an_observer_the_runner_hears_so_at_once_and_may_ask_again(relay
     wire.deaf.add(watches(relayed, "a", REPO))
     asks(relayed)
     assert wire.take() == [(SPARE_ROUTE, expected)]
-    assert relayed.counts.absent == 2
 
 
 def test_of_several_observers_the_transfer_chooses_and_one_that_is_gone_is_passed_over(
