@@ -120,9 +120,6 @@ class Reader(Protocol):
         `before`.
         """
 
-    def newest_build(self, repo: str, ref: str) -> Build | None:
-        """The newest build of a ref, None where there is none."""
-
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""
 
@@ -148,9 +145,6 @@ class Reader(Protocol):
 
     def owner(self, job: str, attempt: int) -> str | None:
         """The key of the runner that this attempt was given to."""
-
-    def open_attempts(self) -> list[Attempt]:
-        """The attempts whose runner is trusted to be at work."""
 
     def peers(self) -> list[Peer]:
         """Every enrolled key, revoked ones too, oldest first."""

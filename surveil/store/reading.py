@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from surveil.core.model import OPEN, Attempt, Build, Job, Record, Runner, Status
+from surveil.core.model import Attempt, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
@@ -47,7 +47,6 @@ from surveil.store.tables import (
 
 _IDS_MAX: Final = 500
 """Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
-_OPEN_ATTEMPTS: Final = sorted(OPEN)
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
 
 
@@ -96,11 +95,6 @@ class SqlReader:
             wanted = wanted.where(builds.c.id < before)
         with reading(self.engine) as connection:
             return _builds(connection, wanted)
-
-    def newest_build(self, repo: str, ref: str) -> Build | None:
-        """The newest build of a ref."""
-        found = self.builds(repo=repo, ref=ref, limit=1)
-        return found[0] if found else None
 
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""
@@ -172,16 +166,6 @@ class SqlReader:
         )
         with reading(self.engine) as connection:
             return connection.execute(wanted).scalar()
-
-    def open_attempts(self) -> list[Attempt]:
-        """The attempts that are being worked on."""
-        wanted = (
-            select(attempts)
-            .where(_within(attempts, _open_build()), attempts.c.state.in_(_OPEN_ATTEMPTS))
-            .order_by(attempts.c.build, attempts.c.name, attempts.c.number)
-        )
-        with reading(self.engine) as connection:
-            return _all(connection, wanted, codec.attempt_of)
 
     def peers(self) -> list[Peer]:
         """Every key."""

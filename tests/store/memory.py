@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from surveil.core.model import (
     NEXT_ATTEMPT,
-    OPEN,
     VERDICTS,
     Attempt,
     AttemptId,
@@ -192,9 +191,6 @@ class MemoryReader:
         ]
         return found[: min(limit, ROWS_MAX)]
 
-    def newest_build(self, repo: str, ref: str) -> Build | None:
-        return next(iter(self.builds(repo=repo, ref=ref, limit=1)), None)
-
     def build(self, build: int) -> BuildDetail | None:
         return next(iter(self.details([build])), None)
 
@@ -251,10 +247,6 @@ class MemoryReader:
     def owner(self, job: str, attempt: int) -> str | None:
         found = self._store.attempts.get((job, attempt))
         return None if found is None else found.runner
-
-    def open_attempts(self) -> list[Attempt]:
-        opened = sorted(build.id for build in self._store.builds.values() if build.state not in VERDICTS)
-        return [attempt for build in opened for attempt in self._attempts(build) if attempt.state in OPEN]
 
     def peers(self) -> list[Peer]:
         return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))

@@ -156,7 +156,6 @@ class Both(RuleBasedStateMachine):
         self.same(lambda store: store.reader.details([4, 3, 2, 1]))
         self.same(lambda store: store.reader.builds(repo="/srv/repo", before=4))
         self.same(lambda store: [line.note for line in store.reader.journal(limit=9)])
-        self.same(lambda store: store.reader.open_attempts())
         self.same(lambda store: (store.reader.runners(), store.reader.peers(), store.reader.tokens()))
         self.same(lambda store: [store.reader.owner(f"{build}/a", 1) for build in range(1, 5)])
 

@@ -36,12 +36,10 @@ def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
     "ask",
     [
         "reader.counts()",
-        "reader.open_attempts()",
         "reader.build(1)",
         "reader.details([1, 2, 3])",
         "reader.builds(repo='/srv/repo', limit=3)",
         "reader.builds(repo='/srv/repo', ref='refs/heads/main', before=9)",
-        "reader.newest_build('/srv/repo', 'refs/heads/main')",
         "reader.build_of_mid('m')",
         "reader.owner('1/test', 1)",
         "reader.journal(after=7)",
