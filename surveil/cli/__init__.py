@@ -1,11 +1,14 @@
 """The command line: what people type, what they see, and what a script gets back.
 
 What belongs here: `main`, where every command's process begins and ends. What does not: everything that only some
-commands need; their modules are imported when they are typed, so that `surveil --help` stays quick.
+commands need; their modules are imported when they are typed, so that `surveil --help` stays quick. Nor how things look
+(`surveil.screen`).
 
-* `grammar` knows the commands' names and finds their modules; `options` are the flags that many share.
-* `failing` turns errors into a sentence and an exit code; `screen` prints; `terminal` makes a job's output safe to
-  look at.
+* `grammar` knows the commands' names and finds their modules.
+* `options` are the flags that many share, `flags` those that are a role's settings, and `settings` what they come to.
+* `connecting` finds the dispatcher that is meant, `blocking` asks it.
+* `shells` answers a shell that asks for completions, with what `completing` finds.
+* `failing` turns errors into a sentence and an exit code.
 * The other modules hold the commands, by what people come for.
 """
 

@@ -16,11 +16,9 @@ from typing import Final
 import click
 
 from surveil import __version__
+from surveil.cli.grammar import COMPLETE, PROGRAM
 from surveil.errors import ExitCode, SurveilError
 
-PROGRAM: Final = "surveil"
-COMPLETE: Final = "_SURVEIL_COMPLETE"
-"""The variable by which a shell asks for completions."""
 BROKEN_PIPE: Final = 141
 """What a shell shows for a program that SIGPIPE ended: `surveil logs 7 | head` is no failure of ours."""
 

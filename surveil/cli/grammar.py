@@ -1,7 +1,8 @@
 """The grammar: which commands there are, and in which module each one lives.
 
-What belongs here: names, one line of help for each, and the lazy look-up. What does not: what a command does or
-takes. Nothing but click is imported for `surveil --help`; a test compares these lines with the commands' own.
+What belongs here: the names of the program and its commands, one line of help for each, and the lazy look-up. What
+does not: what a command does or takes. Nothing but click is imported for `surveil --help`; a test compares these lines
+with the commands' own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import click
 from surveil import __version__
 from surveil.core.spelling import closest, quoted
 from surveil.errors import ExitCode
+
+PROGRAM: Final = "surveil"
+COMPLETE: Final = "_SURVEIL_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 
 class Entry(NamedTuple):

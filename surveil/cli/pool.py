@@ -10,9 +10,10 @@ from typing import Any, Final
 import click
 
 from surveil.cli.connecting import connected
+from surveil.cli.flags import role_flags
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import client_flags, example, json_flag, offered
-from surveil.cli.settings import load_flags, role_flags
+from surveil.cli.settings import load_flags
 from surveil.config import RunnerConfig
 from surveil.screen.printing import print_json, print_table, tell
 from surveil.screen.table import Column

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from surveil.cli.flags import role_flags
 from surveil.cli.options import example
-from surveil.cli.settings import load_flags, role_flags
+from surveil.cli.settings import load_flags
 from surveil.config import DispatcherConfig, ObserverConfig, UpConfig
 from surveil.errors import UsageError
 

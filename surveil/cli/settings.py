@@ -1,54 +1,15 @@
-"""Flags that are settings: made from the records of `surveil.config`, so that a flag, a variable and a key of the
-file mean the same.
+"""What was typed as flags, with what the environment and the file say, as a role's record.
 
-What belongs here: the way from a role's record to click's options and back to a loaded record. What does not: the
-settings themselves.
+What belongs here: the way from flags to a loaded record. What does not: the flags themselves (`flags`), and how sources
+are weighed against each other (`surveil.config`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-import click
-
-from surveil.cli.options import Decorated, config_flag, offered
 from surveil.config import ClientConfig, Loaded, Role, load
-from surveil.config.roles import Setting, settings_of
-
-_METAVARS: Final[Mapping[str, str]] = {
-    "data": "DIR",
-    "listen": "ADDR",
-    "http": "ADDR",
-    "dispatcher": "ADDR",
-    "database": "URL",
-    "join": "TOKEN",
-    "refs": "PATTERN",
-    "labels": "LABEL",
-    "interval": "DURATION",
-    "name": "NAME",
-    "ssh_config": "FILE",
-    "credentials": "FILE",
-    "log_format": "FORM",
-    "log_level": "LEVEL",
-}
-_LISTS: Final = frozenset({"refs", "labels"})
-_SWITCHES: Final = frozenset({"once"})
-_REPOS: Final = "repos"
-
-
-def role_flags(role: type[Role]) -> Callable[[Decorated], Decorated]:
-    """Add a flag for each setting of the role but the policy's numbers, which belong in a file; and `--config`."""
-
-    def decorate(command: Decorated) -> Decorated:
-        command = config_flag(command)
-        for key, setting in reversed(settings_of(role).items()):
-            if "." in key:
-                continue
-            command = _argument(command) if key == _REPOS else _option(key, setting)(command)
-        return command
-
-    return decorate
 
 
 def load_flags(role: type[Role], flags: Mapping[str, Any]) -> Loaded[Role]:
@@ -62,22 +23,3 @@ def load_flags(role: type[Role], flags: Mapping[str, Any]) -> Loaded[Role]:
 def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
     """Where the dispatcher is and where our keys are, for a command that asks."""
     return load_flags(ClientConfig, flags).value
-
-
-def _argument(command: Decorated) -> Decorated:
-    return click.argument(_REPOS, nargs=-1, metavar="[REPO ...]", shell_complete=offered("folders"))(command)
-
-
-def _option(key: str, setting: Setting) -> Callable[[Decorated], Decorated]:
-    meaning = f"{setting.meaning[:1].upper()}{setting.meaning[1:]}.  [env: {setting.variable}]"
-    if key in _SWITCHES:
-        return click.option(setting.flag, key, is_flag=True, help=meaning)
-    return click.option(
-        setting.flag,
-        key,
-        metavar=_METAVARS.get(key, "N"),
-        multiple=key in _LISTS,
-        default=None,
-        help=meaning,
-        shell_complete=offered("folders") if key == "data" else None,
-    )

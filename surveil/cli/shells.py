@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, split_arg_string
 
-from surveil.cli.failing import COMPLETE, PROGRAM
+from surveil.cli.grammar import COMPLETE, PROGRAM
 
 LINE: Final = "_SURVEIL_LINE"
 """The variable in which it hands over what was typed."""
