@@ -1,7 +1,7 @@
 """Talking to a dispatcher: questions with answers, and following what grows.
 
 What belongs here: what the answers are to who asked, and which exit code a verdict stands for. What does not: the same
-without an event loop (`surveil.cli.connecting`), sockets (`surveil.net`), and what questions there are
+without an event loop (`surveil.cli.blocking`), sockets (`surveil.net`), and what questions there are
 (`surveil.answer`).
 
 * `access` finds the dispatcher and our key for it, `asking` asks, `following` asks again and again for what comes.

@@ -5,7 +5,7 @@ them does (the roles).
 
 * `tree` starts the parts and ends them, `interrupts` says when; `lock` keeps a second `up` out of the same data folder.
 * `repositories` finds what to watch, and reads a commit for `--once`.
-* `story` tells of builds as they happen; `screen` prints.
+* `story` tells of builds as they happen; `surveil.screen` prints.
 * `watching` is `up` as it usually runs, `once` is `up --once`.
 
 Ctrl-C ends everything that was started here, and says what was cut; a second one does so at once.
