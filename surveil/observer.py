@@ -1,8 +1,8 @@
 """The observer's hands: look at repositories, tell the dispatcher, write down what was acknowledged, decide nothing.
 
-What belongs here: one loop, the threads in which git blocks, file events, the connection. What does not: decisions
-(`core.observe`), how a repository is read (`mirror`), reading and saying commits (`reporting`), giving them out
-(`supplying`), opening the parts (`observing`).
+What belongs here: one loop, file events, the connection. What does not: decisions (`core.observe`), how a repository is
+read (`mirror`) and in which thread (`threads`), reading and saying commits (`reporting`), giving them out
+(`supplying`), writing down what is to be remembered (`remembering`), opening the parts (`observing`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import secrets
 import signal
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, assert_never
 
 from surveil.codec import INT_MAX
@@ -37,10 +36,12 @@ from surveil.core.observe_model import (
     Unchanged,
 )
 from surveil.core.peers import Role
-from surveil.errors import ExitCode, InfrastructureError, NotAllowedError, SurveilError
+from surveil.errors import ExitCode, NotAllowedError, SurveilError
 from surveil.hands.observing import Parts, opened
+from surveil.hands.remembering import Memory
 from surveil.hands.reporting import PROBLEM_CHARS_MAX, Reports
 from surveil.hands.supplying import Supplier
+from surveil.hands.threads import Threads
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
@@ -50,18 +51,7 @@ from surveil.protocol import Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
-LOCAL_THREADS: Final = 4
-REMOTE_THREADS: Final = 32
-"""So many looks at remotes may begin to hang at once before others wait for them, a minute at most."""
-SERVER_THREADS: Final = 8
-"""So many of them may be at one server: one that hangs keeps only its own repositories waiting. And ssh's servers turn
-away whoever comes with more than ten at once."""
-DOUBTFUL_THREADS: Final = 8
-"""For remotes that failed the last time: however many of them hang again, only they wait for each other."""
 IDLE_MS: Final = 1_000
-WRITE_MS: Final = 200
-"""What is to be remembered waits so long for company: a crash meanwhile costs a report too many."""
-WRITE_AGAIN_MS: Final = 5_000
 WATCHING_MS: Final = 60_000
 WATCHING_REPOS_MAX: Final = 1_000
 WATCHING_BYTES_MAX: Final = 768 * 1024
@@ -78,19 +68,15 @@ class Observer:
     def __init__(self, parts: Parts) -> None:
         self._state = parts.state
         self._watched = parts.watched
-        self._records = parts.records
         self._connection = parts.connection
         self._halt = parts.halt
         self._clock = parts.clock
         self._inbox: deque[Event] = deque()
         self._tasks = Tasks(lambda _: self._connection.wake())
-        self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
-        self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
-        self._doubtful = ThreadPoolExecutor(DOUBTFUL_THREADS, "doubtful")
-        self._servers = {each.address.server: asyncio.Semaphore(SERVER_THREADS) for each in parts.watched.values()}
-        self._disk = ThreadPoolExecutor(1, "records")
-        # Packing takes minutes, and no look at a repository should wait for it.
-        self._tidying = ThreadPoolExecutor(1, "tidying")
+        self._threads = Threads(each.address for each in parts.watched.values())
+        self._memory = Memory(
+            parts.records, find=lambda repo: record(self._state, repo), now=self._clock.now, start=self._tasks.start
+        )
         mirrors = {repo: watched.mirror for repo, watched in parts.watched.items()}
         self._supplier = Supplier(
             parts.data, mirrors, send=self._connection.send, start=self._tasks.start, now=self._clock.now
@@ -106,10 +92,6 @@ class Observer:
             told=self._problems,
         )
         self._files: Watch | None = None
-        self._dirty: dict[str, None] = {}
-        self._writing = False
-        self._unwritten = False
-        self._write_at = 0
         self._watching_at = 0
         self._birth = secrets.randbelow(INT_MAX)
         self._tidy_at = self._clock.now() + TIDY_MS
@@ -152,9 +134,7 @@ class Observer:
     def _timeout(self) -> int:
         if self._inbox:
             return 0
-        deadlines = [next_deadline(self._state)]
-        if self._dirty and not self._writing:
-            deadlines.append(self._write_at)
+        deadlines = [next_deadline(self._state), self._memory.due_at]
         now = self._clock.now()
         return max(0, min([IDLE_MS, *(at - now for at in deadlines if at is not None)]))
 
@@ -168,11 +148,9 @@ class Observer:
             self._files.close()
         self._halt.ring()
         await self._tasks.wait()
-        for pool in (self._local, self._remote, self._doubtful, self._tidying):
-            await asyncio.to_thread(pool.shutdown)
+        await self._threads.close()
         await self._supplier.close()
-        await self._write_dirty()
-        await asyncio.to_thread(self._disk.shutdown)
+        await self._memory.close()
 
     # ---- what is heard ----
 
@@ -216,9 +194,7 @@ class Observer:
             case Report():
                 self._reports.say(effect)
             case Remember():
-                if not self._dirty:
-                    self._write_at = max(self._write_at, self._clock.now() + WRITE_MS)
-                self._dirty[effect.repo] = None
+                self._memory.remember(effect.repo)
             case Deleted():
                 voice.info("ref deleted", repo=effect.repo, ref=effect.ref, sha=effect.sha)
             case Failing():
@@ -234,12 +210,7 @@ class Observer:
                 assert_never(effect)
 
     async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
-        loop = asyncio.get_running_loop()
-        if watched.address.is_local:
-            return await loop.run_in_executor(self._local, call)
-        pool = self._doubtful if watched.address.key in self._problems else self._remote
-        async with self._servers[watched.address.server]:
-            return await loop.run_in_executor(pool, call)
+        return await self._threads.at(watched.address, call, doubtful=watched.address.key in self._problems)
 
     async def _poll(self, watched: Watched) -> None:
         repo = watched.address.key
@@ -282,8 +253,7 @@ class Observer:
     # ---- now and then ----
 
     def _now_and_then(self, now: int) -> None:
-        if self._dirty and not self._writing and now >= self._write_at:
-            self._tasks.start(self._write_dirty())
+        self._memory.write_due(now)
         if now >= self._watching_at and self._connection.connected:
             self._watching_at = now + WATCHING_MS
             self._connection.send(Watching(birth=self._birth, repos=self._watched_repos()))
@@ -314,29 +284,9 @@ class Observer:
             found.append(WatchedRepo(repo=repo, problem=problem))
         return tuple(found)
 
-    async def _write_dirty(self) -> None:
-        """Write down what is to be remembered; what cannot be written now is tried again."""
-        self._writing = True
-        dirty, self._dirty = self._dirty, {}
-        for repo in dirty:
-            known = record(self._state, repo)
-            assert known is not None, f"{repo} is to be remembered before its first sight"
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._disk, self._records.write, known)
-            except InfrastructureError as problem:
-                if not self._unwritten:
-                    voice.error(f"{problem}; what was acknowledged meanwhile may be reported twice, and is built once")
-                self._unwritten = True
-                self._dirty[repo] = None
-                self._write_at = self._clock.now() + WRITE_AGAIN_MS
-        if self._unwritten and not self._dirty:
-            voice.info("what was acknowledged is written down again")
-            self._unwritten = False
-        self._writing = False
-
     async def _tidy(self, watched: Watched) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._tidying, watched.mirror.tidy)
+            await self._threads.tidy(watched.mirror.tidy)
         except MirrorError as problem:
             if problem.trouble is not Trouble.HALTED:
                 voice.warning("mirror cannot be tidied", repo=watched.address.key, reason=str(problem))

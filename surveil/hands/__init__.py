@@ -8,7 +8,8 @@ or a command has.
 * Of the dispatcher: `gate` (who may come in), `submitting` (commits on their way into the mind), `intake` (output to
   the log store), `relay` (commits on their way to runners), `fulfil` (what people wish for), `refusing` (while the
   disk is full).
-* Of the observer: `reporting` (each commit read once, and said until it is heard), `records` (what was acknowledged, on
-  disk), `supplying` (commits for runners that cannot get them).
+* Of the observer: `threads` (where git blocks), `reporting` (each commit read once, and said until it is heard),
+  `remembering` (what was acknowledged, on its way to the disk) and `records` (its files), `supplying` (commits for
+  runners that cannot get them).
 * Of the runner: `ordering` (first the tombstone, then the deed).
 """

@@ -152,7 +152,7 @@ def test_what_could_not_be_written_down_is_written_down_later(
         write(records, known)
 
     monkeypatch.setattr(Records, "write", refusing)
-    monkeypatch.setattr("surveil.observer.WRITE_AGAIN_MS", 50)
+    monkeypatch.setattr("surveil.hands.remembering.WRITE_AGAIN_MS", 50)
 
     async def story() -> None:
         async with desk() as at_desk:
