@@ -7,7 +7,7 @@ from __future__ import annotations
 from surveil.core.attempts import end_lingering, lose
 from surveil.core.model import OPEN, Attempt, AttemptState, Note
 from surveil.core.policy import Policy
-from surveil.core.state import Parting, State
+from surveil.core.state import Parting, Session, State
 from surveil.frozen import replace
 
 
@@ -96,7 +96,7 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     session = state.sessions.get(attempt.runner)
     if session is None:
         return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
-    if attempt.incarnation < session.incarnation:
+    if attempt.incarnation < session.incarnation and _is_here(session, now):
         return f"runner {attempt.runner_name} restarted and no longer had it"
     left = f"runner {attempt.runner_name} {session.parting.value}"
     if session.parting == Parting.REVOKED:
@@ -105,3 +105,8 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     if session.parting == Parting.CLOSED:
         return f"{left} and has not come back; it was last heard {ago}"
     return f"{left} {ago}"
+
+
+def _is_here(session: Session, now: int) -> bool:
+    """Whether a runner still speaks to us: if so, it would have renewed what it holds."""
+    return session.connected and session.parting == Parting.NONE and now < session.trusted_until_at
