@@ -8,6 +8,7 @@ What belongs here: following and wording. What does not: waiting for news (`surv
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,7 +42,9 @@ class _Told:
     jobs: int
     taken_up: bool
     tallies: dict[str, Tally] = field(default_factory=dict)
-    listening: set[str] = field(default_factory=set)
+    listening: dict[str, asyncio.Task[None] | None] = field(default_factory=dict)
+    """The jobs whose output is told or was; None where nothing is to be told any more."""
+    ended: set[str] = field(default_factory=set)
     waits: Waits = field(default_factory=Waits)
 
 
@@ -59,7 +62,7 @@ class FollowUp:
         wrong = [job for job in build["jobs"] if job["state"] in {"failed", "errored"} and job["attempts"]]
         if build["state"] == "passed" or not wrong:
             return ""
-        name = f"'{wrong[0]['name']}'" if "[" in wrong[0]["name"] else wrong[0]["name"]
+        name = shlex.quote(wrong[0]["name"])
         if self.over:
             return f"`surveil run {name}` runs it on the files as they are now"
         logs = f"surveil logs {build['id']} {name}{self.where}"
@@ -143,14 +146,14 @@ class Teller:
             if job["state"] == "running":
                 self._listen(job["id"], told, logs, tail_lines=CAUGHT_UP_LINES)
             elif job["state"] in VERDICTS:
-                told.listening.add(job["id"])
+                told.listening[job["id"]] = None
+                told.ended.add(job["id"])
         return int(page["position"])
 
     def _listen(self, job: str, told: _Told, logs: asyncio.TaskGroup, *, tail_lines: int | None = None) -> None:
         if job not in told.listening:
-            told.listening.add(job)
-            number = len(told.listening) - 1
-            logs.create_task(self._print_log(job, told, number, tail_lines), name=f"log of {job}")
+            log = self._print_log(job, told, len(told.listening), tail_lines)
+            told.listening[job] = logs.create_task(log, name=f"log of {job}")
 
     async def _print_log(self, job: str, told: _Told, number: int, tail_lines: int | None) -> None:
         async with self._listening:
@@ -197,6 +200,18 @@ class Teller:
             self._listen(job, told, logs)
         elif note["what"] == "job" and note["id"] in told.listening and note["state"] in _AGAIN:
             await self._screen.say(f"--- {self._name(note['id'])}: {_AGAIN[note['state']]} ---", "weak")
+        elif note["what"] == "job" and note["state"] in VERDICTS:
+            told.ended.add(note["id"])
+            # The last one's verdict stands in the build's at once.
+            if (log := told.listening.get(note["id"])) and len(told.ended) < told.jobs:
+                logs.create_task(self._tell_end(note, told, log), name=f"end of {note['id']}")
+
+    async def _tell_end(self, note: Mapping[str, Any], told: _Told, log: asyncio.Task[None]) -> None:
+        """Say how a job ended while others go on, after all that it printed."""
+        await log
+        tests = _tests([told.tallies[note["id"]]] if note["id"] in told.tallies else [])
+        reason = f": {note['reason']}" if note["state"] != "passed" and note["reason"] else ""
+        await self._screen.say(f"--- {self._name(note['id'])} {note['state']}{tests}{reason} ---", note["state"])
 
     async def _tell_waiting(self, told: _Told) -> None:
         """Say why jobs wait, once for each reason."""

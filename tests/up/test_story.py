@@ -12,6 +12,7 @@ from surveil.up import story
 from surveil.up.story import FollowUp, Teller
 from tests.screen.test_live import Stream
 
+JOBS = ["lint", "test", "doc"]
 STEPS = [
     {"name": "Build", "state": "passed", "log_at": 0},
     {"name": "Tests", "state": "failed", "log_at": 6},
@@ -154,6 +155,24 @@ def test_a_lost_runner_and_what_becomes_of_its_job_are_told_when_they_happen() -
     _, err = told(dispatcher)
     assert f"--- test: attempt 1 lost: {lost} ---" in err.splitlines()
     assert "--- test: tried again, on the next runner that is free ---" in err.splitlines()
+
+
+def test_how_a_job_ended_is_told_after_its_output_while_others_go_on() -> None:
+    logs = {"7/lint": {"data": b"ugly\n"}, "7/test": {"data": b"3 passed in 1.0s\n"}, "7/doc": {"data": b"fine\n"}}
+    jobs = [job("lint", "failed", reason="step 'Lint' failed"), job("test"), job("doc")]
+    dispatcher = Dispatcher(logs, state="failed", jobs=jobs)
+    dispatcher.notes = [{"what": "attempt", "id": f"7/{name}#1", "state": "running", "reason": ""} for name in JOBS]
+    dispatcher.notes += [
+        {"what": "job", "id": "7/lint", "state": "failed", "reason": "step 'Lint' failed"},
+        {"what": "job", "id": "7/test", "state": "passed", "reason": "carried"},
+        {"what": "job", "id": "7/doc", "state": "passed", "reason": ""},
+        {"what": "build", "id": "7", "state": "failed", "reason": ""},
+    ]
+    _, err = told(dispatcher)
+    ends = [line for line in err.splitlines() if line.startswith("---") and " on " not in line]
+    assert sorted(ends) == ["--- lint failed: step 'Lint' failed ---", "--- test passed, 3 tests passed ---"]
+    lines = err.splitlines()
+    assert lines.index("--- lint on spare-2 ---") < lines.index("--- lint failed: step 'Lint' failed ---")
 
 
 def test_a_build_that_is_taken_up_in_its_middle_says_so_and_repeats_little() -> None:
