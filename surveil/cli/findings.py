@@ -67,7 +67,7 @@ def check_python() -> Iterator[Finding]:
     """Whether this Python is new enough."""
     version = platform.python_version()
     if sys.version_info < PYTHON_MIN:
-        yield _broken("python", f"Python {version} is too old.", "apt install python3.11 python3.11-venv")
+        yield _broken("python", f"Python {version} is too old.", _as_root("apt install python3.11 python3.11-venv"))
     else:
         yield _ok("python", f"Python {version}")
 
@@ -80,7 +80,7 @@ def check_git() -> Iterator[Finding]:
     try:
         words = run("version", about="git").stdout.decode("ascii", "replace")
     except MirrorError as error:
-        yield _broken("git", str(error), "apt install git")
+        yield _broken("git", str(error), _as_root("apt install git"))
         return
     yield judge_git(words)
 
@@ -89,12 +89,12 @@ def judge_git(words: str) -> Finding:
     """The finding for what `git version` printed."""
     match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", words)
     if match is None:
-        return _weak("git", f"`git version` says {words.strip()[:60]!r}, which names no version.", "apt install git")
+        sentence = f"`git version` says {words.strip()[:60]!r}, which names no version."
+        return _weak("git", sentence, _as_root("apt install git"))
     major, minor, patch = (int(number or 0) for number in match.groups())
     if (major, minor) < GIT_MIN:
-        return _broken(
-            "git", f"git {match[0]} is older than 2.31 and lacks what surveil asks of it.", "apt install git"
-        )
+        sentence = f"git {match[0]} is older than 2.31 and lacks what surveil asks of it."
+        return _broken("git", sentence, _as_root("apt install git"))
     fixed = GIT_FIXED.get((major, minor))
     newest_line = max(GIT_FIXED)
     if (major, minor) > newest_line or (fixed is not None and patch >= fixed):
@@ -103,7 +103,7 @@ def judge_git(words: str) -> Finding:
         f"git {match[0]} is older than the releases that close CVE-2025-48384 (2.43.7 to 2.50.1), unless your "
         "distribution has mended it; surveil fetches no submodules, but your steps may."
     )
-    return _weak("git", sentence, "apt update && apt install --only-upgrade git")
+    return _weak("git", sentence, _as_root("apt update", "apt install --only-upgrade git"))
 
 
 def check_libzmq() -> Iterator[Finding]:
@@ -134,7 +134,8 @@ def check_system() -> Iterator[Finding]:
         yield _ok("system", f"Linux {platform.release()}")
     for shell, health in (("sh", Health.BROKEN), ("bash", Health.WEAK)):
         if shutil.which(shell) is None:
-            yield Finding(name="shell", health=health, sentence=f"There is no `{shell}`.", next=f"apt install {shell}")
+            install = _as_root(f"apt install {shell}")
+            yield Finding(name="shell", health=health, sentence=f"There is no `{shell}`.", next=install)
 
 
 def check_user() -> Iterator[Finding]:
@@ -259,3 +260,9 @@ def _weak(name: str, sentence: str, next_: str) -> Finding:
 
 def _broken(name: str, sentence: str, next_: str) -> Finding:
     return Finding(name=name, health=Health.BROKEN, sentence=sentence, next=next_)
+
+
+def _as_root(*commands: str) -> str:
+    """Commands that only root may type, as this user types them."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return " && ".join(sudo + command for command in commands)

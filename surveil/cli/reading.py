@@ -6,6 +6,7 @@ What belongs here: what these print. What does not: the documents that they prin
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -225,7 +226,7 @@ def _failed_steps(build: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         for step in steps:
             code = f", exit code {step['exit_code']}" if step["exit_code"] is not None else ""
-            yield f"{job['name']}: step {first_line(step['name'])} {step['state']}{code}"
-        yield f"{job['name']}: its output is shown by `surveil logs {build['id']} '{job['name']}'`"
+            yield f"{job['name']}: step '{first_line(step['name'])}' {step['state']}{code}"
+        yield f"{job['name']}: its output is shown by `surveil logs {build['id']} {shlex.quote(job['name'])}`"
     if len(wrong) > FAILURES_SHOWN:
         yield f"and {len(wrong) - FAILURES_SHOWN} more jobs"

@@ -44,8 +44,16 @@ def _explain_job(job: JobSpec) -> list[str]:
     lines.append(
         f"     attempts  at most {format_duration(job.timeout_ms)} each{again}; a lost runner: {job.on_runner_loss}"
     )
-    lines += [f"     {number:>2}. {_explain_step(step)}" for number, step in enumerate(job.steps, start=1)]
+    for number, step in enumerate(job.steps, start=1):
+        lines.append(f"     {number:>2}. {_explain_step(step)}")
+        lines += [f"         | {printable(line)}" for line in _commands(step)]
     return lines
+
+
+def _commands(step: StepSpec) -> list[str]:
+    """What a step runs, where its name does not say all of it."""
+    lines = step.run.strip("\n").split("\n")
+    return lines if lines != [step.name] else []
 
 
 def _explain_step(step: StepSpec) -> str:

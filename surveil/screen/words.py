@@ -108,6 +108,7 @@ def why(record: Mapping[str, Any]) -> str:
     """The reason of the state of a build, job or attempt: what went wrong, or what it waits for; empty where all is
     well.
     """
-    reason = "" if record["state"] == "passed" else record["reason"]
+    # While it runs, nothing is wrong yet: its reason is then why it was made, or by which rule.
+    reason = "" if record["state"] in {"passed", "running"} else record["reason"]
     # What it waits for now says more than why it does not run any more; its attempts tell that.
     return str(record.get("waiting") or reason or "")

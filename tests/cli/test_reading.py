@@ -74,7 +74,7 @@ def test_one_build_is_shown_with_what_failed_and_the_command_that_tells_more(typ
     ended = type_("show", "2")
     assert ended.code == 0
     assert "state       failed" in ended.out
-    assert "surveil logs 2 'test'" in ended.out
+    assert "`surveil logs 2 test`" in ended.out
     assert json.loads(type_("show", "2", "--json").out)["jobs"][0]["attempts"][0]["exit_code"] == 1
 
 

@@ -148,6 +148,16 @@ def test_git_is_judged_by_the_releases_that_closed_the_known_holes(words: str, h
     assert bool(found.next) is (health is not Health.OK)
 
 
+@pytest.mark.parametrize(
+    ("user", "command"), [(0, "apt update && apt install"), (1000, "sudo apt update && sudo apt install")]
+)
+def test_what_only_root_may_do_is_said_as_this_user_types_it(
+    monkeypatch: pytest.MonkeyPatch, user: int, command: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert judge_git("git version 2.39.5").next == f"{command} --only-upgrade git"
+
+
 def test_a_data_folder_that_others_can_read_or_write_is_noticed(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert [found.health for found in check_folder(tmp_path)] == [Health.WEAK]

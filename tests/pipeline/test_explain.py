@@ -45,12 +45,14 @@ def test_the_text_shows_jobs_in_the_order_in_which_they_can_run() -> None:
      env       MATRIX_PYTHON
      attempts  at most 10m each, 1 more after a failure; a lost runner: retry
       1. Tests  (bash, at most 90s, may fail)
+         | pytest
    test[python=3.12]
      needs     build (passed)
      on        runners with linux
      env       MATRIX_PYTHON
      attempts  at most 10m each, 1 more after a failure; a lost runner: retry
       1. Tests  (bash, at most 90s, may fail)
+         | pytest
 
 3. then
    report
@@ -58,6 +60,17 @@ def test_the_text_shows_jobs_in_the_order_in_which_they_can_run() -> None:
      attempts  at most 1h each; a lost runner: retry
       1. make report  (sh -eu)"""
     )
+
+
+def test_a_step_shows_all_its_commands_unless_its_name_is_its_only_one() -> None:
+    pipeline = load("jobs: {a: {steps: [{run: make}, {run: 'make\\nmake test'}]}}".replace("'", '"'), ".surveil.yml")
+    assert isinstance(pipeline, Pipeline)
+    assert explain(pipeline).splitlines()[-4:] == [
+        "      1. make  (sh -eu)",
+        "      2. make  (sh -eu)",
+        "         | make",
+        "         | make test",
+    ]
 
 
 def test_the_json_holds_every_field_of_every_job() -> None:

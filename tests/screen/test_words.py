@@ -56,6 +56,7 @@ def test_a_commit_is_named_by_what_people_call_it() -> None:
     ("record", "words"),
     [
         ({"state": "passed", "reason": "carried over", "waiting": None}, ""),
+        ({"state": "running", "reason": "a retry of build 3", "waiting": None}, ""),
         ({"state": "failed", "reason": "step `Tests` failed", "waiting": None}, "step `Tests` failed"),
         ({"state": "queued", "reason": "", "waiting": "waits for a free slot"}, "waits for a free slot"),
         ({"state": "lost", "reason": "its runner stopped"}, "its runner stopped"),
