@@ -99,7 +99,7 @@ MOODS = {
     "500": "cannot be served at the moment (HTTP 500); type `git ls-remote -- ",
     "loop": "leads from one address to the next without end; type `curl -sIL ",
     "page": "lists no refs any more; was it emptied, or does another answer? Type `git ls-remote -- ",
-    "wrong type": "type `git ls-remote -- ",
+    "wrong type": "protocol error: bad line length character: ",
     "dies in a pack": "was cut off in the middle of its answer; type `git ls-remote -- ",
 }
 
