@@ -1,5 +1,8 @@
 """What becomes of builds: opened from a commit, carried on from job to job along `needs`, and closed with one
 verdict.
+
+What belongs here: what a job's end means for those that need it, and all of them for their build. What does not: how a
+job comes to its end (attempts), and where it runs (schedule).
 """
 
 from __future__ import annotations

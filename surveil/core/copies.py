@@ -58,7 +58,7 @@ def _may_live(session: Session, now: int, policy: Policy) -> bool:
 
 
 def _lives(session: Session, now: int, policy: Policy) -> bool:
-    """Whether the earlier process has spoken since somebody else came with its key."""
+    """Whether the earlier process has spoken since somebody else came with its key, which is noted here."""
     if session.doubted_at is None or now - session.doubted_at > 2 * policy.lease_ms:
         session.doubted_at = now
     return session.heard_at > session.doubted_at

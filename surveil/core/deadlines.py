@@ -1,5 +1,7 @@
 """Deadlines by key, cheap to move: a renewal is one dictionary write, because a heap entry that turns out early
 is simply put back.
+
+What belongs here: what is due next. What does not: what a deadline means (leases, schedule).
 """
 
 from __future__ import annotations

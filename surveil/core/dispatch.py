@@ -3,6 +3,9 @@
 `handle` is pure: the result depends on its arguments alone, and `state` changes through `State.put` only. The
 hands call it for each event of a batch, always with a `Tick` at the end, commit what `state.take_changes()`
 returns, and only then perform the effects.
+
+What belongs here: which part of the mind an event concerns, and the fence before each word of a runner. What does not:
+what that part makes of it (pool, attempts, builds, leases, schedule).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Everything that the dispatcher's mind can ask of the world.
 
 Effects are performed in order, after the commit of what caused them.
+
+What belongs here: their shapes. What does not: when they are wanted (the mind), and performing them (the hands).
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Events are facts about the world, already checked at the edge: the sender is who it says, and holds the role
 that may say this.
+
+What belongs here: their shapes. What does not: what runners say (protocol), and what follows (dispatch).
 """
 
 from __future__ import annotations

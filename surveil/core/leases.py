@@ -1,5 +1,8 @@
 """Time that runs out: runners that fall silent, leases that end, and every reason to doubt ourselves before we
 doubt a runner.
+
+What belongs here: what is believed when a deadline passes. What does not: what moves deadlines (pool), and what a loss
+means for the job (attempts).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The numbers that the minds live by, each with its unit in its name and its reason beside it."""
+"""The numbers that the minds live by, each with its unit in its name and its reason beside it.
+
+What belongs here: what an installation may want to change. What does not: limits that nobody has to know, which stand
+where they hold, and how these are set (config).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The runners: how they introduce themselves, beat, fall away, and what people order of them."""
+"""The runners: how they introduce themselves, beat, fall away, and what people order of them.
+
+What belongs here: what a runner's word about itself, and its silence, mean for what it holds. What does not: two
+processes with one key (copies), deadlines that pass (leases), and what becomes of an attempt (attempts).
+"""
 
 from __future__ import annotations
 

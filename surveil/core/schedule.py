@@ -1,5 +1,8 @@
 """Which queued job goes to which runner: order first (fair between repositories, oldest first), then the runner
 that will finish first.
+
+What belongs here: the choice, the order to the runner, and its repeats. What does not: the queue itself (ready), what
+an attempt comes to (attempts), and telling people why a job waits (`surveil.answer.waiting`).
 """
 
 from __future__ import annotations
