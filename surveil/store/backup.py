@@ -26,7 +26,7 @@ from surveil.disk import sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.places import LOGS
 from surveil.store import StoreError
-from surveil.store.disk import disk_failures
+from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
 from surveil.store.log_paths import log_files

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from surveil.core.model import AttemptState, Status
 from surveil.places import LOGS
-from surveil.store.disk import disk_failures
+from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from surveil.store.log_paths import log_files

@@ -21,7 +21,7 @@ from zlib import crc32
 from surveil.core.model import AttemptId
 from surveil.disk import sync_folder
 from surveil.errors import ProtocolError
-from surveil.store.disk import disk_failures
+from surveil.store.failures import disk_failures
 from surveil.store.log_chunks import CHUNK_BYTES_MAX
 from surveil.store.log_live import DATA, INDEX, LiveLog, LiveReader, LogSlice
 from surveil.store.log_packed import BLOCK_BYTES, PART, SUFFIX, PackedError, PackedReader, pack

@@ -31,7 +31,7 @@ from surveil.store import (
     Token,
     codec,
 )
-from surveil.store.disk import cause_of
+from surveil.store.failures import cause_of
 from surveil.store.tables import (
     OPEN_BUILD,
     attempts,

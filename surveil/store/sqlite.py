@@ -24,7 +24,7 @@ from surveil.disk import sync_folder
 from surveil.errors import InvalidError
 from surveil.places import Hold
 from surveil.store import Cluster, StoreError, migrations
-from surveil.store.disk import cause_of, disk_failures
+from surveil.store.failures import cause_of, disk_failures
 from surveil.store.reading import SqlReader
 from surveil.store.tables import builds, cluster
 from surveil.store.writing import SqlStore

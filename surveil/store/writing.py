@@ -20,7 +20,7 @@ from surveil.core.state import Changes
 from surveil.protocol import JobSpec
 from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
-from surveil.store.disk import cause_of, is_full
+from surveil.store.failures import cause_of, is_full
 from surveil.store.reading import load
 from surveil.store.statements import Statement, Statements
 from surveil.store.tables import cluster
