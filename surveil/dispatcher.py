@@ -140,7 +140,7 @@ class Dispatcher:
         changes = self._state.take_changes()
         if changes:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._store.commit, changes)
-            self._answers.on_commit(changes.notes)
+            self._answers.on_commit(changes.notes, changes.changed)
         self._perform_all(effects)
         for then in done:
             then()

@@ -20,7 +20,7 @@ from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
-from surveil.core.model import Attempt, Build, Note, Runner
+from surveil.core.model import Attempt, Build, Note, Record, Runner
 from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
 from surveil.protocol import Answer, Ask
@@ -81,8 +81,8 @@ class Answers:
         finally:
             self._asked -= 1
 
-    def on_commit(self, notes: Iterable[Note]) -> None:
-        """Records and these lines of the journal are on disk now: wake who waits for them."""
+    def on_commit(self, notes: Iterable[Note], changed: Iterable[Record] = ()) -> None:
+        """These lines of the journal and changed records are on disk now: wake who waits for them."""
         if not len(self._parking):
             return
         topics: dict[Hashable, None] = {}
@@ -91,6 +91,9 @@ class Answers:
             topics[_JOURNAL, note.build] = None
             if note.what in {"attempt", "job"}:
                 topics[note.id.rpartition("#")[0] if note.what == "attempt" else note.id] = None
+        for record in changed:
+            if isinstance(record, Attempt) and record.released:
+                topics[record.job] = None  # No line of the journal says that its log ends where it is.
         for topic in topics:
             self._parking.wake(topic)
 

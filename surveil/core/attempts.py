@@ -157,8 +157,9 @@ def cancel_order(attempt: Attempt, reason: str, policy: Policy) -> Send:
     return Send(runner=attempt.runner, message=order)
 
 
-def end_lingering(state: State, attempt: Attempt) -> None:
-    """Free the slot of a cancelled attempt: its runner is done with it, or gone."""
+def end_lingering(state: State, attempt: Attempt, now: int) -> None:
+    """Free the slot of a cancelled attempt: its runner is done with it, or gone, and its log ends where it is."""
+    state.put(replace(attempt, released=True), now)
     state.leave(attempt)
     forget_if_settled(state, state.jobs[attempt.job].build)
 

@@ -141,7 +141,7 @@ def _hear_end(state: State, event: RunnerSaid, said: Finished, now: int, policy:
         return [_release(event, said, "recorded")]
     fate: Fate = "stale" if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else "duplicate"
     if attempt.id in state.leases:
-        end_lingering(state, attempt)
+        end_lingering(state, attempt, now)
     return [_release(event, said, fate)]
 
 

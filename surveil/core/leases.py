@@ -35,7 +35,7 @@ def expire(state: State, now: int, policy: Policy) -> None:
             by_a_person = session is not None and session.parting in {Parting.GOODBYE, Parting.REVOKED}
             lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not by_a_person)
         else:
-            end_lingering(state, attempt)
+            end_lingering(state, attempt, now)
 
 
 def recover(state: State, now: int, policy: Policy) -> None:

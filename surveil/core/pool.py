@@ -175,7 +175,7 @@ def _give_up(state: State, attempt: Attempt, reason: str, now: int, policy: Poli
     if attempt.state in OPEN:
         lose(state, attempt, reason, now, policy)
     else:
-        end_lingering(state, attempt)
+        end_lingering(state, attempt, now)
 
 
 def _too_many(state: State, now: int, policy: Policy) -> bool:

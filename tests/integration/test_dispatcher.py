@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from surveil.answer import WAIT_MS_MAX
 from surveil.client.access import find_access
 from surveil.client.asking import Client
 from surveil.clock import Clock
@@ -33,6 +34,7 @@ from surveil.protocol import (
     Accepted,
     Assign,
     Beat,
+    Cancel,
     CommitSeen,
     Finished,
     Heartbeat,
@@ -485,6 +487,29 @@ async def test_a_revoked_runner_is_heard_no_more(tmp_path: Path) -> None:
         await client.ask("runner", {"name": "played", "order": "revoke", "reason": "stolen"})
         await runner.say(Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1000))
         assert "revoked" in (await runner.hear(Refused)).reason
+
+
+@in_a_loop
+async def test_the_log_of_a_cancelled_job_ends_when_its_runner_is_done_with_it(tmp_path: Path) -> None:
+    async with (
+        dispatching(tmp_path / "d"),
+        local_client(tmp_path / "d") as client,
+        played_runner(client, tmp_path / "r") as runner,
+    ):
+        await runner.hello()
+        build = await submit(client)
+        assign = await runner.hear(Assign)
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await client.ask("cancel", {"build": build, "reason": "enough"})
+        assert (await runner.hear(Cancel)).job == assign.job
+        about = {"job": assign.job}
+        assert not (await client.ask("log", about)).body["complete"]
+        waiting = asyncio.create_task(client.ask("log", about | {"wait_ms": WAIT_MS_MAX}))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await runner.finish(assign)
+        body = (await waiting).body
+    assert (body["complete"], body["settled"]) == (True, True)
 
 
 @in_a_loop
