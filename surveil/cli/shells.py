@@ -4,14 +4,15 @@ What belongs here: one script for each shell, and the talk between it and survei
 which click and `completing` know.
 
 click has scripts of its own. Theirs lose what is behind a comma in bash and fish, as in `test[python=3.12,os=linux]`,
-do not undo that bash splits at `=` and `:`, and in zsh the second completion of a session finds nothing. Every shell
-here hands over the line up to the cursor, as it was typed, and gets lines of `KIND TAB VALUE TAB DESCRIPTION`.
-PowerShell keeps click's.
+do not undo that bash splits at `=` and `:`, have bash run what stands in a name like `$(this)`, and in zsh the second
+completion of a session finds nothing. Every shell here hands over the line up to the cursor, as it was typed, and gets
+lines of `KIND TAB VALUE TAB DESCRIPTION`. PowerShell keeps click's.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, ClassVar, Final
 
 import click
@@ -109,12 +110,43 @@ class Bash(_Typed):
     source_template: ClassVar[str] = _BASH
 
     def format_completion(self, item: CompletionItem) -> str:
-        """One candidate's line, without what bash takes for an earlier word: it splits at `=` and `:` too."""
-        typed = self.get_completion_args()[1]
-        cut = max(typed.rfind(mark) for mark in BREAKS) + 1
-        if cut and item.value.startswith(typed[:cut]):
-            item = CompletionItem(item.value[cut:], type=item.type, help=item.help)
-        return super().format_completion(item)
+        """One candidate's line, without what bash takes for an earlier word, and quoted as the rest has to be: bash
+        writes what it gets into the command as it is.
+        """
+        before, quote = _before_and_quote(os.environ.get(LINE, ""))
+        value = _in_bash(item.value.removeprefix("".join(split_arg_string(before))), quote)
+        return super().format_completion(CompletionItem(value, type=item.type, help=item.help))
+
+
+def _before_and_quote(line: str) -> tuple[str, str]:
+    """Of the last word of a line of bash, what bash keeps when it completes it, and the quote that is open there."""
+    begun = kept = 0
+    quote, escaped = "", False
+    for at, char in enumerate(line, start=1):
+        if escaped:
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            if char == quote:
+                quote, kept = "", at
+        elif char in "'\"":
+            quote, kept = char, at
+        elif char in BREAKS:
+            kept = at
+        elif char.isspace():
+            begun = kept = at
+    return line[begun:kept], quote
+
+
+def _in_bash(text: str, quote: str) -> str:
+    """The text as it is typed after this quote; after none, each mark that may mean something gets a backslash."""
+    if quote == "'":
+        return text.replace("'", "'\\''")
+    if quote == '"':
+        # A backslash before `!` would stay there.
+        return re.sub(r'(["$`\\])', r"\\\1", text).replace("!", "\"'!'\"")
+    return re.sub(r"([^\w%+=:,./@-])", r"\\\1", text)
 
 
 class Zsh(_Typed):

@@ -21,6 +21,9 @@ from tests.store.records import make_build, make_job, make_runner, make_token, n
 PATIENCE_S = 60.0
 PROMPT = "ready-to-type"
 CELL = "cell[os=linux,python=3.12]"
+HOSTILE = "evil $(touch ~+owned)'`touch owned`\"; touch owned & ! it"
+"""What a pipeline may call a job."""
+JOBS = ("quartz", "quarry", CELL, HOSTILE)
 TAB, END_INPUT = b"\t", b"\x15\x04"
 NEXT_LINE = b"\x15:\r"
 """Takes back what was typed and does nothing instead; Ctrl-C would end a completion in its middle."""
@@ -29,11 +32,11 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 def fill(counter: Counter) -> None:
     """Builds 41 and 42, jobs, runners and a token whose names no command has."""
-    jobs = [make_job(42, name, state=Status.PASSED) for name in ("quartz", "quarry", CELL)]
+    jobs = [make_job(42, name, state=Status.PASSED) for name in JOBS]
     counter.desk.store.commit(
         new(
             make_build(41, state=Status.PASSED, message="Older"),
-            make_build(42, ("quartz", "quarry", CELL), state=Status.PASSED, message="Newer \x1b[2J"),
+            make_build(42, JOBS, state=Status.PASSED, message="Newer \x1b[2J"),
             *jobs,
             make_runner("zebra-1"),
             make_runner("zebra-2", online=False),
@@ -163,6 +166,42 @@ def test_the_tab_key_completes_commands_flags_and_what_the_dispatcher_knows(
             terminal.wait_for(*shown)
             terminal.type(NEXT_LINE)
             terminal.wait_for(PROMPT)
+
+
+@pytest.mark.parametrize("typed", ["ev", r"evil\ ", "'evil ", '"evil '])
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_the_tab_key_writes_a_name_that_is_one_word_and_runs_nothing(
+    shell: str, typed: str, type_: Type, machine: dict[str, str], tmp_path: Path
+) -> None:
+    if shutil.which(shell) is None or (shell == "bash" and not BASH_COMPLETION.exists()):
+        pytest.skip(install_hint(shell))
+    said = tmp_path / "said"
+    with at_terminal(shell, type_, machine) as terminal:
+        terminal.type(f"cd {tmp_path}; set +H; surveil-again() {{ printf '%s\\n' \"$@\" > said; }}\r".encode())
+        terminal.wait_for(PROMPT)
+        terminal.type(f"surveil logs 42 {typed}".encode() + TAB)
+        terminal.wait_for("it")
+        # The same words, for a command that writes down what it was given.
+        terminal.type(b"\x01\x1bdsurveil-again\r")
+        terminal.wait_for(PROMPT)
+    assert said.read_text().splitlines() == ["logs", "42", HOSTILE]
+    assert not [path.name for path in tmp_path.rglob("*owned")]
+
+
+def test_bash_is_given_the_rest_of_a_word_in_the_quotes_that_it_has(
+    type_: Type, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(counter)
+    monkeypatch.setenv("_SURVEIL_COMPLETE", "bash_complete")
+    for typed, value in (
+        ("cell[os=li", r"linux,python=3.12\]"),
+        ("cell", r"cell\[os=linux,python=3.12\]"),
+        ("'cell[os=", "cell[os=linux,python=3.12]"),
+        ("cell'[os=", "[os=linux,python=3.12]"),
+        ("'cell'", r"\[os=linux,python=3.12\]"),
+    ):
+        monkeypatch.setenv("_SURVEIL_LINE", f"surveil logs 42 {typed}")
+        assert type_().out.split("\t")[:2] == ["plain", value]
 
 
 def test_fish_completes_commands_flags_and_what_the_dispatcher_knows(
