@@ -6,6 +6,7 @@ What belongs here: reading the dispatcher's memory for a reason. What does not: 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -83,7 +84,8 @@ class Waiting:
             case Status.BLOCKED:
                 return self._why_blocked(job)
             case Status.HELD:
-                return f"waits for a person: `surveil unhold {job.build} '{job.spec.name}'` lets it be tried again"
+                name = shlex.quote(job.spec.name)
+                return f"waits for a person: `surveil unhold {job.build} {name}` lets it be tried again"
             case _:
                 return None
 
@@ -128,7 +130,7 @@ class Waiting:
             return f"waits for runner {name}, which was heard a moment ago"
         barred = next((name for name, state in states.items() if state in {"cordoned", "draining"}), None)
         hint = (
-            f"`surveil runner uncordon {barred}` gives it work again"
+            f"`surveil runner uncordon {shlex.quote(barred)}` gives it work again"
             if barred is not None
             else f"start {'it' if len(states) == 1 else 'one'} again with `surveil runner` on its machine"
         )
@@ -155,7 +157,7 @@ def _without(labels: Sequence[str], runners: Sequence[Runner]) -> str:
     """No runner has what the job asks for."""
     present = {label for runner in runners for label in runner.labels}
     missing = [label for label in labels if label not in present]
-    flags = " ".join(f"--label {label}" for label in missing or labels)
+    flags = " ".join(f"--label {shlex.quote(label)}" for label in missing or labels)
     checked = (
         f"{len(runners)} runner{'' if len(runners) == 1 else 's'} checked; start one with `surveil runner {flags}`"
     )

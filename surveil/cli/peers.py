@@ -5,6 +5,7 @@ What belongs here: these two groups. What does not: how somebody gets in (`token
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
 import click
@@ -89,7 +90,7 @@ def revoke(name: str, *, role: str | None, reason: str, **where: str | None) -> 
     kind = gone["role"]
     tell(
         f"The {kind} {gone['name']} is no longer let in; its key is worthless. To put another in its place: "
-        f"`surveil token create --role {kind}`, and there `{_AGAIN[kind]} --name {gone['name']}`."
+        f"`surveil token create --role {kind}`, and there `{_AGAIN[kind]} --name {shlex.quote(gone['name'])}`."
     )
 
 

@@ -1,5 +1,6 @@
 """Why a job waits, as people are told."""
 
+import shlex
 from typing import Any
 
 import pytest
@@ -123,7 +124,26 @@ def test_a_blocked_job_names_what_it_needs_and_a_held_one_who_it_waits_for(state
     blocked = queued(state, state=Status.BLOCKED)
     held = queued(state, name="deploy", state=Status.HELD)
     assert why(state, blocked) == "waits for build"
-    assert why(state, held) == "waits for a person: `surveil unhold 1 'deploy'` lets it be tried again"
+    assert why(state, held) == "waits for a person: `surveil unhold 1 deploy` lets it be tried again"
+
+
+@pytest.mark.parametrize("name", ["it's", "a'; touch owned; '", "$(touch owned)", "a b", "`touch owned`"])
+def test_what_a_stranger_named_is_one_word_of_the_command_to_type(state: State, name: str) -> None:
+    labelled, busy = queued(state, name, name="other"), queued(state, "own", name="third")
+    found = why(state, queued(state, name=name, state=Status.HELD))
+    assert found is not None
+    typed = found.removeprefix("waits for a person: `").removesuffix("` lets it be tried again")
+    assert shlex.split(typed) == ["surveil", "unhold", "1", name]
+    heard(state, make_runner("a"))
+    found = why(state, labelled)
+    assert found is not None
+    typed = found.partition("start one with `")[2].removesuffix("`")
+    assert shlex.split(typed) == ["surveil", "runner", "--label", name]
+    heard(state, make_runner(name, labels=("own",), cordoned="disk"))
+    found = why(state, busy)
+    assert found is not None
+    typed = found[found.index("surveil runner uncordon") :].removesuffix("` gives it work again")
+    assert shlex.split(typed) == ["surveil", "runner", "uncordon", name]
 
 
 def test_what_does_not_wait_has_no_reason(state: State) -> None:
