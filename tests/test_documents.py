@@ -105,6 +105,13 @@ def test_a_unit_starts_a_command_that_there_is(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_never_gives_up_on_a_unit(unit: Path) -> None:
+    head, _, rest = unit.read_text().partition("[Service]")
+    assert "\nStartLimitIntervalSec=0\n" in head, "by default five starts in ten seconds are the last"
+    assert "\nRestart=always\n" in rest
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_understands_every_line_of_a_unit(unit: Path, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
