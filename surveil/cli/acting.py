@@ -7,7 +7,7 @@ What belongs here: what is sent, and what is said about it. What does not: readi
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -101,6 +101,14 @@ def retry(
         return _answer(dispatcher, new, as_json=as_json, wait=wait, timeout_ms=timeout)
 
 
+_NOW: Final = {
+    "running": "is running; running jobs get a moment to end",
+    "queued": "is queued",
+    "held": "is held",
+}
+"""How a build stands that goes on although some of its jobs were cancelled."""
+
+
 @click.command(epilog=example("surveil cancel 12", "surveil cancel 12 'test[python=3.12]' --reason 'found it'"))
 @click.argument("build", type=BUILD)
 @click.argument("jobs", nargs=-1, metavar="[JOB ...]", shell_complete=offered("jobs"))
@@ -114,8 +122,8 @@ def cancel(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **w
     if as_json:
         print_json(document)
     else:
-        running = document["state"] == "running"
-        tell(f"Build {build} is {document['state']}" + ("; running jobs get a moment to end." if running else "."))
+        state = document["state"]
+        tell(f"Build {build} {_NOW.get(state, f'is over: {state}')}.")
 
 
 @click.command(epilog=example("surveil unhold 12", "surveil unhold 12 deploy --reason 'the runner is gone for good'"))

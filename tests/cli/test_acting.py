@@ -144,6 +144,7 @@ def test_retry_and_cancel_name_what_they_mean(type_: Type, counter: Counter) -> 
     assert type_("retry", "1", "test").out == "12\n"
     ended = type_("cancel", "1", "test", "--reason", "wrong branch")
     assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "Build 1 is running; running jobs get a moment to end.\n"
     retry, cancel = counter.wishes
     assert isinstance(retry, RetryWish)
     assert retry.event.retry_of == 1
