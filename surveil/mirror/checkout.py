@@ -68,6 +68,20 @@ def bring(mirror: Mirror, sha: str, tree: Path, ref: str) -> None:
         _read_tree(mirror, sha, tree)
 
 
+def is_alone(mirror: Mirror, tree: Path) -> bool:
+    """Whether there is no file in a work tree but those of its index. Raises MirrorError."""
+    found = run(
+        *("ls-files", "--others", "-z"),
+        about=mirror.address.key,
+        git_dir=str(tree / ".git"),
+        cwd=str(tree),
+        options=(f"--work-tree={tree}",),
+        timeout_s=CHECKOUT_TIMEOUT_S,
+        halt=mirror.halt,
+    )
+    return not found.stdout
+
+
 def _read_tree(mirror: Mirror, sha: str, tree: Path) -> None:
     run(
         *("read-tree", "--reset", "-u", sha),

@@ -102,6 +102,9 @@ class Spares:
             tree.mkdir(mode=0o755)
             checkout.checkout(mirror, sha, tree)
             spare = _look_at(tree)
+            # What comes after that look changes a folder; this finds what came before it.
+            if not checkout.is_alone(mirror, tree):
+                raise MirrorError(f"Somebody put a file into {tree} while it was made, so it is not used.")
         except (MirrorError, OSError):
             shutil.rmtree(tree.parent, ignore_errors=True)
             raise

@@ -338,6 +338,25 @@ def test_a_spare_that_cannot_be_made_leaves_nothing(mirror: Mirror, repository: 
     assert lying(spares) == []
 
 
+def test_a_spare_that_somebody_touched_while_it_was_made_is_not_kept(
+    mirror: Mirror, repository: Repository, spares: Spares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = repository.commit(a="1")
+    mirror.fetch(sha)
+
+    def touched(mirror: Mirror, sha: str, destination: Path) -> None:
+        checkout(mirror, sha, destination)
+        (destination / "extra").write_text("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("surveil.mirror.spare.checkout.checkout", touched)
+        with pytest.raises(MirrorError, match="Somebody put a file into"):
+            spares.make(mirror, sha)
+    assert lying(spares) == []
+    spares.checkout(mirror, sha, tmp_path / "work")
+    assert_like_a_fresh_one(tmp_path / "work", mirror, sha)
+
+
 def test_a_process_that_stops_does_not_begin_anew_without_a_spare(
     repository: Repository, spares: Spares, tmp_path: Path
 ) -> None:
