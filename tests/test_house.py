@@ -22,7 +22,8 @@ VOCABULARY = '"""Every message that processes of surveil say to each other'
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b|NotImplementedError")
 # Folders in which machines keep their checkouts: a path below one of them is true on one machine only.
 MACHINE_PATH = re.compile(r"(?<![\w.~:/-])/(?:home|Users|root|work)/\w")
-THIS_CHECKOUT = re.compile(rf"(?<![\w~.]){re.escape(str(ROOT))}/")
+# Right below the root it has a name like `/src`, which examples have as well.
+THIS_CHECKOUT = re.compile(rf"(?<![\w~.]){re.escape(str(ROOT))}/" if len(ROOT.parts) > 2 else r"(?!)")
 # After `except Exception:` a reason of at least two words, behind an optional noqa.
 REASON = re.compile(r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?[\s:;,.-]*\w+\s+\w+")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
