@@ -191,9 +191,10 @@ class Dispatcher:
         peer, route, message = received.peer, received.route, received.message
         match message:
             case Ask():
-                self._tasks.start(self._answer(route, message))
+                self._tasks.start(self._answer(peer.name, route, message))
             case CommitSeen():
-                self.submissions.submit(message, lambda build: self._seen(route, message.mid, build))
+                seen_by = f"seen by observer {peer.name}"
+                self.submissions.submit(message, lambda build: self._seen(route, message.mid, build), seen_by)
             case Watching():
                 self._live.watching[peer.name] = message.repos
                 self._relay.watching(received, message)
@@ -217,9 +218,9 @@ class Dispatcher:
     async def _enrol(self, key: str, route: Route, said: Enrol) -> None:
         self._server.reply(route, await self._gate.enrol(key, said))
 
-    async def _answer(self, route: Route, ask: Ask) -> None:
+    async def _answer(self, client: str, route: Route, ask: Ask) -> None:
         try:
-            found = await self._answers.answer(ask)
+            found = await self._answers.answer(ask, client)
             reply = found if isinstance(found, Reply) else await self._fulfil(route, ask, found)
         except SurveilError as error:
             self._server.reply(route, refusal(ask, error))

@@ -259,11 +259,12 @@ STATUS: Final = {
 NOTE: Final = {
     "position": "its place in the journal; `watch --since` takes it",
     "at": "when it happened",
-    "what": "`build`, `job`, `attempt` or `runner`",
+    "what": "`build`, `job`, `attempt`, `runner` or `dispatcher`",
     "id": "of what: `12`, `12/test`, `12/test#1`, or a runner's key",
     "name": "a runner's name; `null` for everything else",
     "build": "the build that it belongs to",
-    "state": "the state from then on",
+    "state": "the state from then on, or what happened that is no state: `fenced` an attempt whose runner came back "
+    "too late, `suspect` `restarted` `copied` a runner, `started` `stalled` `doubtful` the dispatcher",
     "reason": "why, a sentence; may be empty",
 }
 TOKEN: Final = {

@@ -58,6 +58,8 @@ class SubmitWish:
     """Test this commit: treat it as if an observer had said it, and answer once its build is on disk."""
 
     commit: CommitSeen
+    by: str
+    """Who wants it, in words for the journal."""
 
     def reply(self, build: int) -> Reply:
         """The answer, once the fact `commit.mid` is acknowledged as `build`."""

@@ -59,8 +59,8 @@ class Answers:
 
     # ---- what the hands call ---------------------------------------------------------------------
 
-    async def answer(self, ask: Ask) -> Reply | Wish:
-        """Answer one question of a client who may ask.
+    async def answer(self, ask: Ask, client: str = "") -> Reply | Wish:
+        """Answer one question of the client of that name, who may ask.
 
         Raises:
             SurveilError: a sentence for the asker; `refusal` makes the message of it.
@@ -77,7 +77,7 @@ class Answers:
                 raise UsageError(
                     f"This dispatcher knows no question `{ask.what[:60]}`; {did_you_mean(ask.what, Question)}"
                 ) from None
-            return await self._answer(question, Arguments(ask.what, ask.about))
+            return await self._answer(question, Arguments(ask.what, ask.about), wishes.person(client))
         finally:
             self._asked -= 1
 
@@ -107,7 +107,7 @@ class Answers:
 
     # ---- questions -------------------------------------------------------------------------------
 
-    async def _answer(self, question: Question, about: Arguments) -> Reply | Wish:
+    async def _answer(self, question: Question, about: Arguments, who: str) -> Reply | Wish:
         match question:
             case Question.STATUS:
                 return self._status(about)
@@ -128,7 +128,7 @@ class Answers:
             case Question.PEERS:
                 return await self._listed(about, self._reader.peers, wishes.peer_view)
             case _:
-                return await self._wish(question, about)
+                return await self._wish(question, about, who)
 
     async def _wish(
         self,
@@ -144,27 +144,28 @@ class Answers:
             Question.DB_BACKUP,
         ],
         about: Arguments,
+        who: str,
     ) -> Reply | Wish:
         match question:
             case Question.SUBMIT:
-                return wishes.submit(about)
+                return wishes.submit(about, who)
             case Question.RETRY:
                 detail = await self._detail(about.number("build"))
-                return wishes.retry(about, detail)
+                return wishes.retry(about, detail, who)
             case Question.CANCEL:
                 detail = await self._detail(about.number("build"))
-                return wishes.cancel(about, detail)
+                return wishes.cancel(about, detail, who)
             case Question.UNHOLD:
                 detail = await self._detail(about.number("build"))
-                return wishes.unhold(about, detail)
+                return wishes.unhold(about, detail, who)
             case Question.RUNNER:
-                return wishes.order_runner(about, await self._read(self._let_in))
+                return wishes.order_runner(about, await self._read(self._let_in), who)
             case Question.TOKEN_CREATE:
                 return wishes.create_token(about)
             case Question.TOKEN_REVOKE:
                 return wishes.revoke_token(about, await self._read(self._reader.tokens))
             case Question.PEER_REVOKE:
-                return wishes.revoke_peer(about, await self._read(self._reader.peers))
+                return wishes.revoke_peer(about, await self._read(self._reader.peers), who)
             case Question.DB_BACKUP:
                 return wishes.back_up(about)
             case _:

@@ -41,7 +41,12 @@ _SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MID: Final = re.compile(r"manual:[0-9A-Za-z-]{8,64}")
 
 
-def submit(about: Arguments) -> SubmitWish:
+def person(client: str) -> str:
+    """Who asked, in a sentence: the dispatcher's own client has no name that would say more."""
+    return "a person" if client in {"", LOCAL_CLIENT} else f"a person ({client})"
+
+
+def submit(about: Arguments, who: str) -> SubmitWish:
     """A commit to be tested now; its pipeline's text comes with it, as it does from an observer."""
     commit = CommitSeen(
         mid=_mid(about),
@@ -59,10 +64,10 @@ def submit(about: Arguments) -> SubmitWish:
     about.finish()
     if commit.pipeline is None and not commit.problem:
         raise UsageError("A submitted commit needs its `pipeline`, or the `problem` that kept it from having one.")
-    return SubmitWish(commit=commit)
+    return SubmitWish(commit=commit, by=f"submitted by {who}")
 
 
-def retry(about: Arguments, detail: BuildDetail) -> RetryWish:
+def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
     """The same commit once more. Jobs that passed are carried over where only the failed ones, or some by name, are
     to run again.
     """
@@ -98,21 +103,22 @@ def retry(about: Arguments, detail: BuildDetail) -> RetryWish:
             complaints=build.complaints,
             retry_of=build.id,
             carried=carried,
+            by=f"asked for by {who}",
         )
     )
 
 
-def cancel(about: Arguments, detail: BuildDetail) -> JobsWish | Reply:
+def cancel(about: Arguments, detail: BuildDetail, who: str) -> JobsWish | Reply:
     """An end to jobs of a build. One that has its verdict stays as it is: asking twice is no mistake."""
-    names, reason = _some_jobs(about, detail, "cancelled by a person")
+    names, reason = _some_jobs(about, detail, f"cancelled by {who}")
     if detail.build.state in VERDICTS:
         return Reply(body={"build": detail.build.id, "state": detail.build.state.value})
     return JobsWish(event=CancelWanted(build=detail.build.id, names=names, reason=reason))
 
 
-def unhold(about: Arguments, detail: BuildDetail) -> JobsWish:
+def unhold(about: Arguments, detail: BuildDetail, who: str) -> JobsWish:
     """Another try for jobs that wait for a person's word."""
-    names, reason = _some_jobs(about, detail, "let go by a person")
+    names, reason = _some_jobs(about, detail, f"let go by {who}")
     held = [job.spec.name for job in detail.jobs if job.state == Status.HELD]
     if not held or not set(names) <= set(held):
         waiting = f"only {', '.join(map(quoted, held))} of it" if held else "nothing of it"
@@ -121,11 +127,11 @@ def unhold(about: Arguments, detail: BuildDetail) -> JobsWish:
     return JobsWish(event=UnholdWanted(build=detail.build.id, names=names, reason=reason))
 
 
-def order_runner(about: Arguments, runners: Sequence[Runner]) -> RunnerWish:
+def order_runner(about: Arguments, runners: Sequence[Runner], who: str) -> RunnerWish:
     """An order for a runner, found by its name or key."""
     name = about.text("name")
     order = about.choice("order", RunnerOrder)
-    reason = about.text("reason", "", most=500) or "by a person"
+    reason = about.text("reason", "", most=500) or f"by {who}"
     about.finish()
     found = [runner for runner in runners if name in {runner.name, runner.id}]
     if not found:
@@ -166,10 +172,10 @@ def revoke_token(about: Arguments, tokens: Sequence[Token]) -> RevokeTokenWish:
     return RevokeTokenWish(token=found[0])
 
 
-def revoke_peer(about: Arguments, peers: Sequence[Peer]) -> RevokePeerWish:
+def revoke_peer(about: Arguments, peers: Sequence[Peer], who: str) -> RevokePeerWish:
     """An end to a peer, found by its name, and its role where several have that name, or by its key."""
     name, role = about.text("name"), about.text("role", "")
-    reason = about.text("reason", "", most=500) or "by a person"
+    reason = about.text("reason", "", most=500) or f"by {who}"
     about.finish()
     if role not in {"", *Role}:
         raise UsageError(f"{quoted(role)} is no role of a peer: they are {', '.join(Role)}.")

@@ -12,6 +12,7 @@ from typing import Final
 
 from surveil.core.builds import forget_if_settled, spread
 from surveil.core.effects import Effect, Send
+from surveil.core.journal import seconds
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
@@ -48,7 +49,8 @@ def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
             job, state=Status.RUNNING, reason="", lost=max(0, job.lost - 1), lost_early=early, not_before_at=0
         )
         state.put(back, now)
-        reason = f"runner {attempt.runner_name} came back with it"
+        away = "" if attempt.finished_at is None else f" {seconds(now - attempt.finished_at)} after it was given up"
+        reason = f"runner {attempt.runner_name} came back with it{away}"
         # It may have been given up before its answer came: whoever has it has accepted it.
         accepted_at = now if attempt.accepted_at is None else attempt.accepted_at
         again = replace(attempt, state=AttemptState.RUNNING, reason=reason, accepted_at=accepted_at, finished_at=None)
@@ -75,23 +77,28 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
         # Its steps ran, so the commit was there, and with it most of the repository's next one.
         state.warm_up(attempt.runner, state.jobs[attempt.job].repo)
     known = replace(
-        attempt, state=_ENDED[said.outcome], reason=said.reason, exit_code=said.exit_code, log_bytes=said.log_bytes,
-        steps=said.steps, isolation=said.isolation, started_at=_at(attempt, said.started_after_ms, now),
-        finished_at=_at(attempt, said.finished_after_ms, now),
+        attempt, state=_ENDED[said.outcome], reason=said.reason or attempt.reason, exit_code=said.exit_code,
+        log_bytes=said.log_bytes, steps=said.steps, isolation=said.isolation,
+        started_at=_at(attempt, said.started_after_ms, now), finished_at=_at(attempt, said.finished_after_ms, now),
     )  # fmt: skip
     match said.outcome:
         case "passed":
-            _conclude(state, known, Status.PASSED, now)
+            _conclude(state, known, Status.PASSED, said.reason, now)
         case "failed":
             _fail(state, known, now)
         case "errored":
             _err(state, known, now, policy)
         case "lost":
-            lose(state, replace(known, released=True), said.reason, now, policy)
+            lose(state, replace(known, released=True), _own_loss(attempt, said), now, policy)
         case "cancelled":
             # We did not ask for its end, else its job would not be open: the machine's owner took it away.
-            lose(state, replace(known, released=True), said.reason, now, policy, blamed=False)
+            lose(state, replace(known, released=True), _own_loss(attempt, said), now, policy, blamed=False)
     _judge_runner(state, known, said, now, policy)
+
+
+def _own_loss(attempt: Attempt, said: Finished) -> str:
+    """A runner's own word that nobody will know how the attempt would have ended."""
+    return f"runner {attempt.runner_name} gave it up after {seconds(said.finished_after_ms)}: {said.reason}"
 
 
 def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
@@ -171,16 +178,16 @@ def _put_job(state: State, job: Job, now: int) -> None:
         forget_if_settled(state, job.build)
 
 
-def _conclude(state: State, attempt: Attempt, verdict: Status, now: int) -> None:
+def _conclude(state: State, attempt: Attempt, verdict: Status, reason: str, now: int) -> None:
     state.put(attempt, now)
     job = state.jobs[attempt.job]
-    _put_job(state, replace(job, state=verdict, reason=attempt.reason, finished_at=now), now)
+    _put_job(state, replace(job, state=verdict, reason=reason, finished_at=now), now)
 
 
 def _fail(state: State, attempt: Attempt, now: int) -> None:
     job = state.jobs[attempt.job]
     if job.failed >= job.spec.retry:
-        _conclude(state, attempt, Status.FAILED, now)
+        _conclude(state, attempt, Status.FAILED, attempt.reason, now)
         return
     state.put(attempt, now)
     reason = f"{attempt.reason}; retry {job.failed + 1} of {job.spec.retry}"
@@ -192,7 +199,7 @@ def _err(state: State, attempt: Attempt, now: int, policy: Policy) -> None:
     errored = job.errored + 1
     state.put(replace(job, errored=errored), now)
     if errored >= policy.errored_max:
-        _conclude(state, attempt, Status.ERRORED, now)
+        _conclude(state, attempt, Status.ERRORED, attempt.reason, now)
         return
     state.put(attempt, now)
     not_before_at = now + policy.retry_ms * 4 ** (errored - 1)
@@ -227,7 +234,8 @@ def blame(state: State, runner_id: str, reason: str, now: int, policy: Policy) -
     if runner.quick_errors >= policy.black_hole_failures and (not runner.cordoned or runner.probation_at is not None):
         probation_at = now + policy.probation_ms
         state.probations.set(runner.id, probation_at)
-        sentence = f"{runner.quick_errors} attempts errored at once in a row; the last: {reason}"
+        quick = f"{runner.quick_errors} attempts in a row errored within {seconds(policy.black_hole_ms)} each"
+        sentence = f"{quick}; the last: {reason}"
         runner = replace(runner, cordoned=sentence, probation_at=probation_at)
     state.put(runner, now)
 

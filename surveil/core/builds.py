@@ -30,10 +30,10 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
     )  # fmt: skip
     if wanted.complaints or not wanted.jobs:
         reason = wanted.complaints[0] if wanted.complaints else "the pipeline has no jobs"
-        state.put(replace(build, state=Status.ERRORED, reason=reason, finished_at=now), now)
+        state.put(replace(build, state=Status.ERRORED, reason=reason, finished_at=now), now, wanted.by)
         state.forget(state.builds[build.id])
         return build.id
-    state.put(build, now)
+    state.put(build, now, wanted.by)
     for position, spec in enumerate(wanted.jobs):
         state.put(_new_job(build, position, spec, wanted.carried.get(spec.name), now), now)
     spread(state, build.id, now)

@@ -15,7 +15,8 @@ from typing import Final
 
 from surveil.core.effects import SendBack
 from surveil.core.events import RunnerSaid
-from surveil.core.model import Note, Runner
+from surveil.core.journal import about_runner
+from surveil.core.model import Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Session, State
 from surveil.errors import ExitCode
@@ -69,6 +70,6 @@ def _refuse(state: State, known: Runner, via: bytes, said: Hello, now: int, *, r
     if noted_at is None or now - noted_at >= NOTE_EVERY_MS:
         state.copies[known.id] = now
         sentence = f"{said.host} came with a copy of the data folder of {known.host}, and was refused"
-        state.note(Note(at=now, what="runner", id=known.id, build=None, state="copied", reason=sentence))
+        state.note(about_runner(known, "copied", sentence, now))
     refused = Refused(reason=reason, exit_code=int(ExitCode.NOT_ALLOWED), birth=said.birth)
     return SendBack(runner=known.id, via=via, message=refused)

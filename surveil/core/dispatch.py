@@ -27,6 +27,7 @@ from surveil.core.events import (
     Tick,
     UnholdWanted,
 )
+from surveil.core.fence import refuse_late_result
 from surveil.core.leases import expire, recover, stall
 from surveil.core.model import VERDICTS, Attempt, AttemptState, Job, Status
 from surveil.core.policy import Policy
@@ -62,7 +63,7 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
             recover(state, now, policy)
             return []
         case Stalled():
-            stall(state, event.gap_ms)
+            stall(state, event.gap_ms, now)
             return []
         case Tick():
             expire(state, now, policy)
@@ -132,6 +133,7 @@ def _hear_end(state: State, event: RunnerSaid, said: Finished, now: int, policy:
     """Record an attempt's end if it decides; and tell its runner in any case that it need not be repeated."""
     attempt = state.attempts.get((said.job, said.attempt))
     if attempt is None:
+        refuse_late_result(state, event.runner, said, now)
         # Its build is settled and out of memory. `stale` would make the runner throw away a log that is still wanted.
         return [_release(event, said, "duplicate")]
     if attempt.runner != event.runner:
@@ -139,9 +141,10 @@ def _hear_end(state: State, event: RunnerSaid, said: Finished, now: int, policy:
     if is_current(state, attempt):
         finish(state, attempt, said, now, policy)
         return [_release(event, said, "recorded")]
+    refuse_late_result(state, event.runner, said, now)
     fate: Fate = "stale" if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else "duplicate"
     if attempt.id in state.leases:
-        end_lingering(state, attempt, now)
+        end_lingering(state, state.attempts[attempt.id], now)
     return [_release(event, said, fate)]
 
 

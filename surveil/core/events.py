@@ -55,6 +55,8 @@ class BuildWanted:
     complaints: tuple[str, ...] = ()
     retry_of: int | None = None
     carried: Mapping[str, str]
+    by: str = ""
+    """Who wants it, in words for the journal: `seen by observer web-1`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,11 @@ means for the job (attempts).
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from surveil.core.attempts import end_lingering, lose
-from surveil.core.model import OPEN, Attempt, AttemptState, Note
+from surveil.core.journal import about_dispatcher, seconds
+from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Parting, Session, State
 from surveil.frozen import replace
@@ -26,7 +29,8 @@ def expire(state: State, now: int, policy: Policy) -> None:
         state.roomy.pop(key, None)
         if runner.online:
             seen_at = runner.seen_at if session is None else session.heard_at
-            state.put(replace(runner, online=False, seen_at=seen_at), now)
+            gone = replace(runner, online=False, seen_at=seen_at)
+            state.put(gone, now, _departure(state, runner, now, policy))
     # One by one: what becomes of one attempt may settle its build, and with it the next that is due.
     while (attempt_id := state.leases.pop_due(now)) is not None:
         attempt = state.attempts[attempt_id]
@@ -40,6 +44,8 @@ def expire(state: State, now: int, policy: Policy) -> None:
 
 def recover(state: State, now: int, policy: Policy) -> None:
     """After a restart of ours: nobody loses a lease for our absence, and unanswered assignments are said again."""
+    state.recovered_at = now
+    state.note(about_dispatcher("started", f"this is its start number {state.identity.epoch}", now))
     until_at = now + policy.lease_ms + policy.margin_ms + policy.restart_grace_ms
     for attempt in state.attempts.values():
         if attempt.state in OPEN:
@@ -60,8 +66,10 @@ def recover(state: State, now: int, policy: Policy) -> None:
             state.ready.waiting.set(job.id, min(job.not_before_at, longest_at))
 
 
-def stall(state: State, gap_ms: int) -> None:
+def stall(state: State, gap_ms: int, now: int) -> None:
     """We were away: every deadline moves by as much, so that what waits in the sockets is heard first."""
+    sentence = f"it stood still for {seconds(gap_ms)}, and waits for everybody as much longer"
+    state.note(about_dispatcher("stalled", sentence, now))
     for deadlines in (state.leases, state.repeats):
         deadlines.shift(gap_ms)
     state.silences.shift(gap_ms)
@@ -92,22 +100,47 @@ def _wait_one_more_lease(state: State, now: int, policy: Policy) -> None:
         for attempt in state.attempts_of(key):
             state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
     reason = "most runners fell silent together, so the fault may be here: their leases run one more time"
-    state.note(Note(at=now, what="dispatcher", id="", build=None, state="doubtful", reason=reason))
+    state.note(about_dispatcher("doubtful", reason, now))
 
 
 def _silence(state: State, attempt: Attempt, now: int) -> str:
     session = state.sessions.get(attempt.runner)
     if session is None:
-        return f"runner {attempt.runner_name} has not come back since the dispatcher restarted"
+        return f"runner {attempt.runner_name} {_missing(state, now)}"
     if attempt.incarnation < session.incarnation and _is_here(session, now):
-        return f"runner {attempt.runner_name} restarted and no longer had it"
+        held_for = f"{seconds(now - attempt.assigned_at)} after it was given"
+        return f"runner {attempt.runner_name} restarted and no longer had it {held_for}"
     left = f"runner {attempt.runner_name} {session.parting.value}"
     if session.parting == Parting.REVOKED:
         return left
-    ago = f"{(now - session.heard_at) / 1000:.1f} s ago"
+    ago = f"{seconds(now - session.heard_at)} ago"
     if session.parting == Parting.CLOSED:
         return f"{left} and has not come back; it was last heard {ago}"
     return f"{left} {ago}"
+
+
+def _departure(state: State, runner: Runner, now: int, policy: Policy) -> str:
+    """Why a runner counts as gone, for the journal."""
+    session = state.sessions.get(runner.id)
+    if session is None:
+        return f"it {_missing(state, now)}"
+    silent_ms = now - session.heard_at
+    match session.parting:
+        case Parting.NONE:
+            missed = silent_ms // policy.heartbeat_ms
+            return f"nothing was heard of it for {seconds(silent_ms)}: {missed} heartbeats missed"
+        case Parting.CLOSED:
+            return f"its connection closed and it has not come back; it was last heard {seconds(silent_ms)} ago"
+        case Parting.GOODBYE:
+            return f"it {session.parting.value}"
+        case Parting.REVOKED:
+            return f"it {session.parting.value}: {runner.cordoned}"
+        case _:
+            assert_never(session.parting)
+
+
+def _missing(state: State, now: int) -> str:
+    return f"has not come back since the dispatcher restarted {seconds(now - state.recovered_at)} ago"
 
 
 def _is_here(session: Session, now: int) -> bool:

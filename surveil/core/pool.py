@@ -7,9 +7,11 @@ processes with one key (copies), deadlines that pass (leases), and what becomes 
 from __future__ import annotations
 
 from surveil.core.attempts import adopt, end_lingering, is_current, lose
-from surveil.core.copies import turn_away
+from surveil.core.copies import NOTE_EVERY_MS, turn_away
 from surveil.core.effects import Effect, Send, SendBack
 from surveil.core.events import RunnerOrder, RunnerSaid, RunnerWanted
+from surveil.core.fence import turn_back
+from surveil.core.journal import about_runner, seconds
 from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Parting, Session, State
@@ -35,7 +37,9 @@ def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy
         known or Runner(id=key, name=said.name), name=said.name, host=said.host, software=said.software,
         labels=said.labels, slots=said.slots, incarnation=said.incarnation, birth=said.birth, online=True, seen_at=now,
     )  # fmt: skip
-    state.put(runner, now)
+    state.put(runner, now, _arrival(known, now))
+    if known is not None and known.online:
+        _tell_return(state, runner, session, now, restarted=restarted)
     state.cool_down(key)
     state.sessions[key] = Session(incarnation=said.incarnation, seq=said.seq, heard_at=now)
     for repo in said.mirrors:
@@ -67,7 +71,7 @@ def heartbeat(state: State, event: RunnerSaid, said: Heartbeat, now: int, policy
     session.refusing = said.free == 0 and len(said.held) < runner.slots
     session.load_percent, session.disk_free_mib = said.load_percent, said.disk_free_mib
     if not runner.online:
-        state.put(replace(runner, online=True, seen_at=now), now)
+        state.put(replace(runner, online=True, seen_at=now), now, _arrival(runner, now))
     renewed, revoked = _take_stock(state, key, said.held, now, policy)
     beat = Beat(
         epoch=state.identity.epoch, seq=said.seq, renewed=renewed, revoked=revoked, draining=runner.draining,
@@ -82,6 +86,8 @@ def bye(state: State, key: str, said: Bye, now: int, policy: Policy) -> None:
         return
     session.connected, session.parting = False, Parting.GOODBYE
     wait_ms = policy.returning_ms if said.returning else 0
+    if said.returning:
+        _suspect(state, key, f"it said that it would be back within {seconds(wait_ms)}", now)
     state.silences.set(key, now + wait_ms)
     for attempt in state.attempts_of(key):
         if said.returning or not state.jobs[attempt.job].spec.exclusive:
@@ -99,6 +105,7 @@ def disconnected(state: State, key: str, now: int, policy: Policy) -> None:
         return
     session.connected, session.parting = False, Parting.CLOSED
     soon_at = now + policy.suspect_ms
+    _suspect(state, key, f"its connection closed; it has {seconds(policy.suspect_ms)} to come back", now)
     state.silences.set(key, min(soon_at, state.silences.get(key) or soon_at))
     for attempt in state.attempts_of(key):
         if not state.jobs[attempt.job].spec.exclusive:
@@ -132,6 +139,31 @@ def order(state: State, wanted: RunnerWanted, now: int) -> list[Effect]:
     return []
 
 
+def _arrival(known: Runner | None, now: int) -> str:
+    """What the journal says of a runner that is there (again)."""
+    if known is None or not known.seen_at:
+        return ""
+    return f"it is back after {seconds(now - known.seen_at)}"
+
+
+def _tell_return(state: State, runner: Runner, before: Session | None, now: int, *, restarted: bool) -> None:
+    """Say in the journal what a runner did that never counted as gone: it started anew, or came back in time."""
+    if restarted:
+        last = "" if before is None else f", {seconds(now - before.heard_at)} after the last word of the one before"
+        state.note(about_runner(runner, "restarted", f"this is its start number {runner.incarnation}{last}", now))
+    elif before is not None and before.suspected_at is not None:
+        sentence = f"it is back on a new connection after {seconds(now - before.suspected_at)}"
+        state.note(about_runner(runner, "online", sentence, now))
+
+
+def _suspect(state: State, key: str, reason: str, now: int) -> None:
+    """Say in the journal why a runner with work may be gone; not again and again of one whose link comes and goes."""
+    noted_at = state.suspicions.get(key)
+    if key in state.held_by and (noted_at is None or now - noted_at >= NOTE_EVERY_MS):
+        state.suspicions[key] = state.sessions[key].suspected_at = now
+        state.note(about_runner(state.runners[key], "suspect", reason, now))
+
+
 def _take_stock(
     state: State, key: str, held: tuple[Held, ...], now: int, policy: Policy
 ) -> tuple[tuple[Ref, ...], tuple[Ref, ...]]:
@@ -149,6 +181,7 @@ def _take_stock(
         if attempt is not None and attempt.runner == key and attempt.id in state.leases:
             state.leases.set(attempt.id, until_at)  # Cancelled and still ending: its slot is really taken.
         if not item.finished:
+            turn_back(state, key, (item.job, item.attempt), now)
             # What is finished is released by the answer to its `Finished`; its log may still be on the way.
             revoked.append(ref)
     for attempt in state.attempts_of(key):
@@ -168,7 +201,8 @@ def _lose_absent(state: State, runner: Runner, held: tuple[Held, ...], now: int,
     present = {(item.job, item.attempt) for item in held}
     for attempt in state.attempts_of(runner.id):
         if attempt.id not in present and not state.jobs[attempt.job].spec.exclusive:
-            _give_up(state, attempt, f"runner {runner.name} restarted and no longer had it", now, policy)
+            held_for = f"{seconds(now - attempt.assigned_at)} after it was given"
+            _give_up(state, attempt, f"runner {runner.name} restarted and no longer had it {held_for}", now, policy)
 
 
 def _give_up(state: State, attempt: Attempt, reason: str, now: int, policy: Policy) -> None:

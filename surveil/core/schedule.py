@@ -133,7 +133,7 @@ def assign(state: State, job: Job, runner: Runner, now: int, policy: Policy) -> 
     session = state.sessions[runner.id]
     attempt = Attempt(
         job=job.id, number=job.attempt + 1, runner=runner.id, runner_name=runner.name, incarnation=session.incarnation,
-        state=AttemptState.ASSIGNED, reason="", assigned_at=now,
+        state=AttemptState.ASSIGNED, reason=_moved_from(state, job), assigned_at=now,
     )  # fmt: skip
     started_at = now if job.started_at is None else job.started_at
     state.put(replace(job, state=Status.RUNNING, reason="", attempt=attempt.number, started_at=started_at), now)
@@ -141,6 +141,14 @@ def assign(state: State, job: Job, runner: Runner, now: int, policy: Policy) -> 
     fold(state, job.build, now)
     state.repeats.set(attempt.id, now + policy.answer_ms)
     return _order(state, attempt, session, policy)
+
+
+def _moved_from(state: State, job: Job) -> str:
+    """Why there is another attempt, where the one before it was lost and decided nothing."""
+    before = state.attempts.get((job.id, job.attempt))
+    if before is None or before.state != AttemptState.LOST:
+        return ""
+    return f"in place of attempt {before.number}: {before.reason}"
 
 
 def repeat(state: State, now: int, policy: Policy) -> list[Effect]:

@@ -23,6 +23,7 @@ from surveil.core.model import (
     VERDICTS,
     Attempt,
     AttemptId,
+    AttemptState,
     Build,
     Job,
     Note,
@@ -37,6 +38,10 @@ SETTLED_MIDS_MAX: Final = 10_000
 """More than one batch of events can hold, so that a fact repeated within a batch finds its build before the
 store does.
 """
+
+
+PAST_MAX: Final = 10_000
+"""Whoever comes back after more attempts than these were given up is turned away all the same, and no line says so."""
 
 
 class Parting(StrEnum):
@@ -69,6 +74,8 @@ class Session:
     """How it left, which people read in the reason of what was lost."""
     trusted_until_at: int = 0
     """When an order on its last word would come with a lease that is over: until it speaks again it gets none."""
+    suspected_at: int | None = None
+    """When the journal was told that its connection closed."""
     doubted_at: int | None = None
     """When another process came with its key; if it speaks after that, it is the other one that is a copy."""
     silent: bool = False
@@ -122,6 +129,14 @@ class State:
 
     copies: dict[str, int] = field(default_factory=dict)
     """When a copy of each runner was last written into the journal."""
+    suspicions: dict[str, int] = field(default_factory=dict)
+    """When a closed connection of each runner was last written into the journal."""
+    recovered_at: int = 0
+    """When this process took up what an earlier one had stored."""
+    past: dict[AttemptId, Attempt] = field(default_factory=dict)
+    """Attempts of builds that left memory whose runners may still come back with them; the newest `PAST_MAX`."""
+    fenced: dict[AttemptId, None] = field(default_factory=dict)
+    """Attempts of which the journal says that their runners came back too late; the newest `PAST_MAX`."""
 
     # Indexes over the records above.
     by_mid: dict[str, int] = field(default_factory=dict)
@@ -149,8 +164,8 @@ class State:
 
     # ---- the door --------------------------------------------------------------------------------
 
-    def put(self, record: Record, now: int) -> None:
-        """Take a new or changed record: the only way anything here changes.
+    def put(self, record: Record, now: int, why: str = "") -> None:
+        """Take a new or changed record: the only way anything here changes. `why` goes into its line of the journal.
 
         Raises:
             AssertionError: the step from the old state to the new one is not legal, which is a defect of ours.
@@ -169,12 +184,12 @@ class State:
             case Build():
                 key, build = record.id, self.builds.get(record.id)
                 self._put_build(build, record)
-                is_new, note = build is None, build_line(build, record, now)
+                is_new, note = build is None, build_line(build, record, now, why)
             case Runner():
                 # Unlike the others, a runner's key could be made to look like something else's.
                 key, runner = ("runner", record.id), self.runners.get(record.id)
                 self.runners[record.id] = record
-                is_new, note = runner is None, runner_line(runner, record, now)
+                is_new, note = runner is None, runner_line(runner, record, now, why)
             case _:
                 assert_never(record)
         if is_new or key in self._new:
@@ -194,6 +209,14 @@ class State:
 
     def note(self, note: Note) -> None:
         """Write a line of the journal that no change of a record's state would write."""
+        self._notes.append(note)
+
+    def amend(self, attempt: Attempt, note: Note) -> None:
+        """Say more about an attempt that was given up, though its build may have left memory by now."""
+        key = attempt.id
+        (self.attempts if key in self.attempts else self.past)[key] = attempt
+        # Given up in an earlier batch, or in this one: then it is stored with what that did.
+        (self._new if key in self._new else self._changed)[key] = attempt
         self._notes.append(note)
 
     def _put_job(self, old: Job | None, job: Job) -> None:
@@ -292,13 +315,17 @@ class State:
         for job_id in build.jobs:
             job = self.jobs.pop(job_id)
             for number in range(1, job.attempt + 1):
-                self.attempts.pop((job_id, number), None)
+                attempt = self.attempts.pop((job_id, number), None)
+                if attempt is not None and attempt.state == AttemptState.LOST and not attempt.released:
+                    self.past[attempt.id] = attempt
         del self.builds[build.id]
         self.standing.pop(build.id, None)
         self.blocked_of.pop(build.id, None)
         self._settled_mids.append(build.mid)
         if len(self._settled_mids) > SETTLED_MIDS_MAX:
             del self.by_mid[self._settled_mids.popleft()]
+        while len(self.past) > PAST_MAX:
+            del self.past[next(iter(self.past))]
 
     # ---- loading and checking --------------------------------------------------------------------
 

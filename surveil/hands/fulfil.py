@@ -36,7 +36,7 @@ from surveil.store import Reader
 Perform = Callable[[Event], Awaitable[None]]
 """Let an event happen, and return once what it did is on disk."""
 
-Submit = Callable[[CommitSeen | BuildWanted, Callable[[int], None]], bool]
+Submit = Callable[[CommitSeen | BuildWanted, Callable[[int], None], str], bool]
 """Have a commit built, and tell its build's number once that is on disk; False when too many wait already."""
 
 
@@ -68,9 +68,9 @@ class Fulfiller:
         """
         match wish:
             case SubmitWish():
-                return wish.reply(await self._built(wish.commit))
+                return wish.reply(await self._built(wish.commit, wish.by))
             case RetryWish():
-                return wish.reply(await self._built(wish.event))
+                return wish.reply(await self._built(wish.event, wish.event.by))
             case JobsWish():
                 await self._perform(wish.event)
                 return wish.reply(await self._state_of(wish.event.build))
@@ -97,9 +97,9 @@ class Fulfiller:
             case _:
                 assert_never(wish)
 
-    async def _built(self, commit: CommitSeen | BuildWanted) -> int:
+    async def _built(self, commit: CommitSeen | BuildWanted, by: str) -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        if not self._submit(commit, lambda build: None if done.done() else done.set_result(build)):
+        if not self._submit(commit, lambda build: None if done.done() else done.set_result(build), by):
             raise InfrastructureError(
                 "The dispatcher reads as many commits as it may already; submit again in a while."
             )

@@ -41,8 +41,9 @@ class Submissions:
         self._lanes = Lanes()
         self._kept: OrderedDict[tuple[str, str], pipeline.Loaded] = OrderedDict()
 
-    def submit(self, commit: CommitSeen | BuildWanted, then: Then) -> bool:
-        """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless.
+    def submit(self, commit: CommitSeen | BuildWanted, then: Then, by: str = "") -> bool:
+        """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless. `by` says who
+        wants it, in words for the journal; a `BuildWanted` says so itself.
 
         Returns False, and does nothing, when too many wait already.
         """
@@ -52,7 +53,7 @@ class Submissions:
         elif len(self._waiting) < READING_MAX:
             self._waiting[commit.mid] = [then]
             # In the order of the ref's commits, so that its newest build is its newest commit.
-            self._start(self._lanes.follow((commit.repo, commit.ref), lambda: self._take(commit)))
+            self._start(self._lanes.follow((commit.repo, commit.ref), lambda: self._take(commit, by)))
         else:
             return False
         return True
@@ -62,16 +63,16 @@ class Submissions:
         for then in self._waiting.pop(mid, ()):
             then(build)
 
-    async def _take(self, commit: CommitSeen | BuildWanted) -> None:
+    async def _take(self, commit: CommitSeen | BuildWanted, by: str) -> None:
         """Find the build that a fact made before, or read its pipeline and let the mind make one."""
         # One look into an index takes less than the way to a thread and back.
         known = self._reader.build_of_mid(commit.mid)
         if known is not None:
             self.acknowledge(commit.mid, known)
         else:
-            self._put(commit if isinstance(commit, BuildWanted) else await self._wanted(commit))
+            self._put(commit if isinstance(commit, BuildWanted) else await self._wanted(commit, by))
 
-    async def _wanted(self, commit: CommitSeen) -> BuildWanted:
+    async def _wanted(self, commit: CommitSeen, by: str) -> BuildWanted:
         """What a commit's pipeline text asks for: jobs, or complaints for its author."""
         jobs: tuple[JobSpec, ...] = ()
         complaints: tuple[str, ...] = (commit.problem,)
@@ -84,7 +85,7 @@ class Submissions:
         return BuildWanted(
             mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event,
             message=commit.message, author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule,
-            jobs=jobs, complaints=complaints, carried={},
+            jobs=jobs, complaints=complaints, carried={}, by=by,
         )  # fmt: skip
 
     async def _load(self, text: str, file: str) -> pipeline.Loaded:

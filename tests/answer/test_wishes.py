@@ -61,7 +61,7 @@ MIXED = (
 
 def test_a_submitted_commit_becomes_what_an_observer_would_have_said() -> None:
     wish = Desk().reply("submit", **COMMIT)
-    assert wish == SubmitWish(commit=CommitSeen(event="manual", **COMMIT))
+    assert wish == SubmitWish(commit=CommitSeen(event="manual", **COMMIT), by="submitted by a person")
     assert isinstance(wish, SubmitWish)
     assert wish.reply(7) == Reply(body={"build": 7})
 

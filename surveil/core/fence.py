@@ -1,0 +1,55 @@
+"""Words that come too late: of attempts that were given up, and whose jobs went on without them.
+
+What belongs here: telling people, once for each attempt, that its runner came back and changed nothing. What does not:
+the fence itself, which is `attempts.is_current`, and what the runner is answered (dispatch, pool).
+"""
+
+from __future__ import annotations
+
+from surveil.core.journal import about_attempt, seconds
+from surveil.core.model import Attempt, AttemptId, AttemptState
+from surveil.core.state import PAST_MAX, State
+from surveil.frozen import replace
+from surveil.protocol import Finished
+
+
+def turn_back(state: State, runner: str, attempt_id: AttemptId, now: int) -> None:
+    """A runner still holds an attempt that was given up, and is told to end it."""
+    attempt = _given_up(state, runner, attempt_id)
+    if attempt is not None and attempt.state == AttemptState.LOST:
+        _tell(
+            state,
+            attempt,
+            f"runner {attempt.runner_name} came back with it {_late(attempt, now)} and was told to end it",
+            now,
+        )
+
+
+def refuse_late_result(state: State, runner: str, said: Finished, now: int) -> None:
+    """A runner says how an attempt ended that does not decide any more."""
+    attempt = _given_up(state, runner, (said.job, said.attempt))
+    if attempt is None or attempt.released:
+        return
+    # That it ended as it was told to is no news, and neither is that what was given up is lost.
+    if said.outcome in {"passed", "failed", "errored"}:
+        _tell(state, attempt, f"its result, {said.outcome}, came {_late(attempt, now)} and changes nothing", now)
+
+
+def _given_up(state: State, runner: str, attempt_id: AttemptId) -> Attempt | None:
+    """The attempt, if it is this runner's and was given up, and this is not known yet."""
+    attempt = state.attempts.get(attempt_id) or state.past.get(attempt_id)
+    if attempt is None or attempt.runner != runner or attempt_id in state.fenced:
+        return None
+    return attempt if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else None
+
+
+def _late(attempt: Attempt, now: int) -> str:
+    return f"{seconds(now - (attempt.finished_at or now))} after it was {attempt.state.value}"
+
+
+def _tell(state: State, attempt: Attempt, sentence: str, now: int) -> None:
+    state.fenced[attempt.id] = None
+    while len(state.fenced) > PAST_MAX:
+        del state.fenced[next(iter(state.fenced))]
+    told = replace(attempt, reason=f"{attempt.reason}; {sentence}")
+    state.amend(told, about_attempt(told, "fenced", sentence, now))
