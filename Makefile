@@ -4,6 +4,8 @@
 PYTHON3 ?= python3
 REPO ?= .
 SEEDS ?= 2000
+FAULTS ?= 30
+SEED ?= 1
 JOBS ?= logical
 
 VENV := .venv
@@ -22,7 +24,7 @@ COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-ver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format lint types contracts core sim bench $(BENCHES:%=bench-%) docs constraints clean
+.PHONY: help setup up test check format lint types contracts core sim campaign bench $(BENCHES:%=bench-%) docs constraints clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +75,9 @@ core: $(READY)
 
 sim: $(READY) ## Runs SEEDS simulated clusters (default: 2000).
 	@$(PYTHON) -m pytest $(SPREAD) tests/simulation --seeds $(SEEDS)
+
+campaign: $(READY) ## Strikes a cluster of real processes with FAULTS faults (default: 30), drawn from SEED.
+	@$(PYTHON) -m tests.campaign --faults $(FAULTS) --seed $(SEED)
 
 bench: $(BENCHES:%=bench-%) ## Runs every benchmark; bench-dispatch and so on run one.
 
