@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 Name: TypeAlias = str | os.PathLike[str]
 _OWNER_ONLY: Final = 0o600
+_OWNER_MAY_ENTER: Final = 0o700
 _DICE_BYTES: Final = 6
 
 
@@ -48,6 +49,23 @@ def write_whole(path: Name, content: bytes, *, sync: bool = True, replace: bool 
         raise
     if sync:
         sync_folder(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100
+
+
+def make_folder(folder: Name) -> None:
+    """Make a folder that only its owner may enter, and those above it that are missing; each survives the machine's
+    power. One that is there stays as it is. Raises OSError.
+    """
+    missing = []
+    path = os.path.abspath(folder)  # noqa: PTH100
+    while not os.path.isdir(path):  # noqa: PTH112
+        missing.append(path)
+        path = os.path.dirname(path)
+    for made in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # Another process makes the same one; but a file in its place stays.
+            os.mkdir(made, _OWNER_MAY_ENTER)  # noqa: PTH102
+        # Whoever may write a folder but not read it cannot put its names on the platter; the system does it in time.
+        with contextlib.suppress(PermissionError):
+            sync_folder(os.path.dirname(made))
 
 
 def sync_folder(folder: Name) -> None:

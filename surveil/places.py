@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
+from surveil.disk import make_folder
 from surveil.errors import InfrastructureError
 
 LOCK: Final = "lock"
@@ -61,7 +62,7 @@ class Hold:
             InfrastructureError: it cannot be made or written.
         """
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             self._handle: int | None = os.open(folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise InfrastructureError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.disk import sync_file, sync_folder, write_whole
+from surveil.disk import make_folder, sync_file, sync_folder, write_whole
 from tests.platter import Platter
 
 
@@ -19,6 +19,20 @@ def test_a_file_is_on_the_platter_with_its_name_when_it_is_written(
     assert (tmp_path / "x").read_bytes() == b"content"
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+
+
+def test_folders_are_on_the_platter_with_those_above_them_when_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platter = Platter(monkeypatch)
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert platter.has_name(tmp_path / "a")
+    assert platter.has_name(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        make_folder(tmp_path / "file" / "x")
 
 
 def test_what_need_not_last_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

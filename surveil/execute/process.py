@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import FoundAttempt, KeeperLost, PreparationFailed, Prepared
+from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files, processes
 from surveil.execute.attempts import Folder, folder_name, keeper_of
@@ -81,7 +82,7 @@ class ProcessExecutor:
         self._tell_now = tell
         try:
             for name in (ATTEMPTS, WORKSPACES, MIRRORS):
-                (self._data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self._data / name)
             self._lookout.open()
         except OSError as error:
             raise InfrastructureError(f"{self._data} cannot hold attempts: {error}") from error

@@ -11,6 +11,7 @@ from typing import Final
 
 from surveil.core.model import AttemptId
 from surveil.execute.output import Chunk, Window
+from surveil.execute.spool import DamagedError
 
 LATE_MS: Final = 10_000
 """What was sent and not acknowledged for so long is sent again, whatever the connection says."""
@@ -25,7 +26,7 @@ Send = Callable[[AttemptId, Chunk], bool]
 
 
 class Logs:
-    """The windows of all attempts' logs. `read` raises ValueError where a log is damaged."""
+    """The windows of all attempts' logs. `read` raises DamagedError where a log is damaged."""
 
     def __init__(self, read: Read, send: Send) -> None:
         self._read = read
@@ -78,10 +79,9 @@ class Logs:
     def _send_piece(self, attempt: AttemptId, now: int) -> bool:
         window = self._windows[attempt]
         try:
-            chunk = self._read(attempt, window.sent, window.may_send)
-        except ValueError:
-            chunk = None
-        chunk = chunk or _damaged(window)
+            chunk = self._read(attempt, window.sent, window.may_send) or _damaged(window, None)
+        except DamagedError as damage:
+            chunk = _damaged(window, damage.upto)
         if not self._send(attempt, chunk):
             return False
         window.advance(len(chunk.data), now)
@@ -89,8 +89,9 @@ class Logs:
         return True
 
 
-def _damaged(window: Window) -> Chunk:
+def _damaged(window: Window, upto: int | None) -> Chunk:
     """What stands in the place of bytes that our disk has lost: as many, so that the log keeps its length."""
     text = b"\n[surveil: this part of the log was damaged on the runner's disk]\n"
-    count = window.may_send
+    # A mark that is cut short says nothing: it takes its room from sound bytes behind it, if need be.
+    count = window.may_send if upto is None else min(window.may_send, max(upto - window.sent, len(text)))
     return Chunk(at=window.sent, after_ms=0, data=text.ljust(count, b" ")[:count])

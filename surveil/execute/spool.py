@@ -18,6 +18,16 @@ _HEADERS_MARKED: Final = 4096
 """A reader remembers where every so many frames begin, so that going back is no long walk."""
 
 
+class DamagedError(ValueError):
+    """What is on the disk here is not what was written. `upto` is where the log can be read again, None where nothing
+    behind this place can be found.
+    """
+
+    def __init__(self, at: int, upto: int | None) -> None:
+        super().__init__(f"the log on the runner's disk is damaged at byte {at}")
+        self.upto = upto
+
+
 class SpoolWriter:
     """Appends to the spool; what was written survives us at once, and the machine's power after `SYNC_MS` at most."""
 
@@ -97,9 +107,9 @@ class SpoolReader:
         return at
 
     def read(self, at: int, count: int) -> Chunk | None:
-        """Up to `count` bytes of the log from byte `at` on, joined across frames; None if there are none.
+        """Up to `count` bytes of the log from byte `at` on, joined across sound frames; None if there are none.
 
-        Raises ValueError where the file is damaged: nothing behind that place can be trusted.
+        Raises DamagedError where the file is damaged at byte `at` itself.
         """
         count = min(count, self._end[0] - at, CHUNK_BYTES_MAX)
         if count <= 0:
@@ -108,14 +118,20 @@ class SpoolReader:
         pieces: list[bytes] = []
         after_ms, wanted = 0, count
         while wanted:
-            frame, data = self._frame()
+            try:
+                frame, data = self._frame()
+            except DamagedError:
+                if pieces:
+                    break  # What lies before it is as good as ever.
+                raise
             skip = at - frame.at
             piece = data[skip : skip + wanted]
             pieces.append(piece)
             after_ms, at, wanted = frame.after_ms, at + len(piece), wanted - len(piece)
             if skip + len(piece) == frame.length:
                 self._here = (frame.at + frame.length, self._here[1] + HEADER_BYTES + frame.length)
-        return Chunk(at=at - count, after_ms=after_ms, data=b"".join(pieces))
+        body = b"".join(pieces)
+        return Chunk(at=at - len(body), after_ms=after_ms, data=body)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,12 +151,12 @@ class SpoolReader:
         at, place = self._here
         frame = read_header(os.pread(self._file, HEADER_BYTES, place), at)
         if frame is None:
-            raise ValueError(f"the log on the runner's disk is damaged at byte {at}")
+            raise DamagedError(at, None)
         return frame
 
     def _frame(self) -> tuple[Frame, bytes]:
         frame = self._header()
         data = os.pread(self._file, frame.length, self._here[1] + HEADER_BYTES)
         if not is_sound(frame, data):
-            raise ValueError(f"the log on the runner's disk is damaged at byte {frame.at}")
+            raise DamagedError(frame.at, frame.at + frame.length)
         return frame, data

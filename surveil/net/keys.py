@@ -18,7 +18,7 @@ from typing import Final
 
 import zmq
 
-from surveil.disk import write_whole
+from surveil.disk import make_folder, write_whole
 from surveil.errors import InfrastructureError
 
 SERVER_KEY: Final = "server.key"
@@ -107,7 +107,7 @@ def write_privately(path: Path, content: bytes, *, replace: bool) -> None:
         InfrastructureError: the folder or the file cannot be written.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_whole(path, content, replace=replace)
     except OSError as error:
         raise InfrastructureError(

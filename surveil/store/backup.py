@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from surveil.disk import sync_file, sync_folder
+from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.places import LOGS
 from surveil.store import StoreError
@@ -67,7 +67,7 @@ def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Co
     part = destination.with_name(destination.name + PART)
     with disk_failures(f"write the backup {destination}"):
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(mode=0o700, parents=True)
+        make_folder(part)
         try:
             copied = _copy(data, part, database_path(data, database), now)
             if destination.exists():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from surveil.core.model import AttemptId
 from surveil.execute.output import CHUNK_BYTES_MAX, WINDOW_BYTES, Chunk
 from surveil.execute.sending import FULL_MS, LATE_MS, Logs
+from surveil.execute.spool import DamagedError
 
 A: AttemptId = ("7/a", 1)
 B: AttemptId = ("7/b", 1)
@@ -17,10 +20,11 @@ class Wire:
         self.sent: list[tuple[AttemptId, int, int]] = []
         self.open = True
         self.damaged = False
+        self.damaged_bytes = 0
 
     def read(self, attempt: AttemptId, at: int, count: int) -> Chunk | None:
         if self.damaged:
-            raise ValueError("damaged")
+            raise DamagedError(at, at + self.damaged_bytes if self.damaged_bytes else None)
         return Chunk(at=at, after_ms=1, data=b"x" * count)
 
     def send(self, attempt: AttemptId, chunk: Chunk) -> bool:
@@ -91,3 +95,22 @@ def test_a_damaged_log_keeps_its_length_and_says_so() -> None:
     logs.pump(0)
     assert len(b"".join(said)) == 500
     assert b"damaged" in said[0]
+
+
+@pytest.mark.parametrize(("damaged", "marked"), [(100, 100), (1, 66)])
+def test_only_what_is_damaged_is_marked_but_no_mark_is_cut_short(damaged: int, marked: int) -> None:
+    wire = Wire()
+    wire.damaged = True
+    wire.damaged_bytes = damaged
+    said: list[bytes] = []
+
+    def send(attempt: AttemptId, chunk: Chunk) -> bool:
+        said.append(chunk.data)
+        wire.damaged = False
+        return True
+
+    logs = Logs(wire.read, send)
+    logs.grow(A, 500)
+    logs.pump(0)
+    assert [len(piece) for piece in said] == [marked, 500 - marked]
+    assert said[0].strip() == b"[surveil: this part of the log was damaged on the runner's disk]"

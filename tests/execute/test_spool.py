@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from surveil.execute.output import CHUNK_BYTES_MAX
-from surveil.execute.spool import SYNC_MS, SpoolReader, SpoolWriter
+from surveil.execute.spool import SYNC_MS, DamagedError, SpoolReader, SpoolWriter
 
 
 class Clock:
@@ -94,6 +94,25 @@ def test_damage_is_told_and_never_passed_on(tmp_path: Path) -> None:
     assert first.data == b"first"
     with pytest.raises(ValueError, match="damaged"):
         reader.read(5, 6)
+    reader.close()
+
+
+def test_a_damaged_frame_takes_no_others_along(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    written(path, b"first", b"second", b"third").close()
+    content = path.read_bytes()
+    damaged = content.replace(b"second", b"sec0nd")
+    assert damaged != content
+    path.write_bytes(damaged)
+    reader = SpoolReader(str(path))
+    assert reader.look() == 16
+    before, behind = reader.read(0, 16), reader.read(11, 5)
+    assert before is not None
+    assert behind is not None
+    assert (before.at, before.data, behind.data) == (0, b"first", b"third")
+    with pytest.raises(DamagedError) as damage:
+        reader.read(5, 11)
+    assert damage.value.upto == 11
     reader.close()
 
 
