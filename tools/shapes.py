@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from surveil.answer.story import story_view
+from surveil.answer.story_words import Line
 from surveil.answer.views import (
     attempt_view,
     build_view,
@@ -122,6 +124,15 @@ _NOTE: Final = Note(
     state="lost",
     reason="runner spare-2 stopped answering 8.1 s ago",
 )
+_STORY_LINE: Final = Line(
+    at=NOW,
+    place=0,
+    what="lost",
+    job="12/test",
+    attempt=1,
+    runner="spare-2",
+    text="attempt 1 was lost: runner spare-2 stopped answering 9.0 s ago; 512 bytes of its log are here",
+)
 _TOKEN: Final = Token(
     id="4f1c22ab",
     digest=b"",
@@ -154,6 +165,7 @@ def shapes() -> list[Shape]:
         Shape("Runner", "`runners` (a list)", runner, RUNNER),
         Shape("Status", "`status`", _status(), STATUS),
         Shape("Journal line", "`watch` (a line for each)", note_view(4711, _NOTE), NOTE),
+        Shape("Line of a story", "`story` (a line for each)", story_view(_STORY_LINE, NOW - 8_100), STORY),
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
         Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
@@ -266,6 +278,16 @@ NOTE: Final = {
     "state": "the state from then on, or what happened that is no state: `fenced` an attempt whose runner came back "
     "too late, `suspect` `restarted` `copied` a runner, `started` `stalled` `doubtful` the dispatcher",
     "reason": "why, a sentence; may be empty",
+}
+STORY: Final = {
+    "at": "when it happened",
+    "after_ms": "how long after the story's first line",
+    "what": "`seen`, `queued`, `blocked`, `held`, `given`, `accepted`, `back`, `refused`, `step`, `fenced`, a state in "
+    "which an attempt or job ended, `runner`, `dispatcher` or `build`; more may come",
+    "job": "`BUILD/NAME`; `null` for what is of no job",
+    "attempt": "the attempt's number, or `null`",
+    "runner": "the runner's name, or `null`",
+    "text": "the sentence",
 }
 TOKEN: Final = {
     "id": "what `token revoke` takes",

@@ -2,7 +2,8 @@
 
 What belongs here: the contract of the package. What does not: how records become documents (`views`), how arguments
 are read (`arguments`), where readers wait (`parking`), what is in the logs (`logbook`) and in the dispatcher's memory
-(`live`), why a job waits (`waiting`), and the answers themselves (`answers` reads, `wishes` acts).
+(`live`), why a job waits (`waiting`), how it came to its end (`story`), and the answers themselves (`answers` reads,
+`wishes` acts).
 
 A question that only reads is answered from the store. One that acts is never performed here: it becomes a `Wish`,
 checked and complete, and the dispatcher performs it with everything else that changes the world, and then says what
@@ -31,6 +32,7 @@ class Question(StrEnum):
     BUILD = "build"
     LOG = "log"
     JOURNAL = "journal"
+    STORY = "story"
     RUNNERS = "runners"
     RUNNER = "runner"
     SUBMIT = "submit"

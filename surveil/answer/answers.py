@@ -18,6 +18,7 @@ from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
+from surveil.answer.story import Stories
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
 from surveil.core.model import Attempt, Build, Note, Record, Runner
@@ -55,6 +56,7 @@ class Answers:
         self._parking = Parking(waiters_max=ASKED_MAX)
         self._reads = asyncio.Semaphore(READS_MAX)
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
+        self._stories = Stories(reader, logs.length, self._read)
         self._asked = 0
 
     # ---- what the hands call ---------------------------------------------------------------------
@@ -119,6 +121,8 @@ class Answers:
                 return await self._logbook.log(about)
             case Question.JOURNAL:
                 return await self._journal(about)
+            case Question.STORY:
+                return await self._stories.story(about)
             case Question.RUNNERS:
                 return await self._listed(about, self._let_in, lambda runner: runner_view(*self._live.runner(runner)))
             case Question.TOKENS:

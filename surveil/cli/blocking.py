@@ -48,6 +48,10 @@ class Dispatcher:
         """See `Client.builds`."""
         return self._wait(self._client.builds(repo=repo, ref=ref, limit=limit))
 
+    def story(self, build: int, job: str = "") -> list[dict[str, Any]]:
+        """See `Client.story`."""
+        return self._wait(self._client.story(build, job))
+
     def listed(self, what: str) -> list[dict[str, Any]]:
         """See `Client.listed`."""
         return self._wait(self._client.listed(what))

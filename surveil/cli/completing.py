@@ -51,6 +51,16 @@ def jobs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[C
     return _offer(ctx, ask, incomplete)
 
 
+def jobs_of(ctx: click.Context, build: int, incomplete: str) -> list[CompletionItem]:
+    """The jobs of a build as `12/test`."""
+
+    def ask(dispatcher: Dispatcher) -> Iterable[tuple[str, str]]:
+        document = dispatcher.ask("build", {"build": build}, patience_ms=PATIENCE_MS).body
+        return ((each["id"], each["state"]) for each in document["jobs"])
+
+    return _offer(ctx, ask, incomplete)
+
+
 def runners(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The runners of the pool by their names."""
 

@@ -135,6 +135,28 @@ BUILD = _Build()
 """A build's number."""
 
 
+class _Job(click.ParamType["tuple[int, str]"]):
+    """`12/test`: a build's number and the name of a job of it; or `12`, the number alone, with an empty name."""
+
+    name = "job"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, str]:
+        """Read what was typed."""
+        build, _, name = str(value).partition("/")
+        return BUILD.convert(build, param, ctx), name
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The newest builds, and after a slash the jobs of one, where a dispatcher answers at once."""
+        from surveil.cli.completing import builds, jobs_of
+
+        build = _whole(incomplete.partition("/")[0]) if "/" in incomplete else None
+        return builds(ctx, param, incomplete) if build is None else jobs_of(ctx, build, incomplete)
+
+
+JOB = _Job()
+"""A job by its build and name, or a whole build."""
+
+
 def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_NUMBER_MAX)) else None
 

@@ -126,6 +126,16 @@ class Client:
             before = found[-1]["id"]
         return found
 
+    async def story(self, build: int, job: str = "") -> list[dict[str, Any]]:
+        """The lines of a build's story, or of one of its jobs', however many messages they take."""
+        found: list[dict[str, Any]] = []
+        at: int | None = 0
+        while at is not None:
+            page = (await self.ask("story", {"build": build, "job": job, "at": at})).body
+            found += page["lines"]
+            at = page["next"]
+        return found
+
     async def listed(self, what: str) -> list[dict[str, Any]]:
         """All of `runners`, `tokens` or `peers`, however many messages they take."""
         found: list[dict[str, Any]] = []

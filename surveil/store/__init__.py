@@ -134,6 +134,13 @@ class Reader(Protocol):
     def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
         """Lines after position `after`, oldest first, at most `limit` (and `ROWS_MAX`)."""
 
+    def journal_beside(
+        self, runners: Sequence[str], *, after: int, before: int | None = None, limit: int = 200
+    ) -> list[JournalLine]:
+        """Lines about these `runners`, at most `ROWS_MAX`, and about the dispatcher, between two positions, oldest
+        first, at most `limit` (and `ROWS_MAX`).
+        """
+
     def journal_end(self) -> int:
         """The position of the newest line, 0 before the first."""
 

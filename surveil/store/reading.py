@@ -129,6 +129,18 @@ class SqlReader:
         with reading(self.engine) as connection:
             return [JournalLine(position=row[0], note=codec.note_of(row)) for row in connection.execute(wanted)]
 
+    def journal_beside(
+        self, runners: Sequence[str], *, after: int, before: int | None = None, limit: int = 200
+    ) -> list[JournalLine]:
+        """Lines about runners and the dispatcher between two positions, found by the index of lines of no build."""
+        named = notes.c.id.in_(list(runners)[:ROWS_MAX])
+        wanted = select(notes).order_by(notes.c.position).limit(_bounded(limit))
+        wanted = wanted.where(notes.c.build.is_(None), notes.c.position > after, (notes.c.what == "dispatcher") | named)
+        if before is not None:
+            wanted = wanted.where(notes.c.position < before)
+        with reading(self.engine) as connection:
+            return [JournalLine(position=row[0], note=codec.note_of(row)) for row in connection.execute(wanted)]
+
     def journal_end(self) -> int:
         """The position of the newest line."""
         with reading(self.engine) as connection:

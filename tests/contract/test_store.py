@@ -210,6 +210,18 @@ def test_the_journal_is_read_on_from_a_position(store: Store) -> None:
     assert store.reader.journal_end() == lines[-1].position
 
 
+def test_what_happened_beside_a_build_is_found_by_runner_and_place(store: Store) -> None:
+    about = [("runner", "a"), ("build", "1"), ("runner", "b"), ("dispatcher", ""), ("runner", "a"), ("runner", "a")]
+    notes = [make_note(what, name, build=1 if what == "build" else None) for what, name in about]
+    store.commit(new(notes=tuple(notes)))
+    position = [line.position for line in store.reader.journal()]
+    beside = store.reader.journal_beside
+    assert [line.note for line in beside(["a"], after=position[0])] == [notes[3], notes[4], notes[5]]
+    assert [line.note for line in beside(["a", "b"], after=0, before=position[4])] == [notes[0], notes[2], notes[3]]
+    assert [line.position for line in beside([], after=0)] == [position[3]]
+    assert [line.position for line in beside(["a"], after=0, limit=2)] == [position[0], position[3]]
+
+
 def test_counts_say_what_waits_runs_and_serves(store: Store) -> None:
     states = [Status.BLOCKED, Status.HELD, Status.QUEUED, Status.QUEUED, Status.RUNNING, Status.PASSED]
     jobs = [make_job(name=f"j{at}", position=at, state=state) for at, state in enumerate(states)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +30,7 @@ from surveil.core.events import (
 )
 from surveil.core.model import VERDICTS, Build, Record, Runner
 from surveil.core.policy import Policy
-from surveil.core.state import Identity, State
+from surveil.core.state import Changes, Identity, State
 from surveil.protocol import (
     Accepted,
     Assign,
@@ -91,6 +92,7 @@ class Player:
     seqs: dict[str, int] = field(default_factory=dict)
     incarnations: dict[str, int] = field(default_factory=dict)
     out: list[str] = field(default_factory=list)
+    on_commit: Callable[[Changes], None] = lambda _changes: None
 
     def __post_init__(self) -> None:
         self.state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
@@ -111,6 +113,7 @@ class Player:
         if not isinstance(event, Tick):
             effects += handle(self.state, Tick(), self.now, self.policy)
         changes = self.state.take_changes()
+        self.on_commit(changes)
         for record in changes.new + changes.changed:
             self.stored[type(record).__name__, record.id] = record
         for note in changes.notes:

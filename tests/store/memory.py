@@ -223,6 +223,18 @@ class MemoryReader:
         ]
         return found[: min(limit, ROWS_MAX)]
 
+    def journal_beside(
+        self, runners: Sequence[str], *, after: int, before: int | None = None, limit: int = 200
+    ) -> list[JournalLine]:
+        found = [
+            line
+            for line in self._store.lines
+            if after < line.position < (before or len(self._store.lines) + 1)
+            and line.note.build is None
+            and (line.note.what == "dispatcher" or line.note.id in runners)
+        ]
+        return found[: min(limit, ROWS_MAX)]
+
     def journal_end(self) -> int:
         return len(self._store.lines)
 
