@@ -7,6 +7,7 @@ done with them (faults), and what they are given to do (workload).
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from surveil.net.addresses import Address
 from surveil.net.tokens import parse_token
 from surveil.store.reading import SqlReader
 from surveil.store.sqlite import open_reader
-from tests.campaign.hosts import Ended, Host, descendants, is_zombie, open_networks, send
+from tests.campaign.hosts import Ended, Host, descendants, is_stopped, is_zombie, open_networks, send
 from tests.campaign.repositories import Repository
 from tests.campaign.settings import Settings
 from tests.campaign.truth import Truth
@@ -47,19 +48,21 @@ class Role:
     launcher: tuple[str, ...] = (sys.executable, "-m", "surveil")
     """What runs it; a fault may put a launcher here that patches the real process from outside."""
     more_env: dict[str, str] = field(default_factory=dict)
+    folder: str = "data"
+    """Its data folder's name on the host's disk."""
     pid: int = 0
     ended: Ended = field(default_factory=Ended)
-    starts: int = 0
+    _said_before: int = 0
 
     @property
     def data(self) -> Path:
         """Its data folder."""
-        return self.host.disk / "data"
+        return self.host.disk / self.folder
 
     @property
     def log(self) -> Path:
         """What it says, over all its starts."""
-        return self.host.folder / "said.txt"
+        return self.host.folder / f"{self.name}.txt"
 
     @property
     def alive(self) -> bool:
@@ -71,9 +74,9 @@ class Role:
         assert not self.alive, f"{self.name} runs"
         if not self.host.is_up:
             self.host.boot()
+        self._said_before = len(self.said())
         argv = [*self.launcher, *self.words]
         self.pid, self.ended = self.host.run(argv, {**self.env, **self.more_env}, self.log)
-        self.starts += 1
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal it; after SIGKILL, wait until it is gone."""
@@ -91,7 +94,11 @@ class Role:
 
     def children(self) -> list[int]:
         """All that it started and that lives."""
-        return [pid for pid in descendants(self.pid) if not is_zombie(pid)] if self.alive else []
+        return below(self.pid) if self.alive else []
+
+    def said_now(self) -> str:
+        """What it has said since its last start."""
+        return self.said()[self._said_before :]
 
     def said(self) -> str:
         """All that it has said."""
@@ -109,7 +116,7 @@ class Cluster:
         self.proxies: dict[str, Proxy] = {}
         """The way of each runner and observer to the dispatcher, by name."""
         self._closing = ExitStack()
-        self._ready = 0
+        self._tokens: dict[str, str] = {}
         self._numbers = iter(range(1, 250))
         self.truth: Truth
         self.reader: SqlReader
@@ -146,9 +153,7 @@ class Cluster:
             role.start()
         self.wait_online()
         for role in (*self.observers, *self.runners):
-            assert until(role.data.joinpath("dispatcher.json").exists), f"{role.name} was not let in"
-            # Whoever is enrolled starts with its folder and nothing else.
-            role.words = (role.words[0], *role.words[3:])
+            _let_in(role)
 
     def _shares(self) -> list[list[Repository]]:
         """Which observer watches which repositories; the first one is watched by both."""
@@ -169,11 +174,17 @@ class Cluster:
         own = {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
         return {"PATH": path, "LANG": "C.UTF-8", **{name: str(at) for name, at in own.items()}, **(more or {})}
 
-    def _enrolled(self, role: str, host: Host) -> tuple[str, ...]:
-        """The flags with which a part comes in for the first time, by its own way; harmless ever after."""
-        token = parse_token(self.surveil("token", "create", "--role", role).strip())
+    def _enrolled(self, role: str, host: Host, name: str = "", folder: str = "data") -> tuple[str, ...]:
+        """The flags with which a part comes in for the first time, by its own way."""
+        token = parse_token(self._token(role))
         own = replace(token, address=Address(self.way_to(host), PORT))
-        return ("--join", str(own), "--data", str(host.disk / "data"), "--name", host.name)
+        return ("--join", str(own), "--data", str(host.disk / folder), "--name", name or host.name)
+
+    def _token(self, role: str) -> str:
+        """A token of a role, made once for all that will ever need it."""
+        if role not in self._tokens:
+            self._tokens[role] = self.surveil("token", "create", "--role", role, "--uses", "1000").strip()
+        return self._tokens[role]
 
     def way_to(self, host: Host) -> str:
         """The address at which a host finds the dispatcher; its proxy is opened at the first call."""
@@ -219,18 +230,20 @@ class Cluster:
         """The one child of a runner's agent, from which its keepers are forked."""
         return next((pid for pid in runner.children() if _parent(pid) == runner.pid), None)
 
+    def answers(self) -> bool:
+        """Whether the dispatcher's process runs and does not stand still."""
+        return self.dispatcher.alive and not is_stopped(self.dispatcher.pid)
+
     def keepers(self, runner: Role) -> list[int]:
         """The processes that own a runner's attempts: forks of the zygote, which outlive it."""
         marked = [pid for pid in runner.host.processes() if b"surveil.execute.zygote" in _command(pid)]
         return [pid for pid in marked if pid != self.zygote(runner)]
 
     def wait_ready(self) -> None:
-        """Wait until the dispatcher has said once more than at the last call that it is ready."""
+        """Wait until the dispatcher has said since its last start that it is ready."""
         role = self.dispatcher
-        until(lambda: role.said().count("dispatcher is ready") > self._ready or not role.alive)
-        ready = role.said().count("dispatcher is ready")
-        assert ready > self._ready, f"the dispatcher is not ready:\n{role.said()[-2000:]}"
-        self._ready = ready
+        until(lambda: "dispatcher is ready" in role.said_now() or not role.alive)
+        assert "dispatcher is ready" in role.said_now(), f"the dispatcher is not ready:\n{role.said()[-2000:]}"
 
     def online(self) -> list[str]:
         """The runners that the dispatcher calls online, by name."""
@@ -240,6 +253,31 @@ class Cluster:
         """Wait until every runner is known and online."""
         names = sorted(role.name for role in self.runners)
         assert until(lambda: sorted(self.online()) == names), f"of {names}, only {self.online()} are online"
+
+    # ---- a crowd ---------------------------------------------------------------------------------------------------
+
+    def crowd(self, count: int) -> list[Role]:
+        """More runners for a while, all on one further host; returns when they are online."""
+        host = self._host("crowd")
+        environment, roles = self._environment(host), []
+        for number in range(1, count + 1):
+            name = f"crowd-{number}"
+            words = ("runner", *self._enrolled("runner", host, name, name), "--slots", "1")
+            roles.append(Role(name, host, words, environment, folder=name))
+        for role in roles:
+            role.start()
+        names = {role.name for role in roles}
+        assert until(lambda: names <= set(self.online())), f"of {count} more runners, {self.online()} are online"
+        for role in roles:
+            _let_in(role)
+        return roles
+
+    def disband(self, crowd: Sequence[Role]) -> None:
+        """End such runners for good."""
+        crowd[0].host.pull_plug(silent=False)
+        shutil.rmtree(crowd[0].host.folder)
+        for role in crowd:
+            self.surveil("runner", "revoke", role.name)
 
     # ---- people ----------------------------------------------------------------------------------------------------
 
@@ -265,6 +303,12 @@ class Cluster:
 NOBODYS_SETTINGS: Final[Mapping[str, str]] = {"NO_COLOR": "1"}
 
 
+def _let_in(role: Role) -> None:
+    """Wait until a part is enrolled. From then on it starts with its folder and nothing else."""
+    assert until(role.data.joinpath("dispatcher.json").exists), f"{role.name} was not let in:\n{role.said()[-2000:]}"
+    role.words = (role.words[0], *role.words[3:])
+
+
 def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> bool:
     """Whether something becomes true that no event tells of."""
     end = time.monotonic() + patience_s
@@ -273,6 +317,11 @@ def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> bool:
             return True
         time.sleep(0.03)
     return bool(condition())
+
+
+def below(pid: int) -> list[int]:
+    """All that a process started and that lives."""
+    return [each for each in descendants(pid) if not is_zombie(each)]
 
 
 def _parent(pid: int) -> int:

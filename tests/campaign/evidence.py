@@ -67,6 +67,8 @@ class Evidence:
     """The runners that had a reason to lose attempts; None for all of them."""
     paused: frozenset[str] = frozenset()
     """The runners that stood still, and could not know that their time was over."""
+    fenced: bool = False
+    """Whether leases could not be renewed for a while, so that what must not run twice ended itself."""
     slots: int = 1
     lost_max: int = 3
     before: Verdicts = field(default_factory=dict)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -210,14 +211,28 @@ class Host:
 
     def mount(self, *words: str) -> None:
         """Mount something as this host alone sees it, until it dies."""
+        self._within("mount", *words)
+
+    def unmount(self, at: str) -> None:
+        """Undo that, even while it is used."""
+        self._within("umount", "--lazy", at)
+
+    def _within(self, *words: str) -> None:
         where = ["nsenter", "--target", str(self.init_pid), "--mount", "--pid", "--"]
-        subprocess.run([*where, "mount", *words], check=True, capture_output=True, timeout=ORDER_S)
+        subprocess.run([*where, *words], check=True, capture_output=True, timeout=ORDER_S)
 
 
 def send(pid: int, number: signal.Signals) -> None:
     """Signal a process, if it is still there."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def kill(pid: int) -> None:
+    """End a process at once, and wait until it has ended."""
+    send(pid, signal.SIGKILL)
+    while not is_zombie(pid):
+        time.sleep(0.005)
 
 
 def descendants(pid: int) -> list[int]:
@@ -237,10 +252,19 @@ def descendants(pid: int) -> list[int]:
 
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended, or is about to."""
+    return _state(pid) in {"Z", "X", ""}
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still."""
+    return _state(pid) in {"T", "t"}
+
+
+def _state(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return ""
 
 
 def _inner_pid(pid: int) -> int | None:

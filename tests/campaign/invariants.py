@@ -210,13 +210,15 @@ def losses_are_counted(evidence: Evidence) -> Iterator[Complaint]:
 
 def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
     """L6, L7: whatever was lost or broke says why, and happened on a runner that something was done to."""
+    careful = {job.id for job in evidence.jobs if job.spec.on_runner_loss != "retry"}
     for attempt in evidence.attempts:
         if attempt.state not in {AttemptState.LOST, AttemptState.ERRORED}:
             continue
         name = f"{attempt.job}#{attempt.number}"
         if not attempt.reason:
             yield Complaint("L7", f"{name} is {attempt.state} and does not say why")
-        if evidence.excused is not None and attempt.runner_name not in evidence.excused:
+        excused = evidence.excused is None or attempt.runner_name in evidence.excused
+        if not excused and not (evidence.fenced and attempt.job in careful):
             yield Complaint("L6", f"{name} was {attempt.state} needlessly on {attempt.runner_name}: {attempt.reason}")
 
 
@@ -273,7 +275,7 @@ def everything_ended(evidence: Evidence) -> Iterator[Complaint]:
 def nothing_is_left(evidence: Evidence) -> Iterator[Complaint]:
     """L2, L3, L4: every runner is online, and nothing of any attempt is left on it."""
     for runner in evidence.runners:
-        if not runner.online:
+        if not runner.online and runner.name in evidence.left:
             yield Complaint("L2", f"{runner.name} is offline")
     for name, left in evidence.left.items():
         if left:

@@ -23,6 +23,8 @@ DRAIN_S: Final = 75.0
 """How long everything may take to come to its end after a fault was healed: a lease with its margin, the grace after a
 restart, a few attempts, and as much again because processors may be shared."""
 _LOOK_S: Final = 0.2
+_PUSH_S: Final = 0.5
+"""During a fault of at least this length somebody pushes."""
 
 
 @dataclass(kw_only=True)
@@ -116,6 +118,8 @@ class Campaign:
 
     def _hold(self, seconds: float) -> None:
         until_at = time.monotonic() + seconds
+        if seconds >= _PUSH_S:
+            self.workload.push("quick")
         while (left := until_at - time.monotonic()) > 0:
             self.workload.tend()
             time.sleep(min(left, _LOOK_S))
@@ -172,6 +176,7 @@ class Campaign:
             pushes=self.workload.pushes[0 if after == 0 else self.workload.marked :],
             wishes=[wish for wish in self.workload.wishes if wish.build > after],
             excused=excused,
+            fenced=any(each.fenced for each in struck),
             paused=_names(each.paused for each in struck),
             slots=self.settings.slots,
             lost_max=self.settings.policy.lost_max,

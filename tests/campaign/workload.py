@@ -61,6 +61,8 @@ class Workload:
 
     def tend(self) -> None:
         """Do what people do while things run: cancel what is unwanted, decide about what is held."""
+        if not self.cluster.answers():
+            return
         for work in self.cluster.truth.alive():
             if work.job == "unwanted" and not self._cancelled(work.build):
                 self.cancel(work.build)

@@ -41,7 +41,19 @@ if TYPE_CHECKING:
     from tests.campaign.cluster import Cluster
     from tests.campaign.evidence import Evidence
 
-MODULES: Final = ("processes", "network", "peers", "storage", "clocks", "jobs", "remotes", "versions")
+MODULES: Final = (
+    "processes",
+    "pauses",
+    "labours",
+    "commits",
+    "network",
+    "peers",
+    "storage",
+    "clocks",
+    "jobs",
+    "remotes",
+    "versions",
+)
 """The modules with kinds; one that is not there yet is passed over."""
 
 
@@ -61,6 +73,9 @@ class _Struck:
     """The runners whose attempts may be lost, or break, because of it; None for all."""
     paused: Iterable[str] = ()
     """The runners that stood still, so that what must not run twice may have: they could not know."""
+    fenced: bool = False
+    """Whether the dispatcher was away, so that what must not run twice may have ended itself anywhere: its lease could
+    not be renewed."""
     lost: Iterable[AttemptId] = ()
     """Attempts that have to be lost because of it; if one of them is not, the kind is no test."""
     hold_s: float = 0.0
