@@ -6,6 +6,7 @@ REPO ?= .
 SEEDS ?= 2000
 FAULTS ?= 30
 SEED ?= 1
+SECONDS ?= 60
 JOBS ?= logical
 
 VENV := .venv
@@ -24,7 +25,7 @@ COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-ver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format lint types contracts core sim campaign bench $(BENCHES:%=bench-%) docs constraints clean
+.PHONY: help setup up test check format lint types contracts core sim campaign fuzz bench $(BENCHES:%=bench-%) docs constraints clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +79,9 @@ sim: $(READY) ## Runs SEEDS simulated clusters (default: 2000).
 
 campaign: $(READY) ## Strikes a cluster of real processes with FAULTS faults (default: 30), drawn from SEED.
 	@$(PYTHON) -m tests.campaign --faults $(FAULTS) --seed $(SEED)
+
+fuzz: $(READY) ## Fuzzes every reader for SECONDS each (default: 60).
+	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
 
 bench: $(BENCHES:%=bench-%) ## Runs every benchmark; bench-dispatch and so on run one.
 

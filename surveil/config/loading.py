@@ -15,7 +15,7 @@ from surveil.config import ROLES, Role, default_file
 from surveil.config.roles import Setting, settings_of
 from surveil.config.sources import CONFIG_VARIABLE, Found, Problem, from_environment, from_file, from_flags
 from surveil.core.policy import Policy
-from surveil.core.spelling import format_duration
+from surveil.core.spelling import format_duration, printable
 from surveil.errors import InvalidError, UsageError
 
 DEFAULT: Final = "default"
@@ -43,7 +43,7 @@ def find_and_check(
     own = {name: value for name, value in read.items() if "." not in name}
     if any("." in setting.field for setting in settings.values()):
         own["policy"] = _policy(read, found)
-    return role(**own), {key: found[key].origin if key in found else DEFAULT for key in settings}
+    return role(**own), {key: printable(found[key].origin) if key in found else DEFAULT for key in settings}
 
 
 def _file_of(config_file: str | Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -68,14 +68,15 @@ def _read_all(settings: Mapping[str, Setting], found: Mapping[str, Found], probl
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        message = "\n".join(problem.sentence for problem in problems)
+        # A path may hold anything, a line's end and what moves the cursor as well.
+        message = "\n".join(printable(problem.sentence) for problem in problems)
         raise UsageError(message) if all(problem.typed for problem in problems) else InvalidError(message)
 
 
 def _policy(read: Mapping[str, Any], found: Mapping[str, Found]) -> Policy:
     """The policy with what was set; numbers that are sound alone may be harmful together."""
     policy = replace(Policy(), **{name.partition(".")[2]: value for name, value in read.items() if "." in name})
-    places = ", ".join(sorted({each.origin for key, each in found.items() if key.startswith("policy.")}))
+    places = ", ".join(sorted({printable(each.origin) for key, each in found.items() if key.startswith("policy.")}))
     lease, heartbeat = format_duration(policy.lease_ms), format_duration(policy.heartbeat_ms)
     if policy.lease_ms < 2 * policy.heartbeat_ms:
         raise InvalidError(

@@ -81,7 +81,7 @@ class Folder:
             assign = decode([base64.b64decode(frame) for frame in note["assign"]])
             accepted = int(note["accepted_boot_ms"])
             same_boot = note["boot"] == _boot_id()
-        except (OSError, ValueError, TypeError, KeyError, ProtocolError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, ProtocolError):
             return None
         if not isinstance(assign, Assign):
             return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from surveil.disk import write_whole
 
@@ -31,6 +31,8 @@ TROUBLE: Final = "trouble"
 RESERVE: Final = "reserve"
 RESERVE_BYTES: Final = 128 * 1024
 """Held back so that a result can be written on a full disk; more than any status of 256 steps."""
+NUMBER_MAX: Final = 2**53
+"""As in messages."""
 
 
 class StepOrder(NamedTuple):
@@ -82,6 +84,9 @@ class Status(NamedTuple):
     isolation: str
 
 
+_Noted = TypeVar("_Noted", Status, StepStatus)
+
+
 def write_order(folder: str, order: Order) -> None:
     """Write the keeper's order. Raises OSError."""
     fields = order._asdict() | {"steps": [step._asdict() for step in order.steps]}
@@ -110,9 +115,23 @@ def read_status(folder: str) -> Status | None:
     except FileNotFoundError:
         return None
     try:
-        return Status(**fields | {"steps": [StepStatus(**step) for step in fields["steps"]]})
+        return _checked(Status(**fields | {"steps": [_checked(StepStatus(**step)) for step in fields["steps"]]}))
     except (TypeError, KeyError) as error:
         raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
+
+
+def _checked(record: _Noted) -> _Noted:
+    """The same record. Raises TypeError where a field holds what it cannot: it would be said to the dispatcher as it
+    stands, and be refused there each time.
+    """
+    for name, hint in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        if not isinstance(value, list if get_origin(hint) is list else hint) or isinstance(value, bool):
+            raise TypeError(f"{name} is of type {type(value).__name__}")
+        least = -NUMBER_MAX if name == "exit_code" else 0
+        if isinstance(value, int) and not least <= value <= NUMBER_MAX:
+            raise TypeError(f"{name} is {value}")
+    return record
 
 
 def write_fields(path: str, fields: dict[str, Any], *, sync: bool) -> None:
@@ -122,7 +141,10 @@ def write_fields(path: str, fields: dict[str, Any], *, sync: bool) -> None:
 
 def _read(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
-        fields = json.load(file)
+        try:
+            fields = json.load(file)
+        except RecursionError as error:
+            raise ValueError(f"{path} is nested too deep") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path} does not hold an object")
     return fields

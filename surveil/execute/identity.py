@@ -46,7 +46,7 @@ def read_identity(data: Path) -> Identity:
         )
     except FileNotFoundError:
         return Identity()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InfrastructureError(
             f"{path} cannot be read: {error}; remove the folder {data} and join again with a new token"
         ) from error

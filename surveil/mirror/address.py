@@ -80,8 +80,9 @@ class Address:
             return ""
         if "://" in self.key:
             return "/".join(self.key.split("/", 3)[:3])
-        host_end = self.key.find("]") + 1  # Colons in brackets are the host's own.
-        return self.key[: self.key.index(":", host_end)]
+        match = _SCP_LIKE.fullmatch(self.key)
+        assert match is not None, f"{self.key} is neither a path nor has it a host"
+        return self.key[: match.start(3) - 1]
 
     @property
     def is_local(self) -> bool:

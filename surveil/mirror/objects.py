@@ -21,6 +21,8 @@ METADATA_BYTES_MAX: Final = 4 * 1024 * 1024
 """A commit object and a root tree together may have so many bytes; git itself sets no limit."""
 
 _REGULAR: Final = (b"100644", b"100755", b"100664")
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
+"""More digits than these are no size of anything, and Python refuses to read thousands of them."""
 # Encodings that commits really name. Python knows many more, and some of those are programs rather than
 # alphabets.
 _ENCODINGS = re.compile(
@@ -102,7 +104,7 @@ def _objects(answers: bytes) -> Iterator[_Answer]:
     while (end := answers.find(b"\n", at)) >= 0:
         words = answers[at:end].decode("utf-8", "replace").rsplit(" ", 2)
         at = end + 1
-        if len(words) != len(("sha", "kind", "size")) or not words[2].isdecimal():
+        if len(words) != len(("sha", "kind", "size")) or not _SIZE.fullmatch(words[2]):
             # "NAME missing", and for odd names "NAME ambiguous" or "dangling SIZE", after which the name
             # follows.
             yield _Answer("", "missing", 0, None)
@@ -142,10 +144,14 @@ def _author(headers: Mapping[bytes, bytes]) -> tuple[bytes, int]:
     """The author's name (or address, where there is no name) and the date in seconds since 1970; 0 where it
     makes no sense.
     """
-    match = re.fullmatch(rb"(.*?) ?<(.*)>\s*(-?\d{1,15})?.*", headers.get(b"author", b""), re.DOTALL)
-    if match is None:
-        return headers.get(b"author", b""), 0
-    return match[1].strip() or match[2], int(match[3] or 0)
+    line = headers.get(b"author", b"")
+    # Not by one regular expression: a line of nothing but `<` would take it time by the square of its length.
+    name, opened, rest = line.partition(b"<")
+    address, closed, date = rest.rpartition(b">")
+    if not opened or not closed:
+        return line, 0
+    seconds = re.match(rb"\s*(-?[0-9]{1,15})", date)
+    return name.strip() or address, int(seconds[1]) if seconds else 0
 
 
 def _text(value: bytes, headers: Mapping[bytes, bytes]) -> str:

@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Final
 
+from surveil.core.spelling import printable
 from surveil.errors import UsageError
 
 DEFAULT_PORT: Final = 7300
@@ -60,24 +61,30 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     """
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"'{text}' is not an address of a dispatcher: {_EXAMPLE}")
+        raise UsageError(f"'{_shown(text)}' is not an address of a dispatcher: {_EXAMPLE}")
     host, port = match["host"], int(match["port"])
     if port > PORT_MAX or (port == 0 and not listening):
-        raise UsageError(f"'{text}' has a port that does not exist: ports go from 1 to {PORT_MAX}")
+        raise UsageError(f"'{_shown(text)}' has a port that does not exist: ports go from 1 to {PORT_MAX}")
     if host.startswith("["):
         return Address(_ipv6(host[1:-1], text), port)
     if host == "*" and listening:
         return Address(host, port)
     if len(host) > HOST_CHARACTERS_MAX or not _NAME.fullmatch(host):
-        raise UsageError(f"'{text}' does not name a host: {_EXAMPLE}")
+        raise UsageError(f"'{_shown(text)}' does not name a host: {_EXAMPLE}")
     return Address(host, port)
+
+
+def _shown(text: str) -> str:
+    """What was typed, or came in a token, as it may stand in a sentence."""
+    return printable(text[:HOST_CHARACTERS_MAX])
 
 
 def _ipv6(host: str, text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host))
     except ValueError as error:
-        raise UsageError(f"'{text}' has brackets around something that is not an IPv6 address: {_EXAMPLE}") from error
+        sentence = f"'{_shown(text)}' has brackets around something that is not an IPv6 address: {_EXAMPLE}"
+        raise UsageError(sentence) from error
 
 
 def _own_host(listening: str) -> str:

@@ -67,5 +67,5 @@ def load_known(data: Path) -> KnownDispatcher:
         if not all(isinstance(text, str) for text in (address, server_key, cluster)) or not isinstance(pid, int | None):
             raise TypeError("a value is of the wrong type")
         return KnownDispatcher(address=parse_address(address), server_key=server_key, cluster=cluster, pid=pid)
-    except (ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
         raise InfrastructureError(f"{path} does not say where the dispatcher is: remove it and enrol again") from error

@@ -20,6 +20,8 @@ from zlib import crc32
 CHUNK_BYTES_MAX: Final = 256 * 1024
 FLUSH_CHUNKS_MAX: Final = 512
 """The most chunks of one log in one flush: how far back a loss of power can have torn its index."""
+_AT_MAX: Final = 2**53
+"""No log reaches there; a place beyond is none that a file could have."""
 
 _FIELDS: Final = struct.Struct("<QQIII")
 _CHECK: Final = struct.Struct("<I")
@@ -50,10 +52,12 @@ class Chunk:
 
 
 def chunk_of(slot: bytes) -> Chunk | None:
-    """Read a slot, None where it is not whole."""
+    """Read a slot, None where it is not whole, or says what was never written."""
     if len(slot) != SLOT_BYTES or _CHECK.unpack_from(slot, _FIELDS.size)[0] != crc32(slot[: _FIELDS.size]):
         return None
     at, after_ms, length, crc, flush = _FIELDS.unpack_from(slot)
+    if at > _AT_MAX or length > CHUNK_BYTES_MAX:
+        return None
     return Chunk(at, length, crc, after_ms, flush)
 
 

@@ -102,9 +102,10 @@ class PackedReader:
             raise PackedError(f"{stem.name}{SUFFIX} is no packed log, or was cut off")
         self._table: bytes = os.pread(self._handle, table_bytes, at)
         clock = os.pread(self._handle, clock_bytes, at + table_bytes)
-        if check != _check(self._table, clock, tail):
+        if check != _check(self._table, clock, tail) or self.blocks != -(-length // BLOCK_BYTES):
             raise PackedError(f"the table of {stem.name}{SUFFIX} is damaged")
         self._clock = clock
+        self._blocks_end: int = at
 
     @property
     def blocks(self) -> int:
@@ -112,8 +113,15 @@ class PackedReader:
         return len(self._table) // _BLOCK.size
 
     def times(self) -> Iterator[tuple[int, int]]:
-        """Each chunk's first byte, and when it was written in milliseconds after the attempt was accepted."""
-        yield from _TIME.iter_unpack(zlib.decompress(self._clock))
+        """Each chunk's first byte, and when it was written in milliseconds after the attempt was accepted.
+
+        Raises:
+            PackedError: they are not what was written.
+        """
+        try:
+            yield from _TIME.iter_unpack(zlib.decompress(self._clock))
+        except (zlib.error, struct.error) as error:
+            raise PackedError("the times of a packed log are damaged") from error
 
     def read(self, at: int, limit: int) -> LogSlice:
         """At most `limit` bytes from `at`, each block checked."""
@@ -132,8 +140,8 @@ class PackedReader:
         """One block, and whether it is what was written; of a damaged one come as many zeros as it had bytes."""
         at, packed_bytes, crc = _BLOCK.unpack_from(self._table, number * _BLOCK.size)
         wanted = min(BLOCK_BYTES, self.length - number * BLOCK_BYTES)
-        packed = os.pread(self._handle, packed_bytes, at)
-        if zlib.crc32(packed) != crc:
+        packed = os.pread(self._handle, packed_bytes, at) if at + packed_bytes <= self._blocks_end else b""
+        if not packed or zlib.crc32(packed) != crc:
             return bytes(wanted), False
         unpacker = zlib.decompressobj()
         try:

@@ -1,0 +1,95 @@
+"""The store's records: every record that the minds can make comes back from its row as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from enum import Enum
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from surveil.codec import Most
+from surveil.core.model import Attempt, Build, Job, Note, Runner
+from surveil.core.peers import Peer
+from surveil.protocol import JobSpec, StepReport, StepSpec
+from surveil.store import Token, codec
+from tests.fuzz.draw import Draw
+
+KINDS: Final[tuple[type, ...]] = (Build, JobSpec, Job, Attempt, Runner, Note, Peer, Token)
+
+
+def check(data: bytes) -> None:
+    """Make a record, its row, and a record of that."""
+    draw = Draw(data)
+    kind = draw.pick(KINDS)
+    record = _made(kind, draw)
+    match record:
+        case Build():
+            assert codec.build_of(codec.build_row(record), record.jobs) == record
+        case JobSpec():
+            assert codec.spec_of(codec.spec_row(record)[1]) == record
+        case Job():
+            digest, body = codec.spec_row(record.spec)
+            row = codec.job_row(record, digest)
+            assert codec.job_of(row, record.repo, {digest: codec.spec_of(body)}) == record
+        case Attempt():
+            assert codec.attempt_of(codec.attempt_row(record)) == record
+        case Runner():
+            assert codec.runner_of(codec.runner_row(record)) == record
+        case Note():
+            assert codec.note_of((1, *codec.note_row(record))) == record
+        case Peer():
+            assert codec.peer_of(codec.peer_row(record)) == record
+        case Token():
+            assert codec.token_of(codec.token_row(record)) == record
+
+
+def seeds() -> Iterator[bytes]:
+    """Each kind, with a little to go on."""
+    for kind in range(len(KINDS)):
+        for start in range(0, 250, 12):
+            yield bytes([kind]) + bytes((start + 31 * step) % 256 for step in range(120))
+
+
+def _made(hint: Any, draw: Draw) -> Any:
+    """A value as the annotation says."""
+    if get_origin(hint) is Annotated:
+        inner, limit = get_args(hint)
+        made = _made(inner, draw)
+        return made[: limit.items] if isinstance(limit, Most) and not isinstance(made, dict) else made
+    if get_origin(hint) is Literal:
+        return draw.pick(get_args(hint))
+    if get_origin(hint) in {Union, UnionType}:
+        (inner,) = [part for part in get_args(hint) if part is not type(None)]
+        return None if draw.flag() else _made(inner, draw)
+    if get_origin(hint) is tuple:
+        return tuple(draw.many(lambda: _made(get_args(hint)[0], draw), 3))
+    if hint is int:
+        return min(abs(draw.number()), 2**53)
+    if hint is str:
+        return draw.text()
+    if hint is bool:
+        return draw.flag()
+    if hint is bytes:
+        return draw.some(32)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return draw.pick(list(hint))
+    if hasattr(hint, "__dataclass_fields__"):
+        return _record(hint, draw)
+    return {draw.text(): draw.text() for _ in range(draw.byte() % 3)}
+
+
+def _record(kind: type, draw: Draw) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    values = {field.name: _made(hints[field.name], draw) for field in fields(kind)}
+    build, name = 1 + draw.byte(), draw.pick(("test", "a b", "☃", "1", "x/y"))
+    if kind is Job:
+        values |= {"id": f"{build}/{name}", "build": build, "spec": _made(JobSpec, draw)}
+        spec = values["spec"]
+        values["spec"] = type(spec)(
+            **{each.name: getattr(spec, each.name) for each in fields(JobSpec)} | {"name": name}
+        )
+    if kind is Attempt:
+        values["job"] = f"{build}/{name}"
+    assert kind not in {StepSpec, StepReport} or values
+    return kind(**values)
