@@ -8,12 +8,20 @@ imported, and writes down an input under which a target raises. What does not: h
 from __future__ import annotations
 
 import builtins
+import importlib
 import sys
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 import atheris
+
+
+LATE: Final = (
+    "surveil.pipeline.dialects", "surveil.pipeline.document", "surveil.pipeline.schema", "surveil.config.loading",
+    "surveil.config.roles",
+)  # fmt: skip
+"""What our own code imports at its first use, which would be too late to be watched."""
 
 
 def main(arguments: list[str]) -> None:
@@ -25,6 +33,9 @@ def main(arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["surveil"], enable_loader_override=False):
         from tests.fuzz.planted import PLANTED  # noqa: PLC0415  # what it imports is watched
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415
+
+        for module in LATE:
+            importlib.import_module(module)
     _watch_made_code()
     if planted:
         PLANTED[planted].plant()
