@@ -26,14 +26,17 @@ from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
+from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.spawner import Spawner
+from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, assembled
 from surveil.hands.fulfil import Fulfiller
 from surveil.hands.refusing import Refusing, full_sentence
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
+from surveil.net.audit import COPIES, LABELS, NO_BUSINESS, NOT_ITS_OWN
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
@@ -77,7 +80,8 @@ class Dispatcher:
             gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
             live=parts.live, reader=parts.store.reader,
         )  # fmt: skip
-        self._relay = Relay(parts.live.state, parts.server.reply)
+        self._audit = parts.server.audit
+        self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))
         self._wishes: dict[tuple[Route, int], Ask] = {}
         self._stopping = False
 
@@ -167,7 +171,9 @@ class Dispatcher:
                 self._inbox.put(RunnerDisconnected(runner=effect.runner), lambda: None)
             return self._with_log_ends(message)
         if isinstance(message, Refused):
-            voice.warning("a runner is refused", runner=effect.runner, reason=message.reason)
+            name = self._state.runners[effect.runner].name
+            if self._audit.count(Peer(key=effect.runner, role=Role.RUNNER, name=name), COPIES):
+                voice.warning("a runner is refused", runner=name, reason=message.reason)
         return message
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
@@ -204,11 +210,13 @@ class Dispatcher:
                 self._tasks.start(self._enrol(peer.key, route, message))
             case _:
                 # `net.admission` lets nothing else through to here than the words of runners.
-                if received.beyond:
+                if received.beyond and self._audit.count(peer, LABELS):
                     voice.warning(
                         "runner offers labels that its token did not grant", runner=peer.name, labels=received.beyond
                     )
-                self._intake.note(message)
+                if beyond := not_its_own(self._state, peer.key, message):
+                    self._audit.count(peer, NOT_ITS_OWN, beyond)
+                self._intake.note(peer.key, message)
                 return RunnerSaid(runner=peer.key, via=route.id, message=message)  # type: ignore[arg-type]
         return None
 

@@ -22,6 +22,7 @@ from surveil.errors import InvalidError
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.net.addresses import Address, parse_address
+from surveil.net.audit import LOG_REFUSED
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.options import raise_file_limit
@@ -131,4 +132,7 @@ def _intake(logs: LogStore, store: Store, server: Server, answers: Answers) -> I
         if server.bulk_paused != paused:
             server.bulk_paused = paused
 
-    return Intake(logs, store.reader, reply=server.reply, pause=pause, on_log=answers.on_log)
+    return Intake(
+        logs, store.reader, reply=server.reply, pause=pause, on_log=answers.on_log,
+        on_refused=lambda peer: server.audit.count(peer, LOG_REFUSED),
+    )  # fmt: skip

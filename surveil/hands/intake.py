@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from surveil.core.model import AttemptId
 from surveil.errors import NotAllowedError
+from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Finished, Kept, Message, Output, Refused
 from surveil.say import Voice
@@ -54,19 +55,21 @@ class Intake:
         reply: Callable[[Route, Message], bool],
         pause: Pause,
         on_log: Callable[[str, int], None],
+        on_refused: Callable[[Sender], object],
     ) -> None:
         self._logs = logs
         self._reader = reader
         self._reply = reply
         self._pause = pause
         self._on_log = on_log
+        self._on_refused = on_refused
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="logs")
         self._pending: list[Received] = []
         self._pending_bytes = 0
         self._news = asyncio.Event()
         self._owners: dict[AttemptId, str | None] = {}
-        self._ends: dict[AttemptId, int] = {}
-        """How long logs will be whose attempts have ended; they are closed when they are whole."""
+        self._ends: dict[tuple[AttemptId, str], int] = {}
+        """How long logs will be whose attempts have ended, and who says so; they are closed when they are whole."""
         self._durable: OrderedDict[AttemptId, int] = OrderedDict()
         self._closing: asyncio.Task[None] | None = None
 
@@ -78,12 +81,15 @@ class Intake:
             self._pause(paused=self._pending_bytes > PENDING_BYTES_MAX)
             self._news.set()
 
-    def note(self, said: Message) -> None:
-        """Learn from a runner's word how long a log will be, to close it when it is whole."""
+    def note(self, runner: str, said: Message) -> None:
+        """Learn from a runner's word how long a log will be, to close it when it is whole.
+
+        Whether the log is this runner's is asked then: whoever could close another's log could cut it off.
+        """
         if isinstance(said, Finished) and said.log_bytes:
             if len(self._ends) >= ENDS_MAX:
                 self._ends.pop(next(iter(self._ends)))
-            self._ends[said.job, said.attempt] = said.log_bytes
+            self._ends[(said.job, said.attempt), runner] = said.log_bytes
             self._news.set()
 
     def end(self, job: str, attempt: int) -> int:
@@ -129,6 +135,7 @@ class Intake:
             try:
                 self._append(item.peer.key, chunk)
             except (LogRefused, NotAllowedError) as error:
+                self._on_refused(item.peer)
                 refused.append((item.route, Refused(reason=str(error), exit_code=int(error.exit_code))))
             except StoreError as error:
                 failure = error  # Not written and so not acknowledged: the runner keeps it and says it again.
@@ -168,15 +175,15 @@ class Intake:
 
     def _close_whole(self) -> None:
         """Compress logs of which every byte is here."""
-        for key, end in list(self._ends.items()):
+        for (key, runner), end in list(self._ends.items()):
             if self._durable.get(key, 0) >= end:
                 try:
-                    finished = self._logs.finish(*key, end)
+                    finished = self._reader.owner(*key) != runner or self._logs.finish(*key, end)
                 except StoreError as error:
                     voice.warning("a finished log stays uncompressed", job=key[0], attempt=key[1], reason=error)
                     finished = True
                 if finished:
-                    self._ends.pop(key, None)
+                    self._ends.pop((key, runner), None)
 
 
 def _output(received: Received) -> Output:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from surveil.core.state import State
+from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Message, Pack, Refused, Want, Watching
 from surveil.say import Voice
@@ -47,10 +48,15 @@ class _Watcher:
 
 
 class Relay:
-    """Passes on `Want` and `Pack`. `state` says which attempts a runner holds; `reply` says something on a route."""
+    """Passes on `Want` and `Pack`. `state` says which attempts a runner holds; `reply` says something on a route;
+    `on_refused` hears of a runner that asks for what is none of its business.
+    """
 
-    def __init__(self, state: State, reply: Callable[[Route, Message], bool]) -> None:
+    def __init__(
+        self, state: State, reply: Callable[[Route, Message], bool], on_refused: Callable[[Sender], object]
+    ) -> None:
         self._state = state
+        self._on_refused = on_refused
         self._reply = reply
         self._watchers: OrderedDict[str, _Watcher] = OrderedDict()
         self._askers: OrderedDict[str, Route] = OrderedDict()
@@ -91,7 +97,7 @@ class Relay:
     def _ask(self, received: Received, want: Want) -> None:
         runner = received.peer.key
         if not self._may_have(runner, want):
-            voice.warning("runner asks for a commit that is none of its business", runner=received.peer.name)
+            self._on_refused(received.peer)
             problem = "the dispatcher gives a commit only to a runner that holds an attempt of it now"
             self._deny(received, want, problem, retry_ms=0)
             return

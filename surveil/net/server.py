@@ -20,6 +20,7 @@ import zmq
 from surveil.errors import InfrastructureError, ProtocolError
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission, Denied, Sender, Stranger, as_enrolled
+from surveil.net.audit import MALFORMED, MAY_NOT, Audit
 from surveil.net.counts import Alarm, ServerCounts
 from surveil.net.inlet import FRAMES_KEPT_MAX, Inlet
 from surveil.net.keys import KeyPair, make_keys
@@ -86,11 +87,13 @@ class Server:
         self._listen = listen
         self._keys = keys
         self._own_keys = make_keys()
+        self._peers = peers
         self._admission = Admission(peers)
         self._whereabouts = Whereabouts()
         self._reader = Reader(self._sources, self._take)
         self._bulk_paused = False
         self.counts = ServerCounts()
+        self.audit = Audit()
         check_libzmq()
         scatter_dice()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
@@ -127,6 +130,7 @@ class Server:
         self._control.close(LINGER_MS)
         self._bulk.close(LINGER_MS)
         await asyncio.to_thread(self._context.term)
+        self.audit.look(None)
         voice.debug("ports closed", **asdict(self.counts))
 
     def _open(self, *, bulk: bool) -> tuple[zmq.Socket[bytes], Monitor]:
@@ -141,6 +145,7 @@ class Server:
             await asyncio.sleep(WATCH_MS / 1000)
             await self._keep_zap_alive()
             alarm.look(int(loop.time() * 1000))
+            self.audit.look(int(loop.time() * 1000))
 
     async def _keep_zap_alive(self) -> None:
         """Shake hands with ourselves; when that fails nobody can connect, so the handler starts anew."""
@@ -225,12 +230,19 @@ class Server:
                 denied = peer
         except ProtocolError as error:
             self.counts.malformed += 1
+            self._note(origin, MALFORMED)
             self.reply(route, Refused(reason=_short(error)))
             return []
         self.counts.denied += 1
+        self._note(origin, MAY_NOT)
         if denied.told:
             self.reply(route, Refused(reason=denied.reason, final=denied.final))
         return []
+
+    def _note(self, origin: _Origin, what: str) -> None:
+        peer = self._peers.get(origin[0])
+        if peer is not None:
+            self.audit.count(peer, what)
 
     def _admit(self, peer: Sender, route: Route, message: Message) -> Received:
         self.counts.received += 1

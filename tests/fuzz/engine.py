@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import atheris
 
-
 LATE: Final = (
     "surveil.pipeline.dialects", "surveil.pipeline.document", "surveil.pipeline.schema", "surveil.config.loading",
     "surveil.config.roles",

@@ -14,6 +14,7 @@ import pytest
 from surveil.core.peers import Peer, Role
 from surveil.hands import intake
 from surveil.hands.intake import Intake
+from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Finished, Kept, Message, Output, Refused
 from surveil.store import StoreError
@@ -50,6 +51,7 @@ class Desk:
         self.owners = Owners()
         self.said: list[tuple[Route, Message]] = []
         self.paused: list[bool] = []
+        self.refused: list[Sender] = []
         self.told: list[tuple[str, int]] = []
         self.news = asyncio.Event()
         self.intake = Intake(
@@ -58,6 +60,7 @@ class Desk:
             reply=self._reply,
             pause=self._pause,
             on_log=lambda job, attempt: self.told.append((job, attempt)),
+            on_refused=self.refused.append,
         )
 
     def _reply(self, route: Route, message: Message) -> bool:
@@ -258,12 +261,34 @@ def test_a_log_is_compressed_when_its_last_byte_is_here_and_not_before(tmp_path:
         async with at_work(tmp_path) as desk:
             desk.hear(0, b"all but the last ")
             await desk.until(lambda: bool(desk.said))
-            desk.intake.note(finished(21))
+            desk.intake.note(OWNER.key, finished(21))
             desk.hear(0, b"all")  # A turn in which it could have been closed.
             await desk.until(lambda: len(desk.said) > 1)
             assert not packed.exists()
             desk.hear(17, b"byte")
             await desk.until(packed.exists)
             await desk.until(lambda: desk.logs.read(JOB, 1, 0, 100).data == b"all but the last byte")
+
+    asyncio.run(story())
+
+
+def test_nobody_but_its_runner_can_have_a_log_closed(tmp_path: Path) -> None:
+    """Whoever could would cut it off: nothing is taken for a log that is closed."""
+    packed = log_stem(tmp_path, JOB, 1)
+    packed = packed.with_name(packed.name + SUFFIX)
+
+    async def story() -> None:
+        async with at_work(tmp_path) as desk:
+            desk.hear(0, b"beginning ")
+            await desk.until(lambda: bool(desk.said))
+            desk.intake.note(STRANGER.key, finished(3))
+            for count in range(1, 4):
+                desk.hear(0, b"beg")  # A turn in which it would be closed.
+                await desk.until(lambda count=count: len(desk.said) > count)  # type: ignore[misc]  # the count of this turn
+            assert not packed.exists()
+            desk.intake.note(OWNER.key, finished(13))
+            desk.hear(10, b"end")
+            await desk.until(packed.exists)
+            await desk.until(lambda: desk.logs.read(JOB, 1, 0, 100).data == b"beginning end")
 
     asyncio.run(story())

@@ -13,6 +13,7 @@ from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.hands import relay
 from surveil.hands.relay import ABSENT_RETRY_MS, COPIED, Relay
+from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import (
     Heartbeat,
@@ -52,6 +53,7 @@ class Wire:
     def __init__(self) -> None:
         self.said: list[tuple[Route, Message]] = []
         self.deaf: set[Route] = set()
+        self.refused: list[Sender] = []
 
     def reply(self, route: Route, message: Message) -> bool:
         if route in self.deaf:
@@ -91,7 +93,7 @@ def state() -> State:
 
 @pytest.fixture
 def relayed(state: State, wire: Wire) -> Relay:
-    return Relay(state, wire.reply)
+    return Relay(state, wire.reply, wire.refused.append)
 
 
 def asks(relayed: Relay, want: Want = WANT, peer: Peer = SPARE, route: Route = SPARE_ROUTE) -> None:
@@ -208,7 +210,7 @@ def test_no_number_of_observers_or_runners_fills_the_memory(
     state: State, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "OBSERVERS_MAX", 2)
-    relayed = Relay(state, wire.reply)
+    relayed = Relay(state, wire.reply, wire.refused.append)
     for letter in "abc":
         watches(relayed, letter, REPO)
     asked = set()
