@@ -97,6 +97,11 @@ class Relay:
     def _ask(self, received: Received, want: Want) -> None:
         runner = received.peer.key
         if not self._may_have(runner, want):
+            known = self._state.runners.get(runner)
+            if known is not None and not known.online:
+                # Its two connections come back in any order: what it holds is known when it has said so on the other.
+                self._deny(received, want, "the dispatcher does not know yet what this runner holds", ABSENT_RETRY_MS)
+                return
             self._on_refused(received.peer)
             problem = "the dispatcher gives a commit only to a runner that holds an attempt of it now"
             self._deny(received, want, problem, retry_ms=0)

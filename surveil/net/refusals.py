@@ -1,11 +1,13 @@
 """When a peer that the dispatcher does not let in gives up, and what it tells its user.
 
-What belongs here: counting handshakes that failed in a row, and the sentences. What does not: noticing them
-(connection), and ending (the roles).
+What belongs here: counting handshakes that failed in a row, asking who is there, and the sentences. What does not:
+noticing them (connection), and ending (the roles).
 """
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from typing import Final
 
 from surveil.core.peers import Role
@@ -17,12 +19,28 @@ REFUSED_MAX: Final = 2
 """One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
 STRANGE_MAX: Final = 5
 """So many handshakes fail within some seconds, where somebody else holds the dispatcher's address."""
+GREETING_S: Final = 1.0
+"""So long one is listened for; whoever is asked has met no dispatcher yet, and has nothing else to do."""
+
+
+def greets(address: Address) -> bool:
+    """Whether somebody at this address speaks, as every dispatcher does before it is spoken to.
+
+    A load balancer or a forwarded port takes connections and is silent, or closes them, while the dispatcher behind it
+    is away; and so does the system for a dispatcher that stands still.
+    """
+    try:
+        with socket.create_connection((address.host, address.port), GREETING_S) as connection:
+            return connection.recv(1) != b""
+    except OSError:
+        return False
 
 
 class Refusals:
     """What became of the handshakes of one process with its dispatcher."""
 
-    def __init__(self, role: Role, address: Address) -> None:
+    def __init__(self, role: Role, address: Address, greets: Callable[[Address], bool] = greets) -> None:
+        self._greets = greets
         self._role = role
         self._address = address
         self._refused = 0
@@ -37,7 +55,8 @@ class Refusals:
     def hear(self, link: Link) -> SurveilError | None:
         """Take note of what became of a handshake; the error to end with, once there is no hope.
 
-        A dispatcher that was met once may come back to an address that somebody else holds for a while.
+        A dispatcher that was met once may come back to an address that somebody else holds for a while, and one that
+        is away may come back behind whatever takes its connections meanwhile.
         """
         match link:
             case Link.CONNECTED:
@@ -53,7 +72,7 @@ class Refusals:
                     )
             case Link.STRANGE:
                 self._strange += 1
-                if self._strange >= STRANGE_MAX and not self._met:
+                if self._strange >= STRANGE_MAX and not self._met and self._greets(self._address):
                     return UnreachableError(
                         f"what answers at {self._address} does not hold the key of this {self._role}'s dispatcher: "
                         "check the address (--dispatcher ADDR); if the dispatcher was set up anew, join it with a new "

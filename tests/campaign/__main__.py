@@ -17,6 +17,7 @@ from tests.campaign.cluster import Cluster
 from tests.campaign.faults import Kind, all_kinds
 from tests.campaign.rounds import Campaign, Round
 from tests.campaign.settings import Settings, draw
+from tests.campaign.table import table
 
 
 def main() -> int:
@@ -66,6 +67,11 @@ def _campaign(chosen: argparse.Namespace, kinds: dict[str, Kind]) -> int:
             rounds.append(each)
             _say(f"{each.number:>4} {'+'.join(each.kinds):<28} {each.seconds:5.1f} s  {each.what}")
         complaints = rounds[-1].complaints or campaign.last() if rounds else []
+    if chosen.report is not None:
+        measures = [each.measure.document() for each in rounds if each.measure is not None]
+        chosen.report.write_text(json.dumps({"settings": settings.expanded(), "rounds": measures}), encoding="utf-8")
+    for line in table(each.measure for each in rounds if each.measure is not None):
+        _say(line)
     if complaints:
         for complaint in complaints:
             _say(str(complaint))

@@ -254,6 +254,15 @@ class Cluster:
         names = sorted(role.name for role in self.runners)
         assert until(lambda: sorted(self.online()) == names), f"of {names}, only {self.online()} are online"
 
+    def left(self) -> dict[str, list[str]]:
+        """What each runner still has of any attempt: folders, and processes other than its agent and zygote."""
+        return {role.name: [*_folders(role), *self._strangers(role)] for role in self.runners}
+
+    def _strangers(self, role: Role) -> list[str]:
+        own = {role.pid, self.zygote(role)}
+        found = [pid for pid in role.host.processes() if pid not in own]
+        return [f"process {pid} {_command(pid)[:120].decode(errors='replace')}" for pid in found]
+
     # ---- a crowd ---------------------------------------------------------------------------------------------------
 
     def crowd(self, count: int) -> list[Role]:
@@ -319,6 +328,14 @@ def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> bool:
     return bool(condition())
 
 
+def _folders(role: Role) -> list[str]:
+    """The attempts that a runner still has on its disk."""
+    try:
+        return sorted(f"attempt {path.name}" for path in (role.data / "attempts").iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+
+
 def below(pid: int) -> list[int]:
     """All that a process started and that lives."""
     return [each for each in descendants(pid) if not is_zombie(each)]
@@ -333,6 +350,6 @@ def _parent(pid: int) -> int:
 
 def _command(pid: int) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
         return b""

@@ -65,12 +65,16 @@ class Evidence:
     wishes: list[Wish] = field(default_factory=list)
     excused: frozenset[str] | None = frozenset()
     """The runners that had a reason to lose attempts; None for all of them."""
+    interrupted: frozenset[str] = frozenset()
+    """The runners that may have lost what they had not begun yet."""
     paused: frozenset[str] = frozenset()
     """The runners that stood still, and could not know that their time was over."""
     fenced: bool = False
     """Whether leases could not be renewed for a while, so that what must not run twice ended itself."""
     slots: int = 1
     lost_max: int = 3
+    wall_minus_boot_ms: int = 0
+    """What to take from a stored time to have one of the truth."""
     before: Verdicts = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     """What is still there on each runner and should not be."""

@@ -192,9 +192,10 @@ class Host:
         assert self.init_pid is not None
         outside, inside = [], ["link set lo up"]
         for mark, bridge, net in (("w", WAYS, "10.77"), ("t", TRUTHS, "10.78")):
-            link = f"{mark}{self.number}"
+            link, mac = f"{mark}{self.number}", f"02:00:00:{net.split('.')[1]}:00:{self.number:02x}"
             outside += [
-                f"link add {link} type veth peer name {bridge} netns {self.init_pid}",
+                # The same address at each boot, as a machine has: its neighbours remember it for a while.
+                f"link add {link} type veth peer name {bridge} address {mac} netns {self.init_pid}",
                 f"link set {link} master {bridge} up",
             ]
             inside += [f"addr add {net}.0.{self.number}/16 dev {bridge}", f"link set {bridge} up"]

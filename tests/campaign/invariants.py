@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, TypeAlias
 
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
@@ -20,6 +19,7 @@ from tests.campaign.truth import Work
 MARKER: Final = re.compile(rb"\n?\[surveil: [^\n]*\]\n")
 """What the keeper itself may say at the end of a log."""
 _TOLD: Final = frozenset({AttemptState.PASSED, AttemptState.FAILED})
+_BROKEN: Final = frozenset({AttemptState.LOST, AttemptState.ERRORED})
 _SHOWN: Final = 3
 
 
@@ -131,18 +131,45 @@ def _most_at_once(works: list[Work]) -> int:
     return most
 
 
+def doubled_jobs(evidence: Evidence) -> list[tuple[Work, Work]]:
+    """Works of two attempts at one job that lived at one instant."""
+    by_job: dict[str, list[Work]] = {}
+    for work in sorted(evidence.works, key=lambda work: work.began_at):
+        by_job.setdefault(work.id[0], []).append(work)
+    return [
+        (earlier, later)
+        for works in by_job.values()
+        for at, later in enumerate(works)
+        for earlier in works[:at]
+        if earlier.attempt != later.attempt and (earlier.ended_at is None or earlier.ended_at > later.began_at)
+    ]
+
+
+def careful_jobs(evidence: Evidence) -> set[str]:
+    """The jobs that must not run twice."""
+    return {job.id for job in evidence.jobs if job.spec.on_runner_loss != "retry"}
+
+
+def needless_losses(evidence: Evidence) -> list[Attempt]:
+    """What was lost, or broke, without a fault that would excuse it."""
+    careful, begun = careful_jobs(evidence), {work.id for work in evidence.works}
+
+    def excused(attempt: Attempt) -> bool:
+        unbegun = attempt.runner_name in evidence.interrupted and attempt.id not in begun
+        fenced = evidence.fenced and attempt.job in careful
+        return evidence.excused is None or attempt.runner_name in evidence.excused or unbegun or fenced
+
+    return [each for each in evidence.attempts if each.state in _BROKEN and not excused(each)]
+
+
 def exclusive_jobs_run_alone(evidence: Evidence) -> Iterator[Complaint]:
     """I7: no two attempts at a job that must not run twice live at one instant, unless the older one's host stood
     still.
     """
-    for job in evidence.jobs:
-        if job.spec.on_runner_loss == "retry":
-            continue
-        own = sorted((work for work in evidence.works if work.id[0] == job.id), key=lambda work: work.began_at)
-        for earlier, later in pairwise(own):
-            apart = earlier.attempt == later.attempt or (earlier.ended_at or later.began_at + 1) <= later.began_at
-            if not apart and earlier.runner not in evidence.paused:
-                yield Complaint("I7", f"{job.id} ran as attempts {earlier.attempt} and {later.attempt} at one time")
+    careful = careful_jobs(evidence)
+    for earlier, later in doubled_jobs(evidence):
+        if earlier.id[0] in careful and earlier.runner not in evidence.paused:
+            yield Complaint("I7", f"{earlier.id[0]} ran as attempts {earlier.attempt} and {later.attempt} at one time")
 
 
 def needs_come_first(evidence: Evidence) -> Iterator[Complaint]:
@@ -210,16 +237,12 @@ def losses_are_counted(evidence: Evidence) -> Iterator[Complaint]:
 
 def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
     """L6, L7: whatever was lost or broke says why, and happened on a runner that something was done to."""
-    careful = {job.id for job in evidence.jobs if job.spec.on_runner_loss != "retry"}
     for attempt in evidence.attempts:
-        if attempt.state not in {AttemptState.LOST, AttemptState.ERRORED}:
-            continue
+        if attempt.state in _BROKEN and not attempt.reason:
+            yield Complaint("L7", f"{attempt.job}#{attempt.number} is {attempt.state} and does not say why")
+    for attempt in needless_losses(evidence):
         name = f"{attempt.job}#{attempt.number}"
-        if not attempt.reason:
-            yield Complaint("L7", f"{name} is {attempt.state} and does not say why")
-        excused = evidence.excused is None or attempt.runner_name in evidence.excused
-        if not excused and not (evidence.fenced and attempt.job in careful):
-            yield Complaint("L6", f"{name} was {attempt.state} needlessly on {attempt.runner_name}: {attempt.reason}")
+        yield Complaint("L6", f"{name} was {attempt.state} needlessly on {attempt.runner_name}: {attempt.reason}")
 
 
 # ---- logs -----------------------------------------------------------------------------------------------------------

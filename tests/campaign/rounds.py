@@ -7,16 +7,17 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Final
 
-from surveil.core.model import AttemptState, Note
+from surveil.core.model import AttemptState
 from tests.campaign import evidence as look
-from tests.campaign.cluster import PATIENCE_S, Cluster, Role
+from tests.campaign.cluster import PATIENCE_S, Cluster
 from tests.campaign.evidence import Evidence, Verdicts
 from tests.campaign.faults import Kind, Struck
 from tests.campaign.invariants import Complaint, judge
+from tests.campaign.measures import Measure, measure
+from tests.campaign.truth import boot_ms
 from tests.campaign.workload import Workload
 
 DRAIN_S: Final = 75.0
@@ -36,7 +37,7 @@ class Round:
     struck: list[Struck] = field(default_factory=list)
     complaints: list[Complaint] = field(default_factory=list)
     evidence: Evidence | None = None
-    notes: list[Note] = field(default_factory=list)
+    measure: Measure | None = None
     seconds: float = 0.0
 
     @property
@@ -99,7 +100,7 @@ class Campaign:
         this.evidence = self._gather(this.struck, after=self._seen)
         this.complaints += [] if this.complaints else judge(this.evidence)
         this.complaints += self._asked_of_kinds(this)
-        this.notes = this.evidence.notes
+        this.measure = measure(this.kinds, this.struck, this.evidence)
         self._before |= this.evidence.verdicts()
         self._seen = max([self._seen, *(detail.build.id for detail in this.evidence.builds)])
         self.workload.mark()
@@ -146,16 +147,8 @@ class Campaign:
         away = [role.name for role in self.cluster.runners if role.name not in online]
         if away:
             return f"{', '.join(away)} not online"
-        busy = {name: left for name, left in self.left().items() if left}
+        busy = {name: left for name, left in self.cluster.left().items() if left}
         return f"{busy} left over" if busy else ""
-
-    def left(self) -> dict[str, list[str]]:
-        """What each runner still has of any attempt: folders, and processes other than its agent and zygote."""
-        return {role.name: [*_folders(role), *self._strangers(role)] for role in self.cluster.runners}
-
-    def _strangers(self, role: Role) -> list[str]:
-        own = {role.pid, self.cluster.zygote(role)}
-        return [f"process {pid} {_command(pid)}" for pid in role.host.processes() if pid not in own]
 
     def _last_words(self, names: list[str]) -> str:
         said = {role.name: role.said()[-500:] for role in self.cluster.roles if role.name in names}
@@ -180,25 +173,12 @@ class Campaign:
             paused=_names(each.paused for each in struck),
             slots=self.settings.slots,
             lost_max=self.settings.policy.lost_max,
+            interrupted=_names(each.interrupted for each in struck),
+            wall_minus_boot_ms=time.time_ns() // 1_000_000 - boot_ms(),
             before=self._before,
-            left=self.left(),
+            left=self.cluster.left(),
         )
 
 
 def _names(groups: Iterable[Iterable[str] | None]) -> frozenset[str]:
     return frozenset(name for group in groups for name in group or ())
-
-
-def _folders(role: Role) -> list[str]:
-    """The attempts that a runner still has on its disk."""
-    try:
-        return sorted(f"attempt {path.name}" for path in (role.data / "attempts").iterdir() if path.is_dir())
-    except FileNotFoundError:
-        return []
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
-    except OSError:
-        return ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from surveil.core.dispatch import handle
-from surveil.core.events import BuildWanted, Event, RunnerSaid, Tick
+from surveil.core.events import BuildWanted, Event, RunnerDisconnected, RunnerSaid, Tick
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
@@ -158,6 +158,20 @@ def test_a_runner_gets_no_commit_but_that_of_an_attempt_that_it_holds(
     # It has not asked for anything either: nothing can be sent to it by way of this.
     relayed.answer(Pack(id=7, runner=runner("t").key, at=0, data=b"abc"))
     assert wire.take() == []
+
+
+def test_a_runner_that_is_only_just_back_may_ask_again_when_it_has_said_what_it_holds(
+    state: State, relayed: Relay, wire: Wire
+) -> None:
+    handle(state, RunnerDisconnected(runner=SPARE.key), NOW, Policy())
+    handle(state, Tick(), NOW + Policy().suspect_ms, Policy())
+    assert state.attempts_of(SPARE.key) == []
+    watches(relayed, "a", REPO)
+    asks(relayed)
+    ((route, said),) = wire.take()
+    assert isinstance(said, Pack)
+    assert (route, said.retry_ms, said.data) == (SPARE_ROUTE, ABSENT_RETRY_MS, b"")
+    assert "what this runner holds" in said.problem
 
 
 def test_without_an_observer_the_runner_hears_so_at_once_and_may_ask_again(relayed: Relay, wire: Wire) -> None:

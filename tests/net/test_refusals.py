@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from surveil.core.peers import Role
 from surveil.errors import ExitCode
 from surveil.net.addresses import Address
 from surveil.net.connection import Link
-from surveil.net.refusals import REFUSED_MAX, STRANGE_MAX, Refusals
+from surveil.net.refusals import REFUSED_MAX, STRANGE_MAX, Refusals, greets
 
 ADDRESS = Address("192.0.2.7", 7300)
 
@@ -24,13 +27,41 @@ def test_a_key_that_is_refused_again_and_again_ends_its_process(role: Role) -> N
 
 
 def test_an_address_that_somebody_else_holds_ends_a_process_that_never_met_its_dispatcher() -> None:
-    refusals = Refusals(Role.RUNNER, ADDRESS)
+    refusals = Refusals(Role.RUNNER, ADDRESS, lambda _: True)
     heard = [refusals.hear(Link.STRANGE) for _ in range(STRANGE_MAX)]
     assert heard[:-1] == [None] * (STRANGE_MAX - 1)
     assert heard[-1] is not None
     assert heard[-1].exit_code == ExitCode.UNREACHABLE
     assert "does not hold the key of this runner's dispatcher" in str(heard[-1])
     assert "tcp://192.0.2.7:7300" in str(heard[-1])
+
+
+def test_a_dispatcher_that_is_away_behind_something_that_takes_its_connections_is_waited_for() -> None:
+    refusals = Refusals(Role.RUNNER, ADDRESS, lambda _: False)
+    assert [refusals.hear(Link.STRANGE) for _ in range(3 * STRANGE_MAX)] == [None] * (3 * STRANGE_MAX)
+
+
+@pytest.mark.parametrize("last_words", [b"", b"\xff"])
+def test_only_who_speaks_first_is_somebody_else(last_words: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = Address("127.0.0.1", server.getsockname()[1])
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(last_words)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert greets(address) == bool(last_words)
+        answering.join()
+    assert not greets(address), "nobody is there any more"
+
+
+def test_whoever_takes_connections_and_is_silent_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surveil.net.refusals.GREETING_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert not greets(Address("127.0.0.1", server.getsockname()[1]))
 
 
 def test_a_dispatcher_that_was_met_is_waited_for() -> None:

@@ -8,7 +8,7 @@ has in the fault matrix:
         \"""The agent is killed; its keepers go on, and the next agent finds them.\"""
         role = cluster.victim(dice)
         role.kill()
-        return Struck(f"{role.name}: its agent was killed", hold_s=0.2, heal=role.start)
+        return Struck(f"{role.name}: its agent was killed", interrupted=[role.name], heal=role.start)
 
 That is all: a module that is named in `MODULES` below is imported, its kinds are drawn in campaigns, listed by
 `--list`, and each is struck once by `make test`. `strike` is synchronous and may take seconds; `dice` is the only
@@ -46,6 +46,7 @@ MODULES: Final = (
     "pauses",
     "labours",
     "commits",
+    "canary",
     "network",
     "peers",
     "storage",
@@ -73,6 +74,8 @@ class _Struck:
     """The runners whose attempts may be lost, or break, because of it; None for all."""
     paused: Iterable[str] = ()
     """The runners that stood still, so that what must not run twice may have: they could not know."""
+    interrupted: Iterable[str] = ()
+    """The runners whose agents died or were stopped: what they had been given and not yet begun may be lost."""
     fenced: bool = False
     """Whether the dispatcher was away, so that what must not run twice may have ended itself anywhere: its lease could
     not be renewed."""
@@ -86,6 +89,8 @@ class _Struck:
     """How much longer than usual everything may take to come to its end."""
     check: Callable[["Evidence"], Iterable[str]] = _no_complaints
     """What this kind promises besides the rules: complaints about the evidence of its round."""
+    untimed: bool = False
+    """Whether the dispatcher's wall clock was touched, so that its times tell nothing."""
     at: int = field(default_factory=boot_ms)
     """When it was struck, of `boot_ms`; by default now."""
 

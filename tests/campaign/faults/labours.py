@@ -123,7 +123,11 @@ def agent_and_steps(cluster: Cluster, dice: Random) -> Struck:
         for pid in steps:
             send(pid, signal.SIGCONT)
 
-    return Struck(f"{role.name}: its agent was killed while {len(steps)} processes stood still", heal=heal)
+    return Struck(
+        f"{role.name}: its agent was killed while {len(steps)} processes stood still",
+        interrupted=[role.name],
+        heal=heal,
+    )
 
 
 def _state(cluster: Cluster, push: Push) -> Status | None:

@@ -16,7 +16,8 @@ def agent_kill(cluster: Cluster, dice: Random) -> Struck:
     """The agent is killed; its keepers go on, and the next agent finds them."""
     role = cluster.victim(dice)
     role.kill()
-    return Struck(f"{role.name}: its agent was killed", hold_s=dice.uniform(0.0, 0.2), heal=role.start)
+    hold_s = dice.uniform(0.0, 0.2)
+    return Struck(f"{role.name}: its agent was killed", interrupted=[role.name], hold_s=hold_s, heal=role.start)
 
 
 @kind("agent-away", "F1")
@@ -146,7 +147,12 @@ def tidy_restart(cluster: Cluster, dice: Random) -> Struck:
         role.start()
         if role is cluster.dispatcher:
             cluster.wait_ready()
-    return Struck(f"everything was stopped and started again: {', '.join(role.name for role in roles)}", fenced=True)
+    names = ", ".join(role.name for role in roles)
+    return Struck(
+        f"everything was stopped and started again: {names}",
+        interrupted=[role.name for role in cluster.runners],
+        fenced=True,
+    )
 
 
 @kind("all-power", "F2", "F3", weight=0.5, alone=True)
@@ -200,4 +206,9 @@ def agents_gone(cluster: Cluster, dice: Random) -> Struck:
             role.start()
 
     assert until(lambda: all(is_zombie(role.pid) for role in struck))
-    return Struck(f"every agent but that of {spared.name} was killed", hold_s=dice.uniform(0.0, 0.2), heal=heal)
+    return Struck(
+        f"every agent but that of {spared.name} was killed",
+        interrupted=[role.name for role in struck],
+        hold_s=dice.uniform(0.0, 0.2),
+        heal=heal,
+    )
