@@ -210,7 +210,9 @@ class Observer:
                 assert_never(effect)
 
     async def _in_thread(self, watched: Watched, call: Callable[[], Result]) -> Result:
-        return await self._threads.at(watched.address, call, doubtful=watched.address.key in self._problems)
+        repo = watched.address.key
+        doubtful = repo in self._problems or self._reports.doubts(repo)
+        return await self._threads.at(watched.address, call, doubtful=doubtful)
 
     async def _poll(self, watched: Watched) -> None:
         repo = watched.address.key

@@ -91,6 +91,10 @@ class Reports:
         self._unread = {mid: unread for mid, unread in self._unread.items() if under_way(mid)}
         return {unread.repo: unread.sentence for unread in self._unread.values()}
 
+    def doubts(self, repo: str) -> bool:
+        """Whether a commit of this repository could not be read the last time."""
+        return any(unread.repo == repo for unread in self._unread.values())
+
     async def _read(self, report: Report) -> None:
         watched = self._watched[report.repo]
         try:

@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 from surveil.mirror.address import Address
 
 LOCAL_THREADS: Final = 4
+LOCAL_DOUBTFUL_THREADS: Final = 2
+"""For repositories of this machine that failed the last time: a pipe in the place of a file holds git for a minute."""
 REMOTE_THREADS: Final = 32
 """So many looks at remotes may begin to hang at once before others wait for them, a minute at most."""
 SERVER_THREADS: Final = 8
@@ -30,6 +32,7 @@ class Threads:
 
     def __init__(self, addresses: Iterable[Address]) -> None:
         self._local = ThreadPoolExecutor(LOCAL_THREADS, "local")
+        self._local_doubtful = ThreadPoolExecutor(LOCAL_DOUBTFUL_THREADS, "local-doubtful")
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
         self._doubtful = ThreadPoolExecutor(DOUBTFUL_THREADS, "doubtful")
         # Packing takes minutes, and no look at a repository should wait for it.
@@ -37,10 +40,10 @@ class Threads:
         self._servers = {address.server: asyncio.Semaphore(SERVER_THREADS) for address in addresses}
 
     async def at(self, address: Address, call: Callable[[], Result], *, doubtful: bool) -> Result:
-        """Have this done, which asks the repository's server; `doubtful` is one that failed the last time."""
+        """Have this done, which asks the repository or its server; `doubtful` is one that failed the last time."""
         loop = asyncio.get_running_loop()
         if address.is_local:
-            return await loop.run_in_executor(self._local, call)
+            return await loop.run_in_executor(self._local_doubtful if doubtful else self._local, call)
         async with self._servers[address.server]:
             return await loop.run_in_executor(self._doubtful if doubtful else self._remote, call)
 
@@ -50,5 +53,5 @@ class Threads:
 
     async def close(self) -> None:
         """Return once nothing is done any more."""
-        for pool in (self._local, self._remote, self._doubtful, self._tidying):
+        for pool in (self._local, self._local_doubtful, self._remote, self._doubtful, self._tidying):
             await asyncio.to_thread(pool.shutdown)

@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 
 from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address, Kind, show
+from surveil.mirror.pulse import Pulse
 from surveil.mirror.remedy import remote_failure, silence
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
@@ -30,12 +31,16 @@ REMOTE_TIMEOUT_S: Final = 60.0
 """For listing the refs of a remote."""
 FETCH_TIMEOUT_S: Final = 15 * 60.0
 """For transfers: a first fetch of a large repository over a slow line."""
+STALL_S: Final = 120.0
+"""So long a transfer may show no sign of life; servers that are asked for their progress give one each second."""
 OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """200 000 refs with names of 250 bytes; what is longer is refused, not cut."""
 STDERR_BYTES_MAX: Final = 64 * 1024
 _READ_BYTES: Final = 256 * 1024
 _SINK_BYTES: Final = 1024 * 1024
 """So much is held in memory of an output that goes to a file."""
+_LOOK_S: Final = 1.0
+"""How often a git that says nothing is looked at."""
 _SETTLE_S: Final = 5.0
 """How long a killed process may take to vanish before we say that the machine is at fault."""
 
@@ -126,14 +131,17 @@ def run(
     remote = None if address is None or address.is_local else address
     where = () if git_dir is None else ("--git-dir=" + git_dir,)
     process = _start([*_OPTIONS, *options, *where, *argv], cwd=cwd, stdin=stdin, environment=environment)
+    # Over http libcurl itself gives up on a line that is too slow.
+    stalls = remote is not None and remote.kind in {Kind.GIT, Kind.SSH} and timeout_s > STALL_S
+    patience = _Patience(process.pid, timeout_s, STALL_S if stalls else None)
     try:
-        stdout, stderr, fate = _collect(process, time.monotonic() + timeout_s, output_bytes_max, halt, sink)
+        stdout, stderr, fate = _collect(process, patience, output_bytes_max, halt, sink)
     finally:
         _end(process)
     if fate is Trouble.HALTED:
         raise MirrorError(f"git {argv[0]} of {show(about)} was ended, because surveil stops.", Trouble.HALTED)
     if fate is Trouble.TIMEOUT and remote is not None:
-        raise silence(remote, access, timeout_s, argv[0])
+        raise silence(remote, access, patience.borne_s, argv[0])
     if fate is Trouble.TIMEOUT:
         raise MirrorError(f"{show(about)} gave no answer within {timeout_s:g} s (git {argv[0]}).", Trouble.TIMEOUT)
     if fate is Trouble.TOO_LARGE and not cut:
@@ -218,8 +226,45 @@ def _start(
     return process
 
 
+class _Patience:
+    """How long a call is waited for: `timeout_s` in all, and `stall_s` of them without any sign of life."""
+
+    def __init__(self, pid: int, timeout_s: float, stall_s: float | None) -> None:
+        self._began_at = self._alive_at = time.monotonic()
+        self._timeout_s = timeout_s
+        self._stall_s = stall_s
+        self._pulse = None if stall_s is None else Pulse(pid)
+
+    @property
+    def borne_s(self) -> float:
+        """The limit that was, or would be, reached first."""
+        silent_s = time.monotonic() - self._alive_at
+        return self._timeout_s if self._stall_s is None or silent_s < self._stall_s else self._stall_s
+
+    def next_look_s(self) -> float:
+        """How long to wait for a word before `ended` is asked."""
+        left_s = max(0.0, self._began_at + self._timeout_s - time.monotonic())
+        return left_s if self._pulse is None else min(left_s, _LOOK_S)
+
+    def heard(self) -> None:
+        """It said something."""
+        self._alive_at = time.monotonic()
+
+    def ended(self) -> bool:
+        """Whether there is no patience left; to be asked when nothing was said."""
+        now = time.monotonic()
+        if self._pulse is not None and self._pulse.beats():
+            self._alive_at = now
+        silent = self._stall_s is not None and now - self._alive_at >= self._stall_s
+        return silent or now - self._began_at >= self._timeout_s
+
+
 def _collect(
-    process: subprocess.Popen[bytes], deadline: float, output_bytes_max: int, halt: Halt | None, sink: IO[bytes] | None
+    process: subprocess.Popen[bytes],
+    patience: _Patience,
+    output_bytes_max: int,
+    halt: Halt | None,
+    sink: IO[bytes] | None,
 ) -> tuple[bytes, bytes, Trouble | None]:
     """Read both pipes until git is gone, the time is up, or there is too much to read."""
     assert process.stdout is not None
@@ -240,7 +285,11 @@ def _collect(
                 selector.register(halt, selectors.EVENT_READ)
             gone = False
             while not gone and fate is None:
-                ready = [key.fileobj for key, _ in selector.select(max(0.0, deadline - time.monotonic()))]
+                ready = [key.fileobj for key, _ in selector.select(patience.next_look_s())]
+                if not ready:
+                    fate = Trouble.TIMEOUT if patience.ended() else None
+                    continue
+                patience.heard()
                 gone = pidfd in ready
                 # Once git is gone its last words are in the pipes already; its children's are none of ours.
                 for pipe, text, limit in pipes:
@@ -258,8 +307,6 @@ def _collect(
 
 def _fate(ready: Sequence[object], halt: Halt | None, *, too_large: bool) -> Trouble | None:
     """Why to stop listening to git, if there is a reason."""
-    if not ready:
-        return Trouble.TIMEOUT
     if halt is not None and halt in ready:
         return Trouble.HALTED
     return Trouble.TOO_LARGE if too_large else None

@@ -72,6 +72,9 @@ class LocalRepository:
         common = git
         if (pointer := _read(os.path.join(git, "commondir"))) is not None:
             common = os.path.normpath(os.path.join(git, os.fsdecode(pointer.rstrip(b"\n"))))
+            if not os.path.isdir(os.path.join(common, "objects")):
+                sentence = f"{show(self.path)} is a work tree of {show(common)}, which is not there (was it moved?)."
+                raise MirrorError(sentence, Trouble.NOT_A_REPOSITORY)
         object_format, ref_storage = _formats(os.path.join(common, "config"))
         return Layout(git=git, common=common, object_format=object_format, ref_storage=ref_storage)
 

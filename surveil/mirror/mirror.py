@@ -164,6 +164,9 @@ class Mirror:
         if commit is None:
             if output.stderr.strip():
                 raise failure(output, self.address.key)
+            if len(output.stdout) > limit:
+                sentence = f"{self.address.key}: the commit {sha} and its root folder are larger than {limit} bytes."
+                raise MirrorError(sentence, Trouble.TOO_LARGE)
             raise MirrorError(f"{self.address.key} holds no commit {sha} that could be read.", Trouble.MISSING)
         return commit
 
@@ -250,7 +253,8 @@ class Mirror:
         )
 
     def _fetch_refspec(self, refspec: str) -> None:
-        options = ("--quiet", "--force", "--no-write-fetch-head", "--no-recurse-submodules")
+        # Its progress is what tells a server that works from one that fell silent.
+        options = ("--progress", "--force", "--no-write-fetch-head", "--no-recurse-submodules")
         argv = ("fetch", *options, "--end-of-options", self.address.url, refspec)
         self.git(*argv, options=_FSCK, timeout_s=FETCH_TIMEOUT_S, remote=True)
 

@@ -17,6 +17,7 @@ from typing import Final
 MESSAGE_CHARS_MAX: Final = 4000
 AUTHOR_CHARS_MAX: Final = 200
 ROOT_ENTRIES_MAX: Final = 10_000
+"""So many names of a root folder are told; whatever is asked for is found among all of them."""
 METADATA_BYTES_MAX: Final = 4 * 1024 * 1024
 """A commit object and a root tree together may have so many bytes; git itself sets no limit."""
 
@@ -34,9 +35,9 @@ _ENCODINGS = re.compile(
 class Commit:
     """A commit as a build shows it.
 
-    `root` are the names in its root folder, sorted as git sorts them. `files` holds the regular files that
-    were asked for and are there; `oversized` maps those that were too long to their size in bytes, and `odd`
-    names those that are no regular file.
+    `root` are the first names in its root folder, sorted as git sorts them, and all that were asked for. `files` holds
+    the regular files that were asked for and are there; `oversized` maps those that were too long to their size in
+    bytes, and `odd` names those that are no regular file.
     """
 
     sha: str
@@ -73,6 +74,8 @@ def read_commit(answers: bytes, names: Sequence[str], file_bytes_max: int) -> Co
             oversized[name] = answer.size
         else:
             files[name] = answer.body
+    asked = {name.encode() for name in names}
+    told = (name for at, name in enumerate(entries) if at < ROOT_ENTRIES_MAX or name in asked)
     odd = tuple(name for name in names if entries.get(name.encode(), _REGULAR[0]) not in _REGULAR)
     headers, message = _split(commit.body)
     author, authored_at_s = _author(headers)
@@ -81,7 +84,7 @@ def read_commit(answers: bytes, names: Sequence[str], file_bytes_max: int) -> Co
         message=_text(message, headers).strip()[:MESSAGE_CHARS_MAX],
         author=_text(author, headers).strip()[:AUTHOR_CHARS_MAX],
         authored_at_s=authored_at_s,
-        root=tuple(name.decode("utf-8", "backslashreplace") for name in entries),
+        root=tuple(name.decode("utf-8", "backslashreplace") for name in told),
         files=files,
         oversized=oversized,
         odd=odd,
@@ -116,12 +119,9 @@ def _objects(answers: bytes) -> Iterator[_Answer]:
 
 
 def _entries(tree: bytes, hash_bytes: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and mode of each entry of a tree object, up to ROOT_ENTRIES_MAX."""
+    """Name and mode of each entry of a tree object."""
     at = 0
-    for _ in range(ROOT_ENTRIES_MAX):
-        zero = tree.find(b"\0", at)
-        if zero < 0:
-            return
+    while (zero := tree.find(b"\0", at)) >= 0:
         mode, _, name = tree[at:zero].partition(b" ")
         yield name, mode
         at = zero + 1 + hash_bytes

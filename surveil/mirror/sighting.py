@@ -66,7 +66,7 @@ def sight(commit: Commit) -> Sighting:
         except UnicodeDecodeError as problem:
             return _problem(commit, name, f"{name} is not UTF-8 (byte {problem.start}); save it as UTF-8.")
         except KeyError:
-            return _problem(commit, name, f"{name} could not be read from the repository (a partial clone?).")
+            return _problem(commit, name, f"{name} could not be read: is the clone partial, or damaged?")
     found = detect(_files(commit))
     if isinstance(found, Detected):
         return _sighting(commit, FILENAMES[0], found.text, rule=found.rule)

@@ -32,6 +32,10 @@ class Trouble(StrEnum):
     FAILED = "failed"
 
 
+_ASIDE: Final = re.compile(
+    r"(?:remote: *)?(?:(?:hint|warning)\b|(?:Enumerating|Counting|Compressing|Receiving|Finding) |Total \d|.*\d% \()"
+)
+"""Words of git beside the matter: advice, and progress."""
 _NOT_THERE: Final = frozenset({Trouble.NOT_A_REPOSITORY, Trouble.MISSING})
 """What was named does not exist, which a script should tell from a machine that does not do its part."""
 
@@ -58,6 +62,7 @@ class Output:
     def complaint(self) -> str:
         """The one line of stderr that says most."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        lines = [line for line in lines if not _ASIDE.match(line)] or lines
         telling = [
             line for line in lines if re.match(r"(fatal|error|ssh|remote|ERROR)\b", line) and "early EOF" not in line
         ]
@@ -101,6 +106,8 @@ _SIGNS: Final = tuple(
             "hash mismatch",
             "unable to parse (object|commit)",
             "could not parse object",
+            "bogus commit object",
+            r"object [0-9a-f]{40,64} is a \w+, not a",
         ),
         Trouble.NOT_A_COMMIT: ("expected commit type", "expected tree type"),
         Trouble.MISSING: (
