@@ -11,7 +11,6 @@ import base64
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import re
 import time
@@ -77,7 +76,7 @@ class Folder:
     def read(cls, path: Path, workspaces: Path) -> Folder | None:
         """What is in a folder; None if nothing can be made of it."""
         try:
-            note = json.loads((path / files.ACCEPTED).read_bytes())
+            note = files.read_fields(str(path / files.ACCEPTED))
             assign = decode([base64.b64decode(frame) for frame in note["assign"]])
             accepted = int(note["accepted_boot_ms"])
             same_boot = note["boot"] == _boot_id()

@@ -13,11 +13,11 @@ holds), `status.json` (how the attempt stands; the keeper's last act is the fina
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Final, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from surveil.disk import write_whole
+from surveil.sealing import sealed, unsealed
 
 ACCEPTED: Final = "accepted.json"
 ORDER: Final = "order.json"
@@ -95,7 +95,7 @@ def write_order(folder: str, order: Order) -> None:
 
 def read_order(folder: str) -> Order:
     """Read what `write_order` wrote. Raises OSError and ValueError."""
-    fields = _read(os.path.join(folder, ORDER))
+    fields = read_fields(os.path.join(folder, ORDER))
     try:
         return Order(**fields | {"steps": [StepOrder(**step) for step in fields["steps"]]})
     except (TypeError, KeyError) as error:
@@ -111,7 +111,7 @@ def write_status(folder: str, status: Status, *, sync: bool) -> None:
 def read_status(folder: str) -> Status | None:
     """Read what `write_status` wrote last; None if it never did. Raises OSError and ValueError."""
     try:
-        fields = _read(os.path.join(folder, STATUS))
+        fields = read_fields(os.path.join(folder, STATUS))
     except FileNotFoundError:
         return None
     try:
@@ -136,15 +136,14 @@ def _checked(record: _Noted) -> _Noted:
 
 def write_fields(path: str, fields: dict[str, Any], *, sync: bool) -> None:
     """Put a JSON file in the place of the old one, whole or not at all. Raises OSError."""
-    write_whole(path, json.dumps(fields, separators=(",", ":")).encode(), sync=sync)
+    write_whole(path, sealed(fields), sync=sync)
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_fields(path: str) -> dict[str, Any]:
+    """Read what `write_fields` wrote. Raises OSError, and ValueError where it is damaged."""
     with open(path, "rb") as file:
-        try:
-            fields = json.load(file)
-        except RecursionError as error:
-            raise ValueError(f"{path} is nested too deep") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} does not hold an object")
-    return fields
+        content = file.read()
+    try:
+        return unsealed(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error

@@ -6,7 +6,6 @@ does not: keys and the dispatcher's address (`net`), the attempts' own folders (
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,11 @@ from surveil.core.model import AttemptId
 from surveil.core.run_model import TOMBSTONES_MAX
 from surveil.disk import write_whole
 from surveil.errors import InfrastructureError
-from surveil.execute.files import write_fields
+from surveil.execute.files import read_fields, write_fields
+from surveil.say import Voice
+from surveil.sealing import sealed_line, unsealed_line
+
+voice = Voice("execute")
 
 IDENTITY: Final = "identity.json"
 TOMBSTONES: Final = "tombstones"
@@ -37,7 +40,7 @@ def read_identity(data: Path) -> Identity:
     """What is on disk; a new identity if there is nothing. Raises InfrastructureError."""
     path = data / IDENTITY
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_fields(str(path))
         return Identity(
             incarnation=int(fields["incarnation"]),
             cluster=str(fields["cluster"]),
@@ -69,7 +72,7 @@ def begin_incarnation(data: Path) -> Identity:
 
 
 class Tombstones:
-    """The highest attempt ever ordered, of each job: a file to which lines `ATTEMPT JOB` are appended."""
+    """The highest attempt ever ordered, of each job: a file to which lines `@CHECKSUM ATTEMPT JOB` are appended."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / TOMBSTONES
@@ -79,7 +82,7 @@ class Tombstones:
 
     def write(self, attempts: Iterable[AttemptId]) -> None:
         """Append these, and wait until they are on the platter. Blocks. Raises OSError; then none of them counts."""
-        lines = "".join(f"{number} {job}\n" for job, number in attempts)
+        lines = "".join(_line(job, number) for job, number in attempts)
         before = os.fstat(self._file).st_size
         try:
             rest = memoryview(lines.encode(errors="surrogateescape"))
@@ -102,16 +105,28 @@ class Tombstones:
             return known
         except OSError as error:
             raise InfrastructureError(f"{self._path} cannot be read: {error.strerror}") from error
-        for line in text.split("\n"):
-            number, _, job = line.partition(" ")
-            if number.isdecimal() and job:
+        *lines, rest = text.split("\n")
+        # What is behind the last line's end was being written when the power went, and was never answered.
+        damaged = int(rest != "")
+        for line in lines:
+            try:
+                number, _, job = unsealed_line(line).partition(" ")
                 known[job] = max(int(number), known.pop(job, 0))
+            except ValueError:
+                damaged += 1
+        if damaged:
+            # Each start is another incarnation, and an order names the one that it is meant for: no old one is obeyed.
+            voice.warning("tombstones were damaged on disk and are dropped", path=self._path, count=damaged)
         return dict(list(known.items())[-TOMBSTONES_MAX:])
 
     def _rewrite(self) -> None:
         """Start with a short file; it is put in place whole."""
-        lines = "".join(f"{number} {job}\n" for job, number in self.known.items())
+        lines = "".join(_line(job, number) for job, number in self.known.items())
         try:
             write_whole(self._path, lines.encode(errors="surrogateescape"))
         except OSError as error:
             raise InfrastructureError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+def _line(job: str, number: int) -> str:
+    return sealed_line(f"{number} {job}") + "\n"

@@ -68,7 +68,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
     if warning is not None:
         voice.warning(warning)
     clock = Clock()
-    _check_key(config)
+    check_pair(config.data, database_path(config.data, config.database or ""))
     store = open_store(config.data, now=clock.now(), database=config.database or "")
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
@@ -104,13 +104,24 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         )  # fmt: skip
 
 
-def _check_key(config: DispatcherConfig) -> None:
-    """A new key beside an old database would lock out everybody who was ever enrolled, without a word."""
-    key = config.data / KEYS / SERVER_KEY
-    if database_path(config.data, config.database or "").exists() and not key.exists():
+def check_pair(data: Path, database: Path) -> None:
+    """A new key beside an old database would lock out everybody who was ever enrolled, without a word; a new database
+    beside an old key would forget all builds, and everybody as well.
+
+    Raises:
+        InvalidError: one of them is missing.
+    """
+    key = data / KEYS / SERVER_KEY
+    begun = database.exists() and database.stat().st_size > 0
+    if begun and not key.exists():
         raise InvalidError(
-            f"{config.data} has a database but not its key {key}: every runner and observer knows this dispatcher by "
+            f"{data} has a database but not its key {key}: every runner and observer knows this dispatcher by "
             "that key, so put it back, from a backup for example"
+        )
+    if key.exists() and not begun:
+        raise InvalidError(
+            f"{data} has the key of a dispatcher, but its database {database} is missing or empty: put back a copy "
+            f"that `surveil db backup` made; to begin anew, remove {key} as well, and let all machines join again"
         )
 
 

@@ -9,7 +9,6 @@ A file that is lost or damaged costs a report too many: the repository is met as
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from surveil.core.observe_model import Record
 from surveil.core.patterns import read_patterns
 from surveil.errors import InfrastructureError, UsageError
 from surveil.net.keys import write_privately
+from surveil.sealing import sealed, unsealed
 
 VERSION: Final = 1
 FILE_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -69,11 +69,11 @@ class Records:
             "head_owed": record.head_owed,
             "refs": record.refs,
         }
-        write_privately(self.path(record.repo), json.dumps(content, sort_keys=True).encode() + b"\n", replace=True)
+        write_privately(self.path(record.repo), sealed(content) + b"\n", replace=True)
 
 
 def _decode(content: bytes, repo: str) -> Record:
-    found = json.loads(content)
+    found = unsealed(content)
     if found["version"] != VERSION:
         raise ValueError(f"it is of version {found['version']}, not {VERSION}")
     patterns, refs = found["patterns"], found["refs"]

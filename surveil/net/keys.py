@@ -3,8 +3,8 @@
 What belongs here: making, keeping and reading keys. What does not: which keys are known to a dispatcher (peers), join
 tokens (tokens).
 
-A file holds the secret key alone, as 40 characters of z85; the public key follows from it, so that the two can never
-disagree.
+A file holds the secret key, as 40 characters of z85; the public key follows from it, so that the two can never
+disagree. A checksum stands in front, because a key that the disk changed would be another key, and nobody's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import zmq
 
 from surveil.disk import make_folder, write_whole
 from surveil.errors import InfrastructureError
+from surveil.sealing import sealed_line, unsealed_line
 
 SERVER_KEY: Final = "server.key"
 CLIENT_KEY: Final = "client.key"
@@ -27,7 +28,7 @@ RUNNER_KEY: Final = "runner.key"
 OBSERVER_KEY: Final = "observer.key"
 KEY_FILE_BYTES_MAX: Final = 128
 
-_Z85: Final = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\n?")
+_Z85: Final = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def load_or_make_keys(path: Path) -> KeyPair:
     """
     if not path.exists():
         keys = make_keys()
-        write_privately(path, keys.secret.encode() + b"\n", replace=False)
+        write_privately(path, sealed_line(keys.secret).encode() + b"\n", replace=False)
     return load_keys(path)
 
 
@@ -65,9 +66,12 @@ def load_keys(path: Path) -> KeyPair:
         InfrastructureError: the file cannot be read, others have access to it, or it does not hold a key.
     """
     content = read_privately(path, KEY_FILE_BYTES_MAX)
-    if not _Z85.fullmatch(content):
+    try:
+        secret = unsealed_line(content.decode("ascii").removesuffix("\n")).encode()
+    except ValueError:
+        secret = b""
+    if not _Z85.fullmatch(secret):
         raise InfrastructureError(f"{path} does not hold a key: put back your copy of it, or remove it and enrol again")
-    secret = content.strip()
     return KeyPair(zmq.curve_public(secret).decode(), secret.decode())
 
 

@@ -8,7 +8,6 @@ observer writes one into its folder when it is enrolled.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from surveil.errors import InfrastructureError, NotFoundError, UsageError
 from surveil.net.addresses import Address, parse_address
 from surveil.net.keys import read_privately, write_privately
+from surveil.sealing import sealed, unsealed
 
 FILE_NAME: Final = "dispatcher.json"
 FILE_BYTES_MAX: Final = 16 * 1024
@@ -44,7 +44,7 @@ class KnownDispatcher:
             "cluster": self.cluster,
             "pid": self.pid,
         }
-        write_privately(data / FILE_NAME, json.dumps(content, indent=2).encode() + b"\n", replace=True)
+        write_privately(data / FILE_NAME, sealed(content) + b"\n", replace=True)
 
 
 def load_known(data: Path) -> KnownDispatcher:
@@ -61,7 +61,7 @@ def load_known(data: Path) -> KnownDispatcher:
             "or join one with --join TOKEN"
         )
     try:
-        content = json.loads(read_privately(path, FILE_BYTES_MAX))
+        content = unsealed(read_privately(path, FILE_BYTES_MAX))
         address, server_key, cluster = content["address"], content["server_key"], content["cluster"]
         pid = content.get("pid")
         if not all(isinstance(text, str) for text in (address, server_key, cluster)) or not isinstance(pid, int | None):

@@ -17,12 +17,13 @@ from sqlalchemy import Connection, text
 
 from surveil.core.model import AttemptState, Status
 from surveil.places import LOGS
+from surveil.store import wal
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from surveil.store.log_paths import log_files
 from surveil.store.reading import SqlReader, reading
-from surveil.store.sqlite import open_reader
+from surveil.store.sqlite import database_path, open_reader
 
 PROBLEMS_MAX: Final = 100
 """More sentences than this help nobody."""
@@ -53,6 +54,10 @@ def check(data: Path, *, database: str = "") -> Report:
         StoreError: the database or a log cannot be read at all.
     """
     problems: list[str] = []
+    with disk_failures(f"read the database's log below {data}"):
+        path = database_path(data, database)
+        if wal.is_damaged(path):
+            problems.append(wal.complaint(path))
     with closing(open_reader(data, database=database)) as reader:
         builds, jobs, attempts = _counted(reader)
         problems += _bounded(_facts(reader))

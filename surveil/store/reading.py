@@ -45,6 +45,8 @@ from surveil.store.tables import (
     tokens,
 )
 
+UNREADABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
+"""What reading a row raises whose values are of no kind that was ever written: the disk changed it."""
 _IDS_MAX: Final = 500
 """Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
@@ -62,7 +64,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
     except SQLAlchemyError as error:
         raise _unread(error) from error
-    except (ProtocolError, KeyError, ValueError) as error:
+    except (ProtocolError, *UNREADABLE) as error:
         raise StoreError(
             f"the database holds something that this version of surveil cannot read ({error}): run `surveil db check`"
         ) from error

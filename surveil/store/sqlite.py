@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,9 +23,9 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from surveil.disk import sync_folder
 from surveil.errors import InvalidError
 from surveil.places import Hold
-from surveil.store import Cluster, StoreError, migrations
+from surveil.store import Cluster, StoreError, migrations, wal
 from surveil.store.failures import cause_of, disk_failures
-from surveil.store.reading import SqlReader
+from surveil.store.reading import UNREADABLE, SqlReader
 from surveil.store.tables import builds, cluster
 from surveil.store.writing import SqlStore
 
@@ -67,6 +67,7 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
         with disk_failures(f"make the database {path}"):
             # SQLite would make it readable for all; the files beside it get the permissions that it has.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _check_log(path)
         held = _take_over(engine, path, now)
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)
@@ -174,14 +175,24 @@ def _engine(
     return engine
 
 
+def _check_log(path: Path) -> None:
+    with disk_failures(f"read the database's log {path}{wal.SUFFIX}"):
+        if wal.is_damaged(path):
+            raise StoreError(f"{wal.complaint(path)}: put back a copy that `surveil db backup` made")
+
+
 def _take_over(engine: Engine, path: Path, now: int) -> Cluster:
     """Bring the tables up to date and raise the epoch, in one transaction."""
     try:
         with engine.begin() as connection:
             migrations.bring_up_to_date(connection, where=f"the database {path}")
-            return _next_epoch(connection, now)
-    except (SQLAlchemyError, sqlite3.Error) as error:
+            held = _next_epoch(connection, now)
+        # A log that is lost must not take an epoch along that runners have heard of.
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except (SQLAlchemyError, sqlite3.Error, *UNREADABLE) as error:
         raise _unreadable(path, error) from error
+    return held
 
 
 def _next_epoch(connection: Connection, now: int) -> Cluster:

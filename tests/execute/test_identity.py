@@ -9,6 +9,7 @@ import pytest
 
 from surveil.core.run_model import TOMBSTONES_MAX
 from surveil.errors import InfrastructureError
+from surveil.execute import identity
 from surveil.execute.identity import (
     IDENTITY,
     TOMBSTONES,
@@ -70,6 +71,22 @@ def test_a_torn_last_line_is_not_read(tmp_path: Path) -> None:
     tombstones.close()
 
 
+def test_a_tombstone_that_the_disk_changed_is_no_other_one_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(identity.voice, "warning", lambda text, **_: said.append(text))
+    tombstones = Tombstones(tmp_path)
+    tombstones.write([("7/a", 1), ("7/b", 2), ("7/c", 3)])
+    tombstones.close()
+    path = tmp_path / "tombstones"
+    path.write_bytes(path.read_bytes().replace(b" 2 7/b", b" 3 7/b"))
+    tombstones = Tombstones(tmp_path)
+    assert tombstones.known == {"7/a": 1, "7/c": 3}
+    tombstones.close()
+    assert said == ["tombstones were damaged on disk and are dropped"]
+
+
 def test_the_oldest_tombstones_are_dropped_at_a_start(tmp_path: Path) -> None:
     lines = "".join(f"1 {number}/x\n" for number in range(1, TOMBSTONES_MAX + 11))
     (tmp_path / "tombstones").write_text(lines)
@@ -92,5 +109,5 @@ def test_a_tombstone_that_the_disk_does_not_take_leaves_no_trace(tmp_path: Path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     tombstones.close()
-    assert (tmp_path / "tombstones").read_bytes() == b"1 7/a\n"
+    assert (tmp_path / "tombstones").read_bytes() == b"@f3dc53a3 1 7/a\n"
     assert [path.name for path in tmp_path.iterdir()] == ["tombstones"]

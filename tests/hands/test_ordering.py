@@ -80,7 +80,7 @@ def test_nothing_is_done_before_its_tombstone_but_signs_of_life(tmp_path: Path) 
     assert desk.done == [BEAT, *first, *second]
     assert desk.held == [ONE]
     assert desk.told == []
-    assert (tmp_path / "tombstones").read_text() == "1 7/one\n"
+    assert (tmp_path / "tombstones").read_text() == "@faa9f0b3 1 7/one\n"
 
 
 def test_what_waits_for_nothing_is_done_at_once(tmp_path: Path) -> None:

@@ -52,6 +52,23 @@ def test_a_file_without_a_key_is_refused_and_left_alone(tmp_path: Path, content:
     assert path.read_bytes() == content
 
 
+def test_a_key_of_an_earlier_version_is_taken_and_one_that_the_disk_changed_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "server.key"
+    keys = make_keys()
+    write_privately(path, keys.secret.encode() + b"\n", replace=True)
+    assert load_keys(path) == keys
+    path.unlink()
+    keys = load_or_make_keys(path)
+    content = path.read_bytes()
+    assert keys.secret.encode() in content
+    for at in range(len(content) - 1):
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        write_privately(path, bytes(damaged), replace=True)
+        with pytest.raises(InfrastructureError, match="does not hold a key"):
+            load_keys(path)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InfrastructureError, match=r"server\.key cannot be written"):

@@ -24,6 +24,7 @@ from surveil.execute.spool import SpoolReader
 from surveil.hands.records import Records
 from surveil.net.keys import load_keys
 from surveil.places import LOGS
+from surveil.store import wal
 from surveil.store.checking import check
 from surveil.store.log_paths import log_stem
 from surveil.store.logs import LogStore, read_log
@@ -113,6 +114,8 @@ def _database(left: Path, promises: Promises) -> Iterator[str]:
     path = left / DISPATCHER / FILE
     if promises.epoch == 0:
         return
+    if wal.is_damaged(path):
+        yield "what a loss of power left is called damaged"
     with closing(sqlite3.connect(path)) as database:
         (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
         if verdict != "ok":

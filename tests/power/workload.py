@@ -55,6 +55,15 @@ class Worker:
         self.spool: SpoolWriter | None = None
         self.clock = 0
 
+    def work(self, steps: int) -> None:
+        often = [self.commit, self.append, self.append, self.flush, self.attempt, self.attempt]
+        seldom = [
+            self.token, self.finish, self.restart_dispatcher, self.restart_runner, self.entomb, self.remember,
+            self.back_up,
+        ]  # fmt: skip
+        for _ in range(steps):
+            self.dice.choice(often if self.dice.random() < 0.8 else seldom)()
+
     def say(self, **marks: object) -> None:
         mark(self.folder, json.dumps(marks))
 
@@ -189,13 +198,7 @@ def main() -> None:
     worker = Worker(folder, dice)
     worker.start_dispatcher()
     worker.start_runner()
-    often = [worker.commit, worker.append, worker.append, worker.flush, worker.attempt, worker.attempt]
-    seldom = [
-        worker.token, worker.finish, worker.restart_dispatcher, worker.restart_runner, worker.entomb, worker.remember,
-        worker.back_up,
-    ]  # fmt: skip
-    for _ in range(steps):
-        dice.choice(often if dice.random() < 0.8 else seldom)()
+    worker.work(steps)
 
 
 if __name__ == "__main__":

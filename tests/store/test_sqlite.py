@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -405,3 +407,13 @@ def test_a_restored_backup_skips_the_epochs_and_builds_that_it_missed(tmp_path: 
     assert again.cluster.epoch == 1_700_000_001
     assert again.load() == ([make_build(41, jobs=())], 42 + BUILDS_SKIPPED)
     again.close()
+
+
+def test_an_epoch_outlives_the_loss_of_the_write_ahead_log(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with closing(open_store(data, now=1)) as store:
+        lost = Path(shutil.copytree(data, tmp_path / "lost"))
+        held = store.cluster.epoch
+    (lost / f"{FILE}-wal").unlink()
+    with closing(open_store(lost, now=1)) as store:
+        assert store.cluster.epoch > held
