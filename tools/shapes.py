@@ -21,6 +21,7 @@ from surveil.answer.views import (
     step_view,
 )
 from surveil.answer.wishes import peer_view, token_view
+from surveil.cli.drilling_report import Seen, document
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.state import Identity, Session, State
@@ -124,6 +125,14 @@ _NOTE: Final = Note(
     state="lost",
     reason="runner spare-2 stopped answering 8.1 s ago",
 )
+_DRILL: Final = Seen(
+    kind="runner", victim="spare-2", pid=20151, build=13, job="drill", died_at="2026-11-14T10:00:00.000Z",
+    noticed={"at": "2026-11-14T10:00:00.031Z",
+             "text": "runner spare-2 may be gone: its connection closed; it has 2.0 s to come back"},
+    went_on={"at": "2026-11-14T10:00:02.150Z", "runner": "spare-1"},
+    verdict="passed", verdict_at="2026-11-14T10:00:22.410Z", back_after_ms=1_400, lines=20, lines_kept=20,
+    attempts=[{"number": 1, "state": "lost"}, {"number": 2, "state": "passed"}],
+)  # fmt: skip
 _STORY_LINE: Final = Line(
     at=NOW,
     place=0,
@@ -169,6 +178,7 @@ def shapes() -> list[Shape]:
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
         Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
+        Shape("Report of a drill", "`drill`", document(_DRILL), DRILL),
         Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
     ]
 
@@ -314,6 +324,29 @@ PIECE: Final = {
     "at": "where in its log the piece begins, in bytes",
     "bytes": "how many bytes it has",
     "text": "the bytes as UTF-8; what is not UTF-8 is replaced",
+}
+DRILL: Final = {
+    "held": "whether all held that is promised; the exit code is 0 only then",
+    "kind": "`runner` or `dispatcher`",
+    "victim": "the runner's name, or `dispatcher`",
+    "pid": "its process",
+    "build": "the drill's build",
+    "job": "the job that was watched",
+    "died_at": "when it was killed or stopped",
+    "stopped_ms": "how long the dispatcher was stopped; `null` for a runner",
+    "noticed_after_ms": "how long after that the dispatcher noticed; `null` where it did not",
+    "noticed": "what it noticed, a sentence",
+    "went_on_after_ms": "how long after that another attempt was accepted; `null` where none was needed",
+    "went_on_runner": "by which runner",
+    "verdict": "the job's state in the end",
+    "verdict_after_ms": "how long after that it had its verdict",
+    "back_after_ms": "how long the runner was away; `null` where it is not back",
+    "started_again": "whether the drill had to start the runner",
+    "lines": "how many lines the job printed",
+    "lines_kept": "how many of them are in the log of the attempt that decided",
+    "attempts": "`number` and `state` of each attempt",
+    "others": "other jobs that ran there, a sentence each",
+    "faults": "what did not hold, a sentence each",
 }
 FINDING_EXAMPLE: Final = {"name": "disk", "health": "ok", "sentence": "79.5 GiB free for data (/var/lib)", "next": None}
 FINDING: Final = {

@@ -134,9 +134,7 @@ class _OfJob:
             if note.state in VERDICTS:
                 yield Line(at=note.at, place=_LAST, what=note.state, text=self._verdict(note))
                 continue
-            before = max(
-                (each.number for each in self.attempts if (each.finished_at or _LAST**3) <= note.at), default=0
-            )
+            before = max((number for at, number, _ in self._ends() if at <= note.at), default=0)
             if note.state == Status.QUEUED:
                 self.queued.append((note.at, note.reason))
             yield Line(at=note.at, place=before * 10 + _QUEUED, what=note.state, text=self._waits_again(note))
@@ -146,8 +144,14 @@ class _OfJob:
             return _with("held", note.reason)
         if not note.reason:
             return "queued: what it needs has passed"
-        told = any(attempt.reason.startswith(note.reason) for attempt in self.attempts)
+        told = any(at == note.at and reason == note.reason for at, _, reason in self._ends())
         return "queued again" if told else _with("queued again", note.reason)
+
+    def _ends(self) -> Iterator[tuple[int, int, str]]:
+        """When which attempt ended, and why; one that was taken back ends more than once."""
+        for note in self.notes:
+            if note.what == "attempt" and note.state != AttemptState.RUNNING:
+                yield note.at, int(note.id.rpartition("#")[2]), note.reason
 
     def _verdict(self, note: Note) -> str:
         told = any(attempt.reason.startswith(note.reason) for attempt in self.attempts)

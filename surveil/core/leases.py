@@ -68,7 +68,7 @@ def recover(state: State, now: int, policy: Policy) -> None:
 
 def stall(state: State, gap_ms: int, now: int) -> None:
     """We were away: every deadline moves by as much, so that what waits in the sockets is heard first."""
-    sentence = f"it stood still for {seconds(gap_ms)}, and waits for everybody as much longer"
+    sentence = f"it was away for {seconds(gap_ms)}, and waits for everybody as much longer"
     state.note(about_dispatcher("stalled", sentence, now))
     for deadlines in (state.leases, state.repeats):
         deadlines.shift(gap_ms)
