@@ -36,7 +36,8 @@ from surveil.hands.fulfil import Fulfiller
 from surveil.hands.refusing import Refusing, full_sentence
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
-from surveil.net.audit import COPIES, LABELS, NO_BUSINESS, NOT_ITS_OWN
+from surveil.net.admission import Sender
+from surveil.net.audit import COPIES, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
@@ -207,7 +208,7 @@ class Dispatcher:
             case Pack():
                 self._relay.answer(message)
             case Enrol():
-                self._tasks.start(self._enrol(peer.key, route, message))
+                self._tasks.start(self._enrol(peer, route, message))
             case _:
                 # `net.admission` lets nothing else through to here than the words of runners.
                 if received.beyond and self._audit.count(peer, LABELS):
@@ -223,8 +224,11 @@ class Dispatcher:
     def _seen(self, route: Route, mid: str, build: int) -> None:
         self._server.reply(route, Seen(mid=mid, build=build))
 
-    async def _enrol(self, key: str, route: Route, said: Enrol) -> None:
-        self._server.reply(route, await self._gate.enrol(key, said))
+    async def _enrol(self, peer: Sender, route: Route, said: Enrol) -> None:
+        answer = await self._gate.enrol(peer.key, said)
+        if isinstance(answer, Refused):
+            self._audit.count(peer, TOKENS)
+        self._server.reply(route, answer)
 
     async def _answer(self, client: str, route: Route, ask: Ask) -> None:
         try:

@@ -28,6 +28,7 @@ NOT_ITS_OWN: Final = "attempts_not_its_own"
 LOG_REFUSED: Final = "output_refused"
 NO_BUSINESS: Final = "commits_not_its_business"
 LABELS: Final = "labels_not_granted"
+TOKENS: Final = "tokens_refused"
 COPIES: Final = "copies_refused"
 
 voice = Voice("audit")
@@ -43,6 +44,7 @@ class Audit:
 
     def count(self, peer: Sender, what: str, times: int = 1) -> bool:
         """This peer did that; whether for the first time since it was last told, so that more may be said of it now."""
+        # Strangers have keys and no names; they are told of together.
         key = (str(peer.role), peer.name)
         with self._lock:
             counts = self._counts.setdefault(key, Counter())

@@ -9,7 +9,7 @@ import pytest
 
 from surveil.hands.claims import not_its_own
 from surveil.protocol import Accepted, Bye, Held, Message, Progress, Rejected
-from tests.integration.test_hostile import beat, finished, hello
+from tests.integration.forgeries import beat, finished, hello
 
 STATE: Any = SimpleNamespace(
     attempts={("1/test", 1): SimpleNamespace(runner="other"), ("1/test", 2): SimpleNamespace(runner="own")},
