@@ -78,6 +78,10 @@ class Admission:
             return _UNKNOWN
         return _REVOKED if peer.revoked else peer
 
+    def known(self, user_id: str) -> Peer | None:
+        """Whose key a connection has proved; None for a stranger's."""
+        return self._peers.get(user_id)
+
     def _stranger(self, key: str, message_bytes: int) -> Stranger | Denied:
         tries = self._tries.pop(key, 0) + 1
         self._tries[key] = tries

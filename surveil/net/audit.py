@@ -24,6 +24,7 @@ PEERS_MAX: Final = 1_000
 MAY_NOT: Final = "may_not_say"
 """Messages that its role does not say on this connection, or at all any more."""
 MALFORMED: Final = "malformed"
+ENDLESS: Final = "endless_messages"
 NOT_ITS_OWN: Final = "attempts_not_its_own"
 LOG_REFUSED: Final = "output_refused"
 NO_BUSINESS: Final = "commits_not_its_business"

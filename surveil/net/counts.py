@@ -6,7 +6,8 @@ What belongs here: the counts, which of them are trouble, and how seldom they ar
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import deque
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from surveil.say import Voice
@@ -15,9 +16,13 @@ SILENCE_MS: Final = 60_000
 """Between two lines: whoever knocks all day must not fill the disk with our complaints about it."""
 
 TROUBLES: Final = (
-    "handshakes_failed", "handshakes_broken", "accept_failed", "zap_restarts", "malformed", "denied", "too_large",
+    "foreign", "handshakes_failed", "handshakes_refused", "handshakes_broken", "accept_failed", "zap_restarts",
+    "malformed", "denied", "too_large", "endless",
 )  # fmt: skip
 """The counts that stay as they are where all is well."""
+
+HANDSHAKE_MS_MAX: Final = 5_000
+"""No handshake takes as long: the server's sockets end it before."""
 
 voice = Voice("net")
 
@@ -35,12 +40,30 @@ class ServerCounts:
     connections: int = 0
     disconnections: int = 0
     accept_failed: int = 0
+    foreign: int = 0
+    """Connections that never began to shake hands: what knocked there does not speak ZeroMQ."""
     handshakes: int = 0
     """Answered by us; one that never came so far is among those that failed."""
+    handshakes_own: int = 0
+    """With ourselves, to see that others could."""
+    handshakes_done: int = 0
     handshakes_failed: int = 0
+    """Broken off, never ended, or with another dispatcher's key."""
+    handshakes_refused: int = 0
+    """By a key that is unknown or revoked."""
     handshakes_broken: int = 0
     """Refused because we failed to judge them, which is our defect."""
     zap_restarts: int = 0
+    endless: int = 0
+    """Connections that were cut because they brought a message without an end."""
+    last: dict[str, str] = field(default_factory=dict)
+    """From which address a trouble came the last time, where that is known."""
+
+    def note(self, trouble: str, address: str) -> None:
+        """Count a trouble once more, and remember where it came from."""
+        setattr(self, trouble, getattr(self, trouble) + 1)
+        if address:
+            self.last[trouble] = address
 
 
 class Alarm:
@@ -50,14 +73,31 @@ class Alarm:
         self._counts = counts
         self._told: dict[str, int] = dict.fromkeys(TROUBLES, 0)
         self._silent_until = 0
+        self._connections: deque[tuple[int, int]] = deque()
 
     def look(self, now: int) -> None:
         """Look at the counts, at `now` milliseconds of a clock that only goes forward."""
+        self._find_foreign(now)
         if now < self._silent_until:
             return
         counts = asdict(self._counts)
         new = {name: counts[name] - told for name, told in self._told.items() if counts[name] > told}
         if new:
-            voice.warning("trouble at the ports, counted since it was last told", **new)
+            origins = {f"{name}_from": self._counts.last[name] for name in new if name in self._counts.last}
+            voice.warning("trouble at the ports, counted since it was last told", **new, **origins)
             self._told = {name: counts[name] for name in TROUBLES}
             self._silent_until = now + SILENCE_MS
+
+    def _find_foreign(self, now: int) -> None:
+        """Whatever ends a handshake is told by ZeroMQ, but not that none was begun. Those are what is left of all
+        connections that are old enough to have ended theirs; while others come and go, some are found only later.
+        """
+        counts, seen = self._counts, self._connections
+        seen.append((now, counts.connections - counts.handshakes_own))
+        while len(seen) > 1 and seen[1][0] <= now - HANDSHAKE_MS_MAX:
+            seen.popleft()
+        then, connections = seen[0]
+        if then <= now - HANDSHAKE_MS_MAX:
+            ended = counts.handshakes_done + counts.handshakes_failed + counts.handshakes_refused
+            ended += counts.handshakes_broken - counts.handshakes_own
+            counts.foreign = max(counts.foreign, connections - ended)

@@ -37,6 +37,8 @@ class Inlet(Generic[SeenT]):
         self._begun: list[bytes] = []
         self.descriptor = int(socket.getsockopt(zmq.FD))
         self.dry = False
+        self.taken = 0
+        """How many messages were taken."""
 
     def take(self, messages_max: int) -> list[tuple[list[bytes], SeenT]]:
         """Up to so many whole messages that wait now, each with what `look` saw; never blocks."""
@@ -56,4 +58,5 @@ class Inlet(Generic[SeenT]):
                 begun = self._begun = []
                 if len(taken) >= messages_max:
                     break
+        self.taken += len(taken)
         return taken

@@ -57,16 +57,18 @@ _SHARED: Final = (
     SocketOption(zmq.TCP_MAXRT, 20_000, "bytes that nobody acknowledges end the connection after this"),
     SocketOption(zmq.IPV6, 1, "one socket serves both families"),
 )
+_CONTROL_WAITING_MAX: Final = 1_000
+_BULK_WAITING_MAX: Final = 64
 _CONTROL: Final = (
-    SocketOption(zmq.SNDHWM, 1_000, "small messages; a peer that does not read gets no more than these"),
-    SocketOption(zmq.RCVHWM, 1_000, "the same, when it is we who do not read"),
+    SocketOption(zmq.SNDHWM, _CONTROL_WAITING_MAX, "small messages; a peer that does not read gets no more than these"),
+    SocketOption(zmq.RCVHWM, _CONTROL_WAITING_MAX, "the same, when it is we who do not read"),
     SocketOption(
         zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX + _CURVE_BYTES, "a larger frame ends the connection before it is read"
     ),
 )
 _BULK: Final = (
-    SocketOption(zmq.SNDHWM, 64, "64 chunks of 256 KiB are 16 MiB for a peer and direction"),
-    SocketOption(zmq.RCVHWM, 64, "the same"),
+    SocketOption(zmq.SNDHWM, _BULK_WAITING_MAX, "64 chunks of 256 KiB are 16 MiB for a peer and direction"),
+    SocketOption(zmq.RCVHWM, _BULK_WAITING_MAX, "the same"),
     SocketOption(zmq.MAXMSGSIZE, _BULK_FRAME_BYTES_MAX, "a larger frame ends the connection before it is read"),
 )
 _SERVER: Final = (
@@ -106,6 +108,11 @@ def server_options(keys: KeyPair, *, bulk: bool) -> tuple[SocketOption, ...]:
     lanes = _BULK if bulk else _CONTROL
     secret = SocketOption(zmq.CURVE_SECRETKEY, keys.secret.encode(), "what proves that we are the dispatcher")
     return (*_SHARED, *lanes, *_SERVER, secret)
+
+
+def backlog_bytes(*, bulk: bool) -> int:
+    """What one connection may have brought in whole messages while nobody reads."""
+    return _BULK_WAITING_MAX * _BULK_FRAME_BYTES_MAX if bulk else _CONTROL_WAITING_MAX * MESSAGE_BYTES_MAX
 
 
 def peer_options(keys: KeyPair, server_key: str, *, bulk: bool) -> tuple[SocketOption, ...]:

@@ -89,13 +89,19 @@ class Reader(Generic[TakenT]):
                 self._watched[source.descriptor] = source
                 loop.add_reader(source.descriptor, self._fired, source)
         self._sleeper = loop.create_future()
-        timer = loop.call_later(sleep_ms / 1000, self._ring)
+        timer = loop.call_later(sleep_ms / 1000, self._oversleep)
         try:
             await self._sleeper
         finally:
             timer.cancel()
             self._sleeper = None
         self._turn_at = loop.time()
+
+    def _oversleep(self) -> None:
+        """Nothing told of itself, which does not mean that nothing came."""
+        for source in self._sources():
+            source.dry = False
+        self._ring()
 
     def _fired(self, source: Source) -> None:
         self.forget(source)

@@ -26,6 +26,7 @@ STRANGER_PREFIX: Final = "stranger:"
 ANSWERS_PER_TURN_MAX: Final = 64
 
 _VERSION: Final = b"1.0"
+_OK: Final = b"200"
 _FRAMES: Final = 7
 _CURVE_KEY_BYTES: Final = 32
 
@@ -87,6 +88,8 @@ class ZapHandler:
         self._counts.handshakes += 1
         try:
             status, text, user = self._judge(request)
+            if status != _OK:
+                self._counts.note("handshakes_refused", _address(request))
         except Exception:  # noqa: BLE001  # An error here, left alone, would lock everybody out in silence; it is counted instead.
             self._counts.handshakes_broken += 1
             status, text, user = b"500", b"the dispatcher failed to judge this key", ""
@@ -99,8 +102,16 @@ class ZapHandler:
         if request[2] != ZAP_DOMAIN or request[5] != b"CURVE":
             return b"400", b"wrong domain or mechanism", ""
         key = z85.encode(request[6]).decode("ascii")
-        if key == self._own_key or self._peers.admitted(key) is not None:
-            return b"200", b"OK", key
+        if key == self._own_key:
+            self._counts.handshakes_own += 1
+            return _OK, b"OK", key
+        if self._peers.admitted(key) is not None:
+            return _OK, b"OK", key
         if self._peers.get(key) is None and self._peers.enrolling:
-            return b"200", b"OK", STRANGER_PREFIX + key
+            return _OK, b"OK", STRANGER_PREFIX + key
         return b"400", b"this key is not known here, or was revoked", ""
+
+
+def _address(request: Sequence[bytes]) -> str:
+    """Where a handshake comes from, as ZeroMQ says."""
+    return request[3].decode("ascii", "replace").removeprefix("::ffff:") if len(request) == _FRAMES else ""

@@ -119,7 +119,7 @@ def test_a_dispatcher_of_another_version_is_told_as_such(monkeypatch: pytest.Mon
             assert runner.send(HELLO)
             received = await stage.next_control()
             newer = [b"SV" + bytes([VERSION + 1, 0x13]), b"\x81\xa5epoch\x01"]
-            monkeypatch.setattr("surveil.net.server.encode_all", lambda _: [(newer, 1)])
+            monkeypatch.setattr("surveil.net.lane.encode_all", lambda _: [(newer, 1)])
             assert stage.server.reply(received.route, Introduce(epoch=1))
             (heard,) = await runner.receive(5_000)
             assert isinstance(heard, Garbled)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 
 import pytest
 
+from surveil.net import counts as counts_module
 from surveil.net import server as server_module
 from surveil.net.counts import SILENCE_MS, TROUBLES, Alarm, ServerCounts
 from surveil.net.keys import make_keys
 from tests.net.stage import raw_peer, serving
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, int]]:
+def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, int | str]]:
     """The numbers of each warning since the last look."""
     found = [vars(record)["surveil_keys"] for record in caplog.records if record.levelno == logging.WARNING]
     caplog.clear()
@@ -45,6 +47,46 @@ def test_whoever_knocks_all_day_is_told_of_once_a_minute_with_how_often(caplog: 
     assert told(caplog) == [{"handshakes_failed": 1}, {"handshakes_failed": 60}, {"handshakes_failed": 60}]
 
 
+def test_where_it_came_from_the_last_time_is_told_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    counts = ServerCounts()
+    counts.note("handshakes_refused", "10.0.0.1")
+    counts.note("handshakes_refused", "10.0.0.2")
+    counts.note("handshakes_refused", "")
+    Alarm(counts).look(0)
+    assert told(caplog) == [{"handshakes_refused": 3, "handshakes_refused_from": "10.0.0.2"}]
+
+
+def test_a_connection_counts_as_foreign_once_it_is_too_old_to_shake_hands(caplog: pytest.LogCaptureFixture) -> None:
+    counts = ServerCounts(connections=5, handshakes_done=2, handshakes_broken=1)
+    alarm = Alarm(counts)
+    alarm.look(0)
+    assert [numbers.get("foreign") for numbers in told(caplog)] == [None]
+    counts.connections = 9
+    alarm.look(SILENCE_MS)
+    assert told(caplog) == [{"foreign": 2}]
+    # The four new ones shook hands, or were refused; and so did the watchdog.
+    counts.connections, counts.handshakes_own = 11, 2
+    counts.handshakes_done, counts.handshakes_refused = 7, 1
+    alarm.look(2 * SILENCE_MS)
+    assert counts.foreign == 2
+
+
+def test_what_speaks_http_to_a_port_is_in_the_dispatchers_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "WATCH_MS", 50)
+    monkeypatch.setattr(counts_module, "HANDSHAKE_MS_MAX", 200)
+
+    async def scene() -> None:
+        async with serving() as stage:
+            with socket.create_connection(("127.0.0.1", stage.server.bulk_port)) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                await stage.gather(lambda _: bool(caplog.records))
+        assert told(caplog) == [{"foreign": 1}]
+
+    asyncio.run(scene())
+
+
 def test_a_key_that_nobody_knows_is_in_the_dispatchers_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +97,7 @@ def test_a_key_that_nobody_knows_is_in_the_dispatchers_log(
             with raw_peer(stage, make_keys()):
                 await stage.gather(lambda _: bool(caplog.records))
         [numbers] = told(caplog)
-        assert list(numbers) == ["handshakes_failed"]
+        assert set(numbers) == {"handshakes_refused", "handshakes_refused_from"}
+        assert numbers["handshakes_refused_from"] == "127.0.0.1"
 
     asyncio.run(scene())

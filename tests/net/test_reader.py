@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from surveil.net import reader as reader_module
 from surveil.net.reader import Reader
 
 
@@ -62,6 +63,26 @@ def test_a_sleeper_is_woken_by_a_descriptor_and_reads_that_source_alone(pipes: t
         first.waiting, second.waiting = ["a"], ["b"]
         first.sign()
         assert await reading == ["a"]
+        for pipe in pipes:
+            reader.forget(pipe)
+
+    asyncio.run(scene())
+
+
+def test_what_came_without_a_sign_is_found_at_the_end_of_a_sleep(
+    pipes: tuple[Pipe, Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "SLEEP_MS", 20)
+
+    async def scene() -> None:
+        reader = reader_of(pipes)
+        reading = asyncio.create_task(reader.read(10_000))
+        await asyncio.sleep(0.01)
+        pipes[1].waiting = ["missed"]
+        assert await reading == ["missed"]
+        # An owner that never waits for long finds it as well.
+        pipes[0].waiting = ["again"]
+        assert await reader.read(5) + await reader.read(5) == ["again"]
         for pipe in pipes:
             reader.forget(pipe)
 
