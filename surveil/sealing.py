@@ -27,7 +27,10 @@ def sealed(fields: dict[str, Any]) -> bytes:
 
 def unsealed(content: bytes) -> dict[str, Any]:
     """The object in what `sealed` made, without its checksum. Raises ValueError where it is not as it was made."""
-    fields = json.loads(content)
+    try:
+        fields = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     if not isinstance(fields, dict):
         raise ValueError("it does not hold an object")
     if CHECK in fields and fields.pop(CHECK) != crc32(_canonical(fields)):

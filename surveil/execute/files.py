@@ -145,5 +145,5 @@ def read_fields(path: str) -> dict[str, Any]:
         content = file.read()
     try:
         return unsealed(content)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error

@@ -15,6 +15,7 @@ from surveil.execute.workspace import Workspace
 from surveil.hands.records import Records
 from surveil.net.known import FILE_NAME, load_known
 from surveil.protocol import Assign, Finished, decode, encode
+from surveil.sealing import unsealed
 from tests.fuzz.disks import emptied
 from tests.fuzz.draw import Draw
 from tests.wire.samples import SAMPLES
@@ -42,7 +43,7 @@ def check(data: bytes) -> None:
         case 1:
             path.write_bytes(draw.edited(path.read_bytes()))
         case _:
-            path.write_text(json.dumps(_changed(json.loads(path.read_bytes()), draw)))
+            path.write_text(json.dumps(_changed(unsealed(path.read_bytes()), draw)))
     path.chmod(0o600)
     read(folder)
 

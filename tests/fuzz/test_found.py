@@ -18,6 +18,7 @@ from surveil.mirror.address import parse
 from surveil.mirror.objects import read_commit
 from surveil.net.addresses import parse_address
 from surveil.net.known import FILE_NAME, load_known
+from surveil.sealing import unsealed
 from surveil.store.log_chunks import Chunk, chunk_of
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from tests.fuzz.notes import STATUS
@@ -87,7 +88,7 @@ def test_a_status_whose_values_could_not_be_said_is_none(tmp_path: Path, changed
     files.write_status(str(tmp_path), STATUS, sync=False)
     assert files.read_status(str(tmp_path)) == STATUS
     path = tmp_path / files.STATUS
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | changed))
+    path.write_text(json.dumps(unsealed(path.read_bytes()) | changed))
     with pytest.raises(ValueError, match="is not a status"):
         files.read_status(str(tmp_path))
 
