@@ -6,6 +6,7 @@ REPO ?= .
 SEEDS ?= 2000
 FAULTS ?= 30
 SEED ?= 1
+HOURS ?= 2
 SECONDS ?= 60
 JOBS ?= logical
 
@@ -25,7 +26,7 @@ COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-ver
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format lint types contracts core sim campaign fuzz bench $(BENCHES:%=bench-%) docs constraints clean
+.PHONY: help setup up test check format lint types contracts core sim campaign soak fuzz bench $(BENCHES:%=bench-%) docs constraints clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +83,9 @@ campaign: $(READY) ## Strikes a cluster of real processes with FAULTS faults (de
 
 fuzz: $(READY) ## Fuzzes every reader for SECONDS each (default: 60).
 	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
+soak: $(READY) ## Strikes a cluster for HOURS (default: 2), and measures what grows.
+	@$(PYTHON) -m tests.campaign.soak --hours $(HOURS) --seed $(SEED)
 
 bench: $(BENCHES:%=bench-%) ## Runs every benchmark; bench-dispatch and so on run one.
 

@@ -49,6 +49,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--each", action="store_true", help="strike each kind once, in order, instead of drawing")
     parser.add_argument("--usual", action="store_true", help="live by the usual policy, not the quick one")
     parser.add_argument("--keep", action="store_true", help="keep the folders even if nothing was wrong")
+    parser.add_argument("--discard", action="store_true", help="keep no folders even if something was wrong")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all measures there, as JSON")
     parser.add_argument("--list", action="store_true", help="name every kind, and end")
     return parser.parse_args()
@@ -78,13 +79,11 @@ def _campaign(chosen: argparse.Namespace, kinds: dict[str, Kind]) -> int:
         _say(f"options: {json.dumps(settings.expanded())}")
         _say(f"faults so far: {', '.join('+'.join(each.kinds) for each in rounds)}")
         _say(f"replay: python -m tests.campaign {' '.join(sys.argv[1:])}")
-        _say(f"everything that was written is kept in {folder}")
-        return 1
-    if chosen.keep:
+    if (complaints or chosen.keep) and not chosen.discard:
         _say(f"everything that was written is kept in {folder}")
     else:
         shutil.rmtree(folder)
-    return 0
+    return 1 if complaints else 0
 
 
 def _drawn(settings: Settings, kinds: dict[str, Kind]) -> Iterator[list[str]]:
@@ -93,7 +92,7 @@ def _drawn(settings: Settings, kinds: dict[str, Kind]) -> Iterator[list[str]]:
     names, weights = list(settings.weights), list(settings.weights.values())
     for _ in range(settings.faults):
         first, second = dice.choices(names, weights, k=2)
-        pair = dice.random() < settings.pairs and not (kinds[first].alone or kinds[second].alone) and first != second
+        pair = dice.random() < settings.pairs and kinds[first].overlaps(kinds[second])
         yield [first, second] if pair else [first]
 
 

@@ -116,6 +116,8 @@ class Cluster:
         self.proxies: dict[str, Proxy] = {}
         """The way of each runner and observer to the dispatcher, by name."""
         self._closing = ExitStack()
+        self.taken: set[str] = set()
+        """The victims of this round so far."""
         self._tokens: dict[str, str] = {}
         self._numbers = iter(range(1, 250))
         self.truth: Truth
@@ -223,8 +225,11 @@ class Cluster:
         return [role for role in self.runners if role.name in names]
 
     def victim(self, dice: Random) -> Role:
-        """A runner to be struck: one with work if there is one."""
-        return dice.choice(self.busy() or self.runners)
+        """A runner to be struck: one with work if there is one, and another one than the round's other fault has."""
+        free = [role for role in self.runners if role.name not in self.taken]
+        role = dice.choice([role for role in self.busy() if role in free] or free)
+        self.taken.add(role.name)
+        return role
 
     def zygote(self, runner: Role) -> int | None:
         """The one child of a runner's agent, from which its keepers are forked."""

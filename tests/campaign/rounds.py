@@ -89,6 +89,7 @@ class Campaign:
             this.complaints.append(Complaint("L1", "nothing that was pushed began to run"))
             return
         time.sleep(dice.uniform(0.0, self.settings.pause_s))
+        self.cluster.taken.clear()
         try:
             for name in this.kinds:
                 this.struck.append(self.kinds[name].strike(self.cluster, dice))

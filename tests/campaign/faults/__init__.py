@@ -3,7 +3,7 @@
 A kind is a function in one of the modules of this folder, registered by its name in the table and the numbers that it
 has in the fault matrix:
 
-    @kind("agent-kill", "F1")
+    @kind("agent-kill", "F1", on="runner")
     def agent_kill(cluster: Cluster, dice: Random) -> Struck:
         \"""The agent is killed; its keepers go on, and the next agent finds them.\"""
         role = cluster.victim(dice)
@@ -107,13 +107,19 @@ Strike: TypeAlias = Callable[["Cluster", Random], Struck]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of fault. `weight` is how often it is drawn beside the others; one that is `alone` never overlaps."""
+    """A kind of fault. `weight` is how often it is drawn beside the others. `on` is the one part that it strikes, a
+    "runner" that is `cluster.victim`, the "dispatcher" or an "observer"; it then may overlap with one on another part.
+    """
 
     name: str
     matrix: tuple[str, ...]
     strike: Strike
     weight: float
-    alone: bool
+    on: str
+
+    def overlaps(self, other: "Kind") -> bool:
+        """Whether both may be struck in one round; two runners are two parts."""
+        return bool(self.on and other.on) and (self.on != other.on or self.on == "runner")
 
     @property
     def sentence(self) -> str:
@@ -124,13 +130,13 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {}
 
 
-def kind(name: str, *matrix: str, weight: float = 1.0, alone: bool = False) -> Callable[[Strike], Strike]:
+def kind(name: str, *matrix: str, weight: float = 1.0, on: str = "") -> Callable[[Strike], Strike]:
     """Register a function as a kind of fault; weight 0 is never drawn, and only struck where it is named."""
 
     def register(strike: Strike) -> Strike:
         assert name not in KINDS, f"there are two kinds {name}"
         assert strike.__doc__, f"the kind {name} does not say what it is"
-        KINDS[name] = Kind(name=name, matrix=matrix, strike=strike, weight=weight, alone=alone)
+        KINDS[name] = Kind(name=name, matrix=matrix, strike=strike, weight=weight, on=on)
         return strike
 
     return register

@@ -14,13 +14,13 @@ COMMITS = (1, 2, 3, 5, 8, 13, 21)
 """At which commit after its start it dies; a fresh dispatcher has its first ones when runners come back."""
 
 
-@kind("commit-before", "F4")
+@kind("commit-before", "F4", on="dispatcher")
 def commit_before(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher dies just before it commits, a few times in a row: for all others it never happened."""
     return _dying(cluster, dice, "before")
 
 
-@kind("commit-after", "F4")
+@kind("commit-after", "F4", on="dispatcher")
 def commit_after(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher dies after it committed and before it said so, a few times in a row."""
     return _dying(cluster, dice, "after")

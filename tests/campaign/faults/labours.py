@@ -19,7 +19,7 @@ from tests.campaign.shapes import plan
 _LOOK_S = 1.0
 
 
-@kind("poison", "F21", weight=0.3, alone=True)
+@kind("poison", "F21", weight=0.3)
 def poison(cluster: Cluster, dice: Random) -> Struck:
     """A job takes each host along that it comes to: it gets no third one, and no blame falls on the pool."""
     shaper, policy = cluster.workload.shaper, cluster.settings.policy
@@ -49,7 +49,7 @@ def poison(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"a job took {', '.join(struck)} along", excused=struck, check=check)
 
 
-@kind("black-hole", "F22", weight=0.3, alone=True)
+@kind("black-hole", "F22", weight=0.3)
 def black_hole(cluster: Cluster, dice: Random) -> Struck:
     """On one runner every attempt breaks at once: it is cordoned, and the others do its work."""
     role = dice.choice(cluster.runners)
@@ -109,7 +109,7 @@ def daemons(cluster: Cluster, dice: Random) -> Struck:
     return Struck("a job left daemons behind", check=check)
 
 
-@kind("agent-and-steps", "F1", "F23", weight=0.5)
+@kind("agent-and-steps", "F1", "F23", weight=0.5, on="runner")
 def agent_and_steps(cluster: Cluster, dice: Random) -> Struck:
     """An agent is killed while a job's processes stand still: the next agent finds them, and they go on."""
     role = cluster.victim(dice)

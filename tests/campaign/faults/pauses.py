@@ -17,7 +17,7 @@ def _over_s(cluster: Cluster) -> float:
     return (policy.lease_ms + policy.margin_ms) / 1000 + 2.0
 
 
-@kind("agent-stop", "F5")
+@kind("agent-stop", "F5", on="runner")
 def agent_stop(cluster: Cluster, dice: Random) -> Struck:
     """An agent stands still beyond its lease while its keepers go on; what it says afterwards changes nothing."""
     role = cluster.victim(dice)
@@ -30,7 +30,7 @@ def agent_stop(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("agent-pause", "F5")
+@kind("agent-pause", "F5", on="runner")
 def agent_pause(cluster: Cluster, dice: Random) -> Struck:
     """An agent stands still for less than its lease: nothing is lost."""
     role = cluster.victim(dice)
@@ -43,7 +43,7 @@ def agent_pause(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("keeper-stop", "F5")
+@kind("keeper-stop", "F5", on="runner")
 def keeper_stop(cluster: Cluster, dice: Random) -> Struck:
     """Keepers stand still beyond any lease while their agent goes on: nothing is lost."""
     role = cluster.victim(dice)
@@ -74,7 +74,7 @@ def zygote_stop(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: its zygote hung", hold_s=4.0, heal=heal)
 
 
-@kind("host-suspend", "F5", "F19")
+@kind("host-suspend", "F5", "F19", on="runner")
 def host_suspend(cluster: Cluster, dice: Random) -> Struck:
     """A runner's host is suspended beyond any lease: it is a zombie when it wakes, and what it ran is ended."""
     role = cluster.victim(dice)
@@ -88,7 +88,7 @@ def host_suspend(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("host-hiccup", "F5", "F19", weight=0.5)
+@kind("host-hiccup", "F5", "F19", weight=0.5, on="runner")
 def host_hiccup(cluster: Cluster, dice: Random) -> Struck:
     """A runner's host is suspended for less than a lease: nothing is lost."""
     role = cluster.victim(dice)
@@ -97,7 +97,7 @@ def host_hiccup(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: its host was suspended for {hold_s:.1f} s", hold_s=hold_s, heal=role.host.thaw)
 
 
-@kind("dispatcher-stop", "F6")
+@kind("dispatcher-stop", "F6", on="dispatcher")
 def dispatcher_stop(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher stands still beyond any lease: the absence was its own, and nobody loses a lease for it."""
     role = cluster.dispatcher
@@ -107,7 +107,7 @@ def dispatcher_stop(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("observer-stop", "F6", weight=0.5)
+@kind("observer-stop", "F6", weight=0.5, on="observer")
 def observer_stop(cluster: Cluster, dice: Random) -> Struck:
     """An observer stands still while somebody pushes."""
     role = dice.choice(cluster.observers)

@@ -11,7 +11,7 @@ from tests.campaign.faults import Struck, kind
 from tests.campaign.hosts import is_zombie, kill
 
 
-@kind("agent-kill", "F1")
+@kind("agent-kill", "F1", on="runner")
 def agent_kill(cluster: Cluster, dice: Random) -> Struck:
     """The agent is killed; its keepers go on, and the next agent finds them."""
     role = cluster.victim(dice)
@@ -20,7 +20,7 @@ def agent_kill(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: its agent was killed", interrupted=[role.name], hold_s=hold_s, heal=role.start)
 
 
-@kind("agent-away", "F1")
+@kind("agent-away", "F1", on="runner")
 def agent_away(cluster: Cluster, dice: Random) -> Struck:
     """The agent is killed and comes back after its lease: what its keepers still run has no say any more."""
     role = cluster.victim(dice)
@@ -31,7 +31,7 @@ def agent_away(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("keeper-kill", "F2")
+@kind("keeper-kill", "F2", on="runner")
 def keeper_kill(cluster: Cluster, dice: Random) -> Struck:
     """A keeper is killed: its attempt is lost, and its agent says so at once."""
     role = cluster.victim(dice)
@@ -42,7 +42,7 @@ def keeper_kill(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: a keeper was killed", excused=[role.name])
 
 
-@kind("zygote-kill", "F2", weight=0.5)
+@kind("zygote-kill", "F2", weight=0.5, on="runner")
 def zygote_kill(cluster: Cluster, dice: Random) -> Struck:
     """The zygote is killed: what runs goes on, and the next attempt has another one."""
     role = cluster.victim(dice)
@@ -52,7 +52,7 @@ def zygote_kill(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: its zygote was killed")
 
 
-@kind("host-power", "F2", weight=2.0)
+@kind("host-power", "F2", weight=2.0, on="runner")
 def host_power(cluster: Cluster, dice: Random) -> Struck:
     """A runner's host loses its power for a while: all of it is gone, and no connection says goodbye."""
     role = cluster.victim(dice)
@@ -68,7 +68,7 @@ def host_power(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("host-kill", "F2")
+@kind("host-kill", "F2", on="runner")
 def host_kill(cluster: Cluster, dice: Random) -> Struck:
     """All processes of a runner's host are killed at once; its kernel still closes their connections."""
     role = cluster.victim(dice)
@@ -84,7 +84,7 @@ def host_kill(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("host-replaced", "F10")
+@kind("host-replaced", "F10", on="runner")
 def host_replaced(cluster: Cluster, dice: Random) -> Struck:
     """A host loses its power and is back before anybody noticed: its old connections still stand half open."""
     role = cluster.victim(dice)
@@ -94,13 +94,13 @@ def host_replaced(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"{role.name}: its host was replaced at once", excused=[role.name], lost=lost)
 
 
-@kind("dispatcher-kill", "F3")
+@kind("dispatcher-kill", "F3", on="dispatcher")
 def dispatcher_kill(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher is killed and is back after two seconds."""
     return _without_dispatcher(cluster, 2.0)
 
 
-@kind("dispatcher-away", "F3", weight=0.5)
+@kind("dispatcher-away", "F3", weight=0.5, on="dispatcher")
 def dispatcher_away(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher is killed and stays away for half a minute: jobs go on, and nothing runs twice for it."""
     return _without_dispatcher(cluster, 30.0)
@@ -116,7 +116,7 @@ def _without_dispatcher(cluster: Cluster, seconds: float) -> Struck:
     return Struck(f"the dispatcher was killed for {seconds:.0f} s", fenced=True, hold_s=seconds, heal=heal)
 
 
-@kind("dispatcher-power", "F3", "F16", weight=0.5)
+@kind("dispatcher-power", "F3", "F16", weight=0.5, on="dispatcher")
 def dispatcher_power(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher's host loses its power; nobody is told that connections ended."""
     cluster.dispatcher.host.pull_plug()
@@ -129,7 +129,7 @@ def dispatcher_power(cluster: Cluster, dice: Random) -> Struck:
     return Struck(f"the dispatcher's host lost its power for {hold_s:.1f} s", fenced=True, hold_s=hold_s, heal=heal)
 
 
-@kind("observer-kill", "F3")
+@kind("observer-kill", "F3", on="observer")
 def observer_kill(cluster: Cluster, dice: Random) -> Struck:
     """An observer is killed for some seconds, in which somebody pushes."""
     role = dice.choice(cluster.observers)
@@ -155,7 +155,7 @@ def tidy_restart(cluster: Cluster, dice: Random) -> Struck:
     )
 
 
-@kind("all-power", "F2", "F3", weight=0.5, alone=True)
+@kind("all-power", "F2", "F3", weight=0.5)
 def all_power(cluster: Cluster, dice: Random) -> Struck:
     """Every host loses its power at once."""
     lost = [work.id for work in cluster.truth.alive()]
@@ -172,7 +172,7 @@ def all_power(cluster: Cluster, dice: Random) -> Struck:
     return Struck("every host lost its power", excused=None, lost=lost, hold_s=dice.uniform(0.0, 3.0), heal=heal)
 
 
-@kind("herd", "F11", weight=0.2, alone=True)
+@kind("herd", "F11", weight=0.2)
 def herd(cluster: Cluster, dice: Random) -> Struck:
     """Twenty runners lose their agents at once, and all come back at once."""
     crowd = cluster.crowd(20 - len(cluster.runners))

@@ -1,0 +1,194 @@
+"""`python -m tests.campaign.soak`: one cluster under a fault every 20 s for hours, and what grows meanwhile (I13).
+
+What belongs here: sampling, slopes and their limits. What does not: faults and rounds, which are the campaign's.
+
+A slope is the median of the slopes between the samples of the first and of the last third after the warm-up, one by
+one; so neither a peak nor a restart in the middle decides. Parts are restarted by faults all the time, hence the
+samples of all runners, and of all observers, are taken together as the most that any of them has.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Final
+
+from tests.campaign import apart
+from tests.campaign.cluster import Cluster, Role, below
+from tests.campaign.faults import all_kinds
+from tests.campaign.rounds import Campaign
+from tests.campaign.settings import draw
+
+FAULT_EVERY_S: Final = 20.0
+SAMPLE_EVERY_S: Final = 10.0
+WARM_UP: Final = 1 / 6
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+LIMITS: Final = {
+    ("dispatcher", "memory"): 8.0,
+    ("observers", "memory"): 8.0,
+    ("runners", "memory"): 8.0,
+    ("dispatcher", "descriptors"): 10.0,
+    ("observers", "descriptors"): 10.0,
+    ("runners", "descriptors"): 10.0,
+    ("dispatcher", "threads"): 2.0,
+    ("observers", "threads"): 2.0,
+    ("runners", "threads"): 2.0,
+    ("dispatcher", "processes"): 1.0,
+    ("observers", "processes"): 2.0,
+    ("runners", "processes"): 2.0,
+    ("observers", "disk"): 20.0,
+    ("runners", "disk"): 20.0,
+}
+"""The most that each may grow in an hour: MiB of memory and disk, and counts. The dispatcher's disk grows by what it is
+told to keep: every build and every log."""
+UNITS: Final = {"memory": "MiB", "disk": "MiB"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look: hours since the start, and what each part had."""
+
+    hours: float
+    values: dict[tuple[str, str], float]
+
+
+def look(role: Role) -> dict[str, float]:
+    """What a part has now, with all its processes."""
+    pids = [role.pid, *below(role.pid)] if role.alive else []
+    return {
+        "memory": sum(_resident(pid) for pid in pids[:1]) / 2**20,
+        "descriptors": sum(_count(pid, "fd") for pid in pids[:1]),
+        "threads": sum(_count(pid, "task") for pid in pids[:1]),
+        "processes": len(role.host.processes()),
+        "disk": _folder_bytes(role.data) / 2**20,
+    }
+
+
+def sample(cluster: Cluster, began_at: float) -> Sample:
+    """What every part has now."""
+    groups = {"dispatcher": [cluster.dispatcher], "observers": cluster.observers, "runners": cluster.runners}
+    values: dict[tuple[str, str], float] = {}
+    for group, roles in groups.items():
+        for role in roles:
+            for what, value in look(role).items():
+                values[group, what] = max(values.get((group, what), 0.0), value)
+    return Sample((time.monotonic() - began_at) / 3600, values)
+
+
+def slope(samples: Iterable[tuple[float, float]]) -> float:
+    """How much something grows in an hour; 0 where there are too few samples to tell."""
+    points = sorted(samples)
+    third = len(points) // 3
+    if not third:
+        return 0.0
+    pairs = zip(points[:third], points[-third:], strict=True)
+    return median((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs)
+
+
+def table(samples: list[Sample]) -> tuple[list[str], list[str]]:
+    """The lines of the table, and which limits are exceeded."""
+    warm = [each for each in samples if each.hours >= samples[-1].hours * WARM_UP]
+    lines = ["| part | what | at first | at last | an hour | at most |", "|---|---|--:|--:|--:|--:|"]
+    over = []
+    for group, what in sorted(warm[0].values):
+        points = [(each.hours, each.values[group, what]) for each in warm]
+        grows, limit, unit = slope(points), LIMITS.get((group, what)), UNITS.get(what, "")
+        shown = "" if limit is None else f"{limit:.0f} {unit}"
+        lines.append(
+            f"| {group} | {what} | {points[0][1]:.0f} {unit} | {points[-1][1]:.0f} {unit} | {grows:+.1f} {unit} "
+            f"| {shown} |"
+        )
+        if limit is not None and grows > limit:
+            over.append(f"{what} of the {group} grows by {grows:.1f} {unit} an hour, of at most {limit:.0f}")
+    return lines, over
+
+
+def main() -> int:
+    """Soak; 0 if no rule was broken and nothing grew too fast."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign.soak", description=__doc__)
+    parser.add_argument("--hours", type=float, default=2.0, help="how long (default: 2)")
+    parser.add_argument("--seed", type=int, default=1, help="what everything is drawn from (default: 1)")
+    chosen = parser.parse_args()
+    if not apart.inside():
+        lack = apart.missing()
+        if lack:
+            sys.stderr.write(f"{lack}\n")
+            return 2
+        apart.enter("tests.campaign.soak", sys.argv[1:])
+    folder = Path(tempfile.mkdtemp(prefix="surveil-soak-"))
+    samples, complaints = _soak(folder, chosen.seed, chosen.hours)
+    lines, over = table(samples) if samples else ([], ["nothing was sampled"])
+    sys.stdout.write("\n".join([*lines, *complaints, *over]) + "\n")
+    if complaints or over:
+        sys.stdout.write(f"everything that was written is kept in {folder}\n")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def _soak(folder: Path, seed: int, hours: float) -> tuple[list[Sample], list[str]]:
+    kinds = {name: kind for name, kind in all_kinds().items() if kind.weight > 0}
+    settings = draw(seed, 0, {name: kind.weight for name, kind in kinds.items()})
+    dice, samples, stopping = Random(f"soak {seed}"), [], threading.Event()
+    with Cluster(folder, settings) as cluster:
+        began_at = time.monotonic()
+
+        def keep_looking() -> None:
+            while not stopping.wait(SAMPLE_EVERY_S):
+                samples.append(sample(cluster, began_at))
+
+        looking = threading.Thread(target=keep_looking, daemon=True)
+        looking.start()
+
+        def names() -> Iterable[list[str]]:
+            while time.monotonic() - began_at < hours * 3600:
+                struck_at = time.monotonic()
+                yield dice.choices(list(settings.weights), list(settings.weights.values()))
+                time.sleep(max(0.0, FAULT_EVERY_S - (time.monotonic() - struck_at)))
+
+        complaints: list[str] = []
+        for each in Campaign(cluster, kinds).run(iter(names())):
+            complaints = [str(complaint) for complaint in each.complaints]
+            sys.stdout.write(f"{each.number:>5} {'+'.join(each.kinds):<20} {each.seconds:5.1f} s  {each.what}\n")
+            sys.stdout.flush()
+        stopping.set()
+        looking.join()
+    return samples, complaints
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, ValueError):
+        return 0
+
+
+def _count(pid: int, what: str) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/{what}").iterdir())
+    except OSError:
+        return 0
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(Path(parent) / name).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())
