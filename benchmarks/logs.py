@@ -59,7 +59,7 @@ async def lines(folder: Path, count: int) -> list[float]:
     """Milliseconds from a step's write to a follower's standard output, for each of so many lines."""
     data = folder / "lines"
     repository = small_repository(folder / "repository", more={"talk.py": TALK.format(count=count, pause=LINE_PAUSE_S)})
-    about = submission(0, f"jobs: {{test: {{steps: [{{run: '{sys.executable} talk.py'}}]}}}}")
+    about = submission(0, "jobs: {test: {steps: [{run: 'python3 talk.py'}]}}")
     about |= {"repo": str(repository), "sha": commit_of(repository)}
     took: list[float] = []
     with dispatching(data):

@@ -23,6 +23,7 @@ from surveil.cli.findings import (
     check_libzmq,
     check_ports,
     check_python,
+    check_sandbox,
     check_settings,
     check_system,
     check_user,
@@ -71,6 +72,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
     yield from check_python()
     yield from check_system()
     yield from check_user()
+    yield from check_sandbox()
     yield from check_git()
     yield from check_libzmq()
     yield from check_files()

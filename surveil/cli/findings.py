@@ -138,6 +138,18 @@ def check_system() -> Iterator[Finding]:
             yield Finding(name="shell", health=health, sentence=f"There is no `{shell}`.", next=install)
 
 
+def check_sandbox() -> Iterator[Finding]:
+    """What keeps the steps of jobs apart from this machine."""
+    from surveil.execute.isolating import find
+
+    found = find()
+    if found.sandbox is not None:
+        yield _ok("sandbox", f"steps run in {found.name}")
+    else:
+        sentence = f"Steps run without a sandbox, so a job sees all that its runner's user sees: {found.why}."
+        yield _weak("sandbox", sentence, found.next or "bwrap --unshare-user --ro-bind / / true")
+
+
 def check_user() -> Iterator[Finding]:
     """Whether jobs would run as somebody who may do anything."""
     if os.geteuid() == 0:

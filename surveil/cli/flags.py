@@ -29,10 +29,12 @@ _METAVARS: Final[Mapping[str, str]] = {
     "name": "NAME",
     "ssh_config": "FILE",
     "credentials": "FILE",
+    "sandbox": "WHEN",
+    "expose": "PATH",
     "log_format": "FORM",
     "log_level": "LEVEL",
 }
-_LISTS: Final = frozenset({"refs", "labels"})
+_LISTS: Final = frozenset({"refs", "labels", "expose"})
 _SWITCHES: Final = frozenset({"once"})
 _REPOS: Final = "repos"
 

@@ -17,11 +17,15 @@ from typing import Any, Final
 
 import click
 
+from surveil.cli.flags import role_flags
 from surveil.cli.options import example, json_flag, offered
+from surveil.cli.settings import load_flags
 from surveil.cli.worktree import read_source, root_of
+from surveil.config import RunConfig
 from surveil.core.graph import in_order
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import ExitCode, NotFoundError, SurveilError
+from surveil.execute import isolating
 from surveil.execute.local import LocalRun
 from surveil.pipeline import Invalid
 from surveil.protocol import JobSpec, StepReport
@@ -93,15 +97,17 @@ class _Interrupts:
     shell_complete=offered("files"),
     help="Read this pipeline file instead of the work tree's own.",
 )
+@role_flags(RunConfig)
 @json_flag
-def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool) -> int:
+def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any) -> int:
     """Run the pipeline of this work tree here and now.
 
     No dispatcher is needed. The steps see the files as they are, uncommitted changes included, and the environment
-    that they would see on a runner. With JOBs, only those and what they need run; a name without its matrix means all
-    its cells. Ends with the exit code that a build would. The first Ctrl-C lets the running job end, the second ends
-    it at once.
+    that they would see on a runner; where there can be a sandbox, they see nothing else that is yours. With JOBs, only
+    those and what they need run; a name without its matrix means all its cells. Ends with the exit code that a build
+    would. The first Ctrl-C lets the running job end, the second ends it at once.
     """
+    config = load_flags(RunConfig, flags).value
     source = read_source(file)
     loaded = source.load()
     if isinstance(loaded, Invalid):
@@ -110,7 +116,8 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool) -> int:
     if source.rule:
         tell(f"There is no pipeline file; by the files that are here: {source.rule}.")
     results = [_Result(spec) for spec in choose(loaded.jobs, jobs)]
-    interrupted = _run_all(root_of(Path.cwd()), results, as_json=as_json)
+    isolation = _isolation(config)
+    interrupted = _run_all(root_of(Path.cwd()), results, isolation, as_json=as_json)
     state = verdict([result.state for result in results])
     if as_json:
         print_json({"state": state, "jobs": [result.document() for result in results]})
@@ -149,11 +156,20 @@ def verdict(states: Sequence[str]) -> str:
     return next((state for state in ("failed", "errored", "cancelled") if state in states), "passed")
 
 
-def _run_all(root: Path, results: Sequence[_Result], *, as_json: bool) -> bool:
+def _isolation(config: RunConfig) -> isolating.Isolation:
+    """What the steps are kept in; that they are not is said. Raises InfrastructureError."""
+    found = isolating.choose(config.sandbox, expose=config.expose)
+    if found.sandbox is None and config.sandbox != isolating.OFF:
+        hint = f"; `{found.next}` changes that" if found.next else ""
+        tell(f"The steps run without a sandbox: {found.why}{hint}.", "weak")
+    return found
+
+
+def _run_all(root: Path, results: Sequence[_Result], isolation: isolating.Isolation, *, as_json: bool) -> bool:
     """Run job after job; true if somebody interrupted it."""
     ref, sha = _head(root)
     by_name = {result.spec.name: result for result in results}
-    with LocalRun(root, ref=ref, **({"sha": sha} if sha else {})) as local:
+    with LocalRun(root, ref=ref, sha=sha, isolation=isolation) as local:
         interrupts = _Interrupts(local)
         with interrupts.heard():
             for result in results:

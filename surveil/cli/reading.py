@@ -43,6 +43,7 @@ _JOB_COLUMNS: Final = (
     Column(name="state", states=True),
     Column(name="attempt", drop=3),
     Column(name="runner", least=8, drop=1),
+    Column(name="isolation", drop=4),
     Column(name="took", drop=2),
     Column(name="reason", folds=True),
 )
@@ -51,6 +52,7 @@ _ATTEMPT_COLUMNS: Final = (
     Column(name="attempt"),
     Column(name="state", states=True),
     Column(name="runner", least=8),
+    Column(name="isolation", drop=3),
     Column(name="began", drop=2),
     Column(name="took", drop=1),
     Column(name="reason", folds=True),
@@ -189,12 +191,12 @@ def _build_row(build: Mapping[str, Any]) -> list[str]:
 
 def _job_row(job: Mapping[str, Any]) -> list[str]:
     newest = job["attempts"][-1] if job["attempts"] and job["state"] not in _WAITING else None
-    runner = newest["runner"] if newest else ""
     return [
         job["name"],
         job["state"],
         str(job["attempt"] or ""),
-        runner,
+        newest["runner"] if newest else "",
+        (newest["isolation"] or "") if newest else "",
         took(job["started_at"], job["finished_at"]),
         why(job),
     ]
@@ -212,6 +214,7 @@ def _attempt_row(job: Mapping[str, Any], attempt: Mapping[str, Any]) -> list[str
         str(attempt["number"]),
         attempt["state"],
         attempt["runner"],
+        attempt["isolation"] or "",
         at_time(attempt["assigned_at"]),
         took(attempt["assigned_at"], attempt["finished_at"] or attempt["assigned_at"]),
         attempt["reason"],

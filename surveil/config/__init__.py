@@ -101,6 +101,8 @@ class RunnerConfig:
     name: str = field(default_factory=name_of_this_machine)
     slots: int = field(default_factory=slots_of_this_machine)
     labels: tuple[str, ...] = ()
+    sandbox: str = "auto"
+    expose: tuple[Path, ...] = ()
     ssh_config: Path | None = None
     credentials: Path | None = None
     log_format: str = "auto"
@@ -109,7 +111,7 @@ class RunnerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpConfig:
-    """`surveil up`. `slots` and `labels` are those of each runner that it starts."""
+    """`surveil up`. `slots` and `labels` are those of each runner that it starts, and so is what steps may see."""
 
     data: Path = field(default_factory=data_home)
     listen: str = LISTEN_DEFAULT
@@ -121,12 +123,22 @@ class UpConfig:
     runners: int = 1
     slots: int = field(default_factory=slots_of_this_machine)
     labels: tuple[str, ...] = ()
+    sandbox: str = "auto"
+    expose: tuple[Path, ...] = ()
     once: bool = False
     ssh_config: Path | None = None
     credentials: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """`surveil run`, which needs no dispatcher."""
+
+    sandbox: str = "auto"
+    expose: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +158,12 @@ ROLES: Final[Mapping[str, type]] = MappingProxyType(
         "observer": ObserverConfig,
         "runner": RunnerConfig,
         "up": UpConfig,
+        "run": RunConfig,
         "client": ClientConfig,
     }
 )
 
-Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, ClientConfig)
+Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, RunConfig, ClientConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,14 @@ _ABOUT: Final[Mapping[str, _About]] = {
     "repos": _About(values.listed(values.repository), "the repositories, paths or URLs", flag="REPO"),
     "slots": _About(values.whole(1, SLOTS_MAX), "how many attempts run at once; by default one for each core"),
     "labels": _About(values.listed(values.label), "what jobs can ask for", flag="--label"),
+    "sandbox": _About(
+        values.one_of("required", "auto", "off"),
+        "whether steps run in a sandbox: `required`, `off`, or `auto`, which is where there can be one",
+    ),
+    "expose": _About(
+        values.listed(values.path),
+        "a file or folder of this machine that sandboxed steps may read as well",
+    ),
     "spawn": _About(values.whole(0, RUNNERS_MAX), "how many runners the dispatcher starts itself"),
     "runners": _About(values.whole(0, RUNNERS_MAX), "how many runners are started"),
     "once": _About(values.flag, "test each repository's HEAD once and stop"),

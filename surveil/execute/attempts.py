@@ -23,6 +23,7 @@ from surveil.core.run_events import Ended, FoundAttempt
 from surveil.errors import ProtocolError
 from surveil.execute import files
 from surveil.execute.environment import job_environment, step_orders
+from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
 from surveil.protocol import Assign, Outcome, StepReport, StepState, decode, encode
@@ -100,8 +101,9 @@ class Folder:
         lease_until_boot_ms: int | None,
         *,
         log_bytes_max: int,
+        isolation: Isolation,
     ) -> files.Order:
-        """What the keeper is told to do."""
+        """What the keeper is told to do. Looks into the work tree."""
         assign = self.assign
         environment = job_environment(
             assign.spec,
@@ -122,7 +124,8 @@ class Folder:
             lease_until_boot_ms=lease_until_boot_ms,
             log_bytes_max=log_bytes_max,
             bell=str(bell),
-            isolation="process",
+            isolation=isolation.name,
+            sandbox=isolation.argv(self.workspace),
         )
 
     def log_bytes(self) -> int:

@@ -12,6 +12,7 @@ import signal
 from typing import Final
 
 from surveil.execute import offspring
+from surveil.execute.enclosure import SandboxError
 
 _DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -36,8 +37,10 @@ def failure_words(name: str, exit_code: int) -> str:
     return f"step '{name}' ended with exit code {exit_code}"
 
 
-def start_words(name: str, error: OSError) -> str:
+def start_words(name: str, error: OSError | SandboxError) -> str:
     """Why a step could not be started."""
+    if isinstance(error, SandboxError):
+        return f"step '{name}' could not be started: the sandbox cannot be built: {error}"
     return f"step '{name}' could not be started: {error.filename}: {error.strerror}"
 
 

@@ -58,6 +58,8 @@ class Order(NamedTuple):
     log_bytes_max: int
     bell: str
     isolation: str
+    sandbox: list[str]
+    """The command line of bubblewrap, but for its last words; empty for steps that are not kept apart."""
 
 
 class StepStatus(NamedTuple):

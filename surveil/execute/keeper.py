@@ -23,6 +23,7 @@ from typing import Final
 from surveil.clock import boot_ms
 from surveil.execute import files, offspring
 from surveil.execute.bell import Bell
+from surveil.execute.enclosure import Enclosure, SandboxError
 from surveil.execute.endings import End, disk_words, failure_words, start_words, timeout_words
 from surveil.execute.files import Order, Status, StepOrder, StepStatus
 from surveil.execute.spool import SpoolWriter
@@ -56,6 +57,7 @@ class Keeper:
         self.asked = 0
         """The process of the step that was asked to end."""
         self.exits: dict[int, offspring.Exit] = {}
+        self.enclosure = Enclosure(order.sandbox) if order.sandbox else None
         self.poll = select.poll()
         self.control = os.open(os.path.join(folder, files.CONTROL), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.commands = b""
@@ -80,6 +82,8 @@ class Keeper:
             end = early
         except OSError as error:
             end = End("errored", disk_words(error))
+        if self.enclosure is not None:
+            self.enclosure.end()
         offspring.kill_all()
         self._finish(end)
 
@@ -97,8 +101,9 @@ class Keeper:
         self._step(index, state="running", started_after_ms=self._after(), log_at=self.spool.log_bytes)
         try:
             try:
-                pid = offspring.start(step.argv, step.env, self.order.cwd, theirs)
-            except OSError as error:
+                enter = None if self.enclosure is None else self.enclosure.ready()
+                pid = offspring.start(step.argv, step.env, self.order.cwd, theirs, enter)
+            except (OSError, SandboxError) as error:
                 self._step(index, state="errored", finished_after_ms=self._after())
                 raise End("errored", start_words(step.name, error)) from error
             finally:

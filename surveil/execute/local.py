@@ -21,6 +21,7 @@ from surveil.errors import InfrastructureError
 from surveil.execute import files, processes
 from surveil.execute.attempts import ended, steps
 from surveil.execute.environment import job_environment, step_orders
+from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import CHUNK_BYTES_MAX
 from surveil.execute.process import LOG_BYTES_MAX
@@ -43,13 +44,17 @@ class LocalRun:
     Args:
         work: the tree in which the steps run, and which they may change.
         repo, ref, sha: what the steps are told about it.
+        isolation: what keeps the steps from the rest of the machine.
     """
 
-    def __init__(self, work: Path, *, repo: str = "", ref: str = "", sha: str = _NO_SHA) -> None:
+    def __init__(
+        self, work: Path, *, repo: str = "", ref: str = "", sha: str = "", isolation: Isolation = UNKEPT
+    ) -> None:
         self._work = work.absolute()
         self._repo = repo or str(self._work)
         self._ref = ref
-        self._sha = sha
+        self._sha = sha or _NO_SHA
+        self._isolation = isolation
         self._nursery = Nursery()
         self._cancel_grace_ms: int | None = None
         self._control: int | None = None
@@ -116,7 +121,8 @@ class LocalRun:
                 lease_until_boot_ms=now + LEASE_MS,
                 log_bytes_max=LOG_BYTES_MAX,
                 bell=str(root / files.BELL),
-                isolation="process",
+                isolation=self._isolation.name,
+                sandbox=self._isolation.argv(workspace),
             )
             pidfd = launch(self._nursery, folder, order)
             open_files.callback(os.close, pidfd)

@@ -18,7 +18,8 @@ import os
 import resource
 import signal
 import time
-from typing import Final, NamedTuple, NoReturn
+from collections.abc import Callable
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 STEP_OOM_SCORE: Final = 500
 """When memory runs out, the kernel takes a step before a keeper and a keeper before an agent."""
@@ -35,6 +36,11 @@ _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+Enter: TypeAlias = Callable[[int], None]
+"""Brings the calling process into a sandbox. Where only a child of it can be in there, that child returns, and `pid N`
+is written to the descriptor that is given.
+"""
 
 
 class Exit(NamedTuple):
@@ -54,42 +60,55 @@ def become_keeper() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
     os.close(nothing)
+    adopt_orphans()
+    be_private()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever is left below us when its own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def be_private() -> None:
+    """Let no other process of our user look into this one, and let it leave no image of its memory behind."""
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def start(argv: list[str], env: dict[str, str], cwd: str, output: int) -> int:
+def start(argv: list[str], env: dict[str, str], cwd: str, output: int, enter: Enter | None = None) -> int:
     """Start a program with `output` as both of its outputs and nothing to read; return its process id.
 
-    It leads a session and process group of its own, and dies with us. Raises OSError when it cannot be started.
+    It leads a session and process group of its own, and dies with us; with `enter` it is in a sandbox, and dies with
+    that. Raises OSError when it cannot be started.
     """
     trouble, report = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _become(argv, env, cwd, output, report)
+        _become(argv, env, cwd, output, report=report, enter=enter)
     os.close(report)
-    try:
-        problem = os.read(trouble, 64)
-    finally:
-        os.close(trouble)
-    if problem:
+    with open(trouble, encoding="ascii") as told:
+        lines = [line.split() for line in told]
+    step: int | None = pid
+    if enter is not None:
+        # It only made way for the step's own process, which is our child since it has ended.
         os.waitpid(pid, 0)
-        number, _, what = problem.decode().partition(" ")
-        raise OSError(int(number), os.strerror(int(number)), cwd if what == "cwd" else argv[0])
-    return pid
+        step = next((int(number) for word, number in lines if word == "pid"), None)
+    number, what = next(((int(number), word) for word, number in lines if word != "pid"), (errno.EIO, "sandbox"))
+    if step is not None and all(word == "pid" for word, _ in lines):
+        return step
+    if step is not None:
+        os.waitpid(step, 0)
+    raise OSError(number, os.strerror(number), {"cwd": cwd, "sandbox": "the sandbox"}.get(what, argv[0]))
 
 
-def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, report: int) -> NoReturn:
+def _become(
+    argv: list[str], env: dict[str, str], cwd: str, output: int, *, report: int, enter: Enter | None
+) -> NoReturn:
     """The first and last thing that the new process does as a copy of ours."""
     what = "start"
     try:
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        # What was ignored stays so in a new program, and terminals and `nohup` let their children ignore this and that.
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        reset_signals()
         _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # Our own oom_score_adj can be written only by a dumpable process.
         raise_oom_score(STEP_OOM_SCORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -98,15 +117,31 @@ def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, report:
         os.dup2(nothing, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        if enter is not None:
+            what = "sandbox"
+            # Until it is another program it is a copy of us, and nobody in there may look into it.
+            be_private()
+            enter(report)
         what = "cwd"
         os.chdir(cwd)
         what = "start"
         os.closerange(3, report)
         os.execvpe(argv[0], argv, env)  # noqa: S606  # There is no shell in between; the step names its own.
     except OSError as error:
-        os.write(report, f"{error.errno or errno.EIO} {what}".encode())
+        os.write(report, f"{what} {error.errno or errno.EIO}\n".encode())
     finally:
         os._exit(127)
+
+
+def reset_signals() -> None:
+    """Let signals be what a new program expects of them.
+
+    What was ignored stays so in a new program, and terminals and `nohup` let their children ignore this and that.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def raise_oom_score(score: int) -> None:

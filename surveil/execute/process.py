@@ -22,6 +22,7 @@ from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files, processes
 from surveil.execute.attempts import Folder, folder_name, keeper_of
 from surveil.execute.contract import Broken, Happening, Tell
+from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.lookout import Lookout, Watched
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import Chunk
@@ -58,12 +59,14 @@ class ProcessExecutor:
         log_bytes_max: int = LOG_BYTES_MAX,
         supply: Supply | None = None,
         access: Access = NO_ACCESS,
+        isolation: Isolation = UNKEPT,
     ) -> None:
         self._data = data.absolute()
         self._runner = runner
         self._log_bytes_max = log_bytes_max
         self._supply = supply
         self._access = access
+        self._isolation = isolation
         self._spares = Spares(self._data / SPARES)
         self._upkeep = Upkeep(self._data, self._spares, busy=lambda: not self._lookout.empty)
         self._attempts: dict[AttemptId, Watched] = {}
@@ -216,7 +219,12 @@ class ProcessExecutor:
         attempt.gone.clear()
         bell = self._data / files.BELL
         order = attempt.folder.order(
-            self._runner, bell, accepted_boot_ms, lease_until_boot_ms, log_bytes_max=self._log_bytes_max
+            self._runner,
+            bell,
+            accepted_boot_ms,
+            lease_until_boot_ms,
+            log_bytes_max=self._log_bytes_max,
+            isolation=self._isolation,
         )
         self._tasks.start(self._start(attempt, order))
 

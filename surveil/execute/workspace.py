@@ -51,6 +51,11 @@ class Workspace:
         """The private TMPDIR."""
         return self.root / "tmp"
 
+    @property
+    def common_tmp(self) -> Path:
+        """What `/tmp` is in a sandbox, for programs that do not ask for TMPDIR."""
+        return self.root / "common-tmp"
+
     def script(self, index: int) -> Path:
         """The file that holds the script of a step."""
         return self.root / "steps" / str(index)
@@ -60,7 +65,7 @@ class Workspace:
 
         Raises OSError.
         """
-        for folder in (self.home, self.tmp, self.root / "steps"):
+        for folder in (self.home, self.tmp, self.common_tmp, self.root / "steps"):
             folder.mkdir(mode=0o700, parents=True)
         for index, step in enumerate(spec.steps):
             self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")

@@ -21,6 +21,7 @@ from surveil.config import RunnerConfig
 from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
+from surveil.execute import isolating
 from surveil.execute.contract import Executor
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
@@ -61,12 +62,14 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
     """The parts of a runner between start and end; attempts are processes of this machine unless `executor` is given.
 
     Raises:
-        SurveilError: the data folder, the token or the key cannot be used; the sentence says what to do.
+        SurveilError: the data folder, the token or the key cannot be used, or steps cannot be kept apart as they have
+            to be; the sentence says what to do.
     """
     access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
     access.check()
     data = config.data.absolute()
     with Hold(data, "a runner"):
+        isolation = await asyncio.to_thread(_isolation, config) if executor is None else isolating.UNKEPT
         known = await _dispatcher(config)
         keys = load_keys(data / KEYS / RUNNER_KEY)
         identity = begin_incarnation(data)
@@ -77,7 +80,8 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                 yield Parts(
                     state=_state(config, identity, name, tombstones),
                     policy=RunnerPolicy(),
-                    executor=executor or ProcessExecutor(data, name, supply=supplies.bring, access=access),
+                    executor=executor
+                    or ProcessExecutor(data, name, supply=supplies.bring, access=access, isolation=isolation),
                     connection=connection,
                     address=known.address,
                     supplies=supplies,
@@ -96,6 +100,19 @@ def _asking(connection: Connection) -> Callable[[Want], None]:
         loop.call_soon_threadsafe(connection.send, want)
 
     return ask
+
+
+def _isolation(config: RunnerConfig) -> isolating.Isolation:
+    """What keeps this runner's attempts apart; that nothing does is said once. Raises InfrastructureError."""
+    secrets = [path for path in (config.ssh_config, config.credentials) if path is not None]
+    found = isolating.choose(config.sandbox, data=config.data, expose=config.expose, secrets=secrets)
+    if found.sandbox is None and config.sandbox != isolating.OFF:
+        voice.warning(
+            "steps run without a sandbox, so they see what this user sees",
+            reason=found.why,
+            next=found.next or "surveil doctor",
+        )
+    return found
 
 
 def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tombstones) -> RunState:

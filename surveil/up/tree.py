@@ -247,6 +247,8 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
         "SURVEIL_CONFIG": str(empty),
         "SURVEIL_LOG_FORMAT": config.log_format,
         "SURVEIL_LOG_LEVEL": config.log_level,
+        "SURVEIL_SANDBOX": config.sandbox,
+        "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
         **{
             f"SURVEIL_{name.upper()}": str(path)
             for name, path in (("ssh_config", config.ssh_config), ("credentials", config.credentials))

@@ -174,7 +174,9 @@ class Cluster:
         home.mkdir()
         path = f"{Path(self.settings.step_python).parent}:{os.environ['PATH']}"
         own = {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
-        return {"PATH": path, "LANG": "C.UTF-8", **{name: str(at) for name, at in own.items()}, **(more or {})}
+        # Steps tell the truth outside of their workspaces, with process ids that a namespace would translate.
+        common = {"PATH": path, "LANG": "C.UTF-8", "SURVEIL_SANDBOX": "off"}
+        return {**common, **{name: str(at) for name, at in own.items()}, **(more or {})}
 
     def _enrolled(self, role: str, host: Host, name: str = "", folder: str = "data") -> tuple[str, ...]:
         """The flags with which a part comes in for the first time, by its own way."""

@@ -136,7 +136,7 @@ def test_earlier_attempts_are_shown_with_their_runner_and_reason(type_: Type, co
     counter.desk.store.commit(new(make_build(5, state=Status.RUNNING), job, lost, second))
     out = type_("show", "5").out
     lines = out[out.index("Earlier attempts") :].splitlines()
-    assert lines[1].split() == ["JOB", "ATTEMPT", "STATE", "RUNNER", "BEGAN", "TOOK", "REASON"]
+    assert lines[1].split() == ["JOB", "ATTEMPT", "STATE", "RUNNER", "ISOLATION", "BEGAN", "TOOK", "REASON"]
     assert lines[2].split()[:4] == ["test", "1", "lost", "spare-2"]
     assert lines[2].endswith("  7.0 s  runner spare-2 stopped answering 8.1 s ago")
     assert len(lines) == 3

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import pytest
 from surveil.clock import boot_ms
 from surveil.execute import files, processes
 from surveil.execute.environment import job_environment, step_orders
+from surveil.execute.isolating import UNKEPT, Isolation, find
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
@@ -65,6 +68,7 @@ class Kept:
 
     root: Path
     nursery: Nursery
+    isolation: Isolation = UNKEPT
     folder: Path = field(init=False)
     workspace: Workspace = field(init=False)
     bell: int = field(init=False)
@@ -94,7 +98,8 @@ class Kept:
             lease_until_boot_ms=None if lease_ms is None else now + lease_ms,
             log_bytes_max=log_bytes_max,
             bell=str(self.root / "bell"),
-            isolation="process",
+            isolation=self.isolation.name,
+            sandbox=self.isolation.argv(self.workspace),
         )
         self.pidfd = launch(self.nursery, self.folder, order)
 
@@ -131,6 +136,10 @@ class Kept:
             if select.select([self.bell], [], [], 1.0)[0]:
                 os.read(self.bell, 4096)
 
+    def left_behind(self) -> list[str]:
+        """What still runs of it, by the folders that it knows."""
+        return _left(self.workspace.root, None)
+
     def run(self, spec: JobSpec, **how: int) -> files.Status:
         self.start(spec, **how)
         return self.wait()
@@ -156,12 +165,12 @@ def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
         time.sleep(0.02)
 
 
-def _left(folder: Path, before: set[int]) -> list[str]:
+def _left(folder: Path, before: set[int] | None) -> list[str]:
     found = []
     for process in psutil.process_iter():
         mine = processes._belongs(process.pid, folder)  # noqa: SLF001  # the very rule is wanted
         try:
-            child = process.ppid() == os.getpid() and process.pid not in before
+            child = before is not None and process.ppid() == os.getpid() and process.pid not in before
             if (mine or child) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()) or process.name())
         except psutil.Error:
@@ -176,8 +185,23 @@ def nursery() -> Iterator[Nursery]:
     nursery.close()
 
 
+@functools.cache
+def sandboxed() -> Isolation:
+    """The sandbox of this machine, without which the test cannot be."""
+    found = find(expose=[Path(sys.prefix)])  # Steps of tests run the Python of the tests.
+    if found.sandbox is None:
+        pytest.skip(f"{found.why}; type `{found.next or 'apt install bubblewrap'}`")
+    return found
+
+
+@pytest.fixture(params=["process", "bubblewrap"])
+def isolation(request: pytest.FixtureRequest) -> Isolation:
+    """Each isolation that there is: what a keeper promises does not depend on it."""
+    return UNKEPT if request.param == "process" else sandboxed()
+
+
 @pytest.fixture
-def kept(tmp_path: Path, nursery: Nursery) -> Iterator[Kept]:
-    kept = Kept(tmp_path, nursery)
+def kept(tmp_path: Path, nursery: Nursery, isolation: Isolation) -> Iterator[Kept]:
+    kept = Kept(tmp_path, nursery, isolation)
     yield kept
     kept.close()

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -287,7 +288,7 @@ def test_a_daemon_in_a_session_of_its_own_does_not_outlive_the_job(kept: Kept) -
     hide = "setsid sh -c 'trap \"\" TERM HUP; echo $$ > daemon; exec sleep 300' >/dev/null 2>&1 &"
     status = kept.run(job(f"( {hide} ) ; while [ ! -s daemon ]; do sleep 0.02; done", "kill -0 $(cat daemon)"))
     assert (status.outcome, status.reason) == ("passed", "")
-    assert not alive(int((kept.workspace.work / "daemon").read_text()))
+    assert kept.left_behind() == []
 
 
 def test_a_process_that_keeps_the_output_open_does_not_hang_the_job_and_is_named_in_the_log(kept: Kept) -> None:
@@ -296,14 +297,13 @@ def test_a_process_that_keeps_the_output_open_does_not_hang_the_job_and_is_named
     log = kept.log().decode()
     assert log.startswith("step\n[surveil: processes that the step left behind")
     assert log.endswith("\nnext\n")
-    assert not alive(int((kept.workspace.work / "child").read_text()))
+    assert kept.left_behind() == []
 
 
 def test_a_storm_of_forks_comes_to_rest(kept: Kept) -> None:
     storm = "import os,time\nfor _ in range(7): os.fork()\n"
     storm += "if os.getpid() != os.getpgid(0): os.setsid()\ntime.sleep(300)"
-    (kept.root / "storm.py").write_text(storm)
-    kept.start(job(f"echo storm; exec {sys.executable} {kept.root}/storm.py"))
+    kept.start(job(f"cat > storm.py <<'END'\n{storm}\nEND\necho storm; exec {sys.executable} storm.py"))
     kept.wait_for_log(b"storm")
     kept.say("cancel 100")
     assert kept.wait().outcome == "cancelled"
@@ -312,8 +312,7 @@ def test_a_storm_of_forks_comes_to_rest(kept: Kept) -> None:
 
 def test_a_chain_of_processes_that_fork_and_end_is_caught(kept: Kept) -> None:
     chain = "import os\nos.close(1); os.close(2)\nwhile True:\n if os.fork(): os._exit(0)\n os.setsid()"
-    (kept.root / "chain.py").write_text(chain)
-    status = kept.run(job(f"{sys.executable} -S {kept.root}/chain.py; echo step"))
+    status = kept.run(job(f"cat > chain.py <<'END'\n{chain}\nEND\n{sys.executable} -S chain.py; echo step"))
     assert (status.outcome, kept.log()) == ("passed", b"step\n")
     assert kill_left_behind(kept.root) == 0
 
@@ -321,6 +320,7 @@ def test_a_chain_of_processes_that_fork_and_end_is_caught(kept: Kept) -> None:
 # ---- dying keepers ----
 
 
+@pytest.mark.parametrize("isolation", ["process"], indirect=True)
 def test_a_step_dies_with_its_keeper_and_what_it_left_is_found(kept: Kept) -> None:
     kept.start(
         job("setsid sleep 300 >/dev/null 2>&1 & echo $! > child; echo $$ > shell; echo ready; cat /dev/zero >/dev/null")
@@ -333,6 +333,22 @@ def test_a_step_dies_with_its_keeper_and_what_it_left_is_found(kept: Kept) -> No
     assert not alive(shell)
     assert kill_left_behind(kept.root) > 0
     assert not alive(int((kept.workspace.work / "child").read_text()))
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap"], indirect=True)
+def test_all_that_is_in_a_sandbox_dies_with_its_keeper_however_it_hides(kept: Kept) -> None:
+    kept.start(job("cd /; env -i setsid sleep 300.25 >/dev/null 2>&1 & echo ready; cat /dev/zero >/dev/null"))
+    kept.wait_for_log(b"ready")
+    found: list[psutil.Process] = []
+    until = time.monotonic() + 30
+    while not found:
+        assert time.monotonic() < until
+        found = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "300.25"]]
+    (hidden,) = found
+    assert kept.left_behind() != []
+    os.kill(kept.pid, signal.SIGKILL)
+    assert kept.wait().outcome == ""
+    assert psutil.wait_procs([hidden], timeout=10)[1] == []
 
 
 def test_a_keeper_that_is_asked_to_end_from_outside_cleans_up_and_calls_it_lost(kept: Kept) -> None:
@@ -378,7 +394,7 @@ def test_a_keeper_that_fails_leaves_its_trouble_for_people(kept: Kept, tmp_path:
     folder.mkdir()
     order = files.Order(
         cwd="/", steps=[], timeout_ms=0, accepted_boot_ms=0, lease_until_boot_ms=None, log_bytes_max=1, bell="",
-        isolation="",
+        isolation="", sandbox=[],
     )  # fmt: skip
     pidfd = launch(kept.nursery, folder, order)  # There is no control pipe.
     assert select.select([pidfd], [], [], 30)[0]

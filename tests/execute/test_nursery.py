@@ -93,7 +93,7 @@ def test_an_order_that_could_not_be_given_is_not_found_by_one_who_comes_to_life_
         fcntl.flock(lock, fcntl.LOCK_EX)
         order = files.Order(
             cwd="/", steps=[], timeout_ms=0, accepted_boot_ms=0, lease_until_boot_ms=None, log_bytes_max=1, bell="/",
-            isolation="process",
+            isolation="process", sandbox=[],
         )  # fmt: skip
         with pytest.raises(InfrastructureError, match="is being run already"):
             module.launch(kept.nursery, kept.root / "attempt", order)

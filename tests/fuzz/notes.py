@@ -24,7 +24,7 @@ ASSIGN: Final = next(sample for sample in SAMPLES if isinstance(sample, Assign))
 STEP: Final = files.StepStatus("Tests", "failed", 1, 5, 90, 0)
 STATUS: Final = files.Status("failed", "it ended with 1", 1, 5, 90, 700, [STEP], "process")
 STEP_ORDER: Final = files.StepOrder("Tests", ["sh", "-eu"], {"A": "b"}, 0, False)
-ORDER: Final = files.Order("/w", [STEP_ORDER], 60_000, 1, None, 1_000, "/bell", "process")
+ORDER: Final = files.Order("/w", [STEP_ORDER], 60_000, 1, None, 1_000, "/bell", "process", [])
 IDENTITY_OF: Final = Identity(incarnation=3, cluster="c", name="n", labels=("linux",))
 TEXT_CHARS_MAX: Final = 4096
 REPO: Final = "/srv/repo"

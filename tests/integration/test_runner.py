@@ -268,7 +268,7 @@ async def playing(data: Path) -> AsyncIterator[Played]:
 @contextlib.asynccontextmanager
 async def offering(data: Path, *, slots: int = 2) -> AsyncIterator[tuple[Agent, asyncio.Task[Exit]]]:
     """A runner in this process; at the end it is detached if it still runs."""
-    async with opened(RunnerConfig(data=data, name="spare", slots=slots)) as parts:
+    async with opened(RunnerConfig(data=data, name="spare", slots=slots, sandbox="off")) as parts:
         agent = Agent(parts)
         running = asyncio.create_task(agent.run())
         try:
@@ -285,7 +285,7 @@ def runner_process(data: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = (
         "import sys; from pathlib import Path; "
         "from surveil.config import RunnerConfig; from surveil.runner import main; "
-        "sys.exit(main(RunnerConfig(data=Path(sys.argv[1]), name='spare', slots=2)))"
+        "sys.exit(main(RunnerConfig(data=Path(sys.argv[1]), name='spare', slots=2, sandbox='off')))"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(data)])
     try:
@@ -585,7 +585,10 @@ async def test_a_keeper_that_does_not_end_what_it_should_is_killed_with_all_of_i
     tmp_path: Path, commit: Commit
 ) -> None:
     data = tmp_path / "data"
-    async with playing(data) as dispatcher, opened(RunnerConfig(data=data, name="spare", slots=2)) as parts:
+    async with (
+        playing(data) as dispatcher,
+        opened(RunnerConfig(data=data, name="spare", slots=2, sandbox="off")) as parts,
+    ):
         agent = Agent(replace(parts, policy=replace(parts.policy, overrun_ms=300)))
         running = asyncio.create_task(agent.run())
         await dispatcher.assign(commit, "setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300")

@@ -11,6 +11,14 @@ from tests.system.processes import Place, kill
 
 
 @pytest.fixture
+def marking(place: Place) -> None:
+    """Steps may tell their process ids and leave marks outside of their workspaces, by which a test knows what they
+    did; so they have no sandbox.
+    """
+    place.settings["SURVEIL_SANDBOX"] = "off"
+
+
+@pytest.fixture
 def place() -> Iterator[Place]:
     """An empty folder; whatever a test leaves running there is ended, so that a failure leaves no process behind."""
     # Short, because paths of sockets and the like have limits; and of this test alone.

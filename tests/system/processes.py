@@ -23,13 +23,15 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
+        self.settings: dict[str, str] = {}
+        """What all commands find in their environment as well."""
         folder.joinpath("home").mkdir()
 
     def environment(self) -> dict[str, str]:
         """What the commands see: nobody's settings, and a home of their own."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         home = str(self.folder / "home")
-        return {**kept, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "NO_COLOR": "1"}
+        return {**kept, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "NO_COLOR": "1", **self.settings}
 
     def run(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """A command to its end, with `more` in its environment."""

@@ -14,7 +14,7 @@ from tests.net.stage import free_ports
 from tests.system.processes import Place, eventually
 from tests.system.repository import make_repository, pipeline
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
 
 
 def copied(original: Path, name: str) -> str:

@@ -17,7 +17,7 @@ from tests.net.stage import free_ports
 from tests.system.processes import Place, Running, eventually, signal_process, with_descendants
 from tests.system.repository import make_repository, pipeline
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
 AGENT, KEEPER = "surveil runner", "surveil.execute.zygote"
 """What the command lines name; a keeper is a fork of the zygote."""
 LEASE_S = 3.0

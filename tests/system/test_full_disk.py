@@ -13,7 +13,7 @@ from tests.system.disks import fill, small_disk
 from tests.system.processes import Place, eventually
 from tests.system.repository import make_repository, pipeline
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
 
 
 def submitted(place: Place, repo: str) -> subprocess.CompletedProcess[str]:

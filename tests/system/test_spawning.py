@@ -1,6 +1,7 @@
 """A dispatcher that starts its runners itself, with real processes."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,13 @@ def agents(place: Place) -> list[int]:
     return place.processes("surveil runner --data")
 
 
+def begun(place: Place) -> list[Path]:
+    """The work trees of jobs that have begun."""
+    return [mark.parent for mark in (place.data / "runners").rglob("work/begun")]
+
+
 def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) -> None:
-    script = f"touch {place.folder}/begun; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
+    script = "touch begun; while [ ! -e go ]; do sleep 0.1; done; echo done"
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
     words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}", "--spawn", "2")
     with place.start(*words) as dispatcher:
@@ -24,7 +30,7 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
         assert eventually(lambda: [each["state"] for each in place.ask("runners")] == ["online", "online"])
         submitted = place.run("submit", "--repo", str(repo), "--data", str(place.data))
         assert submitted.stdout == "1\n", submitted.stderr
-        assert eventually((place.folder / "begun").exists)
+        assert eventually(lambda: begun(place) != [])
 
         before = set(agents(place))
         kill([min(before)])
@@ -38,7 +44,8 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
 
     with place.start(*words) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
-        (place.folder / "go").touch()
+        (work,) = begun(place)
+        (work / "go").touch()
         assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
         (job,) = place.ask("show", "1")["jobs"]
         assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
