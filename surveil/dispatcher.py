@@ -70,7 +70,8 @@ class Dispatcher:
     def __init__(self, parts: Parts, policy: Policy) -> None:
         self._store, self._writer = parts.store, parts.writer
         self._state, self._policy, self._clock = parts.live.state, policy, parts.clock
-        self._server, self._gate, self._intake = parts.server, parts.gate, parts.intake
+        self._server, self._gate = parts.server, parts.gate
+        self._intake, self._closing = parts.intake, parts.closing
         self._answers, self._live = parts.answers, parts.live
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
@@ -96,6 +97,7 @@ class Dispatcher:
             StoreError: something could not be written; the process must end.
         """
         self._tasks.start(self._intake.run())
+        self._tasks.start(self._closing.run())
         await self._turn([Recovered()], self._clock.now())
         before = self._clock.now()
         while not self._stopping:
@@ -146,6 +148,7 @@ class Dispatcher:
         if changes:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._store.commit, changes)
             self._answers.on_commit(changes.notes, changes.changed)
+            self._closing.hear(changes)
         self._perform_all(effects)
         for then in done:
             then()
@@ -179,7 +182,9 @@ class Dispatcher:
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
         """Tell a runner how much of each log is kept, so that it sends the rest only."""
-        renewed = tuple(replace(ref, log_bytes=self._intake.end(ref.job, ref.attempt)) for ref in welcome.renewed)
+        renewed = tuple(
+            replace(ref, log_bytes=self._closing.durable((ref.job, ref.attempt))) for ref in welcome.renewed
+        )
         return replace(welcome, renewed=renewed)
 
     # ---- what is heard ---------------------------------------------------------------------------
@@ -217,7 +222,6 @@ class Dispatcher:
                     )
                 if beyond := not_its_own(self._state, peer.key, message):
                     self._audit.count(peer, NOT_ITS_OWN, beyond)
-                self._intake.note(peer.key, message)
                 return RunnerSaid(runner=peer.key, via=route.id, message=message)  # type: ignore[arg-type]
         return None
 

@@ -354,7 +354,9 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The attempt's result is on disk, or makes no difference any more: forget it once its log is kept."""
+    """The attempt's result is on disk, or makes no difference any more: forget it once its log is kept; at once where
+    it is `stale`, which is another runner's or nobody's.
+    """
 
     job: JobId
     attempt: int

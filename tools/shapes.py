@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from surveil.answer.log_facts import LogFacts, log_facts
 from surveil.answer.story import story_view
 from surveil.answer.story_words import Line
 from surveil.answer.views import (
@@ -24,6 +25,7 @@ from surveil.answer.wishes import peer_view, token_view
 from surveil.cli.drilling_report import Seen, document
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
 from surveil.core.peers import Peer, Role
+from surveil.core.policy import Policy
 from surveil.core.state import Identity, Session, State
 from surveil.protocol import JobSpec, StepReport, StepSpec, WatchedRepo
 from surveil.store import Token
@@ -159,6 +161,10 @@ _PEER: Final = Peer(
 )
 
 
+def _facts(attempt: Attempt) -> LogFacts:
+    return log_facts(attempt, attempt.log_bytes, NOW, Policy().log_wait_ms)
+
+
 def shapes() -> list[Shape]:
     """All shapes, each with an example that the code itself made."""
     job = job_view(_JOB, [_ATTEMPT])
@@ -169,7 +175,7 @@ def shapes() -> list[Shape]:
     return [
         Shape("Build", waiting, build, BUILD),
         Shape("Job", "in a build's `jobs`", job, JOB),
-        Shape("Attempt", "in a job's `attempts`", attempt_view(_ATTEMPT), ATTEMPT),
+        Shape("Attempt", "in a job's `attempts`", attempt_view(_ATTEMPT, _facts), ATTEMPT),
         Shape("Step", "in an attempt's `steps`", step, STEP),
         Shape("Runner", "`runners` (a list)", runner, RUNNER),
         Shape("Status", "`status`", _status(), STATUS),
@@ -244,7 +250,10 @@ ATTEMPT: Final = {
     "started_at": "when its first step began",
     "finished_at": "when it ended, or was given up",
     "exit_code": "that of the step which decided",
-    "log_bytes": "how long its log is; while it runs, how much of it is kept so far",
+    "log_bytes": "how long its log is known to be; while it runs, how much of it is kept so far",
+    "log_kept_bytes": "how much of it the dispatcher has",
+    "log_complete": "whether that is all of it; null while nobody can know",
+    "log_missing": "what of it is not here, and with which runner it may be or was lost, a sentence; null if nothing",
     "isolation": "what kept its steps apart from the machine",
     "steps": "its steps, in order",
 }
@@ -317,13 +326,14 @@ PEER: Final = {
     "created_at": "when it joined",
     "revoked_at": "when it was taken out; null while it is let in",
 }
-PIECE_EXAMPLE: Final = {"job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n"}
+PIECE_EXAMPLE: Final = {"job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n", "missing": None}
 PIECE: Final = {
     "job": "`BUILD/NAME`",
     "attempt": "the attempt's number",
     "at": "where in its log the piece begins, in bytes",
     "bytes": "how many bytes it has",
     "text": "the bytes as UTF-8; what is not UTF-8 is replaced",
+    "missing": "in the last piece, what of the log is not here, a sentence; null if nothing",
 }
 DRILL: Final = {
     "held": "whether all held that is promised; the exit code is 0 only then",

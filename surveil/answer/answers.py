@@ -307,7 +307,7 @@ class Answers:
             cost += _cost(job.reason, tried) + 40 * len(job.spec.needs)
             if jobs and cost > cost_max:
                 break
-            jobs.append(job_view(job, tried, self._logbook.log_bytes))
+            jobs.append(job_view(job, tried, self._logbook.facts))
         view = build_view(detail.build, jobs)
         if jobs_at + len(jobs) < len(detail.jobs):
             view["jobs_next"] = jobs_at + len(jobs)

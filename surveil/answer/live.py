@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from surveil.core.model import Note, Runner
+from surveil.core.policy import Policy
 from surveil.core.state import Session, State
 from surveil.protocol import WatchedRepo
 
@@ -27,6 +28,8 @@ class Live:
     started_at: int
     state: State
     now: Callable[[], int]
+    log_wait_ms: int = Policy().log_wait_ms
+    """How long the rest of a log is waited for."""
     watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
 
     def runner(self, stored: Runner) -> tuple[Runner, Session | None, int]:

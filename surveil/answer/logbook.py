@@ -14,6 +14,7 @@ from typing import Any, Final
 from surveil.answer import WAIT_MS_MAX, Reply
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
+from surveil.answer.log_facts import LogFacts, log_facts
 from surveil.answer.parking import Parking
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job
 from surveil.protocol import CHUNK_BYTES_MAX, StepReport
@@ -67,9 +68,15 @@ class Logbook:
         self._parking = parking
         self._read = read
 
-    def log_bytes(self, job: str, attempt: int) -> int:
-        """How many bytes of an open attempt's log are kept so far."""
-        return self._logs.length(job, attempt)
+    def facts(self, attempt: Attempt) -> LogFacts:
+        """What is known of an attempt's log."""
+        found = self._logs.read(attempt.job, attempt.number, 0, 0)
+        if found.damaged and not found.length:
+            return LogFacts(known=attempt.log_bytes, kept=0, whole=False, missing="this log cannot be read any more")
+        return self._facts(attempt, found.length)
+
+    def _facts(self, attempt: Attempt, kept: int) -> LogFacts:
+        return log_facts(attempt, kept, self._live.now(), self._live.log_wait_ms)
 
     async def log(self, about: Arguments) -> Reply:
         """A piece of a log, at once if there is one past `at`; else when it comes, when the log is complete, or after
@@ -128,7 +135,8 @@ class Logbook:
         if attempt.state == AttemptState.LOST:
             # Its runner may come back for it, as long as nobody else was given the job.
             return job.attempt > attempt.number or job.state in VERDICTS
-        whole = found.part.length >= attempt.log_bytes and (attempt.released or attempt.state != AttemptState.CANCELLED)
+        end = attempt.log_end
+        whole = end is not None and found.part.length >= end
         return whole or self._live.now() - (attempt.finished_at or 0) > LATE_MS
 
     def _reply(self, request: _Request, found: _Found) -> Reply:
@@ -139,10 +147,17 @@ class Logbook:
         read_to = at + len(data)
         damaged = [{"at": at, "end": read_to}] if part is not None and part.damaged and data else []
         complete = self._complete(found)
-        if complete and attempt is not None and read_to >= end < attempt.log_bytes:
-            # The runner said how much there was, and it never came or cannot be read.
+        if (
+            complete
+            and attempt is not None
+            and part is not None
+            and part.damaged
+            and read_to >= end < attempt.log_bytes
+        ):
+            # Nothing of it can be read, not even how long it is.
             damaged.append({"at": end, "end": attempt.log_bytes})
             read_to = end = attempt.log_bytes
+        missing = "" if attempt is None else self._facts(attempt, end).missing
         return Reply(
             body={
                 "job": request.job,
@@ -152,6 +167,7 @@ class Logbook:
                 "next": read_to,
                 "end": end,
                 "complete": complete and read_to >= end,
+                "missing": missing or None,
                 "settled": found.job.state in VERDICTS and found.number >= found.job.attempt,
                 "damaged": damaged,
                 "runner": None if attempt is None else attempt.runner_name,

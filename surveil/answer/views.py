@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, overload
 
-from surveil.core.model import OPEN, Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.answer.log_facts import LogFacts
+from surveil.core.model import Attempt, Build, Job, Note, Runner, Status
 from surveil.core.state import Session, State
 from surveil.protocol import StepReport, WatchedRepo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-LogBytes = Callable[[str, int], int]
-"""How many bytes of an attempt's log are on disk; the record itself learns it only at the end."""
+Facts = Callable[[Attempt], LogFacts]
+"""What is known of an attempt's log, and how much of it is on disk."""
 
 
 @overload
@@ -50,11 +51,9 @@ def step_view(step: StepReport, accepted_at: int | None) -> dict[str, Any]:
     }
 
 
-def attempt_view(attempt: Attempt, log_bytes: LogBytes | None = None) -> dict[str, Any]:
-    """An attempt. Of an open one `log_bytes` tells how much log there is so far."""
-    known = attempt.log_bytes
-    if log_bytes is not None and attempt.state in OPEN | {AttemptState.LOST}:
-        known = max(known, log_bytes(attempt.job, attempt.number))
+def attempt_view(attempt: Attempt, facts: Facts | None = None) -> dict[str, Any]:
+    """An attempt; without `facts`, with what its record says of its log."""
+    log = LogFacts(known=attempt.log_bytes, kept=0, whole=None) if facts is None else facts(attempt)
     return {
         "number": attempt.number,
         "runner": attempt.runner_name,
@@ -64,13 +63,16 @@ def attempt_view(attempt: Attempt, log_bytes: LogBytes | None = None) -> dict[st
         "started_at": time_text(attempt.started_at),
         "finished_at": time_text(attempt.finished_at),
         "exit_code": attempt.exit_code,
-        "log_bytes": known,
+        "log_bytes": log.known,
+        "log_kept_bytes": None if facts is None else log.kept,
+        "log_complete": log.whole,
+        "log_missing": log.missing or None,
         "isolation": attempt.isolation or None,
         "steps": [step_view(step, attempt.accepted_at) for step in attempt.steps],
     }
 
 
-def job_view(job: Job, attempts: Iterable[Attempt], log_bytes: LogBytes | None = None) -> dict[str, Any]:
+def job_view(job: Job, attempts: Iterable[Attempt], facts: Facts | None = None) -> dict[str, Any]:
     """A job with its attempts, oldest first. What it waits for is filled in by who has the dispatcher's memory."""
     return {
         "id": job.id,
@@ -85,7 +87,7 @@ def job_view(job: Job, attempts: Iterable[Attempt], log_bytes: LogBytes | None =
         "started_at": time_text(job.started_at),
         "finished_at": time_text(job.finished_at),
         "attempt": job.attempt,
-        "attempts": [attempt_view(attempt, log_bytes) for attempt in attempts],
+        "attempts": [attempt_view(attempt, facts) for attempt in attempts],
     }
 
 

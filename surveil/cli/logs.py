@@ -87,8 +87,11 @@ class _Writer:
         if self._as_json:
             text = piece.data.decode("utf-8", "replace")
             print_json_line(
-                {"job": job, "attempt": piece.attempt, "at": piece.at, "bytes": len(piece.data), "text": text}
-            )
+                {
+                    "job": job, "attempt": piece.attempt, "at": piece.at, "bytes": len(piece.data), "text": text,
+                    "missing": piece.missing or None,
+                }
+            )  # fmt: skip
             return
         self._steps = piece.steps
         for part in self._heads.split(piece.at, piece.data, piece.steps):
@@ -135,6 +138,9 @@ def _print_job(
             _tell_seam(job, piece, shown)
             shown = piece.attempt
         writer.write(job["id"], piece)
+        if piece.missing:
+            writer.end_attempt()
+            tell(f"--- {job['id']} attempt {piece.attempt}: {piece.missing} ---", "lost")
     writer.end_attempt()
 
 

@@ -173,6 +173,23 @@ def print_build(build: Mapping[str, Any]) -> None:
         print_table(_ATTEMPT_COLUMNS, earlier)
     for line in _failed_steps(build):
         print_line(line)
+    for line in _missing_logs(build):
+        print_line(line)
+
+
+def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:
+    """What is not here of the attempts' logs, a line for each; an older dispatcher does not say."""
+    missing = [
+        f"{job['name']}: attempt {attempt['number']}: {attempt['log_missing']}"
+        for job in build["jobs"]
+        for attempt in job["attempts"]
+        if attempt.get("log_missing")
+    ]
+    if missing:
+        yield ""
+    yield from missing[:FAILURES_SHOWN]
+    if len(missing) > FAILURES_SHOWN:
+        yield f"and {len(missing) - FAILURES_SHOWN} more logs with something missing"
 
 
 def _build_row(build: Mapping[str, Any]) -> list[str]:

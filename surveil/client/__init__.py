@@ -45,7 +45,8 @@ class Answered:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPiece:
     """Bytes `at` and on of an attempt's log; `damaged` are the ranges before their end that cannot be read any more.
-    `steps` are those of the attempt as they stood when the piece was sent.
+    `steps` are those of the attempt as they stood when the piece was sent. The last piece says in a sentence what of
+    the log is `missing`, if anything.
     """
 
     attempt: int
@@ -54,6 +55,7 @@ class LogPiece:
     damaged: tuple[Mapping[str, int], ...] = ()
     runner: str = ""
     steps: tuple[Mapping[str, Any], ...] = ()
+    missing: str = ""
 
 
 def exit_code_of(build: Mapping[str, Any]) -> ExitCode:

@@ -47,7 +47,9 @@ async def follow_log(
         }
         got = await client.ask("log", about, patience_ms=client.outage_ms if begun else None)
         body, number, tail_lines = got.body, got.body["attempt"], None
-        if body["exists"] and (got.data or body["damaged"] or begun != number):
+        last = body["complete"] if follow else body["next"] >= body["end"]
+        missing = (body.get("missing") or "") if last else ""
+        if body["exists"] and (got.data or body["damaged"] or missing or begun != number):
             yield LogPiece(
                 attempt=number,
                 at=body["at"],
@@ -55,6 +57,7 @@ async def follow_log(
                 damaged=tuple(body["damaged"]),
                 runner=body["runner"] or "",
                 steps=tuple(body["steps"]),
+                missing=missing,
             )
             begun = number
         at = body["next"]

@@ -13,7 +13,7 @@ from typing import Final
 from surveil.core.builds import forget_if_settled, spread
 from surveil.core.effects import Effect, Send
 from surveil.core.journal import seconds
-from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
+from surveil.core.model import GIVEN_UP, OPEN, VERDICTS, Attempt, AttemptState, Job, LogEnd, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
@@ -115,6 +115,7 @@ def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, 
 
     The job is not `blamed` where a person ended its runner: that says nothing about what the job does to runners.
     """
+    attempt = _with_logged(state, attempt)
     state.put(replace(attempt, state=AttemptState.LOST, reason=reason, finished_at=now), now)
     job = state.jobs[attempt.job]
     if blamed:
@@ -164,11 +165,29 @@ def cancel_order(attempt: Attempt, reason: str, policy: Policy) -> Send:
     return Send(runner=attempt.runner, message=order)
 
 
+def end_log(state: State, runner: str, said: Finished) -> None:
+    """Learn how long the log of an attempt is that was given up: its runner has just said its last word about it."""
+    key = (said.job, said.attempt)
+    attempt = state.attempts.get(key) or state.past.get(key)
+    if attempt is None:
+        # Whose attempt it was, and whether this word is the first, only the store can tell.
+        state.end_log(LogEnd(job=said.job, number=said.attempt, runner=runner, log_bytes=said.log_bytes))
+    elif attempt.runner == runner and attempt.state in GIVEN_UP and not attempt.released:
+        state.amend(replace(attempt, released=True, log_bytes=said.log_bytes))
+
+
 def end_lingering(state: State, attempt: Attempt, now: int) -> None:
-    """Free the slot of a cancelled attempt: its runner is done with it, or gone, and its log ends where it is."""
-    state.put(replace(attempt, released=True), now)
+    """Free the slot of a cancelled attempt: its runner is done with it, or gone."""
+    state.put(_with_logged(state, attempt), now)
     state.leave(attempt)
     forget_if_settled(state, state.jobs[attempt.job].build)
+
+
+def _with_logged(state: State, attempt: Attempt) -> Attempt:
+    """An attempt that is given up, with what its runner last said of its log, unless it said where that ends."""
+    if attempt.released:
+        return attempt
+    return replace(attempt, log_bytes=max(attempt.log_bytes, state.logged.get(attempt.id, 0)))
 
 
 def _put_job(state: State, job: Job, now: int) -> None:

@@ -44,12 +44,14 @@ def turn_away(state: State, event: RunnerSaid, said: Hello, now: int, policy: Po
             f"or an old copy of it was put back; {_ADVICE}"
         )
         return _refuse(state, known, event.via, said, now, reason=reason)
+    copied = f"this runner's data folder was copied to another machine: {known.host} runs with it; {_ADVICE}"
+    if said.incarnation == known.incarnation:
+        return _refuse(state, known, event.via, said, now, reason=copied)
     session = state.sessions.get(key)
-    if said.incarnation > known.incarnation and (session is None or not _may_live(session, now, policy)):
+    if session is None or not _may_live(session, now, policy):
         return None
-    if said.incarnation == known.incarnation or (session is not None and _lives(session, now, policy)):
-        reason = f"this runner's data folder was copied to another machine: {known.host} runs with it; {_ADVICE}"
-        return _refuse(state, known, event.via, said, now, reason=reason)
+    if session.heard_at > _doubt(session, now, policy):
+        return _refuse(state, known, event.via, said, now, reason=copied)
     return SendBack(runner=key, via=event.via, message=Busy(retry_ms=WAIT_MS))
 
 
@@ -58,11 +60,11 @@ def _may_live(session: Session, now: int, policy: Policy) -> bool:
     return session.connected and not session.silent and now - session.heard_at < 2 * policy.heartbeat_ms
 
 
-def _lives(session: Session, now: int, policy: Policy) -> bool:
-    """Whether the earlier process has spoken since somebody else came with its key, which is noted here."""
+def _doubt(session: Session, now: int, policy: Policy) -> int:
+    """Note that somebody else came with the earlier process's key; returns since when that is being settled."""
     if session.doubted_at is None or now - session.doubted_at > 2 * policy.lease_ms:
         session.doubted_at = now
-    return session.heard_at > session.doubted_at
+    return session.doubted_at
 
 
 def _refuse(state: State, known: Runner, via: bytes, said: Hello, now: int, *, reason: str) -> SendBack:

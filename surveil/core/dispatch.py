@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, assert_never
 
-from surveil.core.attempts import adopt, blame, cancel, end_lingering, finish, is_current, progress, refuse
+from surveil.core.attempts import adopt, blame, cancel, end_lingering, end_log, finish, is_current, progress, refuse
 from surveil.core.builds import forget_if_settled, open_build, spread
 from surveil.core.effects import Acknowledge, Effect, SendBack
 from surveil.core.events import (
@@ -132,20 +132,17 @@ def _hear_of(state: State, attempt: Attempt, said: Accepted | Progress | Rejecte
 def _hear_end(state: State, event: RunnerSaid, said: Finished, now: int, policy: Policy) -> list[Effect]:
     """Record an attempt's end if it decides; and tell its runner in any case that it need not be repeated."""
     attempt = state.attempts.get((said.job, said.attempt))
-    if attempt is None:
-        refuse_late_result(state, event.runner, said, now)
-        # Its build is settled and out of memory. `stale` would make the runner throw away a log that is still wanted.
-        return [_release(event, said, "duplicate")]
-    if attempt.runner != event.runner:
+    if attempt is not None and attempt.runner != event.runner:
         return [_release(event, said, "stale")]
-    if is_current(state, attempt):
+    if attempt is not None and is_current(state, attempt):
         finish(state, attempt, said, now, policy)
         return [_release(event, said, "recorded")]
     refuse_late_result(state, event.runner, said, now)
-    fate: Fate = "stale" if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} else "duplicate"
-    if attempt.id in state.leases:
+    end_log(state, event.runner, said)
+    if attempt is not None and attempt.id in state.leases:
         end_lingering(state, state.attempts[attempt.id], now)
-    return [_release(event, said, fate)]
+    # However late it is: `stale` would make the runner throw away a log that is still wanted.
+    return [_release(event, said, "duplicate")]
 
 
 def _release(event: RunnerSaid, said: Finished, fate: Fate) -> SendBack:

@@ -68,6 +68,12 @@ NEXT_ATTEMPT: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
 OPEN: Final = frozenset({AttemptState.ASSIGNED, AttemptState.RUNNING})
 """The attempts whose runner we trust to be at work."""
 
+TOLD: Final = frozenset({AttemptState.PASSED, AttemptState.FAILED, AttemptState.ERRORED})
+"""The attempts whose runner said how they ended."""
+
+GIVEN_UP: Final = frozenset({AttemptState.CANCELLED, AttemptState.LOST})
+"""The attempts that ended without their runner's word; it may still have some of their log."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
@@ -135,16 +141,32 @@ class Attempt:
     started_at: int | None = None
     finished_at: int | None = None
     exit_code: int | None = None
-    log_bytes: int = 0
     steps: tuple[StepReport, ...] = ()
     isolation: str = ""
+    log_bytes: int = 0
+    """How long the whole log is once `log_end` is known; until then, how much of it its runner spoke of at least."""
     released: bool = False
-    """The runner has nothing more to say about it that would matter, and was told so."""
+    """Of a lost or cancelled one: its runner has said its last word about it, and was told so."""
 
     @property
     def id(self) -> AttemptId:
         """Its job and number."""
         return (self.job, self.number)
+
+    @property
+    def log_end(self) -> int | None:
+        """How long its whole log is; None until its runner has said how it ended."""
+        return self.log_bytes if self.released or self.state in TOLD else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """How long the log of an attempt is that was given up and has left memory, by the word of this runner."""
+
+    job: str
+    number: int
+    runner: str
+    log_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

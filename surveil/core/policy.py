@@ -41,6 +41,10 @@ class Policy:
     """So many different runners lost that soon make the job poison."""
     errored_max: int = 3
     """A job whose attempts errored so often, by the machines' doing, is errored itself."""
+    log_wait_ms: int = 86_400_000
+    """How long the rest of a log is waited for when its attempt is over and nothing more comes; then it is closed, and
+    what is missing counts as lost. Should its runner come back even later, it is opened again.
+    """
     retry_ms: int = 2_000
     """The first wait before a job is tried again after a machine's error; it grows fourfold each time."""
     black_hole_failures: int = 5

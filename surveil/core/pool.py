@@ -176,10 +176,14 @@ def _take_stock(
         if attempt is not None and attempt.runner == key and is_current(state, attempt):
             adopt(state, attempt, now)
             state.leases.set(attempt.id, until_at)
+            state.logged[attempt.id] = item.log_bytes
             renewed.append(ref)
             continue
         if attempt is not None and attempt.runner == key and attempt.id in state.leases:
-            state.leases.set(attempt.id, until_at)  # Cancelled and still ending: its slot is really taken.
+            # Cancelled and still ending: its slot is really taken, and revoked it would get no grace.
+            state.leases.set(attempt.id, until_at)
+            state.logged[attempt.id] = item.log_bytes
+            continue
         if not item.finished:
             turn_back(state, key, (item.job, item.attempt), now)
             # What is finished is released by the answer to its `Finished`; its log may still be on the way.

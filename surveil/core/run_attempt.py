@@ -178,8 +178,8 @@ def renew(state: RunState, held: HeldAttempt, until_at: int, now: int) -> list[E
 
 
 def revoke(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -> list[Effect]:
-    """The attempt is no longer ours: end it, say nothing more of it, offer the rest of its log for a while,
-    forget it. What has finished is not concerned: it waits for its `Release`, and its log may still be wanted.
+    """The attempt is no longer ours: end it. How it ended decides nothing any more and is said all the same, because
+    that tells how long its log is. What has finished is not concerned: it waits for its `Release`.
     """
     if held.revoked or not held.open:
         return []
@@ -189,7 +189,9 @@ def revoke(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -
 
 
 def release(state: RunState, held: HeldAttempt, *, stale: bool, now: int, policy: RunnerPolicy) -> list[Effect]:
-    """The dispatcher needs no more words about the attempt."""
+    """The dispatcher needs no more words about the attempt; unless it is `stale`, the rest of its log is still wanted,
+    whatever became of the attempt.
+    """
     if held.open:
         # It knows already how the job ended, so whatever still runs here runs for nobody.
         return revoke(state, held, now, policy)
@@ -213,7 +215,7 @@ def end(
     held = put(state, replace(held, ending=held.ending or ending))
     if held.phase is not Phase.RUNNING:
         return finish(state, held, now, policy, ending=held.ending or ending)
-    end_due_at = now + grace_ms + policy.overrun_ms
+    end_due_at = now + grace_ms + policy.ending_ms
     if held.end_due_at is not None:
         end_due_at = min(held.end_due_at, end_due_at)
     put(state, replace(held, end_due_at=end_due_at))
@@ -282,9 +284,6 @@ def _closed(step: StepReport, finished_after_ms: int) -> StepReport:
 
 def _report(state: RunState, held: HeldAttempt, report: Finished, now: int, policy: RunnerPolicy) -> list[Effect]:
     held = put(state, replace(held, phase=Phase.FINISHED, finished=report, end_due_at=None, repeat_at=now, repeats=0))
-    if held.revoked:
-        held = put(state, replace(held, forget_at=now + policy.tail_ms))
-        return forget_if_done(state, held)
     return say_finished(state, held, now, policy)
 
 

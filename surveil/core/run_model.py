@@ -45,10 +45,12 @@ class RunnerPolicy:
     """How long a job that may overlap with its successor runs on without any word from the dispatcher."""
     overrun_ms: int = 60_000
     """A keeper that is so late with an end that was due is killed."""
-    tail_ms: int = 5_000
-    """How long the rest of a log is offered after its attempt was revoked."""
+    ending_ms: int = 15_000
+    """A keeper that was asked to end, and has not so long after the grace, is killed: ending its processes by force
+    takes it 10 s at the most (`offspring.ROUNDS_MAX`), and how it would have ended is known.
+    """
     released_log_ms: int = 86_400_000
-    """How long the log of a recorded attempt is offered to a dispatcher that does not take it."""
+    """How long the log of a released attempt is offered to a dispatcher that does not take it."""
     stop_ms: int = 5_000
     """How long a runner that stops now waits for its processes to end and its last words to be heard."""
     stop_grace_ms: int = 1_000
@@ -113,7 +115,7 @@ class HeldAttempt:
     @property
     def answerable(self) -> bool:
         """Whether the dispatcher is still to hear of it."""
-        return not self.released and not (self.revoked and not self.open)
+        return not self.released
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,15 +17,16 @@ from typing import Final, assert_never
 from surveil.core.deadlines import Deadlines
 from surveil.core.journal import attempt_line, build_line, job_line, runner_line
 from surveil.core.model import (
+    GIVEN_UP,
     NEXT,
     NEXT_ATTEMPT,
     OPEN,
     VERDICTS,
     Attempt,
     AttemptId,
-    AttemptState,
     Build,
     Job,
+    LogEnd,
     Note,
     Record,
     Runner,
@@ -93,14 +94,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What one batch did, for one transaction: `new` records were not stored before, `changed` ones were."""
+    """What one batch did, for one transaction: `new` records were not stored before, `changed` ones were; `log_ends`
+    are of attempts that memory does not hold.
+    """
 
     new: tuple[Record, ...]
     changed: tuple[Record, ...]
     notes: tuple[Note, ...]
+    log_ends: tuple[LogEnd, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.changed or self.notes)
+        return bool(self.new or self.changed or self.notes or self.log_ends)
 
 
 @dataclass(slots=True)
@@ -122,6 +126,8 @@ class State:
     silences: Deadlines[str] = field(default_factory=Deadlines)
     """When each runner counts as silent, unless it speaks."""
     probations: Deadlines[str] = field(default_factory=Deadlines)
+    logged: dict[AttemptId, int] = field(default_factory=dict)
+    """How much log there is of each attempt that takes a slot, by its runner's last word."""
     breaker_at: int | None = None
     """When so many runners fell silent together that we began to suspect ourselves."""
     hellos: tuple[int, int] = (0, 0)
@@ -161,6 +167,7 @@ class State:
     _new: dict[object, Record] = field(default_factory=dict)
     _changed: dict[object, Record] = field(default_factory=dict)
     _notes: list[Note] = field(default_factory=list)
+    _log_ends: list[LogEnd] = field(default_factory=list)
 
     # ---- the door --------------------------------------------------------------------------------
 
@@ -202,22 +209,27 @@ class State:
     def take_changes(self) -> Changes:
         """Everything put since the last call, newest version of each record, for one transaction."""
         changes = Changes(
-            new=tuple(self._new.values()), changed=tuple(self._changed.values()), notes=tuple(self._notes)
-        )
-        self._new, self._changed, self._notes = {}, {}, []
+            new=tuple(self._new.values()), changed=tuple(self._changed.values()), notes=tuple(self._notes),
+            log_ends=tuple(self._log_ends),
+        )  # fmt: skip
+        self._new, self._changed, self._notes, self._log_ends = {}, {}, [], []
         return changes
 
     def note(self, note: Note) -> None:
         """Write a line of the journal that no change of a record's state would write."""
         self._notes.append(note)
 
-    def amend(self, attempt: Attempt, note: Note) -> None:
+    def end_log(self, end: LogEnd) -> None:
+        """Have it written how long the log of an attempt is that memory does not hold."""
+        self._log_ends.append(end)
+
+    def amend(self, attempt: Attempt, *notes: Note) -> None:
         """Say more about an attempt that was given up, though its build may have left memory by now."""
         key = attempt.id
         (self.attempts if key in self.attempts else self.past)[key] = attempt
         # Given up in an earlier batch, or in this one: then it is stored with what that did.
         (self._new if key in self._new else self._changed)[key] = attempt
-        self._notes.append(note)
+        self._notes += notes
 
     def _put_job(self, old: Job | None, job: Job) -> None:
         state = job.state
@@ -282,6 +294,7 @@ class State:
                 del self.held_by[attempt.runner]
         self.leases.discard(key)
         self.repeats.discard(key)
+        self.logged.pop(key, None)
         self.roomy[attempt.runner] = None
 
     def linger(self, attempt: Attempt, until_at: int, repeat_at: int) -> None:
@@ -316,7 +329,7 @@ class State:
             job = self.jobs.pop(job_id)
             for number in range(1, job.attempt + 1):
                 attempt = self.attempts.pop((job_id, number), None)
-                if attempt is not None and attempt.state == AttemptState.LOST and not attempt.released:
+                if attempt is not None and attempt.state in GIVEN_UP and not attempt.released:
                     self.past[attempt.id] = attempt
         del self.builds[build.id]
         self.standing.pop(build.id, None)
@@ -360,6 +373,8 @@ class State:
         for runner, held in self.held_by.items():
             for key in held:
                 assert self.attempts[key].runner == runner, f"{key} is counted at a stranger"
+        for key in self.logged:
+            assert key in self.leases, f"{key} has a log that grows, and no lease"
         for key in self.leases:
             assert key in self.held_by.get(self.attempts[key].runner, {}), f"{key} has a lease and takes no slot"
         for build in self.builds.values():

@@ -17,8 +17,10 @@ from surveil.answer.answers import Answers
 from surveil.answer.live import Live
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
+from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.errors import InvalidError
+from surveil.hands.closing import Closing
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.net.addresses import Address, parse_address
@@ -48,6 +50,7 @@ class Parts:
     server: Server
     gate: Gate
     intake: Intake
+    closing: Closing
     answers: Answers
     live: Live
     back_up: Callable[[Path], int]
@@ -82,11 +85,13 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         server = await stack.enter_async_context(Server(parse_address(config.listen, listening=True), keys, known))
         listen = parse_address(config.listen, listening=True).with_port(server.control_port)
         gate.address = listen.for_others()
-        live = _live(store, clock, server)
+        live = _live(store, clock, server, config.policy)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
         answers = Answers(store.reader, logs, live)
-        intake = _intake(logs, store, server, answers)
+        closing = Closing(logs, store.reader, policy=config.policy, now=clock.now)
+        stack.push_async_callback(closing.close)
+        intake = _intake(logs, store, closing, server, answers)
         stack.push_async_callback(intake.close)
         here = KnownDispatcher(
             address=listen.from_here(), server_key=keys.public, cluster=store.cluster.id, pid=os.getpid()
@@ -98,9 +103,9 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
             return copied.database_bytes + copied.log_bytes
 
         yield Parts(
-            store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, answers=answers,
-            live=live, back_up=back_up, address=listen.from_here(),
-            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server)),
+            store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, closing=closing,
+            answers=answers, live=live, back_up=back_up, address=listen.from_here(),
+            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, config.policy)),
         )  # fmt: skip
 
 
@@ -131,19 +136,22 @@ def newest(store: Store) -> int:
     return lines[-1].note.at if lines else 0
 
 
-def _live(store: Store, clock: Clock, server: Server) -> Live:
+def _live(store: Store, clock: Clock, server: Server, policy: Policy) -> Live:
     records, next_build = store.load()
     identity = Identity(cluster=store.cluster.id, epoch=store.cluster.epoch, bulk_port=server.bulk_port)
     state = State.load(records, identity=identity, next_build=next_build)
-    return Live(cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now)
+    return Live(
+        cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
+        log_wait_ms=policy.log_wait_ms,
+    )  # fmt: skip
 
 
-def _intake(logs: LogStore, store: Store, server: Server, answers: Answers) -> Intake:
+def _intake(logs: LogStore, store: Store, closing: Closing, server: Server, answers: Answers) -> Intake:
     def pause(*, paused: bool) -> None:
         if server.bulk_paused != paused:
             server.bulk_paused = paused
 
     return Intake(
-        logs, store.reader, reply=server.reply, pause=pause, on_log=answers.on_log,
+        logs, store.reader, closing, reply=server.reply, pause=pause, on_log=answers.on_log,
         on_refused=lambda peer: server.audit.count(peer, LOG_REFUSED),
     )  # fmt: skip

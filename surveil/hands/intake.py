@@ -1,7 +1,7 @@
 """The way of a job's output to the disk: from the bulk socket to the log store, past the mind, and back as `Kept`.
 
-What belongs here: batching, ownership, backpressure, and closing a log that is whole. What does not: files
-(store.logs), sockets (net).
+What belongs here: batching, ownership, backpressure. What does not: files (store.logs), sockets (net), which logs are
+whole (closing).
 
 Nothing is acknowledged before it is durable, and nothing that is refused or cannot be written is acknowledged
 at all: runners say it again.
@@ -11,28 +11,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from surveil.core.model import AttemptId
 from surveil.errors import NotAllowedError
+from surveil.hands.closing import Closing
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Finished, Kept, Message, Output, Refused
+from surveil.protocol import Kept, Message, Output, Refused, Release
 from surveil.say import Voice
 from surveil.store import Reader, StoreError
-from surveil.store.logs import LogRefused, LogStore
+from surveil.store.logs import LogClosed, LogRefused, LogStore
 
 PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 """More output than this waits in the runners' spools, not in our memory."""
 OWNERS_MAX: Final = 10_000
-ENDS_MAX: Final = 100_000
 RETRY_S: Final = 1.0
 """How long nothing is written after the disk refused; runners repeat what is not acknowledged."""
 
 voice = Voice("intake")
+
+
+class _UnknownError(Exception):
+    """There is no such attempt: the database was put back to a time before it, or it never was."""
 
 
 class Pause(Protocol):
@@ -51,6 +54,7 @@ class Intake:
         self,
         logs: LogStore,
         reader: Reader,
+        closing: Closing,
         *,
         reply: Callable[[Route, Message], bool],
         pause: Pause,
@@ -59,6 +63,7 @@ class Intake:
     ) -> None:
         self._logs = logs
         self._reader = reader
+        self._closing = closing
         self._reply = reply
         self._pause = pause
         self._on_log = on_log
@@ -68,10 +73,6 @@ class Intake:
         self._pending_bytes = 0
         self._news = asyncio.Event()
         self._owners: dict[AttemptId, str | None] = {}
-        self._ends: dict[tuple[AttemptId, str], int] = {}
-        """How long logs will be whose attempts have ended, and who says so; they are closed when they are whole."""
-        self._durable: OrderedDict[AttemptId, int] = OrderedDict()
-        self._closing: asyncio.Task[None] | None = None
 
     def take(self, received: list[Received]) -> None:
         """Queue chunks for writing; when too much waits, the bulk socket is left unread."""
@@ -80,22 +81,6 @@ class Intake:
             self._pending_bytes += sum(len(_output(item).data) for item in received)
             self._pause(paused=self._pending_bytes > PENDING_BYTES_MAX)
             self._news.set()
-
-    def note(self, runner: str, said: Message) -> None:
-        """Learn from a runner's word how long a log will be, to close it when it is whole.
-
-        Whether the log is this runner's is asked then: whoever could close another's log could cut it off.
-        """
-        if isinstance(said, Finished) and said.log_bytes:
-            if len(self._ends) >= ENDS_MAX:
-                self._ends.pop(next(iter(self._ends)))
-            # The first word counts, as with verdicts; an honest runner says the same again.
-            self._ends.setdefault(((said.job, said.attempt), runner), said.log_bytes)
-            self._news.set()
-
-    def end(self, job: str, attempt: int) -> int:
-        """How many bytes of this attempt's log are certainly durable; 0 where this process has not written any."""
-        return self._durable.get((job, attempt), 0)
 
     async def run(self) -> None:
         """Write until cancelled.
@@ -114,13 +99,10 @@ class Intake:
                 self._reply(route, answer)
                 if isinstance(answer, Kept):
                     self._on_log(answer.job, answer.attempt)
-            if self._ends and (self._closing is None or self._closing.done()):
-                self._closing = asyncio.create_task(asyncio.to_thread(self._close_whole))
+            self._closing.look()
 
     async def close(self) -> None:
         """Wait for the writing that has begun."""
-        if self._closing is not None:
-            await asyncio.gather(self._closing, return_exceptions=True)
         self._thread.shutdown()
 
     # ---- in the thread ----------------------------------------------------------------------------------------------
@@ -135,6 +117,10 @@ class Intake:
             key = (chunk.job, chunk.attempt)
             try:
                 self._append(item.peer.key, chunk)
+            except _UnknownError:
+                # Whoever has it would offer it for ever.
+                self._on_refused(item.peer)
+                refused.append((item.route, Release(job=chunk.job, attempt=chunk.attempt, fate="stale")))
             except (LogRefused, NotAllowedError) as error:
                 self._on_refused(item.peer)
                 refused.append((item.route, Refused(reason=str(error), exit_code=int(error.exit_code))))
@@ -146,11 +132,7 @@ class Intake:
             voice.error("output cannot be written; it waits with its runners", reason=failure)
             time.sleep(RETRY_S)
         durable = self._logs.flush()
-        for key, upto in durable.items():
-            self._durable[key] = upto
-            self._durable.move_to_end(key)
-            if len(self._durable) > ENDS_MAX:
-                self._durable.popitem(last=False)
+        self._closing.wrote(durable)
         return refused + [
             (route, Kept(job=key[0], attempt=key[1], upto=upto))
             for key, upto in durable.items()
@@ -159,9 +141,25 @@ class Intake:
 
     def _append(self, runner: str, chunk: Output) -> None:
         key = (chunk.job, chunk.attempt)
-        if self._owner(key) != runner:
+        owner = self._owner(key)
+        if owner is None:
+            raise _UnknownError
+        if owner != runner:
             raise NotAllowedError(f"attempt {chunk.attempt} of {chunk.job} is not this runner's")
-        self._logs.append(*key, chunk.at, chunk.data, crc=chunk.crc, after_ms=chunk.after_ms)
+        try:
+            self._logs.append(*key, chunk.at, chunk.data, crc=chunk.crc, after_ms=chunk.after_ms)
+        except LogClosed:
+            self._reopen(key)
+            self._logs.append(*key, chunk.at, chunk.data, crc=chunk.crc, after_ms=chunk.after_ms)
+
+    def _reopen(self, key: AttemptId) -> None:
+        """Go on with a log that was closed before it was whole: its runner came back after all."""
+        attempt = self._reader.attempt(*key)
+        end = None if attempt is None else attempt.log_end
+        if end is not None and self._logs.length(*key) >= end:
+            raise NotAllowedError(f"the log of {key[0]} attempt {key[1]} is whole, as its runner said itself")
+        voice.info("a runner came back with more of a log that was closed", job=key[0], attempt=key[1])
+        self._logs.reopen(*key)
 
     def _owner(self, key: AttemptId) -> str | None:
         """The runner that an attempt was given to; an attempt never changes hands."""
@@ -173,18 +171,6 @@ class Intake:
                 return None
             self._owners[key] = owner
         return self._owners[key]
-
-    def _close_whole(self) -> None:
-        """Compress logs of which every byte is here."""
-        for (key, runner), end in list(self._ends.items()):
-            if self._durable.get(key, 0) >= end:
-                try:
-                    finished = self._reader.owner(*key) != runner or self._logs.finish(*key, end)
-                except StoreError as error:
-                    voice.warning("a finished log stays uncompressed", job=key[0], attempt=key[1], reason=error)
-                    finished = True
-                if finished:
-                    self._ends.pop((key, runner), None)
 
 
 def _output(received: Received) -> Output:

@@ -153,6 +153,9 @@ class Reader(Protocol):
     def owner(self, job: str, attempt: int) -> str | None:
         """The key of the runner that this attempt was given to."""
 
+    def attempt(self, job: str, number: int) -> Attempt | None:
+        """One attempt, None where there is none."""
+
     def peers(self) -> list[Peer]:
         """Every enrolled key, revoked ones too, oldest first."""
 
@@ -194,6 +197,9 @@ class Store(Protocol):
         `new` records are inserted; the jobs of a build are those that are stored under it, by position. Of `changed`
         ones only what may change is written: state, reason, counters and times, but neither a job's spec nor what a
         build was asked for. Runners are taken either way, because the mind forgets those that were away for long.
+
+        `log_ends` say how long the logs of given-up attempts are; each counts only for the runner's own attempt, and
+        the first time.
 
         Raises:
             DefectError: a verdict of a build, job or attempt would change, a job's attempt number would fall, a

@@ -15,7 +15,7 @@ from hashlib import sha256
 from sys import intern
 from typing import Any, Final, TypeAlias
 
-from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.protocol import JobSpec, StepReport, pack_part, unpack_part
 from surveil.store import Token
@@ -38,6 +38,7 @@ ATTEMPT_CHANGES: Final = (
     "isolation", "released",
 )  # fmt: skip
 ATTEMPT_KEY: Final = ("build", "name", "number")
+LOG_END_COLUMNS: Final = ("log_bytes", "key_build", "key_name", "key_number", "key_runner")
 RUNNER_COLUMNS: Final = tuple(runners.c.keys())
 NOTE_COLUMNS: Final = tuple(column.name for column in notes.c if column.name != "position")
 SPEC_COLUMNS: Final = tuple(specs.c.keys())
@@ -175,6 +176,12 @@ def attempt_change(attempt: Attempt) -> Row:
         attempt.finished_at, attempt.exit_code, attempt.log_bytes, _steps(attempt.steps), attempt.isolation,
         int(attempt.released), build, name, attempt.number, state,
     )  # fmt: skip
+
+
+def log_end_row(end: LogEnd) -> Row:
+    """What a late word says of an attempt's log, and of which attempt of whose."""
+    build, name = split_job(end.job)
+    return (end.log_bytes, build, name, end.number, end.runner)
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:

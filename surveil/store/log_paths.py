@@ -21,6 +21,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}")
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGEST_CHARACTERS: Final = 20
 _MILLION: Final = 1_000_000
+_FOLDERS: Final = 3
 
 
 def log_stem(root: Path, job: str, attempt: int) -> Path:
@@ -30,6 +31,15 @@ def log_stem(root: Path, job: str, attempt: int) -> Path:
     assert build > 0, f"{job!r} names no build"
     folder = root / str(build // _MILLION) / f"{build // 1000 % 1000:03}" / f"{build % 1000:03}"
     return folder / f"{_file_name(name)}.{attempt}"
+
+
+def build_of(root: Path, path: Path) -> int | None:
+    """The build to which a file of a log belongs; None where it does not lie as a log does."""
+    folders = path.relative_to(root).parts[:-1]
+    if len(folders) != _FOLDERS or not all(folder.isascii() and folder.isdigit() for folder in folders):
+        return None
+    millions, thousands, ones = map(int, folders)
+    return millions * _MILLION + thousands * 1000 + ones
 
 
 def _file_name(name: str) -> str:

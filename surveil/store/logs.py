@@ -25,7 +25,8 @@ from surveil.store.failures import disk_failures
 from surveil.store.log_chunks import CHUNK_BYTES_MAX
 from surveil.store.log_live import DATA, INDEX, LiveLog, LiveReader, LogSlice
 from surveil.store.log_packed import BLOCK_BYTES, PART, SUFFIX, PackedError, PackedReader, pack
-from surveil.store.log_paths import log_stem
+from surveil.store.log_paths import build_of, log_files, log_stem
+from surveil.store.log_reopened import unpack
 
 OPEN_LOGS_MAX: Final = 256
 """Logs held open for appending, two descriptors each; the one that was idle longest is closed for the next."""
@@ -42,6 +43,10 @@ _BACKWARD_BYTES: Final = 64 * 1024
 
 class LogRefused(ProtocolError):
     """The runner's fault: bytes that do not have their checksum, or more of them than a log may have."""
+
+
+class LogClosed(ProtocolError):
+    """More of a log came than it had when it was closed; `reopen` may be what is wanted."""
 
 
 class LogStore:
@@ -74,6 +79,7 @@ class LogStore:
         Raises:
             LogRefused: `crc` is not the CRC-32 of `data`, the log would be longer than `LOG_BYTES_MAX`, or it is
                 finished and damaged.
+            LogClosed: the log is finished, and these bytes would continue it.
             StoreError: the disk is full or failing; the log is as before.
         """
         if crc32(data) != crc:
@@ -84,6 +90,8 @@ class LogStore:
         with self._lock, disk_failures(f"write the log of {job} attempt {attempt}"):
             kept = self._kept(key)
             if kept is not None:
+                if at <= kept < at + len(data) and key not in self._finishing:
+                    raise LogClosed(f"the log of {job} attempt {attempt} is closed at byte {kept}")
                 self._said[key] = kept
                 return kept
             log = self._opened(key)
@@ -116,7 +124,8 @@ class LogStore:
         """Compress a log that has all its `length` bytes, or what there is of it where `length` is None.
 
         Returns False, and leaves the log as it is, while bytes are missing, or where some are damaged. Saying it
-        again is harmless. Nothing is taken for the log afterwards. A crash leaves the log in one form or the other.
+        again is harmless. Nothing is taken for the log afterwards, unless somebody wants to `reopen` it. A crash leaves
+        the log in one form or the other.
         """
         key, stem = (job, attempt), log_stem(self._root, job, attempt)
         with self._lock, disk_failures(f"finish the log of {job} attempt {attempt}"):
@@ -132,6 +141,41 @@ class LogStore:
         finally:
             with self._lock:
                 del self._finishing[key]
+
+    def reopen(self, job: str, attempt: int) -> None:
+        """Let a finished log take more: it was closed before it was whole. Harmless for one that is not finished.
+
+        Raises:
+            LogRefused: it is damaged; what is added to it could not be told from what it was.
+            StoreError: the disk is full or failing; the log is as before.
+        """
+        key, stem = (job, attempt), log_stem(self._root, job, attempt)
+        with self._lock, disk_failures(f"open the log of {job} attempt {attempt} again"):
+            if key in self._open or key in self._finishing:
+                return
+            try:
+                with closing(PackedReader(stem)) as packed:
+                    unpack(packed, stem)
+            except FileNotFoundError:
+                return
+            except PackedError as error:
+                raise LogRefused(f"the finished log of {job} attempt {attempt} is damaged on disk: {error}") from error
+            # The one that is not compressed is durable by now; from here on it is the log.
+            stem.with_name(stem.name + SUFFIX).unlink()
+            sync_folder(stem.parent)
+
+    def builds_at_work(self) -> Iterator[int]:
+        """The builds that have logs which are not finished; each once for each of these."""
+        with disk_failures("look for logs that are not finished"):
+            for path in log_files(self._root, (DATA,)):
+                build = build_of(self._root, path)
+                if build is not None:
+                    yield build
+
+    def at_work(self, job: str, attempt: int) -> bool:
+        """Whether there is a log that is not finished."""
+        stem = log_stem(self._root, job, attempt)
+        return stem.with_name(stem.name + DATA).exists()
 
     def close(self) -> None:
         """Flush, and let go of all files. Closing twice is harmless."""

@@ -181,6 +181,14 @@ class SqlReader:
         with reading(self.engine) as connection:
             return connection.execute(wanted).scalar()
 
+    def attempt(self, job: str, number: int) -> Attempt | None:
+        """One attempt."""
+        build, name = codec.split_job(job)
+        wanted = select(attempts).where(attempts.c.build == build, attempts.c.name == name, attempts.c.number == number)
+        with reading(self.engine) as connection:
+            found = _all(connection, wanted, codec.attempt_of)
+        return found[0] if found else None
+
     def peers(self) -> list[Peer]:
         """Every key."""
         with reading(self.engine) as connection:

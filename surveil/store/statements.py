@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Dialect, Table, bindparam, insert, text, update
 from sqlalchemy.sql import ClauseElement
 
-from surveil.core.model import NEXT_ATTEMPT, VERDICTS, AttemptState
+from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
 from surveil.store.tables import attempts, builds, jobs, notes, peers, tokens
 
@@ -70,6 +70,7 @@ class Statements:
     change_build: Statement
     change_job: Statement
     change_attempt: Statement
+    end_log: Statement
 
     @classmethod
     def compiled(cls, dialect: Dialect) -> Statements:
@@ -90,6 +91,7 @@ class Statements:
             change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_KEY, VERDICTS)),
             change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_KEY, VERDICTS, rising="attempt")),
             change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)),
+            end_log=made(_END_LOG, *codec.LOG_END_COLUMNS),
         )
 
 
@@ -100,6 +102,15 @@ _UPSERT_RUNNER: Final = text(
     f"VALUES ({', '.join(f':{name}' for name in codec.RUNNER_COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in codec.RUNNER_COLUMNS if name != "id")
 )
+
+
+_GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))
+_END_LOG: Final = text(
+    "UPDATE attempts SET log_bytes = :log_bytes, released = 1 "  # noqa: S608  # words of our own
+    "WHERE build = :key_build AND name = :key_name AND number = :key_number AND runner = :key_runner "
+    f"AND released = 0 AND ({_GIVEN_UP})"
+)
+"""The first word counts, of the attempt's own runner, and nothing but the log's length changes by it."""
 
 
 def _insert(table: Table, columns: Sequence[str]) -> ClauseElement:

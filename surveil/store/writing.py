@@ -71,6 +71,7 @@ class SqlStore:
         with self._batch() as driver:
             met = self._insert(driver, changes.new)
             self._update(driver, changes.changed)
+            _run(self._statements.end_log, driver, [codec.log_end_row(end) for end in changes.log_ends])
             runners = [record for record in (*changes.new, *changes.changed) if isinstance(record, Runner)]
             _run(self._statements.put_runner, driver, [codec.runner_row(runner) for runner in runners])
             _run(self._statements.new_note, driver, [codec.note_row(note) for note in changes.notes])

@@ -80,7 +80,8 @@ def test_bytes_that_the_runner_wrote_and_never_sent_are_waited_for_and_then_call
     assert ask(desk, at=3)[0]["complete"] is False
     desk.now = NOW + LATE_MS + 1
     body, _ = ask(desk, at=3)
-    assert (body["complete"], body["next"], body["damaged"]) == (True, 6, [{"at": 3, "end": 6}])
+    assert (body["complete"], body["next"], body["damaged"]) == (True, 3, [])
+    assert body["missing"] == "the last 3 bytes of this log have not come from runner spare-2 yet"
 
 
 def test_the_log_of_a_lost_attempt_is_complete_once_the_job_goes_on_without_it(desk_with: MakeDesk) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from surveil.answer.log_facts import log_facts
 from surveil.answer.views import attempt_view, build_view, job_view, runner_state, runner_view, time_text
-from surveil.core.model import AttemptState, Runner
+from surveil.core.model import Attempt, AttemptState, Runner
 from surveil.core.state import Session
 from surveil.protocol import StepReport
 from tests.store.records import finished, make_attempt, make_build, make_job, make_runner
@@ -42,10 +43,15 @@ def test_an_attempt_that_nobody_accepted_has_no_times_and_no_steps() -> None:
     assert (view["started_at"], view["finished_at"], view["exit_code"], view["steps"]) == (None, None, None, [])
 
 
-def test_an_open_attempt_shows_how_much_of_its_log_is_kept_and_a_finished_one_what_its_runner_said() -> None:
-    running = replace(make_attempt(), state=AttemptState.RUNNING)
-    assert attempt_view(running, lambda _job, _attempt: 99)["log_bytes"] == 99
-    assert attempt_view(finished(make_attempt()), lambda _job, _attempt: 99)["log_bytes"] == 4096
+def test_an_attempt_shows_how_long_its_log_is_how_much_is_kept_and_what_is_missing() -> None:
+    def shown(attempt: Attempt, kept: int) -> tuple[int, int, bool | None, str | None]:
+        view = attempt_view(attempt, lambda attempt: log_facts(attempt, kept, 10, 100))
+        return (view["log_bytes"], view["log_kept_bytes"], view["log_complete"], view["log_missing"])
+
+    assert shown(replace(make_attempt(), state=AttemptState.RUNNING), 99) == (99, 99, None, None)
+    assert shown(finished(make_attempt()), 4096) == (4096, 4096, True, None)
+    late = "the last 3997 bytes of this log have not come from runner spare-2 yet"
+    assert shown(finished(make_attempt()), 99) == (4096, 99, False, late)
 
 
 def test_builds_jobs_and_attempts_have_the_keys_that_are_promised() -> None:

@@ -99,7 +99,7 @@ def test_an_unknown_job_is_answered_with_the_one_that_was_meant(type_: Type, cou
 def test_json_lines_carry_offset_and_text(type_: Type, counter: Counter) -> None:
     fill(counter)
     (line,) = [json.loads(line) for line in type_("logs", "1", "lint", "--json").out.splitlines()]
-    assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n"}
+    assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n", "missing": None}
 
 
 def test_bytes_that_are_no_text_are_told_apart_from_text_in_json(type_: Type, counter: Counter) -> None:
@@ -127,10 +127,18 @@ def test_a_log_larger_than_one_message_comes_whole(type_: Type, counter: Counter
 def test_bytes_that_never_came_are_told(type_: Type, counter: Counter) -> None:
     fill(counter)
     counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=10)))
-    counter.desk.now += 120_000
     ended = type_("logs", "1", "lint")
     assert ended.raw == b"ok\n"
-    assert "bytes 3 to 10 of the log are lost" in ended.err
+    assert "--- 1/lint attempt 1: the last 7 bytes of this log have not come from runner spare-2 yet ---" in ended.err
+    counter.desk.now += 2 * counter.desk.live.log_wait_ms
+    lost = "the last 7 bytes of this log were lost with runner spare-2"
+    assert f"--- 1/lint attempt 1: {lost} ---" in type_("logs", "1", "lint").err
+    assert json.loads(type_("logs", "1", "lint", "--json").out.splitlines()[-1])["missing"] == lost
+    assert f"lint: attempt 1: {lost}" in type_("show", "1").out
+    # And when it comes after all, nothing more is said of it.
+    counter.write("1/lint", 1, b"the rest")
+    assert "of this log" not in type_("logs", "1", "lint").err
+    assert "lint: attempt 1" not in type_("show", "1").out
 
 
 def test_following_goes_on_over_a_lost_attempt_until_the_verdict(type_: Type, counter: Counter) -> None:

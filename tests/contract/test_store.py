@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from surveil.core.model import AttemptState, Status
+from surveil.core.model import Attempt, AttemptState, LogEnd, Status
 from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
@@ -69,6 +69,8 @@ def test_what_was_committed_comes_back_as_it_was(store: Store) -> None:
     assert reader.runners() == [runner]
     assert reader.owner("1/z", 1) == attempt.runner
     assert reader.owner("1/z", 2) is None
+    assert reader.attempt("1/z", 1) == attempt
+    assert reader.attempt("1/z", 2) is None
 
 
 def test_what_may_change_changes(store: Store) -> None:
@@ -321,3 +323,23 @@ def test_a_token_is_revoked_once(store: Store) -> None:
     assert not store.revoke_token("t1", now=8)
     assert not store.revoke_token("t2", now=8)
     assert store.reader.tokens() == [make_token(revoked_at=7)]
+
+
+def test_the_end_of_a_given_up_log_is_taken_once_from_its_runner_alone(store: Store) -> None:
+    lost = make_attempt(state=AttemptState.LOST, log_bytes=7)
+    passed = replace(lost, number=2, state=AttemptState.PASSED)
+    store.commit(new(make_build(), make_job(attempt=2), lost, passed))
+
+    def end(number: int, log_bytes: int, *, runner: str = lost.runner, job: str = lost.job) -> tuple[Attempt, ...]:
+        said = LogEnd(job=job, number=number, runner=runner, log_bytes=log_bytes)
+        store.commit(Changes(new=(), changed=(), notes=(), log_ends=(said,)))
+        detail = store.reader.build(1)
+        assert detail is not None
+        return detail.attempts
+
+    assert end(1, 99, runner="s" * 40) == (lost, passed)
+    assert end(2, 99) == (lost, passed)
+    assert end(1, 99, job="44/gone") == (lost, passed)
+    told = replace(lost, released=True, log_bytes=5)
+    assert end(1, 5) == (told, passed)
+    assert end(1, 99) == (told, passed)

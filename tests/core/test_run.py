@@ -53,6 +53,7 @@ from surveil.protocol import (
     Drain,
     Finished,
     Heartbeat,
+    Held,
     Hello,
     Introduce,
     JobSpec,
@@ -496,20 +497,40 @@ def test_other_jobs_outlive_the_dispatcher_by_ten_minutes(running: Runner) -> No
     assert running.after(1) == [Signal(id=ONE, grace_ms=0)]
 
 
-def test_a_revoked_attempt_is_killed_not_reported_and_its_tail_offered_for_a_while(running: Runner) -> None:
+def test_a_revoked_attempt_is_killed_and_kept_until_the_dispatcher_knows_and_has_all_of_its_log(
+    running: Runner,
+) -> None:
     gone = (Ref(job="7/test", attempt=1),)
     revoked = Beat(epoch=1, seq=running.state.seq, renewed=(), revoked=gone)
     assert running.hear(revoked) == [Signal(id=ONE, grace_ms=0)]
     assert running.hear(revoked) == []
-    assert running.on(ended("cancelled", log_bytes=9)) == []
-    effects = running.after(POLICY.tail_ms)
-    assert [e for e in effects if not isinstance(e, Send)] == [Forget(id=ONE)]
-    assert all(isinstance(m, Heartbeat) and m.held == () for m in running.said(effects))
+    (finished,) = running.said(running.on(ended("cancelled", log_bytes=9)))
+    assert (finished.outcome, finished.log_bytes) == ("cancelled", 9)
+    said = running.said(running.after(20_000))
+    assert {m for m in said if isinstance(m, Finished)} == {finished}
+    assert {m.held for m in said if isinstance(m, Heartbeat)} == {
+        (Held(job="7/test", attempt=1, finished=True, log_bytes=9),)
+    }
+    assert running.hear(Release(job="7/test", attempt=1, fate="duplicate")) == []
+    assert running.on(LogKept(id=ONE, upto=8)) == []
+    assert running.on(LogKept(id=ONE, upto=9)) == [Forget(id=ONE)]
+
+
+def test_an_attempt_that_a_power_cut_ended_is_reported_with_what_is_left_of_its_log() -> None:
+    runner = Runner()
+    found = FoundAttempt(assign=runner.assign(), accepted_at=START, launched=True, steps=STEPS, log_bytes=7)
+    runner.on(Recovered(attempts=[found]))
+    runner.on(Connected())
+    (finished,) = [m for m in runner.said(runner.hear(runner.welcome())) if isinstance(m, Finished)]
+    assert (finished.outcome, finished.log_bytes) == ("lost", 7)
+    assert runner.hear(Release(job="7/test", attempt=1, fate="duplicate")) == []
+    assert runner.on(LogKept(id=ONE, upto=7)) == [Forget(id=ONE)]
 
 
 def test_a_release_of_a_running_attempt_ends_it(running: Runner) -> None:
     assert running.hear(Release(job="7/test", attempt=1, fate="stale")) == [Signal(id=ONE, grace_ms=0)]
-    assert running.on(ended("cancelled")) == [Forget(id=ONE)]
+    (finished,) = running.said(running.on(ended("cancelled")))
+    assert finished.outcome == "cancelled"
 
 
 # ---- coming back ----
@@ -560,7 +581,8 @@ def test_an_attempt_found_unbegun_is_not_begun_before_the_dispatcher_still_wants
     assert runner.after(0) == []
     effects = runner.hear(runner.welcome(revoked=(Ref(job="7/test", attempt=1),)))
     assert [e for e in effects if isinstance(e, Prepare)] == []
-    assert effects[-1] == Forget(id=ONE)
+    assert {(m.outcome, m.log_bytes) for m in runner.said(effects) if isinstance(m, Finished)} == {("cancelled", 0)}
+    assert runner.hear(Release(job="7/test", attempt=1, fate="duplicate")) == [Forget(id=ONE)]
 
 
 # ---- leaving ----

@@ -12,14 +12,15 @@ from zlib import crc32
 import pytest
 
 from surveil.core.peers import Peer, Role
+from surveil.core.policy import Policy
+from surveil.core.state import Changes
 from surveil.hands import intake
+from surveil.hands.closing import Closing
 from surveil.hands.intake import Intake
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Finished, Kept, Message, Output, Refused
+from surveil.protocol import Kept, Message, Output, Refused, Release
 from surveil.store import StoreError
-from surveil.store.log_packed import SUFFIX
-from surveil.store.log_paths import log_stem
 from surveil.store.logs import LogStore
 from tests.store.memory import MemoryReader, MemoryStore
 
@@ -27,14 +28,15 @@ OWNER = Peer(key="o" * 40, role=Role.RUNNER, name="owner")
 STRANGER = Peer(key="s" * 40, role=Role.RUNNER, name="stranger")
 HOME, ELSEWHERE = Route(bulk=True, id=b"owner"), Route(bulk=True, id=b"stranger")
 JOB = "7/test"
+NOW = 1_750_000_000_000
 PATIENCE_S = 60
 
 
 class Owners(MemoryReader):
     """Every attempt is the owner's."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryStore())
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
         self.asked = 0
 
     def owner(self, job: str, attempt: int) -> str | None:
@@ -45,18 +47,22 @@ class Owners(MemoryReader):
 class Desk:
     """An intake at work, and what it said, did to the socket and told of."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: MemoryStore | None = None) -> None:
         self.root = root
         self.logs = LogStore(root)
-        self.owners = Owners()
+        self.store = store or MemoryStore()
+        self.owners = Owners(self.store)
         self.said: list[tuple[Route, Message]] = []
         self.paused: list[bool] = []
         self.refused: list[Sender] = []
         self.told: list[tuple[str, int]] = []
         self.news = asyncio.Event()
+        self.now = NOW
+        self.closing = Closing(self.logs, self.owners, policy=Policy(), now=lambda: self.now)
         self.intake = Intake(
             self.logs,
             self.owners,
+            self.closing,
             reply=self._reply,
             pause=self._pause,
             on_log=lambda job, attempt: self.told.append((job, attempt)),
@@ -77,6 +83,16 @@ class Desk:
         output = Output(job=job, attempt=1, at=at, crc=known, after_ms=3, data=data)
         self.intake.take([Received(peer, route, output)])
 
+    def commit(self, changes: Changes) -> None:
+        """What the mind did is on disk, and told."""
+        self.store.commit(changes)
+        self.closing.hear(changes)
+
+    async def close(self) -> None:
+        await self.intake.close()
+        await self.closing.close()
+        self.logs.close()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
@@ -86,27 +102,20 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def at_work(root: Path) -> AsyncIterator[Desk]:
-    desk = Desk(root)
-    work = asyncio.create_task(desk.intake.run())
+async def at_work(root: Path, store: MemoryStore | None = None) -> AsyncIterator[Desk]:
+    desk = Desk(root, store)
+    works = [asyncio.create_task(desk.intake.run()), asyncio.create_task(desk.closing.run())]
     try:
         yield desk
     finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        await desk.intake.close()
-        desk.logs.close()
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        await desk.close()
 
 
 def kept(upto: int) -> tuple[Route, Message]:
     return HOME, Kept(job=JOB, attempt=1, upto=upto)
-
-
-def finished(log_bytes: int) -> Finished:
-    return Finished(
-        job=JOB, attempt=1, outcome="passed", reason="", exit_code=0, started_after_ms=1, finished_after_ms=2,
-        log_bytes=log_bytes, steps=(),
-    )  # fmt: skip
 
 
 def test_bytes_are_kept_and_told_of_when_they_are_on_disk(tmp_path: Path) -> None:
@@ -116,8 +125,8 @@ def test_bytes_are_kept_and_told_of_when_they_are_on_disk(tmp_path: Path) -> Non
             desk.hear(6, b"second")
             await desk.until(lambda: kept(12) in desk.said)
             assert desk.logs.read(JOB, 1, 0, 100).data == b"first second"
-            assert desk.intake.end(JOB, 1) == 12
-            assert desk.intake.end(JOB, 2) == 0
+            assert desk.closing.durable((JOB, 1)) == 12
+            assert desk.closing.durable((JOB, 2)) == 0
             assert set(desk.told) == {(JOB, 1)}
             # What comes again is said to be kept again; after a gap only what is there is.
             desk.said.clear()
@@ -167,10 +176,9 @@ def test_a_disk_that_cannot_say_what_it_has_ends_the_work_and_nothing_is_kept(
         desk.hear(0, b"bytes")
         with pytest.raises(StoreError, match="Input/output error"):
             await asyncio.wait_for(desk.intake.run(), PATIENCE_S)
-        await desk.intake.close()
-        assert (desk.said, desk.told, desk.intake.end(JOB, 1)) == ([], [], 0)
+        assert (desk.said, desk.told, desk.closing.durable((JOB, 1))) == ([], [], 0)
         monkeypatch.undo()
-        desk.logs.close()
+        await desk.close()
 
     asyncio.run(story())
 
@@ -191,7 +199,7 @@ def test_bytes_that_the_disk_does_not_take_are_not_kept_and_taken_when_they_come
                 desk.hear(5, b"more")
                 desk.hear(0, b"x", job="8/nobodys")  # An answer that comes after the failure.
                 await desk.until(lambda: len(desk.said) > 1)
-                assert [type(message).__name__ for _, message in desk.said] == ["Kept", "Refused"]
+                assert [type(message).__name__ for _, message in desk.said] == ["Kept", "Release"]
             desk.hear(5, b"more")
             await desk.until(lambda: kept(9) in desk.said)
 
@@ -202,7 +210,6 @@ def test_bytes_that_the_disk_does_not_take_are_not_kept_and_taken_when_they_come
     ("how", "said"),
     [
         ({"peer": STRANGER}, "attempt 1 of 7/test is not this runner's"),
-        ({"job": "8/nobodys"}, "attempt 1 of 8/nobodys is not this runner's"),
         ({"crc": 1}, "arrived damaged"),
     ],
 )
@@ -218,6 +225,19 @@ def test_what_is_anothers_or_damaged_is_refused_in_words_and_not_written(
             assert said in refused.reason
             assert route == (ELSEWHERE if "peer" in how else HOME)
             assert desk.logs.length(JOB, 1) == 0
+
+    asyncio.run(story())
+
+
+def test_whoever_has_output_of_an_attempt_that_nobody_knows_is_told_to_forget_it(tmp_path: Path) -> None:
+    """As after the database was put back to a day before it."""
+
+    async def story() -> None:
+        async with at_work(tmp_path) as desk:
+            desk.hear(0, b"bytes", job="8/nobodys")
+            await desk.until(lambda: bool(desk.said))
+            assert desk.said == [(HOME, Release(job="8/nobodys", attempt=1, fate="stale"))]
+            assert desk.logs.length("8/nobodys", 1) == 0
 
     asyncio.run(story())
 
@@ -247,48 +267,6 @@ def test_what_waits_is_bounded_by_leaving_the_socket_unread(tmp_path: Path, monk
         assert desk.paused == [False, True, False]
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        await desk.intake.close()
-        desk.logs.close()
-
-    asyncio.run(story())
-
-
-def test_a_log_is_compressed_when_its_last_byte_is_here_and_not_before(tmp_path: Path) -> None:
-    packed = log_stem(tmp_path, JOB, 1)
-    packed = packed.with_name(packed.name + SUFFIX)
-
-    async def story() -> None:
-        async with at_work(tmp_path) as desk:
-            desk.hear(0, b"all but the last ")
-            await desk.until(lambda: bool(desk.said))
-            desk.intake.note(OWNER.key, finished(21))
-            desk.hear(0, b"all")  # A turn in which it could have been closed.
-            await desk.until(lambda: len(desk.said) > 1)
-            assert not packed.exists()
-            desk.hear(17, b"byte")
-            await desk.until(packed.exists)
-            await desk.until(lambda: desk.logs.read(JOB, 1, 0, 100).data == b"all but the last byte")
-
-    asyncio.run(story())
-
-
-def test_nobody_but_its_runner_can_have_a_log_closed(tmp_path: Path) -> None:
-    """Whoever could would cut it off: nothing is taken for a log that is closed."""
-    packed = log_stem(tmp_path, JOB, 1)
-    packed = packed.with_name(packed.name + SUFFIX)
-
-    async def story() -> None:
-        async with at_work(tmp_path) as desk:
-            desk.hear(0, b"beginning ")
-            await desk.until(lambda: bool(desk.said))
-            desk.intake.note(STRANGER.key, finished(3))
-            for count in range(1, 4):
-                desk.hear(0, b"beg")  # A turn in which it would be closed.
-                await desk.until(lambda count=count: len(desk.said) > count)  # type: ignore[misc]  # the count of this turn
-            assert not packed.exists()
-            desk.intake.note(OWNER.key, finished(13))
-            desk.hear(10, b"end")
-            await desk.until(packed.exists)
-            await desk.until(lambda: desk.logs.read(JOB, 1, 0, 100).data == b"beginning end")
+        await desk.close()
 
     asyncio.run(story())

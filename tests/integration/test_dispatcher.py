@@ -470,12 +470,12 @@ async def test_a_closed_connection_moves_the_job_and_the_old_word_is_stale(tmp_p
 
 
 @in_a_loop
-async def test_output_of_somebody_elses_attempt_is_refused(tmp_path: Path) -> None:
+async def test_whoever_has_output_of_an_attempt_that_nobody_knows_is_told_to_forget_it(tmp_path: Path) -> None:
     data = tmp_path / "d"
     async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r") as runner:
         await runner.hello()
         await runner.say(Output(job="7/test", attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=0, data=b"x"))
-        assert "not this runner's" in (await runner.hear(Refused)).reason
+        assert await runner.hear(Release) == Release(job="7/test", attempt=1, fate="stale")
 
 
 @in_a_loop

@@ -76,6 +76,11 @@ class Checkers:
             self._count(attempt)
         for attempt in new:
             self._handed_out(attempt, runners_before)
+        for end in changes.log_ends:
+            known = self.world.store.attempts.get((end.job, end.number))
+            if known is not None:
+                self._attempt_changed(self.attempts.get(known.id), known)
+                self._count(known)
         for job in jobs:
             self._job_agrees(job)
             if job.state == Status.HELD:
@@ -111,6 +116,9 @@ class Checkers:
             require(before.runner == attempt.runner, "I4", f"{name} changed its runner")
         if attempt.state == AttemptState.LOST and (before is None or before.state in OPEN):
             self._is_really_over(attempt)
+        if before is not None and before.log_end is not None:
+            same = attempt.log_end == before.log_end
+            require(same, "I4 I6", f"the log of {name} ended at {before.log_end}, and ends at {attempt.log_end} now")
         if attempt.state in _TOLD and (before is None or before.state != attempt.state):
             self._is_true(attempt)
 
@@ -191,6 +199,7 @@ class Checkers:
             (state.builds, store.builds),
             (state.jobs, store.jobs),
             (state.attempts, store.attempts),
+            (state.past, store.attempts),
             (state.runners, store.runners),
         )
         for mine, stored in pairs:
@@ -279,12 +288,12 @@ class Checkers:
         name, store = f"{attempt[0]}#{attempt[1]}", self.world.store
         recorded, work = store.attempts[attempt], self.world.truth.works.get(attempt)
         require(work is None or not work.alive, "L3", f"{name} is forgotten on {host.name}, and still runs")
-        if recorded.state in _TOLD and work is not None:
+        if work is not None and work.host is host:
             there = len(store.logs.get(attempt, b""))
             require(
-                there == work.written,
+                there >= work.on_disk,
                 "I6",
-                f"{name} is deleted on {host.name}; of {work.written} bytes {there} are kept",
+                f"{name} is deleted on {host.name}; of {work.on_disk} bytes {there} are kept",
             )
         require(
             recorded.state not in OPEN, "I5", f"{name} is deleted on {host.name} while the disk says {recorded.state}"

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from surveil.core.model import VERDICTS, AttemptState
+from surveil.core.model import VERDICTS
 from tests.simulation.violation import require
 from tests.simulation.watching import owed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-_RECORDED = {AttemptState.PASSED, AttemptState.FAILED}
 
 
 class Ending:
@@ -74,13 +72,16 @@ class Ending:
             work = works[attempt]
             require(log == work.output[: len(log)], "I6", f"the log of {attempt} is not what its processes wrote")
             require(len(log) <= work.written, "I6", f"the log of {attempt} is longer than what its processes wrote")
-        for record in store.attempts.values():
-            host = works[record.id].host if record.id in works else None
-            if record.state in _RECORDED and host is not None and host.disk_lost_at is None and not host.dead:
-                there = len(store.logs.get(record.id, b""))
-                require(
-                    there == record.log_bytes, "I6", f"of the {record.log_bytes} bytes of {record.id}, {there} are kept"
-                )
+        for attempt, work in works.items():
+            end = store.attempts[attempt].log_end
+            # Where a power cut came after its runner's word, that spoke of more than there is now.
+            true = {None, work.on_disk, work.written}
+            require(end in true, "I6", f"{attempt} is said to have {end} bytes, and has {work.on_disk}")
+            if not work.host.dead:
+                # Whatever became of the attempt: its runner's disk is well, and so its log is whole, and known to be.
+                there = len(store.logs.get(attempt, b""))
+                require(there >= work.on_disk, "I6", f"of the {work.on_disk} bytes of {attempt}, {there} are kept")
+                require(end is not None, "I6", f"nobody knows how long the log of {attempt} is")
 
     def _nothing_leaks(self) -> None:
         dispatcher = self.world.dispatcher
@@ -96,6 +97,7 @@ class Ending:
             "ready": len(state.ready),
             "held_by": len(state.held_by),
             "running_of": len(state.running_of),
+            "logged": len(state.logged),
         }
         over = {name: count for name, count in left.items() if count}
         require(not over, "I13 L5", f"with nothing left to do, memory still holds {over}")

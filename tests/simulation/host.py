@@ -39,6 +39,8 @@ class Folder:
     accepted_at: int
     launched: bool = False
     spool: bytearray = field(default_factory=bytearray)
+    synced: int = 0
+    """How much of the spool a power cut leaves for certain."""
     steps: tuple[StepReport, ...] = ()
     ended: Ended | None = None
 
@@ -124,9 +126,18 @@ class Host:
             self.agent = None
         for keeper in list(self.keepers.values()):
             keeper.die()
+        for folder in self.disk.folders.values():
+            self._tear(folder)
         if not disk_survives:
             self.disk = HostDisk()
             self.disk_lost_at = self.world.schedule.now
+
+    def _tear(self, folder: Folder) -> None:
+        """Lose what was written last and is not on the platter; some of it may already be with the dispatcher."""
+        if folder.ended is None and folder.launched:
+            del folder.spool[self.world.power_dice.randint(folder.synced, len(folder.spool)) :]
+            folder.synced = len(folder.spool)
+            self.world.truth.works[folder.assign.job, folder.assign.attempt].survived = len(folder.spool)
 
 
 class Keeper:
@@ -186,7 +197,7 @@ class Keeper:
     def _write(self, count: int) -> None:
         if not self.alive or not count:
             return
-        at = len(self.folder.spool)
+        at = self.folder.synced = len(self.folder.spool)
         self.folder.spool += self.work.output[at : at + count]
         self.work.written = len(self.folder.spool)
         if self.host.agent is not None:

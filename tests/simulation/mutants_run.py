@@ -70,7 +70,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="return [*effects, Send(message=rejected)]",
         new="return effects",
-        seeds=(13,),
+        seeds=(21,),
         rule="L1",
     ),
     Mutant(
@@ -110,6 +110,15 @@ RUN: tuple[Mutant, ...] = (
         rule="I6",
     ),
     Mutant(
+        name="revoked log thrown away",
+        sentence="an attempt that its runner had to give up is deleted as soon as it has ended",
+        place=f"{LIFE}:_report",
+        old="return say_finished(state, held, now, policy)",
+        new="return forget(state, held) if held.revoked else say_finished(state, held, now, policy)",
+        seeds=(43,),
+        rule="I6",
+    ),
+    Mutant(
         name="result deleted when the log is kept",
         sentence="an attempt is deleted before its result is recorded",
         place=f"{LIFE}:forget_if_done",
@@ -124,7 +133,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:revoke",
         old="if held.revoked or not held.open:",
         new="if not held.open:\n        return forget(state, held)\n    if held.revoked:",
-        seeds=(10,),
+        seeds=(8,),
         rule="I6",
     ),
     Mutant(
@@ -187,7 +196,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{OBSERVE}:_repeat",
         old="if sent.repeat_at <= now:",
         new="if False:",
-        seeds=(10,),
+        seeds=(11,),
         rule="L1",
     ),
 )

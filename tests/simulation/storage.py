@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from surveil.core.model import VERDICTS, Attempt, AttemptId, Build, Job, Record, Runner
+from surveil.core.model import GIVEN_UP, VERDICTS, Attempt, AttemptId, Build, Job, LogEnd, Record, Runner
 from surveil.core.state import Changes
+from surveil.frozen import replace
 
 Id: TypeAlias = "int | str | AttemptId"
 
@@ -52,8 +53,15 @@ class ModelStore:
             self._keep(record, new=True)
         for record in changes.changed:
             self._keep(record, new=False)
+        for end in changes.log_ends:
+            self._end_log(end)
         for attempt, data in logs.items():
             self.logs[attempt] = self.logs.get(attempt, b"") + data
+
+    def _end_log(self, end: LogEnd) -> None:
+        known = self.attempts.get((end.job, end.number))
+        if known is not None and known.runner == end.runner and known.state in GIVEN_UP and not known.released:
+            self.attempts[known.id] = replace(known, released=True, log_bytes=end.log_bytes)
 
     def _keep(self, record: Record, *, new: bool) -> None:
         table = self.table_of(record)

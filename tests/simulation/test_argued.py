@@ -9,18 +9,20 @@ import pytest
 
 from surveil.core import dispatch, run
 from surveil.core.effects import Send, SendBack
-from surveil.core.events import BuildWanted, RunnerSaid, Tick
+from surveil.core.events import BuildWanted, CancelWanted, RunnerSaid, Tick
 from surveil.core.policy import Policy
 from surveil.core.run_events import Connected, Disconnected, Effect, Ended, Forget, LogGrew, Prepared, Said
 from surveil.core.run_events import Send as RunnerSend
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.core.state import Identity, State
 from surveil.protocol import (
+    Accepted,
     Assign,
     Beat,
     Finished,
     FromRunner,
     Heartbeat,
+    Held,
     Hello,
     Introduce,
     JobSpec,
@@ -182,6 +184,19 @@ def a_repeated_result_is_released_again() -> None:
     assert Release(job="1/one", attempt=1, fate="duplicate") in tell(state, result, 3_000)
 
 
+def a_cancelled_attempt_is_not_revoked_in_its_grace() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=1, seq=1), 1_000)
+    want(state, 1_000)
+    tell(state, Accepted(job="1/one", attempt=1), 1_100)
+    dispatch.handle(state, CancelWanted(build=1, reason="no"), 1_200, Policy())
+    held = (Held(job="1/one", attempt=1, finished=False, log_bytes=0),)
+    beat = Heartbeat(incarnation=1, seq=2, held=held, free=0, load_percent=0, disk_free_mib=1_000)
+    (answer,) = tell(state, beat, 2_000)
+    assert isinstance(answer, Beat)
+    assert (answer.renewed, answer.revoked) == ((), ())
+
+
 def the_word_of_a_deposed_dispatcher_is_not_heard() -> None:
     state = runner()
     hear(state, order(), 1_100)
@@ -236,6 +251,7 @@ DIRECTED: dict[str, Callable[[], None]] = {
     "older incarnation believed": a_hello_of_an_incarnation_that_is_gone_changes_nothing,
     "earlier start not told": a_heartbeat_of_an_incarnation_that_is_gone_is_asked_to_introduce_itself,
     "another's refusal obeyed": a_refusal_of_another_process_is_not_obeyed,
+    "no grace for the cancelled": a_cancelled_attempt_is_not_revoked_in_its_grace,
     "repeated result not answered": a_repeated_result_is_released_again,
     "old epochs heard": the_word_of_a_deposed_dispatcher_is_not_heard,
     "incarnation not checked": an_order_for_another_incarnation_is_refused,

@@ -25,10 +25,17 @@ class Work:
     output: bytes = b""
     """All that they would write, if nobody ended them."""
     written: int = 0
+    survived: int | None = None
+    """How much of that a power cut left on the disk; None where there was none."""
     ended_at: int | None = None
     outcome: str | None = None
     """How its keeper wrote down that it ended; None while it runs, and for ever if the keeper never could."""
     exit_code: int | None = None
+
+    @property
+    def on_disk(self) -> int:
+        """How much of the log its runner has, if its disk is well."""
+        return self.written if self.survived is None else self.survived
 
     @property
     def alive(self) -> bool:

@@ -59,6 +59,7 @@ class World:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.dice = Random(options.seed * 2)
+        self.power_dice = Random(options.seed * 2 + 5)
         self.policy = options.policy()
         self.schedule = Schedule()
         self.store = ModelStore()

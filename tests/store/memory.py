@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from surveil.core.model import (
+    GIVEN_UP,
     NEXT_ATTEMPT,
     VERDICTS,
     Attempt,
@@ -79,6 +80,11 @@ class MemoryStore:
         except DefectError:
             self.builds, self.jobs, self.attempts = before
             raise
+        for end in changes.log_ends:
+            attempt = self.attempts.get((end.job, end.number))
+            mine = attempt is not None and attempt.runner == end.runner
+            if attempt is not None and mine and attempt.state in GIVEN_UP and not attempt.released:
+                self.attempts[attempt.id] = replace(attempt, released=True, log_bytes=end.log_bytes)
         for note in changes.notes:
             self.lines.append(JournalLine(position=len(self.lines) + 1, note=note))
         for record in (*changes.new, *changes.changed):
@@ -259,6 +265,9 @@ class MemoryReader:
     def owner(self, job: str, attempt: int) -> str | None:
         found = self._store.attempts.get((job, attempt))
         return None if found is None else found.runner
+
+    def attempt(self, job: str, number: int) -> Attempt | None:
+        return self._store.attempts.get((job, number))
 
     def peers(self) -> list[Peer]:
         return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))

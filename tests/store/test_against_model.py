@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from surveil.core.model import AttemptState, Record, Status
+from surveil.core.model import AttemptState, LogEnd, Record, Status
 from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
@@ -20,6 +20,7 @@ from surveil.store.sqlite import open_store
 from tests.store.faulty import Fault, FaultyStore
 from tests.store.memory import MemoryStore
 from tests.store.records import (
+    KEY,
     finished,
     make_attempt,
     make_build,
@@ -99,6 +100,11 @@ class Both(RuleBasedStateMachine):
         # A job comes with its build, an attempt with its job: the mind knows no others.
         said = tuple(make_note(name=str(at), build=notes) for at in range(notes))
         self.same(lambda store: store.commit(Changes(new=self.rooted(new), changed=old, notes=said)))
+
+    @rule(build=BUILDS, job=NAMES, number=st.integers(1, 2), runner=st.sampled_from([KEY, "s" * 40]), log_bytes=NOW)
+    def end_log(self, build: int, job: str, number: int, runner: str, log_bytes: int) -> None:
+        end = LogEnd(job=f"{build}/{job}", number=number, runner=runner, log_bytes=log_bytes)
+        self.same(lambda store: store.commit(Changes(new=(), changed=(), notes=(), log_ends=(end,))))
 
     def rooted(self, new: tuple[Record, ...]) -> tuple[Record, ...]:
         """The new records under which everything is known, or becomes known with them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
@@ -25,10 +27,10 @@ from hypothesis.stateful import (
 
 from surveil.store import StoreError
 from surveil.store.log_chunks import CHUNK_BYTES_MAX, SLOT_BYTES
-from surveil.store.log_live import DATA, INDEX, LogSlice
+from surveil.store.log_live import DATA, INDEX, LiveReader, LogSlice
 from surveil.store.log_packed import BLOCK_BYTES, SUFFIX
 from surveil.store.log_paths import log_stem
-from surveil.store.logs import LOG_BYTES_MAX, READ_BYTES_MAX, LogRefused, LogStore, read_log
+from surveil.store.logs import LOG_BYTES_MAX, READ_BYTES_MAX, LogClosed, LogRefused, LogStore, read_log
 from tests.platter import Platter
 
 JOB = "7/test"
@@ -430,7 +432,9 @@ def test_a_finished_log_is_smaller_and_the_same(logs: LogStore, tmp_path: Path, 
 def test_a_finished_log_takes_nothing_more_and_says_so(logs: LogStore) -> None:
     put(logs, 0, b"all of it")
     assert logs.finish(JOB, 1, 9)
-    assert put(logs, 9, b" and more") == 9
+    with pytest.raises(LogClosed, match="closed at byte 9"):
+        put(logs, 9, b" and more")
+    assert put(logs, 11, b"after a gap") == 9
     assert put(logs, 0, b"all of") == 9
     assert logs.flush() == {(JOB, 1): 9}
     assert whole(logs) == b"all of it"
@@ -443,6 +447,69 @@ def test_a_log_that_lacks_bytes_is_finished_when_nobody_will_send_them(logs: Log
     put(logs, 19, b".")
     assert logs.finish(JOB, 1, None)
     assert whole(logs) == b"up to the power cut."
+
+
+def test_a_finished_log_that_is_opened_again_goes_on_where_it_ended(logs: LogStore, tmp_path: Path) -> None:
+    body, _, _ = three_flushes(tmp_path / "other")
+    other = LogStore(tmp_path / "other")
+    assert other.finish(JOB, 1, None)
+    other.reopen(JOB, 1)
+    other.reopen(JOB, 1)  # Once more does no harm.
+    assert files(tmp_path / "other") == ["test.1.idx", "test.1.log"]
+    assert other.read(JOB, 1, 0, 2**20).data == body
+    assert put(other, len(body) - 1, b"?more", after_ms=77) == len(body) + 4
+    other.flush()
+    other.close()
+    again = LogStore(tmp_path / "other")
+    assert again.read(JOB, 1, 0, 2**20).data == body + b"more"
+    assert again.finish(JOB, 1, len(body) + 4)
+    assert files(tmp_path / "other") == ["test.1.logz"]
+    assert again.read(JOB, 1, 0, 2**20).data == body + b"more"
+    again.close()
+    logs.reopen("9/never", 1)  # There is none, and there is none afterwards.
+    assert logs.length("9/never", 1) == 0
+
+
+def test_the_times_of_a_log_outlive_its_being_closed_and_opened_again(logs: LogStore, tmp_path: Path) -> None:
+    for at, after_ms in ((0, 5), (300_000, 70), (600_000, 900)):
+        put(logs, at, bytes(300_000), after_ms=after_ms)
+        logs.flush()
+    stem = log_stem(tmp_path, JOB, 1)
+
+    def chunks() -> list[tuple[int, int]]:
+        with closing(LiveReader(stem)) as live:
+            return [(chunk.at, chunk.after_ms) for chunk in live.slots.from_slot(0) if chunk is not None]
+
+    before = chunks()
+    assert len(before) > 3
+    assert logs.finish(JOB, 1, 900_000)
+    logs.reopen(JOB, 1)
+    assert chunks() == before
+
+
+def test_a_damaged_finished_log_is_not_opened_again(logs: LogStore, tmp_path: Path) -> None:
+    put(logs, 0, os.urandom(5_000))
+    assert logs.finish(JOB, 1, 5_000)
+    path = log_stem(tmp_path, JOB, 1)
+    path = path.with_name(path.name + SUFFIX)
+    body = bytearray(path.read_bytes())
+    body[2_000] ^= 1
+    path.write_bytes(body)
+    with pytest.raises(LogRefused, match="damaged on disk"):
+        logs.reopen(JOB, 1)
+    assert path.read_bytes() == bytes(body)
+
+
+def test_the_logs_that_are_not_finished_are_found(logs: LogStore, tmp_path: Path) -> None:
+    assert list(logs.builds_at_work()) == []
+    put(logs, 0, b"done")
+    assert logs.finish(JOB, 1, 4)
+    logs.append("1234567/x", 2, 0, b"open", crc=crc32(b"open"), after_ms=0)
+    (tmp_path / "stray.log").write_bytes(b"")
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "d.1.log").write_bytes(b"")
+    assert list(logs.builds_at_work()) == [1234567]
+    assert (logs.at_work("1234567/x", 2), logs.at_work("1234567/x", 1), logs.at_work(JOB, 1)) == (True, False, False)
 
 
 def copies_of(root: Path) -> Callable[[str], Path]:
