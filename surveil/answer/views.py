@@ -20,6 +20,9 @@ from surveil.protocol import StepReport, WatchedRepo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+LATEST_AT: Final = 253_370_764_800_000
+"""The year 9999 in milliseconds: no later time can be written, nor this one's last day on every clock."""
+
 Facts = Callable[[Attempt], LogFacts]
 """What is known of an attempt's log, and how much of it is on disk."""
 
@@ -36,6 +39,8 @@ def time_text(at: int | None) -> str | None:
     """Milliseconds since 1970 as `2026-11-20T09:15:00.123Z`; None stays None."""
     if at is None:
         return None
+    # A runner counts how long its steps took, and could count to anything.
+    at = min(at, LATEST_AT)
     return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
 
 

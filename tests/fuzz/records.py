@@ -22,7 +22,7 @@ def check(data: bytes) -> None:
     """Make a record, its row, and a record of that."""
     draw = Draw(data)
     kind = draw.pick(KINDS)
-    record = _made(kind, draw)
+    record = made(kind, draw)
     match record:
         case Build():
             assert codec.build_of(codec.build_row(record), record.jobs) == record
@@ -51,19 +51,19 @@ def seeds() -> Iterator[bytes]:
             yield bytes([kind]) + bytes((start + 31 * step) % 256 for step in range(120))
 
 
-def _made(hint: Any, draw: Draw) -> Any:
+def made(hint: Any, draw: Draw) -> Any:
     """A value as the annotation says."""
     if get_origin(hint) is Annotated:
         inner, limit = get_args(hint)
-        made = _made(inner, draw)
-        return made[: limit.items] if isinstance(limit, Most) and not isinstance(made, dict) else made
+        found = made(inner, draw)
+        return found[: limit.items] if isinstance(limit, Most) and not isinstance(found, dict) else found
     if get_origin(hint) is Literal:
         return draw.pick(get_args(hint))
     if get_origin(hint) in {Union, UnionType}:
         (inner,) = [part for part in get_args(hint) if part is not type(None)]
-        return None if draw.flag() else _made(inner, draw)
+        return None if draw.flag() else made(inner, draw)
     if get_origin(hint) is tuple:
-        return tuple(draw.many(lambda: _made(get_args(hint)[0], draw), 3))
+        return tuple(draw.many(lambda: made(get_args(hint)[0], draw), 3))
     if hint is int:
         return min(abs(draw.number()), 2**53)
     if hint is str:
@@ -81,10 +81,10 @@ def _made(hint: Any, draw: Draw) -> Any:
 
 def _record(kind: type, draw: Draw) -> Any:
     hints = get_type_hints(kind, include_extras=True)
-    values = {field.name: _made(hints[field.name], draw) for field in fields(kind)}
+    values = {field.name: made(hints[field.name], draw) for field in fields(kind)}
     build, name = 1 + draw.byte(), draw.pick(("test", "a b", "☃", "1", "x/y"))
     if kind is Job:
-        values |= {"id": f"{build}/{name}", "build": build, "spec": _made(JobSpec, draw)}
+        values |= {"id": f"{build}/{name}", "build": build, "spec": made(JobSpec, draw)}
         spec = values["spec"]
         values["spec"] = type(spec)(
             **{each.name: getattr(spec, each.name) for each in fields(JobSpec)} | {"name": name}

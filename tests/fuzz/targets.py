@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import commits, logs, messages, notes, pipelines, records, screens, settings, words
+from tests.fuzz import commits, logs, messages, notes, pipelines, records, screens, settings, shown, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ _SINGLE: Final[Mapping[str, Target]] = {
     "records": Target(records.check, records.seeds),
     "screens": Target(screens.check, screens.seeds),
     "settings": Target(settings.check, settings.seeds),
+    "shown": Target(shown.check, shown.seeds),
     "words": Target(words.check, words.seeds),
 }
 
@@ -47,7 +48,7 @@ def together(*names: str) -> Target:
 TARGETS: Final[Mapping[str, Target]] = {
     **_SINGLE,
     "disks": together("logs", "notes"),
-    "rest": together("commits", "records", "screens", "settings", "words"),
+    "rest": together("commits", "records", "screens", "settings", "shown", "words"),
 }
 ALONE: Final = tuple(_SINGLE)
 SHORT: Final = ("messages", "pipelines", "disks", "rest")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from surveil.answer.views import step_view
 from surveil.config import RunnerConfig, load
 from surveil.errors import InfrastructureError, InvalidError, UsageError
 from surveil.execute import files
@@ -18,7 +19,9 @@ from surveil.mirror.address import parse
 from surveil.mirror.objects import read_commit
 from surveil.net.addresses import parse_address
 from surveil.net.known import FILE_NAME, load_known
-from surveil.sealing import unsealed
+from surveil.protocol import StepReport
+from surveil.screen.words import took
+from surveil.sealing import sealed, unsealed
 from surveil.store.log_chunks import Chunk, chunk_of
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from tests.fuzz.notes import STATUS
@@ -88,14 +91,14 @@ def test_a_status_whose_values_could_not_be_said_is_none(tmp_path: Path, changed
     files.write_status(str(tmp_path), STATUS, sync=False)
     assert files.read_status(str(tmp_path)) == STATUS
     path = tmp_path / files.STATUS
-    path.write_text(json.dumps(unsealed(path.read_bytes()) | changed))
+    path.write_bytes(sealed(unsealed(path.read_bytes()) | changed))
     with pytest.raises(ValueError, match="is not a status"):
         files.read_status(str(tmp_path))
 
 
 def test_a_status_that_is_nested_too_deep_is_none(tmp_path: Path) -> None:
     (tmp_path / files.STATUS).write_text(NESTED)
-    with pytest.raises(ValueError, match="nested too deep"):
+    with pytest.raises(ValueError, match="cannot be read: maximum recursion depth"):
         files.read_status(str(tmp_path))
 
 
@@ -118,6 +121,14 @@ def test_a_path_that_is_no_text_stays_one_line_in_a_complaint(tmp_path: Path) ->
     with pytest.raises(InvalidError) as refused:
         load(RunnerConfig, {}, environ={"SURVEIL_NAME_FILE": "/no\n\x1b[2Jwhere"}, config_file=None)
     assert str(refused.value) == ("cannot read /no��[2Jwhere, named by SURVEIL_NAME_FILE: there is no such file")
+
+
+def test_a_step_that_took_longer_than_time_itself_can_be_shown_on_every_clock() -> None:
+    step = StepReport(name="x", state="passed", started_after_ms=0, finished_after_ms=2**53)
+    at = step_view(step, 1_800_000_000_000)["finished_at"]
+    assert at == "9999-01-01T00:00:00.000Z"
+    datetime.fromisoformat(at).astimezone(timezone(timedelta(hours=14)))
+    assert took("2026-01-01T00:00:00.000Z", at).startswith("2912")
 
 
 def test_an_address_that_is_no_text_stays_one_line_in_a_refusal() -> None:
