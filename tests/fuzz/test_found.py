@@ -98,7 +98,7 @@ def test_a_status_whose_values_could_not_be_said_is_none(tmp_path: Path, changed
 
 def test_a_status_that_is_nested_too_deep_is_none(tmp_path: Path) -> None:
     (tmp_path / files.STATUS).write_text(NESTED)
-    with pytest.raises(ValueError, match="cannot be read: maximum recursion depth"):
+    with pytest.raises(ValueError, match="cannot be read: it is nested too deep"):
         files.read_status(str(tmp_path))
 
 
