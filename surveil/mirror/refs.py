@@ -55,8 +55,8 @@ def ref_text(name: bytes) -> str:
 
 
 def ref_bytes(name: str) -> bytes:
-    """The bytes that `ref_text` made this name from."""
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), name.encode())
+    """The bytes that `ref_text` made this name from; of any other text, some bytes that name nothing."""
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), name.encode("utf-8", "surrogatepass"))
 
 
 def is_ref(name: bytes) -> bool:
