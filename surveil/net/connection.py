@@ -4,9 +4,9 @@ bulk.
 What belongs here: sockets, their life, and noticing that a connection came or went. What does not: what is said and
 repeated (the hands).
 
-A connection mends itself: libzmq dials again after a loss, and when it gives up (it does after a refused handshake)
-or nothing works for `REDIAL_MS`, the socket is made anew. The owner is told of each change by a `Link` among the
-messages, and says `Hello` after each `CONNECTED`.
+A connection mends itself: libzmq dials again after a loss, and when it gives up (it does after a refused handshake,
+and after bytes that it cannot read) or nothing works for `REDIAL_MS`, the socket is made anew. The owner is told of
+each change by a `Link` among the messages, and says `Hello` after each `CONNECTED`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ from surveil.protocol import Message, Output, Want, decode_all, encode, encode_a
 
 BATCH_MAX: Final = 256
 REDIAL_MS: Final = 15_000
+GIVEN_UP_MS: Final = 100
+"""When a connection ended and libzmq has not said by then that it dials again, it never does: so it is after bytes
+that are no ZMTP. Where they were but cannot be decrypted, it says that a handshake failed and stands still, until
+heartbeats are missed; there is nothing to wait for then.
+"""
 REFUSED_REDIAL_MS: Final = 5_000
 """A refused key is tried again, because it may be enrolled anew or the dispatcher may have been given back its table.
 """
@@ -39,7 +44,9 @@ _LAST: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _REFUSED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _STRANGE: Final = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-_WATCHED_EVENTS: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED | _STRANGE
+_WATCHED_EVENTS: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | _REFUSED | _STRANGE
+)
 
 
 class Link(StrEnum):
@@ -237,11 +244,16 @@ class _Line:
             elif event.event == _REFUSED:
                 self._redial_at = min(self._redial_at, now + REFUSED_REDIAL_MS / 1000)
                 yield Link.REFUSED
-            elif event.event & _STRANGE:
+            elif event.event & _STRANGE and not self.up:
                 yield Link.STRANGE
+            elif event.event == zmq.EVENT_CONNECT_RETRIED:
+                self._redial_at = max(self._redial_at, now + REDIAL_MS / 1000)
             elif self.up:
                 self.up = False
-                self._redial_at = now + REDIAL_MS / 1000
+                self._redial_at = now
+                if event.event == zmq.EVENT_DISCONNECTED:
+                    self._redial_at += GIVEN_UP_MS / 1000
+                    asyncio.get_running_loop().call_later(GIVEN_UP_MS / 1000, self._reader.wake)
                 yield self._went
 
     def _open(self) -> None:

@@ -41,14 +41,14 @@ class ServerCounts:
     disconnections: int = 0
     accept_failed: int = 0
     foreign: int = 0
-    """Connections that never began to shake hands: what knocked there does not speak ZeroMQ."""
+    """Connections that ended no handshake: what knocked there does not speak ZeroMQ, or not to this dispatcher."""
     handshakes: int = 0
     """Answered by us; one that never came so far is among those that failed."""
     handshakes_own: int = 0
     """With ourselves, to see that others could."""
     handshakes_done: int = 0
     handshakes_failed: int = 0
-    """Broken off, never ended, or with another dispatcher's key."""
+    """Broken off, or too slow."""
     handshakes_refused: int = 0
     """By a key that is unknown or revoked."""
     handshakes_broken: int = 0

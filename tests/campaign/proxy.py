@@ -34,7 +34,8 @@ class Proxy:
     """
 
     def __init__(self, at: str, to: str, ports: tuple[int, ...], seed: int = 0) -> None:
-        self._at, self._to, self._ports = at, to, ports
+        self._at, self._to = at, to
+        self.ports = ports
         self.dice = Random(seed)
         self.counts: Counter[str | Way] = Counter()
         self.weather = dict.fromkeys(Way, FAIR)
@@ -166,7 +167,7 @@ class Proxy:
     async def _listen(self) -> None:
         if self._listeners:
             return
-        for port in self._ports:
+        for port in self.ports:
             listener = socket.create_server((self._at, port), backlog=BACKLOG)
             listener.setblocking(False)
             self._listeners.append((listener, asyncio.create_task(self._accept(listener, port))))

@@ -11,10 +11,12 @@ import pytest
 from surveil.errors import ProtocolError
 from surveil.net import connection as connection_module
 from surveil.net.addresses import Address
-from surveil.net.connection import Connection, Garbled, Link
+from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import make_keys
 from surveil.net.peers import Peers
 from surveil.protocol import VERSION, Answer, Introduce
+from tests.campaign.proxy import Proxy
+from tests.campaign.weather import Blow, Way
 from tests.net.stage import BEAT, HELLO, OUTPUT, connected, free_ports, serving, until
 
 
@@ -53,6 +55,37 @@ def test_both_connections_come_back_after_a_restart_of_the_dispatcher() -> None:
             assert runner.send(OUTPUT)
             assert (await stage.gather(lambda batch: bool(batch.bulk))).bulk[0].message == OUTPUT
             await runner.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("bulk", [False, True], ids=["control", "bulk"])
+def test_a_connection_on_which_a_bit_was_flipped_is_made_anew_at_once(
+    monkeypatch: pytest.MonkeyPatch, way: Way, bulk: bool
+) -> None:
+    monkeypatch.setattr(connection_module, "REDIAL_MS", 3_600_000)
+
+    async def scene() -> None:
+        async with serving() as stage:
+            ports = (stage.server.control_port, stage.server.bulk_port)
+            with Proxy("127.0.0.3", "127.0.0.1", ports) as proxy:
+                keys = stage.enrol()
+                async with Connection(Address("127.0.0.3", ports[0]), stage.server_keys.public, keys) as runner:
+                    runner.use_bulk(ports[1])
+                    await until(runner, lambda _: runner.connected and runner.bulk_connected)
+                    proxy.strike(Blow(after=20, flip=1), way, ports[bulk])
+                    gone = Link.BULK_DISCONNECTED if bulk else Link.DISCONNECTED
+                    heard: list[Incoming] = []
+                    while gone not in heard:
+                        runner.send(OUTPUT if bulk else HELLO)
+                        batch = await stage.server.receive(5)
+                        for received in (*batch.control, *batch.bulk):
+                            stage.server.reply(received.route, Introduce(epoch=1))
+                        heard += await runner.receive(5)
+                    while not (runner.connected and runner.bulk_connected):
+                        await stage.server.receive(5)
+                        await runner.receive(1_000)
 
     asyncio.run(scene())
 
