@@ -49,7 +49,7 @@ from surveil.core.run_events import (
     WriteTombstone,
 )
 from surveil.errors import ExitCode, error_of
-from surveil.execute import processes
+from surveil.execute import offspring, processes
 from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
 from surveil.execute.output import Chunk
@@ -304,6 +304,7 @@ def main(config: RunnerConfig) -> ExitCode:
         SurveilError: it cannot start, or may not go on; the sentence says what to do.
     """
     begin("runner", log_format=config.log_format, log_level=config.log_level)
+    offspring.be_spared()
     return asyncio.run(offer(config))
 
 

@@ -31,6 +31,7 @@ _METAVARS: Final[Mapping[str, str]] = {
     "credentials": "FILE",
     "sandbox": "WHEN",
     "expose": "PATH",
+    "memory": "SIZE",
     "log_format": "FORM",
     "log_level": "LEVEL",
 }

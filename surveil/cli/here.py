@@ -158,7 +158,9 @@ def verdict(states: Sequence[str]) -> str:
 
 def _isolation(config: RunConfig) -> isolating.Isolation:
     """What the steps are kept in; that they are not is said. Raises InfrastructureError."""
-    found = isolating.choose(config.sandbox, expose=config.expose)
+    found = isolating.choose(
+        config.sandbox, memory_bytes=config.memory_bytes, processes=config.processes, expose=config.expose
+    )
     if found.sandbox is None and config.sandbox != isolating.OFF:
         hint = f"; `{found.next}` changes that" if found.next else ""
         tell(f"The steps run without a sandbox: {found.why}{hint}.", "weak")

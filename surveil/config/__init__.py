@@ -27,6 +27,8 @@ from surveil.core.policy import Policy
 LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
 REFS_DEFAULT: Final = patterns.DEFAULT
 SLOTS_MAX: Final = 1024
+PROCESSES_DEFAULT: Final = 4096
+"""So many processes and threads an attempt may have: more than any build needs, fewer than would stop a machine."""
 RUNNERS_MAX: Final = 64
 """So many runners one process starts on its own machine; more slots do the same for less."""
 
@@ -103,6 +105,8 @@ class RunnerConfig:
     labels: tuple[str, ...] = ()
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
+    memory_bytes: int = 0
+    processes: int = PROCESSES_DEFAULT
     ssh_config: Path | None = None
     credentials: Path | None = None
     log_format: str = "auto"
@@ -125,6 +129,8 @@ class UpConfig:
     labels: tuple[str, ...] = ()
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
+    memory_bytes: int = 0
+    processes: int = PROCESSES_DEFAULT
     once: bool = False
     ssh_config: Path | None = None
     credentials: Path | None = None
@@ -139,6 +145,8 @@ class RunConfig:
 
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
+    memory_bytes: int = 0
+    processes: int = PROCESSES_DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from surveil.core.spelling import format_duration, printable
 
 INTERVAL_MS_MIN: Final = 100
 INTERVAL_MS_MAX: Final = 86_400_000
+PROCESSES_MAX: Final = 4_194_304
+"""As many as the kernel ever allows."""
 POLICY: Final = "policy"
 
 
@@ -85,6 +87,12 @@ _ABOUT: Final[Mapping[str, _About]] = {
         values.listed(values.path),
         "a file or folder of this machine that sandboxed steps may read as well",
     ),
+    "memory_bytes": _About(
+        values.size, "how much memory an attempt may take, like `2GiB`; 0 is no limit", show=values.size_shown
+    ),
+    "processes": _About(
+        values.whole(0, PROCESSES_MAX), "how many processes and threads an attempt may have; 0 is no limit"
+    ),
     "spawn": _About(values.whole(0, RUNNERS_MAX), "how many runners the dispatcher starts itself"),
     "runners": _About(values.whole(0, RUNNERS_MAX), "how many runners are started"),
     "once": _About(values.flag, "test each repository's HEAD once and stop"),
@@ -114,7 +122,7 @@ def settings_of(role: type) -> dict[str, Setting]:
 
 def key_of(field_name: str) -> str:
     """Fields carry their unit, keys do not: their values do."""
-    return field_name.removesuffix("_ms")
+    return field_name.removesuffix("_ms").removesuffix("_bytes")
 
 
 def shown(value: object) -> str:

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
+from zlib import crc32
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended, FoundAttempt
@@ -126,6 +127,9 @@ class Folder:
             bell=str(bell),
             isolation=isolation.name,
             sandbox=isolation.argv(self.workspace),
+            cgroups=isolation.limits.folders(f"{self.path.name}-{crc32(os.fsencode(self.path)):08x}"),
+            memory_bytes=isolation.limits.memory_bytes,
+            processes=isolation.limits.processes,
         )
 
     def log_bytes(self) -> int:

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import time
@@ -45,10 +46,15 @@ class SandboxError(Exception):
 
 
 class Enclosure:
-    """The sandbox of one attempt. `argv` is bubblewrap's whole command line but for its last words."""
+    """The sandbox of one attempt. `argv` is bubblewrap's whole command line but for its last words.
 
-    def __init__(self, argv: list[str]) -> None:
+    `processes` limits how many there are in it, also where there are no control groups; the kernel counts them for
+    each namespace of users, but never those of root. 0 means no limit.
+    """
+
+    def __init__(self, argv: list[str], processes: int = 0) -> None:
         self._argv = argv
+        self._processes = processes
         self._first: int | None = None
         """The pidfd of its first process."""
         self._builder: int | None = None
@@ -63,7 +69,7 @@ class Enclosure:
             self._build()
         first = self._first
         assert first is not None, "it was built"
-        return lambda report: _enter(first, report)
+        return lambda report: _enter(first, report, self._processes)
 
     def end(self) -> None:
         """End everything in there, and wait for that; what is left to be reaped is our child."""
@@ -154,7 +160,7 @@ def _whole(answer: int, said: bytes, until: float) -> str:
     return "; ".join(word.strip() for word in words if word.strip()) or "bubblewrap ended without a word"
 
 
-def _enter(first: int, report: int) -> None:
+def _enter(first: int, report: int, processes: int) -> None:
     """Go on as a process in the sandbox that may do nothing special, and tell `report` its process id.
 
     Namespaces of process ids are entered by children only, so the process that calls this ends in here. Raises OSError.
@@ -167,6 +173,8 @@ def _enter(first: int, report: int) -> None:
         os.write(report, f"pid {pid}\n".encode())
         os._exit(0)
     os.setsid()
+    if processes:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     # Whoever joins a namespace of users may do everything in it. Without bounding set and with no way to gain
     # anything, nothing of that is left after the program has been loaded.
     for capability in range(_CAPABILITIES_MAX):

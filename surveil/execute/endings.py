@@ -27,8 +27,12 @@ class End(Exception):
         self.exit_code = exit_code
 
 
-def failure_words(name: str, exit_code: int) -> str:
-    """How a step failed."""
+def failure_words(name: str, exit_code: int, limit: str = "") -> str:
+    """How a step failed; `limit` is what it went over, as a clause."""
+    if limit and exit_code == offspring.SIGNALLED + signal.SIGKILL:
+        return f"step '{name}' was killed because {limit}"
+    if limit:
+        return f"step '{name}' ended with exit code {exit_code}: {limit}"
     if exit_code > offspring.SIGNALLED:
         with contextlib.suppress(ValueError):
             number = signal.Signals(exit_code - offspring.SIGNALLED)
@@ -42,6 +46,11 @@ def start_words(name: str, error: OSError | SandboxError) -> str:
     if isinstance(error, SandboxError):
         return f"step '{name}' could not be started: the sandbox cannot be built: {error}"
     return f"step '{name}' could not be started: {error.filename}: {error.strerror}"
+
+
+def limit_words(error: OSError) -> str:
+    """Why the attempt's limits do not hold."""
+    return f"the attempt's limits cannot be set: {error.filename or 'control group'}: {error.strerror}"
 
 
 def disk_words(error: OSError) -> str:

@@ -14,6 +14,7 @@ holds), `status.json` (how the attempt stands; the keeper's last act is the fina
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from surveil.disk import write_whole
@@ -60,6 +61,10 @@ class Order(NamedTuple):
     isolation: str
     sandbox: list[str]
     """The command line of bubblewrap, but for its last words; empty for steps that are not kept apart."""
+    cgroups: Sequence[str] = ()
+    """The folders of the attempt's control groups."""
+    memory_bytes: int = 0
+    processes: int = 0
 
 
 class StepStatus(NamedTuple):

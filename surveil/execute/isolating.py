@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from surveil.errors import InfrastructureError
+from surveil.execute import cgroups
+from surveil.execute.cgroups import UNLIMITED, Limits
 from surveil.execute.environment import DEFAULT_PATH
 from surveil.execute.sandbox import NO_MORE_NAMESPACES, Sandbox, describe
 from surveil.execute.workspace import Workspace
@@ -37,13 +39,14 @@ SWITCHES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What keeps attempts apart: a sandbox, or nothing but their folders. `why` there is no sandbox, and what to type
-    to get one, where that is known.
+    """What keeps attempts apart: a sandbox, or nothing but their folders, and limits. `why` there is no sandbox, and
+    what to type to get one, where that is known.
     """
 
     sandbox: Sandbox | None = None
     why: str = ""
     next: str = ""
+    limits: Limits = UNLIMITED
 
     @property
     def name(self) -> str:
@@ -60,26 +63,34 @@ UNKEPT: Final = Isolation()
 
 
 def choose(
-    wanted: str, *, data: Path | None = None, expose: Sequence[Path] = (), secrets: Iterable[Path] = ()
+    wanted: str,
+    *,
+    memory_bytes: int = 0,
+    processes: int = 0,
+    data: Path | None = None,
+    expose: Sequence[Path] = (),
+    secrets: Iterable[Path] = (),
 ) -> Isolation:
     """The isolation of this machine's attempts, tried out. Blocks for some 50 ms.
 
     Args:
         wanted: `required`, `auto` or `off`.
+        memory_bytes, processes: what one attempt may take; 0 is no limit.
         data, expose, secrets: as of `sandbox.describe`.
 
     Raises:
-        InfrastructureError: a sandbox is required, and there can be none.
+        InfrastructureError: a sandbox or a limit of memory is required, and there can be none.
     """
+    limits = cgroups.find(memory_bytes, processes)
     if wanted == OFF:
-        return Isolation(why="--sandbox off")
+        return Isolation(why="--sandbox off", limits=limits)
     found = find(data=data, expose=expose, secrets=secrets)
     if found.sandbox is None and wanted == REQUIRED:
         advice = f"type `{found.next}`, or " if found.next else ""
         raise InfrastructureError(
             f"Steps cannot be run in a sandbox: {found.why}; {advice}start with `--sandbox auto`."
         )
-    return found
+    return replace(found, limits=limits)
 
 
 def find(*, data: Path | None = None, expose: Sequence[Path] = (), secrets: Iterable[Path] = ()) -> Isolation:

@@ -23,8 +23,9 @@ from typing import Final
 from surveil.clock import boot_ms
 from surveil.execute import files, offspring
 from surveil.execute.bell import Bell
+from surveil.execute.confines import Confines
 from surveil.execute.enclosure import Enclosure, SandboxError
-from surveil.execute.endings import End, disk_words, failure_words, start_words, timeout_words
+from surveil.execute.endings import End, disk_words, failure_words, limit_words, start_words, timeout_words
 from surveil.execute.files import Order, Status, StepOrder, StepStatus
 from surveil.execute.spool import SpoolWriter
 from surveil.execute.steplog import PIPE_BYTES, StepLog
@@ -57,7 +58,8 @@ class Keeper:
         self.asked = 0
         """The process of the step that was asked to end."""
         self.exits: dict[int, offspring.Exit] = {}
-        self.enclosure = Enclosure(order.sandbox) if order.sandbox else None
+        self.enclosure = Enclosure(order.sandbox, order.processes) if order.sandbox else None
+        self.confines = Confines([*order.cgroups], order.memory_bytes, order.processes)
         self.poll = select.poll()
         self.control = os.open(os.path.join(folder, files.CONTROL), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.commands = b""
@@ -74,18 +76,29 @@ class Keeper:
         end = End("passed", "", 0)
         try:
             self._tell()
+            self._confine()
             for index, step in enumerate(self.order.steps):
                 exit_code = self._run_step(index, step)
+                limit = self.confines.news()
                 if exit_code and not step.continue_on_error:
-                    raise End("failed", failure_words(step.name, exit_code), exit_code)
+                    raise End("failed", failure_words(step.name, exit_code, limit), exit_code)
         except End as early:
             end = early
+            if end.outcome == "failed" and end.exit_code is None and (limit := self.confines.news()):
+                end.reason += f"; {limit}"
         except OSError as error:
             end = End("errored", disk_words(error))
         if self.enclosure is not None:
             self.enclosure.end()
         offspring.kill_all()
+        self.confines.remove()
         self._finish(end)
+
+    def _confine(self) -> None:
+        try:
+            self.confines.make()
+        except OSError as error:
+            raise End("errored", limit_words(error)) from error
 
     # ---- one step ----
 
@@ -102,7 +115,8 @@ class Keeper:
         try:
             try:
                 enter = None if self.enclosure is None else self.enclosure.ready()
-                pid = offspring.start(step.argv, step.env, self.order.cwd, theirs, enter)
+                place = offspring.Place(self.confines.join if self.order.cgroups else None, enter)
+                pid = offspring.start(step.argv, step.env, self.order.cwd, theirs, place)
             except (OSError, SandboxError) as error:
                 self._step(index, state="errored", finished_after_ms=self._after())
                 raise End("errored", start_words(step.name, error)) from error

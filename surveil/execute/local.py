@@ -20,6 +20,7 @@ from surveil.core.run_events import Ended
 from surveil.errors import InfrastructureError
 from surveil.execute import files, processes
 from surveil.execute.attempts import ended, steps
+from surveil.execute.confines import Confines
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.nursery import Nursery, launch
@@ -113,6 +114,7 @@ class LocalRun:
                 runner="local", path=path,
             )  # fmt: skip
             now = boot_ms()
+            cgroups = self._isolation.limits.folders(root.name)
             order = files.Order(
                 cwd=str(self._work),
                 steps=step_orders(spec, workspace, environment),
@@ -123,6 +125,9 @@ class LocalRun:
                 bell=str(root / files.BELL),
                 isolation=self._isolation.name,
                 sandbox=self._isolation.argv(workspace),
+                cgroups=cgroups,
+                memory_bytes=self._isolation.limits.memory_bytes,
+                processes=self._isolation.limits.processes,
             )
             pidfd = launch(self._nursery, folder, order)
             open_files.callback(os.close, pidfd)
@@ -132,6 +137,7 @@ class LocalRun:
                 return self._follow(folder, workspace, (bell, pidfd), on_output, on_steps)
             finally:
                 self._see_it_end(pidfd, workspace)
+                Confines(cgroups).remove()
 
     def _follow(
         self,

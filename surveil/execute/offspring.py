@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn, TypeAlias
 
+AGENT_OOM_SCORE: Final = -250
 STEP_OOM_SCORE: Final = 500
 """When memory runs out, the kernel takes a step before a keeper and a keeper before an agent."""
 GLANCES: Final = 50
@@ -74,21 +75,29 @@ def be_private() -> None:
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def start(argv: list[str], env: dict[str, str], cwd: str, output: int, enter: Enter | None = None) -> int:
+class Place(NamedTuple):
+    """Where a program is to run, as functions that bring a process there. Both may raise OSError."""
+
+    confine: Callable[[], None] | None = None
+    """Brings the calling process, and all that comes of it, under the attempt's limits."""
+    enter: Enter | None = None
+
+
+def start(argv: list[str], env: dict[str, str], cwd: str, output: int, place: Place) -> int:
     """Start a program with `output` as both of its outputs and nothing to read; return its process id.
 
-    It leads a session and process group of its own, and dies with us; with `enter` it is in a sandbox, and dies with
-    that. Raises OSError when it cannot be started.
+    It leads a session and process group of its own, and dies with us, or with the sandbox that it is in. Raises OSError
+    when it cannot be started.
     """
     trouble, report = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _become(argv, env, cwd, output, report=report, enter=enter)
+        _become(argv, env, cwd, output, report=report, place=place)
     os.close(report)
     with open(trouble, encoding="ascii") as told:
         lines = [line.split() for line in told]
     step: int | None = pid
-    if enter is not None:
+    if place.enter is not None:
         # It only made way for the step's own process, which is our child since it has ended.
         os.waitpid(pid, 0)
         step = next((int(number) for word, number in lines if word == "pid"), None)
@@ -97,12 +106,12 @@ def start(argv: list[str], env: dict[str, str], cwd: str, output: int, enter: En
         return step
     if step is not None:
         os.waitpid(step, 0)
-    raise OSError(number, os.strerror(number), {"cwd": cwd, "sandbox": "the sandbox"}.get(what, argv[0]))
+    raise OSError(
+        number, os.strerror(number), {"cwd": cwd, "sandbox": "the sandbox", "limits": "its limits"}.get(what, argv[0])
+    )
 
 
-def _become(
-    argv: list[str], env: dict[str, str], cwd: str, output: int, *, report: int, enter: Enter | None
-) -> NoReturn:
+def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, *, report: int, place: Place) -> NoReturn:
     """The first and last thing that the new process does as a copy of ours."""
     what = "start"
     try:
@@ -117,11 +126,14 @@ def _become(
         os.dup2(nothing, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if enter is not None:
+        if place.confine is not None:
+            what = "limits"
+            place.confine()
+        if place.enter is not None:
             what = "sandbox"
             # Until it is another program it is a copy of us, and nobody in there may look into it.
             be_private()
-            enter(report)
+            place.enter(report)
         what = "cwd"
         os.chdir(cwd)
         what = "start"
@@ -150,6 +162,14 @@ def raise_oom_score(score: int) -> None:
         if int(file.read()) < score:
             file.seek(0)
             file.write(str(score))
+
+
+def be_spared() -> None:
+    """Ask the kernel to take this process, and all that it will start, later when memory runs out; only root may."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) == 0:
+            file.seek(0)
+            file.write(str(AGENT_OOM_SCORE))
 
 
 def reap() -> dict[int, Exit]:

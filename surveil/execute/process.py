@@ -21,6 +21,7 @@ from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files, processes
 from surveil.execute.attempts import Folder, folder_name, keeper_of
+from surveil.execute.confines import Confines
 from surveil.execute.contract import Broken, Happening, Tell
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.lookout import Lookout, Watched
@@ -151,6 +152,8 @@ class ProcessExecutor:
     def _end_left_behind(self, folder: Folder) -> None:
         """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
         killed = processes.kill_left_behind(folder.workspace.root)
+        with contextlib.suppress(OSError, ValueError):
+            Confines([*files.read_order(str(folder.path)).cgroups]).remove()
         if killed:
             job, attempt = folder.id
             voice.warning("processes left behind are ended", job=job, attempt=attempt, count=killed)

@@ -23,7 +23,8 @@ def main() -> int:
     enclosure = Enclosure(argv)
     problem = ""
     try:
-        pid = offspring.start(["true"], {"PATH": os.defpath}, "/", sys.stdout.fileno(), enclosure.ready())
+        place = offspring.Place(enter=enclosure.ready())
+        pid = offspring.start(["true"], {"PATH": os.defpath}, "/", sys.stdout.fileno(), place)
         _, status = os.waitpid(pid, 0)
         if status:
             problem = f"a program in it ends with {os.waitstatus_to_exitcode(status)}"

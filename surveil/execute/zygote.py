@@ -67,6 +67,7 @@ def _child(asked: socket.socket, folder: str, lock: int) -> None:
 
 def main() -> None:
     """Serve the agent whose end of a socket pair was given by number."""
+    offspring.be_private()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the agent to judge.
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         asked.set_inheritable(False)

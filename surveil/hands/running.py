@@ -105,7 +105,14 @@ def _asking(connection: Connection) -> Callable[[Want], None]:
 def _isolation(config: RunnerConfig) -> isolating.Isolation:
     """What keeps this runner's attempts apart; that nothing does is said once. Raises InfrastructureError."""
     secrets = [path for path in (config.ssh_config, config.credentials) if path is not None]
-    found = isolating.choose(config.sandbox, data=config.data, expose=config.expose, secrets=secrets)
+    found = isolating.choose(
+        config.sandbox,
+        memory_bytes=config.memory_bytes,
+        processes=config.processes,
+        data=config.data,
+        expose=config.expose,
+        secrets=secrets,
+    )
     if found.sandbox is None and config.sandbox != isolating.OFF:
         voice.warning(
             "steps run without a sandbox, so they see what this user sees",

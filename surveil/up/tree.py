@@ -20,6 +20,7 @@ from surveil.client.access import find_access
 from surveil.client.asking import Client
 from surveil.config import UpConfig
 from surveil.config.roles import settings_of
+from surveil.config.values import size_shown
 from surveil.errors import ExitCode, InfrastructureError, SurveilError, error_of
 from surveil.fleet.child import surveil_command
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
@@ -248,6 +249,8 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
         "SURVEIL_LOG_FORMAT": config.log_format,
         "SURVEIL_LOG_LEVEL": config.log_level,
         "SURVEIL_SANDBOX": config.sandbox,
+        "SURVEIL_MEMORY": size_shown(config.memory_bytes),
+        "SURVEIL_PROCESSES": str(config.processes),
         "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
         **{
             f"SURVEIL_{name.upper()}": str(path)

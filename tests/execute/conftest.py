@@ -100,8 +100,16 @@ class Kept:
             bell=str(self.root / "bell"),
             isolation=self.isolation.name,
             sandbox=self.isolation.argv(self.workspace),
+            cgroups=self.isolation.limits.folders(self.group),
+            memory_bytes=self.isolation.limits.memory_bytes,
+            processes=self.isolation.limits.processes,
         )
         self.pidfd = launch(self.nursery, self.folder, order)
+
+    @property
+    def group(self) -> str:
+        """The name of its control groups."""
+        return f"test-{os.getpid()}-{self.root.name}"
 
     def say(self, line: str) -> None:
         os.write(self.control, f"{line}\n".encode())

@@ -1,0 +1,117 @@
+"""Where this process may make control groups for attempts, and whether their limits hold.
+
+What belongs here: finding a place for each controller, and trying it. What does not: the groups of attempts themselves
+(`confines`).
+
+With version 1 that is below our own group in the controller's tree. With version 2 a group that has processes of its
+own cannot hand controllers on, so it is beside our own group: in a folder that was given to us and holds none, as
+systemd makes it for `Delegate=yes` with `DelegateSubgroup=`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from surveil.errors import InfrastructureError
+from surveil.execute.confines import Confines
+
+CONTROLLERS: Final = ("memory", "pids")
+PROBED_BYTES: Final = 64 * 1024 * 1024
+PROBED_PROCESSES: Final = 64
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_GROUPS: Final = Path("/proc/self/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one attempt may take; 0 means no limit. `places` are the folders below which its control groups are made."""
+
+    memory_bytes: int = 0
+    processes: int = 0
+    places: tuple[str, ...] = ()
+
+    def folders(self, name: str) -> list[str]:
+        """The control groups of an attempt with this name."""
+        return [f"{place}/surveil-{name}" for place in self.places]
+
+
+UNLIMITED: Final = Limits()
+
+
+def find(memory_bytes: int, processes: int) -> Limits:
+    """These limits with the places where they hold.
+
+    Raises:
+        InfrastructureError: a limit of memory is wanted, and there is no place where one holds.
+    """
+    wanted = {"memory": memory_bytes, "pids": processes}
+    found = {controller: place for controller, place in _places() if wanted[controller] and _holds(place, controller)}
+    if memory_bytes and "memory" not in found:
+        raise InfrastructureError(
+            "A limit of memory cannot be set: this process may make no control groups; run it as a service, as "
+            "`docs/how-to/sandbox.md` shows, or start without `--memory`."
+        )
+    return Limits(memory_bytes, processes, tuple(dict.fromkeys(found.values())))
+
+
+def _places() -> Iterator[tuple[str, str]]:
+    """For each controller that may be used, the folder below which groups may be made."""
+    own: dict[str, str] = {}
+    for line in _read(_GROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        own |= dict.fromkeys(controllers.split(","), path)
+    for line in _read(_MOUNTS).splitlines():
+        before, _, after = line.partition(" - ")
+        root, point = before.split()[3:5]
+        kind, _, options = after.split()[:3]
+        if kind == "cgroup":
+            for controller in set(CONTROLLERS) & set(options.split(",")):
+                yield controller, _inside(root, point, own.get(controller, "/"))
+        elif kind == "cgroup2":
+            yield from _unified(Path(_inside(root, point, own.get("", "/"))))
+
+
+def _inside(root: str, point: str, path: str) -> str:
+    """The folder of a group in a mount that shows the tree from `root` on."""
+    within = os.path.relpath(path, root)
+    folder = os.path.normpath(f"{point}/{within}")
+    return folder if not within.startswith("..") and Path(folder).is_dir() else point
+
+
+def _unified(own: Path) -> Iterator[tuple[str, str]]:
+    """What the group above ours can give to groups beside ours."""
+    above = own.parent
+    handed_on = above / "cgroup.subtree_control"
+    for controller in CONTROLLERS:
+        if controller in _read(above / "cgroup.controllers").split():
+            with contextlib.suppress(OSError):
+                if controller not in _read(handed_on).split():
+                    handed_on.write_text(f"+{controller}")
+                yield controller, str(above)
+
+
+def _holds(place: str, controller: str) -> bool:
+    """Try a group with both limits there."""
+    confines = Confines([f"{place}/surveil-trial-{os.getpid()}"], PROBED_BYTES, PROBED_PROCESSES)
+    folder = Path(f"{place}/surveil-trial-{os.getpid()}")
+    names = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}[controller]
+    limit = str(PROBED_BYTES if controller == "memory" else PROBED_PROCESSES)
+    try:
+        confines.make()
+        return any(_read(folder / name).strip() == limit for name in names)
+    except OSError:
+        return False
+    finally:
+        confines.remove()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
