@@ -9,12 +9,14 @@ uses it, the keeper too, so it imports nothing but the system.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import Final, TypeAlias
 
 Name: TypeAlias = str | os.PathLike[str]
 _OWNER_ONLY: Final = 0o600
 _OWNER_MAY_ENTER: Final = 0o700
+_OUT_OF_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DICE_BYTES: Final = 6
 
 
@@ -66,6 +68,15 @@ def make_folder(folder: Name) -> None:
         # Whoever may write a folder but not read it cannot put its names on the platter; the system does it in time.
         with contextlib.suppress(PermissionError):
             sync_folder(os.path.dirname(made))
+
+
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Whether this, or what caused it, is that a disk takes no more, which passes by itself."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OUT_OF_ROOM:
+            return True
+        error = error.__cause__
+    return False
 
 
 def sync_folder(folder: Name) -> None:

@@ -18,6 +18,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 from surveil.answer import Reply, Wish
@@ -28,12 +29,13 @@ from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
+from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.spawner import Spawner
 from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, assembled
 from surveil.hands.fulfil import Fulfiller
-from surveil.hands.refusing import Refusing, full_sentence
+from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_room
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
@@ -279,13 +281,22 @@ async def serve(config: DispatcherConfig) -> ExitCode:
     life = _Life()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, life.stop)
+    full: InfrastructureError | None = None
     while True:
-        async with assembled(config) as parts:
-            full = await _dispatch(config, parts, life)
-            if full is not None and not life.stopped:
-                refusing = Refusing(parts.server, parts.look_again(), config.data)
-                life.ends_by(refusing.stop)
-                await refusing.run()
+        try:
+            async with assembled(config) as parts:
+                full = await _dispatch(config, parts, life)
+                if full is not None and not life.stopped:
+                    refusing = Refusing(parts.server, parts.look_again(), config.data)
+                    life.ends_by(refusing.stop)
+                    await refusing.run()
+        except InfrastructureError as error:
+            # Whoever starts us is looking, and is told. Once we ran, a disk that fills again is only waited for.
+            # SQLite has more words for it than one.
+            if full is None or not (isinstance(error, FullError) or is_out_of_room(error) or not has_room(config.data)):
+                raise
+            voice.error("the disk was full again at once", reason=error)
+            await life.wait_for_room(config.data)
         if full is None or life.stopped:
             break
         voice.info("there is room again: starting from what is stored", data=config.data)
@@ -299,6 +310,11 @@ class _Life:
     def __init__(self) -> None:
         self.stopped = False
         self._end: Callable[[], None] = lambda: None
+
+    async def wait_for_room(self, data: Path) -> None:
+        gone = asyncio.Event()
+        self.ends_by(gone.set)
+        await wait_for_room(data, gone)
 
     def ends_by(self, end: Callable[[], None]) -> None:
         self._end = end

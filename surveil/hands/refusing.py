@@ -10,6 +10,7 @@ again: runners go on with what they run and keep their results, observers keep t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,17 @@ def full_sentence(data: Path) -> str:
         f"the dispatcher's disk is full, so it takes nothing new: make room on the disk of {data} on its machine; it "
         "goes on by itself then, and nothing that was acknowledged is lost"
     )
+
+
+async def wait_for_room(data: Path, stopped: asyncio.Event) -> None:
+    """Wait until there is room for a dispatcher that cannot even open its parts, or until it is `stopped`."""
+    rest_s = REST_MS / 1000
+    while not stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), rest_s)
+        if has_room(data):
+            return
+        rest_s = LOOK_MS / 1000
 
 
 class Refusing:

@@ -59,6 +59,8 @@ class LiveLog:
         if self.end:
             # A process that was killed may have left what only the system's memory holds; from here on it counts.
             os.fdatasync(self._data)
+            # Where a sync failed, the system shows what the disk never got and calls it written: it is written again.
+            _write_again(self._index, max(0, self._slots - FLUSH_CHUNKS_MAX) * SLOT_BYTES, self._slots * SLOT_BYTES)
             os.fdatasync(self._index)
 
     @property
@@ -170,3 +172,10 @@ class LiveReader:
         """Let go of both files."""
         os.close(self._data)
         os.close(self._index)
+
+
+def _write_again(handle: int, start: int, stop: int) -> None:
+    body = os.pread(handle, stop - start, start)
+    written = 0
+    while written < len(body):
+        written += os.pwrite(handle, body[written:], start + written)

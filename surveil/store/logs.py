@@ -9,6 +9,7 @@ One thread appends and flushes. `finish` may be called by another one, and every
 
 from __future__ import annotations
 
+import errno
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ class LogStore:
         """Folders with new names in them that are not durable yet."""
         self._finishing: dict[AttemptId, int] = {}
         self._unflushed = 0
+        self._sync_failed = False
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="log-sync")
 
@@ -116,6 +118,8 @@ class LogStore:
             StoreError: the disk failed. What is durable is not known any more, so the process must end and start again.
         """
         with self._lock, disk_failures("make the logs durable"):
+            if self._sync_failed:
+                raise OSError(errno.EIO, "it failed before")
             self._sync(list(self._open))
             said, self._said = self._said, {}
         return said
@@ -179,7 +183,8 @@ class LogStore:
 
     def close(self) -> None:
         """Flush, and let go of all files. Closing twice is harmless."""
-        self.flush()
+        if not self._sync_failed:
+            self.flush()
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
@@ -255,7 +260,18 @@ class LogStore:
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def _sync(self, keys: Iterable[AttemptId]) -> None:
-        """Bytes first, then the index that vouches for them, then the names of new files."""
+        """Bytes first, then the index that vouches for them, then the names of new files.
+
+        Where one of them fails, none is tried again: a second sync would say that all is well, and the index would
+        vouch for bytes that the disk never got.
+        """
+        try:
+            self._sync_in_order(keys)
+        except OSError:
+            self._sync_failed = True
+            raise
+
+    def _sync_in_order(self, keys: Iterable[AttemptId]) -> None:
         dirty = [(key, log) for key in keys if (log := self._open[key]).dirty]
         freed = sum(log.dirty for _, log in dirty)
         self._each(LiveLog.sync_data, [log for _, log in dirty])

@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from surveil.disk import sync_folder
 from surveil.errors import InvalidError
 from surveil.places import Hold
-from surveil.store import Cluster, StoreError, migrations, wal
+from surveil.store import Cluster, FullError, StoreError, migrations, wal
 from surveil.store.failures import cause_of, disk_failures
 from surveil.store.reading import UNREADABLE, SqlReader
 from surveil.store.tables import builds, cluster
@@ -214,7 +214,7 @@ def _unreadable(path: Path, error: Exception) -> StoreError | InvalidError:
     if "not a database" in str(error):
         return InvalidError(f"the file {path} is not a database: choose another data folder with --data")
     if "disk is full" in str(error):
-        return StoreError(
+        return FullError(
             f"the database {path} cannot be opened, because the disk is full: make room (`df -h {path.parent}`), "
             "or choose another data folder with --data"
         )

@@ -25,6 +25,8 @@ class Fault:
     path: str = ""
     at: int = 1
     count: int = 1_000_000_000
+    done: bool = False
+    """Whether a sync that fails was done all the same: only its answer is lost."""
     met: int = 0
 
     def meets(self, kind: str, path: str) -> bool:
@@ -56,6 +58,7 @@ class Faults:
 
     def room(self) -> tuple[int, int]:
         """Blocks and inodes that are free, as `df` shows them."""
-        if self.fault is None or self.fault.number != errno.ENOSPC:
+        # A fault of some files alone is no full disk, but a quota for example.
+        if self.fault is None or self.fault.path or self.fault.number != errno.ENOSPC:
             return FREE_BLOCKS, FREE_INODES
         return (0 if "write" in self.fault.kinds else FREE_BLOCKS), (0 if "make" in self.fault.kinds else FREE_INODES)

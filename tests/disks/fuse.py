@@ -278,6 +278,9 @@ class Kernel:
         try:
             self._may("sync", self._name_of(inode))
         except Failed:
+            if self._faults.fault is not None and self._faults.fault.done:
+                self._do("sync", inode.number)
+                raise
             # As Linux does: what did not reach the platter is not tried again, and the next sync says that all is well.
             self._note(("sync_failed", inode.number))
             self._disk.sync_failed(inode.number)

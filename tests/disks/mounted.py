@@ -28,9 +28,11 @@ class Mounted:
 
     folder: Path
 
-    def fail(self, *kinds: str, number: int, path: str = "", at: int = 1, count: int = 1_000_000_000) -> None:
+    def fail(
+        self, *kinds: str, number: int, path: str = "", at: int = 1, count: int = 1_000_000_000, done: bool = False
+    ) -> None:
         """Let calls fail; see `tests.disks.faults.Fault`. The next call of this replaces it."""
-        fault = {"kinds": kinds, "number": number, "path": path, "at": at, "count": count}
+        fault = {"kinds": kinds, "number": number, "path": path, "at": at, "count": count, "done": done}
         self.order({"fault": fault})
 
     def work(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from surveil.errors import ExitCode
+from tests.disks.mounted import mounted
 from tests.net.stage import free_ports
 from tests.system.disks import fill, small_disk
 from tests.system.processes import Place, eventually
@@ -79,4 +82,32 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
                 assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
             assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
         assert dispatcher.text.count("disk is full, so it takes nothing new") == 1
+    assert eventually(lambda: place.processes() == [])
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
+)
+def test_a_disk_that_is_full_again_while_a_dispatcher_starts_anew_is_waited_for(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true"))
+    with mounted(place.data) as disk:
+        words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}")
+        with place.start(*words) as dispatcher:
+            dispatcher.wait_for("dispatcher is ready")
+            # The disk shows room, and the database has none: only opening it tells.
+            disk.fail("write", number=errno.ENOSPC, path="surveil.db(-wal)?$")
+            assert submitted(place, str(repo)).returncode == ExitCode.INFRASTRUCTURE
+            dispatcher.wait_for("there is room again")
+            dispatcher.wait_for("full again at once", times=2)
+            assert dispatcher.process.poll() is None
+            disk.work()
+            dispatcher.wait_for("dispatcher is ready", times=2)
+            assert submitted(place, str(repo)).stdout == "1\n"
+            disk.fail("write", number=errno.ENOSPC, path="surveil.db(-wal)?$")
+            assert submitted(place, str(repo)).returncode == ExitCode.INFRASTRUCTURE
+            dispatcher.wait_for("full again at once", times=3)
+            assert dispatcher.interrupt() == ExitCode.OK, "whoever waits for room can be stopped"
+        with place.start(*words) as dispatcher:
+            assert dispatcher.wait() == ExitCode.INFRASTRUCTURE
+            assert "the disk is full: make room" in dispatcher.text
     assert eventually(lambda: place.processes() == [])
