@@ -1,0 +1,165 @@
+"""Naughty texts in every field of every record: exact in JSON, and inert wherever they are shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from surveil.core.model import AttemptState, Note, Record, Status
+from surveil.pipeline.values import job_name
+from surveil.protocol import JobSpec, StepReport, StepSpec
+from tests.answer.desk import NOW
+from tests.cli.conftest import Ended, Type
+from tests.cli.counter import Counter
+from tests.corpora.naughty import BYTES, NAUGHTY, harm
+from tests.store.records import make_attempt, make_build, make_job, make_note, make_peer, make_runner, make_token, new
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def name_of_job(text: str) -> str:
+    """The text, if a pipeline could call a job so."""
+    try:
+        return job_name(text)
+    except ValueError:
+        return "test"
+
+
+def fill(counter: Counter) -> None:
+    """One build for each text, which stands in every field that a stranger fills."""
+    records: list[Record] = []
+    notes: list[Note] = []
+    for number, text in enumerate(NAUGHTY, start=1):
+        name = name_of_job(text)
+        step = StepSpec(name=text, run=text, shell=text, env={"V": text})
+        spec = JobSpec(
+            name=name, needs=(text,), labels=(text,), env={"V": text}, timeout_ms=1, steps=(step,), matrix={"v": text}
+        )
+        records += [
+            make_build(
+                number, jobs=(name,), repo=text, ref=text, message=text, author=text, pipeline_file=text, rule=text,
+                complaints=(text,), reason=text, state=Status.FAILED, mid=f"{number}",
+            ),
+            make_job(number, name, spec=spec, state=Status.FAILED, attempt=2, reason=text),
+            make_attempt(
+                number, name, 1, runner_name=text, state=AttemptState.LOST, reason=text, isolation=text, finished_at=NOW
+            ),
+            make_attempt(
+                number, name, 2, runner_name=text, state=AttemptState.FAILED, reason=text, finished_at=NOW,
+                accepted_at=NOW, isolation=text, steps=(StepReport(name=text, state="failed", exit_code=1),),
+            ),
+            replace(make_runner(f"r{number}"), name=text, host=text, software=text, labels=(text,), cordoned=text),
+        ]  # fmt: skip
+        notes += [
+            make_note("job", f"{number}/{name}", build=number, state="failed", reason=text),
+            make_note("attempt", f"{number}/{name}#1", build=number, state="lost", reason=text),
+        ]
+        counter.desk.log(f"{number}/{name}", 2, text.encode())
+    counter.desk.store.commit(new(*records, notes=tuple(notes)))
+
+
+@pytest.fixture
+def filled(counter: Counter) -> Counter:
+    fill(counter)
+    return counter
+
+
+def looks_at(ended: Ended, *, lines: int | None = None) -> None:
+    """What was printed is text of so many lines."""
+    assert ended.code == 0, ended.err
+    assert harm(ended.out) == ""
+    assert harm(ended.err) == ""
+    assert lines is None or ended.out.count("\n") == lines
+
+
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def test_every_text_is_exact_in_every_field_of_the_documents(type_: Type, filled: Counter) -> None:
+    found: list[dict[str, Any]] = json.loads(type_("builds", "--limit", str(len(NAUGHTY)), "--json").out)
+    assert len(found) == len(NAUGHTY)
+    for build, text in zip(reversed(found), NAUGHTY, strict=True):
+        (job,) = build["jobs"]
+        first, last = job["attempts"]
+        fields = ("repo", "ref", "message", "author", "pipeline_file", "rule", "reason")
+        assert {name: build[name] for name in fields} == dict.fromkeys(fields, text)
+        assert build["complaints"] == job["labels"] == job["needs"] == [text]
+        assert (job["name"], job["reason"], job["matrix"]) == (name_of_job(text), text, {"v": text})
+        assert [first[name] for name in ("runner", "reason", "isolation")] == [text] * 3
+        assert [last["runner"], last["reason"], last["steps"][0]["name"]] == [text] * 3
+    runners = {runner["id"]: runner for runner in json.loads(type_("runners", "--json").out)}
+    for number, text in enumerate(NAUGHTY, start=1):
+        runner = runners[f"r{number}".ljust(40, "x")]
+        assert [runner[name] for name in ("name", "host", "version", "reason")] == [text] * 4
+        assert runner["labels"] == [text]
+
+
+def test_documents_are_ascii_whatever_is_in_them(type_: Type, filled: Counter) -> None:
+    for words in (("builds", "--json"), ("runners", "--json"), ("show", "7", "--json"), ("story", "7", "--json")):
+        ended = type_(*words)
+        assert ended.code == 0, ended.err
+        assert ended.out.isascii()
+        assert harm(ended.out) == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
+def test_lists_of_everything_are_inert(
+    type_: Type, filled: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    if terminal:
+        at_a_terminal(monkeypatch)
+    for record in (make_peer(f"{n} {text}"[:100], key=f"k{n}".ljust(40, "x")) for n, text in enumerate(NAUGHTY)):
+        filled.desk.store.add_peer(record)
+    for number, text in enumerate(NAUGHTY):
+        filled.desk.store.add_token(make_token(f"t{number}", labels=(text,), expires_at=NOW + 1_000_000))
+    looks_at(type_("builds", "--limit", str(len(NAUGHTY))), lines=None if terminal else len(NAUGHTY) + 1)
+    looks_at(type_("runners"), lines=None if terminal else len(NAUGHTY) + 1)
+    looks_at(type_("token", "list"))
+    looks_at(type_("peers"))
+    looks_at(type_("status"))
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
+def test_each_build_is_shown_told_and_read_inertly(
+    type_: Type, filled: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool, part: int
+) -> None:
+    if terminal:
+        at_a_terminal(monkeypatch)
+    for number in range(part + 1, len(NAUGHTY) + 1, 4):
+        looks_at(type_("show", str(number)))
+        looks_at(type_("story", str(number)))
+        ended = type_("logs", str(number))
+        assert harm(ended.err) == ""
+        if terminal:
+            assert harm(ended.out) == ""
+        else:
+            assert ended.raw == NAUGHTY[number - 1].encode()
+
+
+@pytest.mark.parametrize("name", BYTES)
+@pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
+def test_output_of_any_bytes_is_exact_in_a_pipe_and_inert_on_a_terminal(
+    type_: Type, counter: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool, name: str
+) -> None:
+    passed = make_attempt(state=AttemptState.PASSED, finished_at=NOW, released=True, log_bytes=len(BYTES[name]))
+    counter.desk.store.commit(new(make_build(state=Status.PASSED), make_job(state=Status.PASSED, attempt=1), passed))
+    for at in range(0, len(BYTES[name]), 200_000):
+        counter.desk.log("1/test", 1, BYTES[name][at : at + 200_000])
+    if terminal:
+        at_a_terminal(monkeypatch)
+    ended = type_("logs", "1")
+    assert ended.code == 0, ended.err
+    assert harm(ended.err) == ""
+    if terminal:
+        assert harm(ended.out) == ""
+    else:
+        assert ended.raw == BYTES[name]
