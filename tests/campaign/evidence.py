@@ -65,6 +65,8 @@ class Evidence:
     wishes: list[Wish] = field(default_factory=list)
     excused: frozenset[str] | None = frozenset()
     """The runners that had a reason to lose attempts; None for all of them."""
+    cut: frozenset[str] = frozenset()
+    """The runners whose disks lost or damaged output."""
     interrupted: frozenset[str] = frozenset()
     """The runners that may have lost what they had not begun yet."""
     paused: frozenset[str] = frozenset()

@@ -273,6 +273,34 @@ def logs_are_exact(evidence: Evidence) -> Iterator[Complaint]:
                 yield Complaint("truth", f"{work.id} wrote something else than was planned")
 
 
+READ_MS: Final = 1_000
+"""What was written so long before its process ended has been read by its keeper, and is on its runner's disk."""
+
+
+def lost_logs_are_delivered(evidence: Evidence) -> Iterator[Complaint]:
+    """I6: what the disk of a runner held of an attempt is delivered when it comes back, though the attempt was lost or
+    cancelled.
+    """
+    jobs = {job.id: job for job in evidence.jobs}
+    for attempt in evidence.attempts:
+        ended_early = attempt.state in {AttemptState.LOST, AttemptState.CANCELLED}
+        if not ended_early or not is_truthful(jobs[attempt.job]) or attempt.id not in evidence.logs:
+            continue
+        if attempt.runner_name in evidence.cut or attempt.runner_name not in evidence.left:
+            continue
+        there, owed = len(evidence.logs[attempt.id].data), sum(map(_readable, evidence.works_of(attempt.id)))
+        if there < owed:
+            name = f"{attempt.job}#{attempt.number}"
+            yield Complaint("I6", f"the log of {name} ({attempt.state}) has {there} bytes: its disk held {owed}")
+
+
+def _readable(work: Work) -> int:
+    """How much of what it wrote was read, whatever happened then."""
+    if work.told_end or work.ended_at is None:
+        return work.wrote
+    return max((wrote for at, wrote in work.written if at <= work.ended_at - READ_MS), default=0)
+
+
 def _differ(log: bytes, wanted: bytes) -> str:
     at = next((at for at, (a, b) in enumerate(zip(log, wanted, strict=False)) if a != b), min(len(log), len(wanted)))
     return f"{len(log)} bytes, of {len(wanted)}; from byte {at} on {log[at : at + 40]!r}, not {wanted[at : at + 40]!r}"
@@ -320,6 +348,7 @@ JUDGES: Final[tuple[Judge, ...]] = (
     losses_are_counted,
     losses_have_causes,
     logs_are_exact,
+    lost_logs_are_delivered,
     everything_ended,
     nothing_is_left,
 )

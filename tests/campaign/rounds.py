@@ -174,6 +174,7 @@ class Campaign:
             paused=_names(each.paused for each in struck),
             slots=self.settings.slots,
             lost_max=self.settings.policy.lost_max,
+            cut=_names(each.cut for each in struck),
             interrupted=_names(each.interrupted for each in struck),
             wall_minus_boot_ms=time.time_ns() // 1_000_000 - boot_ms(),
             before=self._before,

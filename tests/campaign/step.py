@@ -89,6 +89,7 @@ def main() -> None:
                 rest = rest[os.write(1, rest) :]
             digest.update(part)
             wrote += len(part)
+        teller.tell("wrote", wrote=wrote)
     time.sleep(plan.get("rest_s", 0))
     teller.tell("end", wrote=wrote, sha256=digest.hexdigest(), exit=exits)
     os._exit(exits)

@@ -20,6 +20,8 @@ from tests.campaign.truth import Work
 
 REPO, REF, SHA = "/srv/alpha.git", "refs/heads/work-1", "a" * 40
 JOB = "1/careful"
+WRITTEN = [(1_000, 7), (1_900, 40)]
+"""When the lost attempt had written how much: what it wrote just before its end may not have been read."""
 
 
 def work(attempt: int, *, step: int = 0, exits: int = 0, began_at: int, ended_at: int | None, **changes: Any) -> Work:
@@ -70,7 +72,7 @@ def evidence() -> Evidence:
     )  # fmt: skip
     lost = attempt(1, AttemptState.LOST, reason="its runner stopped answering", exit_code=None, log_bytes=0)
     works = [
-        work(1, began_at=1_000, ended_at=2_000, told_end=False, exit_code=None),
+        work(1, began_at=1_000, ended_at=2_000, told_end=False, exit_code=None, wrote=40, written=WRITTEN),
         work(2, began_at=5_000, ended_at=6_000),
         work(2, step=1, began_at=6_000, ended_at=7_000),
     ]
@@ -158,6 +160,7 @@ WRONG: dict[str, tuple[str, Callable[[Evidence], object]]] = {
     "a log of another length": ("I6", lambda e: change_attempt(e, 2, log_bytes=80)),
     "a damaged log": ("I6", lambda e: e.logs.update({(JOB, 2): StoredLog(e.logs[JOB, 2].data, damaged=True)})),
     "a lost attempt's log with more": ("I6", lambda e: e.logs.update({(JOB, 1): StoredLog(b"nobody wrote this")})),
+    "a lost attempt's log without what was read": ("I6", lambda e: e.logs.update({(JOB, 1): StoredLog(b"1/")})),
     "work that wrote something else": ("truth", lambda e: setattr(e.works[1], "sha256", "")),
     "a build without a verdict": ("L1", lambda e: change_job(e, state=Status.QUEUED)),
     "an open attempt": ("L5", lambda e: change_attempt(e, 2, state=AttemptState.RUNNING)),
@@ -183,8 +186,15 @@ def test_a_push_may_be_replaced_before_anybody_looks(evidence: Evidence) -> None
     assert judge(evidence) == []
 
 
+def test_a_disk_that_lost_output_has_nothing_to_deliver(evidence: Evidence) -> None:
+    evidence.logs[JOB, 1] = StoredLog(b"1/")
+    evidence.cut = frozenset({"runner-1"})
+    assert judge(evidence) == []
+
+
 def test_what_stood_still_could_not_know_that_its_time_was_over(evidence: Evidence) -> None:
     evidence.works[0].ended_at = 5_500
+    evidence.logs[JOB, 1] = StoredLog(log_of(evidence.works[0]))
     assert len(doubled_jobs(evidence)) == 1
     evidence.paused = frozenset({"runner-1"})
     assert judge(evidence) == []

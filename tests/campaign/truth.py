@@ -41,6 +41,8 @@ class Work:
     """Whether it came to its own end; whoever was killed did not."""
     exit_code: int | None = None
     wrote: int = 0
+    written: list[tuple[int, int]] = field(default_factory=list)
+    """When it had written how many bytes."""
     sha256: str = ""
 
     @property
@@ -125,6 +127,9 @@ class Truth:
         if what == "begin":
             line.work = Work(step=said["plan"]["step"], began_at=at, **said)
             self._works.append(line.work)
+        elif what == "wrote" and line.work is not None:
+            line.work.wrote = said["wrote"]
+            line.work.written.append((at, said["wrote"]))
         elif what == "end" and line.work is not None:
             line.work.told_end = True
             line.work.exit_code, line.work.wrote, line.work.sha256 = said["exit"], said["wrote"], said["sha256"]

@@ -74,6 +74,8 @@ class _Struck:
     """The runners whose attempts may be lost, or break, because of it; None for all."""
     paused: Iterable[str] = ()
     """The runners that stood still, so that what must not run twice may have: they could not know."""
+    cut: Iterable[str] = ()
+    """The runners whose disks lost or damaged output: logs of what was lost there may end early."""
     interrupted: Iterable[str] = ()
     """The runners whose agents died or were stopped: what they had been given and not yet begun may be lost."""
     fenced: bool = False

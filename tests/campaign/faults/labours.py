@@ -13,6 +13,7 @@ from surveil.core.model import AttemptState, Status
 from tests.campaign.cluster import PATIENCE_S, Cluster, below, until
 from tests.campaign.evidence import Evidence, Push
 from tests.campaign.faults import Struck, kind
+from tests.campaign.faults.processes import kill_agents
 from tests.campaign.hosts import send
 from tests.campaign.shapes import plan
 
@@ -116,18 +117,17 @@ def agent_and_steps(cluster: Cluster, dice: Random) -> Struck:
     steps = [pid for keeper in cluster.keepers(role) for pid in below(keeper)]
     for pid in steps:
         send(pid, signal.SIGSTOP)
-    role.kill()
+    struck = kill_agents(cluster, [role])
+    start_again = struck.heal
 
     def heal() -> None:
-        role.start()
+        start_again()
         for pid in steps:
             send(pid, signal.SIGCONT)
 
-    return Struck(
-        f"{role.name}: its agent was killed while {len(steps)} processes stood still",
-        interrupted=[role.name],
-        heal=heal,
-    )
+    struck.what += f", while {len(steps)} processes of theirs stood still"
+    struck.heal = heal
+    return struck
 
 
 def _state(cluster: Cluster, push: Push) -> Status | None:
