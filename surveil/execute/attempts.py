@@ -56,6 +56,8 @@ class Folder:
     path: Path
     workspace: Workspace
     accepted_boot_ms: int
+    same_boot: bool = True
+    """Whether the machine has been up since; if not, what was not on the platter is gone."""
     reader: SpoolReader | None = None
 
     @property
@@ -67,7 +69,7 @@ class Folder:
         """Note what is to be done. Raises OSError.
 
         Nothing waits for the platter: should the machine lose its power, its next start is another incarnation, for
-        which no order of today is meant.
+        which no order of today is meant. With the first of its log, the keeper puts it there, so that it is found.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         frames = [base64.b64encode(frame).decode() for frame in encode(self.assign)]
@@ -92,6 +94,7 @@ class Folder:
             workspace=Workspace.below(workspaces / path.name),
             # The machine has started anew: the best that is known is that it was before that.
             accepted_boot_ms=accepted if same_boot else 0,
+            same_boot=same_boot,
         )
 
     def order(
@@ -141,6 +144,11 @@ class Folder:
                 return 0
         return self.reader.look()
 
+    def settle(self) -> None:
+        """Its keeper is gone: its log grows no more, and where that was by a power cut, it ends where it is sound."""
+        if self.log_bytes() and self.reader is not None and not self.same_boot:
+            self.reader.settle()
+
     def status(self) -> files.Status | None:
         """What the keeper wrote last; None if there is nothing of sense."""
         try:
@@ -153,7 +161,8 @@ class Folder:
         return FoundAttempt(
             assign=self.assign,
             accepted_at=self.accepted_boot_ms,
-            launched=(self.path / files.ORDER).exists(),
+            # A power cut may have taken the order, and must not let the attempt begin again.
+            launched=not self.same_boot or (self.path / files.ORDER).exists(),
             kept=kept,
             ended=None if status is None else ended(self.id, status),
             steps=() if status is None else steps(status),

@@ -48,7 +48,7 @@ class Keeper:
         self.steps = [StepStatus(name=step.name, state="pending") for step in order.steps]
         self.now = boot_ms()
         self.started_at = self.now
-        self.spool = SpoolWriter(os.path.join(folder, files.SPOOL), boot_ms)
+        self.spool = SpoolWriter(os.path.join(folder, files.SPOOL), boot_ms, note=os.path.join(folder, files.ACCEPTED))
         self.bell = Bell(order.bell, os.path.basename(folder))
         self.lease_until = order.lease_until_boot_ms
         self.timeout_at = self.now + order.timeout_ms if order.timeout_ms else None

@@ -132,6 +132,7 @@ class ProcessExecutor:
                 pidfd = None
             if pidfd is None:
                 self._end_left_behind(folder)
+                folder.settle()
             folder.log_bytes()
             found.append((folder, pidfd))
         return found

@@ -4,16 +4,22 @@ What belongs here: the file and its bytes. What does not: the shape of frames an
 Imports only what a keeper may import.
 """
 
+# ruff: noqa: PTH120  # A keeper does without pathlib, which costs it memory and time.
+
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Final
 
+from surveil.disk import sync_file, sync_folder
 from surveil.execute.output import CHUNK_BYTES_MAX, HEADER_BYTES, Chunk, Frame, is_sound, make_frame, read_header
 
 SYNC_BYTES: Final = 1024 * 1024
 SYNC_MS: Final = 1_000
+TORN_BYTES_MAX: Final = 4 * SYNC_BYTES
+"""More than this is never on its way to the platter, so a power cut tears no more off the end."""
 _HEADERS_MARKED: Final = 4096
 """A reader remembers where every so many frames begin, so that going back is no long walk."""
 
@@ -31,7 +37,10 @@ class DamagedError(ValueError):
 class SpoolWriter:
     """Appends to the spool; what was written survives us at once, and the machine's power after `SYNC_MS` at most."""
 
-    def __init__(self, path: str, clock: Callable[[], int]) -> None:
+    def __init__(self, path: str, clock: Callable[[], int], note: str | None = None) -> None:
+        """Open the file; `note` says whose log it is, and is put on the platter with the first of it."""
+        self._path = path
+        self._note = note
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._clock = clock
         self._good_bytes = os.fstat(self._file).st_size
@@ -55,12 +64,23 @@ class SpoolWriter:
     def sync(self) -> None:
         """Put on the platter what was written. Raises OSError."""
         if self._unsynced:
+            if self._note is not None:
+                self._anchor(self._note)
             os.fdatasync(self._file)
         self._unsynced, self._synced_at = 0, self._clock()
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+    def _anchor(self, note: str) -> None:
+        """Make durable what this file is found by after a power cut: the note beside it, and the names on the way."""
+        with contextlib.suppress(FileNotFoundError):
+            sync_file(note)
+        folder = os.path.dirname(self._path)
+        sync_folder(folder)
+        sync_folder(os.path.dirname(folder))
+        self._note = None
 
     def _write(self, frame: bytes) -> None:
         if not self._unsynced:
@@ -85,6 +105,7 @@ class SpoolReader:
         self._frames_seen = 0
         self._end = (0, 0)
         self._here = (0, 0)
+        self._settled = False
 
     @property
     def log_bytes(self) -> int:
@@ -93,6 +114,8 @@ class SpoolReader:
 
     def look(self) -> int:
         """Walk over what was written since; return how long the log is now."""
+        if self._settled:
+            return self._end[0]
         at, place = self._end
         size = os.fstat(self._file).st_size
         while place + HEADER_BYTES <= size:
@@ -103,6 +126,28 @@ class SpoolReader:
             self._frames_seen += 1
             if self._frames_seen % _HEADERS_MARKED == 0:
                 self._marks.append((at, place))
+        self._end = (at, place)
+        return at
+
+    def settle(self) -> int:
+        """Nobody writes any more, and a power cut may have torn the end: let the log end before the first of the last
+        frames that is not sound; return how long it is.
+
+        What is damaged further ahead is no power cut's doing: it keeps its place, so that reading says so.
+        """
+        self.look()
+        self._settled, end = True, self._end[1]
+        young_from = end - TORN_BYTES_MAX
+        at, place = max(mark for mark in self._marks if mark[1] <= max(0, young_from))
+        while place < end:
+            header = read_header(os.pread(self._file, HEADER_BYTES, place), at)
+            if header is None:
+                break
+            behind = place + HEADER_BYTES
+            young = behind + header.length > young_from
+            if young and not is_sound(header, os.pread(self._file, header.length, behind)):
+                break
+            at, place = at + header.length, behind + header.length
         self._end = (at, place)
         return at
 
