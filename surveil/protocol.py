@@ -57,6 +57,8 @@ _HEADER_BYTES: Final = 4
 
 Name: TypeAlias = Annotated[str, Most(200)]
 """A name that people chose: of a runner, a job, a label."""
+REMARKS_MAX: Final = 8
+"""Remarks on one step; a keeper has three at the most."""
 Text: TypeAlias = Annotated[str, Most(4096)]
 """A sentence, an address, a ref."""
 Script: TypeAlias = Annotated[str, Most(PIPELINE_BYTES_MAX)]
@@ -113,6 +115,15 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What surveil itself has to say of a step's output, beside its bytes: after byte `at` of the attempt's log."""
+
+    at: int
+    after_ms: int
+    text: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """How a step stands.
 
@@ -125,6 +136,7 @@ class StepReport:
     started_after_ms: int | None = None
     finished_after_ms: int | None = None
     log_at: int | None = None
+    remarks: Annotated[tuple[Remark, ...], Most(REMARKS_MAX)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, 
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, Session, State
-from surveil.protocol import JobSpec, StepReport, StepSpec, WatchedRepo
+from surveil.protocol import JobSpec, Remark, StepReport, StepSpec, WatchedRepo
 from surveil.store import Token
 
 NOW: Final = 1_794_650_400_000
@@ -55,8 +55,9 @@ _SPEC: Final = JobSpec(
     matrix={"python": "3.12"},
 )
 _STEP: Final = StepReport(
-    name="Tests", state="passed", exit_code=0, started_after_ms=40, finished_after_ms=8040, log_at=0
-)
+    name="Tests", state="passed", exit_code=0, started_after_ms=40, finished_after_ms=8040, log_at=0,
+    remarks=(Remark(at=512, after_ms=8040, text="9 bytes of this step's log were dropped"),),
+)  # fmt: skip
 _ATTEMPT: Final = Attempt(
     job="12/test[python=3.12]",
     number=1,
@@ -264,6 +265,8 @@ STEP: Final = {
     "started_at": "when it began",
     "finished_at": "when it ended",
     "log_at": "the byte of the attempt's log at which its output begins",
+    "remarks": "what surveil itself has to say of its output, which the log does not hold: `at` (the byte behind which "
+    "it stands), `time`, `text`",
 }
 RUNNER: Final = {
     "id": "its key",
@@ -326,7 +329,10 @@ PEER: Final = {
     "created_at": "when it joined",
     "revoked_at": "when it was taken out; null while it is let in",
 }
-PIECE_EXAMPLE: Final = {"job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n", "missing": None}
+PIECE_EXAMPLE: Final = {
+    "job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n", "missing": None,
+    "remark": None,
+}  # fmt: skip
 PIECE: Final = {
     "job": "`BUILD/NAME`",
     "attempt": "the attempt's number",
@@ -334,6 +340,7 @@ PIECE: Final = {
     "bytes": "how many bytes it has",
     "text": "the bytes as UTF-8; what is not UTF-8 is replaced",
     "missing": "in the last piece, what of the log is not here, a sentence; null if nothing",
+    "remark": "what surveil itself says at this place, in a line without bytes; `null` where something was printed",
 }
 DRILL: Final = {
     "held": "whether all held that is promised; the exit code is 0 only then",

@@ -178,5 +178,8 @@ class Logbook:
 
 
 def _step_view(step: StepReport) -> dict[str, Any]:
-    """What tells people where in a log a step begins."""
-    return {"name": step.name[:STEP_NAME_CHARACTERS_MAX], "state": step.state, "log_at": step.log_at}
+    """What tells people where in a log a step begins, and what surveil remarked on its output."""
+    view: dict[str, Any] = {"name": step.name[:STEP_NAME_CHARACTERS_MAX], "state": step.state, "log_at": step.log_at}
+    if step.remarks:
+        view["remarks"] = [{"at": remark.at, "text": remark.text} for remark in step.remarks]
+    return view

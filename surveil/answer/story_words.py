@@ -221,6 +221,9 @@ def _steps(attempt: Attempt) -> Iterator[Line]:
         called = f"step {index} of {len(attempt.steps)}" + (f" `{name}`" if name else "")
         begun_at = _within(attempt, accepted_at + step.started_after_ms)
         yield replace(_of(attempt, begun_at, _STEP, "step", f"{called} began"), step=index)
+        for remark in step.remarks:
+            said_at = _within(attempt, accepted_at + remark.after_ms)
+            yield _of(attempt, said_at, _STEP, "log", f"{called}: {remark.text}")
         if step.finished_after_ms is None or step.state == "running":
             continue
         code = f" with exit code {step.exit_code}" if step.exit_code else ""

@@ -53,6 +53,10 @@ def step_view(step: StepReport, accepted_at: int | None) -> dict[str, Any]:
         "started_at": _after(accepted_at, step.started_after_ms),
         "finished_at": _after(accepted_at, step.finished_after_ms),
         "log_at": step.log_at,
+        "remarks": [
+            {"at": remark.at, "time": _after(accepted_at, remark.after_ms), "text": remark.text}
+            for remark in step.remarks
+        ],
     }
 
 

@@ -61,8 +61,13 @@ class _Result:
             "attempt": self.attempt,
             "exit_code": self.exit_code,
             "took_ms": self.took_ms,
-            "steps": [{"name": step.name, "state": step.state, "exit_code": step.exit_code} for step in self.steps],
+            "steps": [_step(step) for step in self.steps],
         }
+
+
+def _step(step: StepReport) -> dict[str, Any]:
+    remarks = [{"at": remark.at, "text": remark.text} for remark in step.remarks]
+    return {"name": step.name, "state": step.state, "exit_code": step.exit_code, "remarks": remarks}
 
 
 @dataclass(slots=True)
@@ -209,6 +214,8 @@ def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_js
             result.steps = ended.steps
         finally:
             output.finish()
+        for remark in (each for step in result.steps for each in step.remarks):
+            tell(f"--- {name}: {remark.text} ---", "weak")
         if result.state == "lost":
             result.state = "errored"
         because = f": {result.reason}" if result.reason else ""

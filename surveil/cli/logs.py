@@ -19,7 +19,7 @@ from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError
 from surveil.screen.colours import is_terminal
 from surveil.screen.printing import print_json, print_json_line, tell
-from surveil.screen.steps import StepHeads
+from surveil.screen.steps import Remark, StepHeads
 from surveil.screen.terminal import SafeOutput
 from surveil.screen.words import why
 
@@ -53,7 +53,7 @@ def logs(
 
     Without JOB: all jobs, one after the other. The bytes go to stdout just as they came; on a terminal, escape
     sequences other than colours are left out unless --raw is given. What surveil itself has to say goes to stderr.
-    With --json: a line for each piece, with its job, attempt, offset and text.
+    With --json: a line for each piece, with its job, attempt, offset and text, and for each remark of surveil's.
     """
     with connected(where) as dispatcher:
         document = dispatcher.build(build)
@@ -77,36 +77,45 @@ class _Writer:
         self._safe = None if raw or as_json or not is_terminal(sys.stdout) else SafeOutput()
         self._heads = StepHeads()
         self._steps: tuple[Mapping[str, Any], ...] = ()
+        self._whose: dict[str, Any] = {}
 
     def write(self, job: str, piece: LogPiece) -> None:
-        """Write one piece at once; its gaps are told on stderr."""
+        """Write one piece at once; its gaps are told on stderr, and so is what surveil remarks on it."""
         for gap in piece.damaged:
             tell(
                 f"--- {job} attempt {piece.attempt}: bytes {gap['at']} to {gap['end']} of the log are lost ---", "weak"
             )
-        if self._as_json:
+        whose = {"job": job, "attempt": piece.attempt}
+        if self._as_json and (piece.data or piece.missing or whose != self._whose):
             text = piece.data.decode("utf-8", "replace")
             print_json_line(
                 {
-                    "job": job, "attempt": piece.attempt, "at": piece.at, "bytes": len(piece.data), "text": text,
-                    "missing": piece.missing or None,
+                    **whose, "at": piece.at, "bytes": len(piece.data), "text": text, "missing": piece.missing or None,
+                    "remark": None,
                 }
             )  # fmt: skip
-            return
-        self._steps = piece.steps
+        self._steps, self._whose = piece.steps, whose
         for part in self._heads.split(piece.at, piece.data, piece.steps):
             if isinstance(part, str):
-                tell(f"--- {part} ---", "faint")
-            else:
+                self._tell(part)
+            elif not self._as_json:
                 write_bytes(part if self._safe is None else self._safe.feed(part))
 
     def end_attempt(self) -> None:
         """Write what was held back, and tell the steps that printed nothing at the end."""
         if self._safe is not None:
             write_bytes(self._safe.finish())
-        for head in self._heads.finish(self._steps):
-            tell(f"--- {head} ---", "faint")
+        for part in self._heads.finish(self._steps):
+            self._tell(part)
         self._heads, self._steps = StepHeads(), ()
+
+    def _tell(self, text: str) -> None:
+        """A heading, which scripts can do without, or a remark, which is a line of its own for them."""
+        if not self._as_json:
+            tell(f"--- {text} ---", "weak" if isinstance(text, Remark) else "faint")
+        elif isinstance(text, Remark):
+            said = {"bytes": 0, "text": "", "missing": None, "remark": str(text)}
+            print_json_line({**self._whose, "at": text.at, **said})
 
 
 def write_bytes(data: bytes) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from surveil.cli.blocking import Dispatcher
 
 FAILURES_SHOWN: Final = 5
+REMARKS_SHOWN: Final = 5
 NEAR_BUILDS: Final = 100
 """So many of the newest builds are looked through for a name that was meant."""
 _WAITING: Final = frozenset({"queued", "held"})
@@ -175,6 +176,8 @@ def print_build(build: Mapping[str, Any]) -> None:
         print_line(line)
     for line in _missing_logs(build):
         print_line(line)
+    for line in _remarks(build):
+        print_line(line)
 
 
 def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:
@@ -190,6 +193,22 @@ def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:
     yield from missing[:FAILURES_SHOWN]
     if len(missing) > FAILURES_SHOWN:
         yield f"and {len(missing) - FAILURES_SHOWN} more logs with something missing"
+
+
+def _remarks(build: Mapping[str, Any]) -> Iterator[str]:
+    """What surveil itself has to say about the output of steps, which their logs do not hold."""
+    said = [
+        f"{job['name']}: attempt {attempt['number']}: {first_line(step['name']) or 'a step'}: {remark['text']}"
+        for job in build["jobs"]
+        for attempt in job["attempts"]
+        for step in attempt["steps"]
+        for remark in step.get("remarks") or ()  # An older dispatcher knows none.
+    ]
+    if said:
+        yield ""
+    yield from said[:REMARKS_SHOWN]
+    if len(said) > REMARKS_SHOWN:
+        yield f"and {len(said) - REMARKS_SHOWN} more remarks"
 
 
 def _build_row(build: Mapping[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ async def follow_log(
     Without an `attempt`, the newest, and with `follow` those that come after it as well; each begins with a piece
     at byte 0, even if that is empty.
     """
-    number, begun = attempt, 0
+    number, begun, told = attempt, 0, ()
     while True:
         about = {
             "job": job,
@@ -49,7 +49,9 @@ async def follow_log(
         body, number, tail_lines = got.body, got.body["attempt"], None
         last = body["complete"] if follow else body["next"] >= body["end"]
         missing = (body.get("missing") or "") if last else ""
-        if body["exists"] and (got.data or body["damaged"] or missing or begun != number):
+        # A piece without a byte tells what is new about the steps: how they ended, and what surveil remarks on them.
+        news = begun != number or tuple(body["steps"]) != told
+        if body["exists"] and (got.data or body["damaged"] or missing or news):
             yield LogPiece(
                 attempt=number,
                 at=body["at"],
@@ -59,7 +61,7 @@ async def follow_log(
                 steps=tuple(body["steps"]),
                 missing=missing,
             )
-            begun = number
+            begun, told = number, tuple(body["steps"])
         at = body["next"]
         if not follow:
             if at >= body["end"]:

@@ -27,7 +27,7 @@ from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
-from surveil.protocol import Assign, Outcome, StepReport, StepState, decode, encode
+from surveil.protocol import Assign, Outcome, Remark, StepReport, StepState, decode, encode
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _OUTCOMES: Final = frozenset(get_args(Outcome))
@@ -258,7 +258,12 @@ def ended(attempt: AttemptId, status: files.Status) -> Ended | None:
 def steps(status: files.Status) -> tuple[StepReport, ...]:
     """A keeper's steps as they are reported."""
     known = (step for step in status.steps if step.state in _STEP_STATES)
-    return tuple(StepReport(**step._asdict()) for step in known)
+    return tuple(_reported(step) for step in known)
+
+
+def _reported(step: files.StepStatus) -> StepReport:
+    remarks = tuple(Remark(**remark._asdict()) for remark in step.remarks)
+    return StepReport(**step._asdict() | {"remarks": remarks})
 
 
 def _boot_id() -> str:

@@ -67,6 +67,14 @@ class Order(NamedTuple):
     processes: int = 0
 
 
+class RemarkStatus(NamedTuple):
+    """What the keeper says of a step's output; the fields of the protocol's `Remark`."""
+
+    at: int
+    after_ms: int
+    text: str
+
+
 class StepStatus(NamedTuple):
     """How a step stands; the fields of the protocol's `StepReport`."""
 
@@ -76,6 +84,7 @@ class StepStatus(NamedTuple):
     started_after_ms: int | None = None
     finished_after_ms: int | None = None
     log_at: int | None = None
+    remarks: list[RemarkStatus] = []  # noqa: RUF012  # no keeper changes a list, it makes another one
 
 
 class Status(NamedTuple):
@@ -91,7 +100,7 @@ class Status(NamedTuple):
     isolation: str
 
 
-_Noted = TypeVar("_Noted", Status, StepStatus)
+_Noted = TypeVar("_Noted", Status, StepStatus, RemarkStatus)
 
 
 def write_order(folder: str, order: Order) -> None:
@@ -111,8 +120,8 @@ def read_order(folder: str) -> Order:
 
 def write_status(folder: str, status: Status, *, sync: bool) -> None:
     """Write how the attempt stands; with `sync`, it survives the machine's power. Raises OSError."""
-    fields = status._asdict() | {"steps": [step._asdict() for step in status.steps]}
-    write_fields(os.path.join(folder, STATUS), fields, sync=sync)
+    steps = [step._asdict() | {"remarks": [remark._asdict() for remark in step.remarks]} for step in status.steps]
+    write_fields(os.path.join(folder, STATUS), status._asdict() | {"steps": steps}, sync=sync)
 
 
 def read_status(folder: str) -> Status | None:
@@ -122,9 +131,15 @@ def read_status(folder: str) -> Status | None:
     except FileNotFoundError:
         return None
     try:
-        return _checked(Status(**fields | {"steps": [_checked(StepStatus(**step)) for step in fields["steps"]]}))
+        return _checked(Status(**fields | {"steps": [_step_of(step) for step in fields["steps"]]}))
     except (TypeError, KeyError) as error:
         raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
+
+
+def _step_of(fields: dict[str, Any]) -> StepStatus:
+    # A keeper of an earlier version makes no remarks.
+    remarks = [_checked(RemarkStatus(**remark)) for remark in fields.get("remarks", ())]
+    return _checked(StepStatus(**fields | {"remarks": remarks}))
 
 
 def _checked(record: _Noted) -> _Noted:

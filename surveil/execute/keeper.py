@@ -26,7 +26,7 @@ from surveil.execute.bell import Bell
 from surveil.execute.confines import Confines
 from surveil.execute.enclosure import Enclosure, SandboxError
 from surveil.execute.endings import End, disk_words, failure_words, limit_words, start_words, timeout_words
-from surveil.execute.files import Order, Status, StepOrder, StepStatus
+from surveil.execute.files import Order, RemarkStatus, Status, StepOrder, StepStatus
 from surveil.execute.spool import SpoolWriter
 from surveil.execute.steplog import PIPE_BYTES, StepLog
 
@@ -34,6 +34,8 @@ KILL_GRACE_MS: Final = 5_000
 """How long a step that ran out of time may take to end by itself."""
 LEAK_MS: Final = 2_000
 """How long the output stays open for processes that a step left behind, after its own has ended."""
+REMARKS_MAX: Final = 100
+"""So much is said of one attempt's output: the result has to fit into what is held back for it on a full disk."""
 LOOK_MS: Final = 1_000
 """A lease is looked at this often: after a suspended machine wakes, `poll` would sleep on for what was left before.
 """
@@ -127,7 +129,7 @@ class Keeper:
             os.close(output)
 
     def _watch(self, index: int, step: StepOrder, pid: int, output: int) -> int:
-        log = StepLog(self._append, self.order.log_bytes_max)
+        log = StepLog(self._append, self.order.log_bytes_max, lambda sentence: self._remark(index, sentence))
         step_timeout_at = self.now + step.timeout_ms if step.timeout_ms else None
         exited: offspring.Exit | None = None
         leak_at: int | None = None
@@ -147,7 +149,7 @@ class Keeper:
                     exited = self.exits.pop(pid)
                     leak_at = self.now + LEAK_MS
                 if exited is not None and open_ and leak_at is not None and self.now >= leak_at:
-                    self._end_leak(log, output)
+                    self._end_leak(index, log, output)
                     break
         finally:
             if open_:
@@ -170,11 +172,11 @@ class Keeper:
         self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
         raise self.ending
 
-    def _end_leak(self, log: StepLog, output: int) -> None:
+    def _end_leak(self, index: int, log: StepLog, output: int) -> None:
         """Processes that the step left behind still hold its output: end them, and say so."""
         offspring.kill_all()
         log.drain(output)
-        log.note("processes that the step left behind kept its output open, and were ended")
+        self._remark(index, "processes that the step left behind kept its output open, and were ended")
 
     def _enforce(self, step: StepOrder, pid: int, step_timeout_at: int | None) -> None:
         """End the running step when something says so; kill it when it does not end."""
@@ -254,6 +256,16 @@ class Keeper:
         self.steps[index] = self.steps[index]._replace(**changes)  # type: ignore[arg-type]
         if self.steps[index].state == "running":
             self._tell()
+
+    def _remark(self, index: int, sentence: str) -> None:
+        """Say something of our own about a step's output: beside the log, with its place in it."""
+        said = sum(len(step.remarks) for step in self.steps)
+        if said >= REMARKS_MAX:
+            return
+        if said == REMARKS_MAX - 1:
+            sentence = f"{sentence}; from here on no more is said of what becomes of output"
+        remark = RemarkStatus(self.spool.log_bytes, self._after(), sentence)
+        self._step(index, remarks=[*self.steps[index].remarks, remark])
 
     def _tell(self, outcome: str = "", reason: str = "", exit_code: int | None = None, *, sync: bool = False) -> None:
         status = Status(

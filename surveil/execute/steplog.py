@@ -1,7 +1,9 @@
 """The output of one step on its way from a pipe into the spool: bounded, and never cut silently.
 
-What belongs here: the limit, and what we say in a log ourselves. What does not: the spool's form (`spool`), and when
-there is something to read (`keeper`). Imports only what a keeper may import.
+What belongs here: the limit, and what we remark on it. What does not: the spool's form (`spool`), and when there is
+something to read (`keeper`). Imports only what a keeper may import.
+
+The log holds what the step printed and nothing else; what we have to say stands beside it.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ _GIB: Final = 1024 * 1024 * 1024
 
 
 class StepLog:
-    """Takes one step's output from a pipe that does not block, and gives up to `bytes_max` of it to `append`."""
+    """Takes one step's output from a pipe that does not block, and gives up to `bytes_max` of it to `append`. What is
+    to be said about it goes to `remark`, a sentence each.
+    """
 
-    def __init__(self, append: Callable[[bytes], None], bytes_max: int) -> None:
-        self._append_to = append
+    def __init__(self, append: Callable[[bytes], None], bytes_max: int, remark: Callable[[str], None]) -> None:
+        self._append = append
         self._bytes_max = bytes_max
+        self._remark = remark
         self._left = bytes_max
         self._dropped = 0
-        self._line_open = False
 
     def read(self, output: int) -> bool:
         """Take what is there; whether more may come."""
@@ -40,7 +44,7 @@ class StepLog:
             self._left -= len(kept)
         if len(kept) < len(data):
             if not self._dropped:
-                self.note(f"the log of this step is longer than {_size(self._bytes_max)}; its rest is dropped")
+                self._remark(f"the log of this step is longer than {_size(self._bytes_max)}; its rest is dropped")
             self._dropped += len(data) - len(kept)
         return True
 
@@ -49,18 +53,10 @@ class StepLog:
         for _ in range(PIPE_BYTES // READ_BYTES + 1):
             self.read(output)
 
-    def note(self, sentence: str) -> None:
-        """Say something of our own, on a line of its own."""
-        self._append(f"{chr(10) if self._line_open else ''}[surveil: {sentence}]\n".encode())
-
     def close(self) -> None:
         """Say what was dropped, if anything was."""
         if self._dropped:
-            self.note(f"{self._dropped} bytes of this step's log were dropped")
-
-    def _append(self, data: bytes) -> None:
-        self._append_to(data)
-        self._line_open = not data.endswith(b"\n")
+            self._remark(f"{self._dropped} bytes of this step's log were dropped")
 
 
 def _size(count: int) -> str:

@@ -194,9 +194,10 @@ class Teller:
         """
         if note["what"] == "attempt":
             job, _, attempt = note["id"].rpartition("#")
-            if note["state"] in {"lost", "errored"}:
+            if note["state"] in {"lost", "errored", "fenced"}:
                 reason = f": {note['reason']}" if note["reason"] else ""
-                await self._screen.say(f"--- {self._name(job)}: attempt {attempt} {note['state']}{reason} ---", "lost")
+                colour = "weak" if note["state"] == "fenced" else "lost"
+                await self._screen.say(f"--- {self._name(job)}: attempt {attempt} {note['state']}{reason} ---", colour)
             self._listen(job, told, logs)
         elif note["what"] == "job" and note["id"] in told.listening and note["state"] in _AGAIN:
             await self._screen.say(f"--- {self._name(note['id'])}: {_AGAIN[note['state']]} ---", "weak")

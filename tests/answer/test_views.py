@@ -35,6 +35,7 @@ def test_an_attempt_shows_its_steps_at_the_times_that_its_runner_counted_from_ac
         "started_at": "1970-01-01T00:00:02.006Z",
         "finished_at": "1970-01-01T00:00:02.091Z",
         "log_at": 17,
+        "remarks": [],
     }
 
 

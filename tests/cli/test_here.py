@@ -65,7 +65,7 @@ def test_json_is_one_document_and_the_steps_output_goes_to_stderr(type_: Type, h
         "build",
         "passed",
         1,
-        [{"name": "echo building", "state": "passed", "exit_code": 0}],
+        [{"name": "echo building", "state": "passed", "exit_code": 0, "remarks": []}],
     )
     assert "building\n" in ended.err
 

@@ -5,7 +5,7 @@ import threading
 from dataclasses import replace
 
 from surveil.core.model import AttemptState, Status
-from surveil.protocol import StepReport, StepState
+from surveil.protocol import Remark, StepReport, StepState
 from tests.answer.desk import NOW
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
@@ -77,6 +77,60 @@ def test_a_last_step_that_printed_nothing_is_told_as_well(type_: Type, counter: 
     assert (ended.raw, ended.err.splitlines()[-1]) == (b"ok\n", "--- step 2 of 2: Tests, failed ---")
 
 
+def remarked(counter: Counter) -> None:
+    """The log of `1/lint` with a remark in its middle, and one at its end."""
+    fill(counter)
+    remarks = (Remark(at=1, after_ms=5, text="1 byte was dropped"), Remark(at=3, after_ms=9, text="and \x1b[2J more"))
+    parts = (StepReport(name="Lint", state="passed", log_at=0, remarks=remarks),)
+    counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=3, steps=parts)))
+
+
+def test_what_surveil_remarks_is_told_on_stderr_and_never_among_the_bytes(type_: Type, counter: Counter) -> None:
+    remarked(counter)
+    ended = type_("logs", "1", "lint")
+    assert ended.raw == b"ok\n"
+    assert ended.err.splitlines()[1:] == [
+        "--- 1 byte was dropped ---",
+        "--- and \N{REPLACEMENT CHARACTER}[2J more ---",
+    ]
+
+
+def test_remarks_are_lines_of_their_own_for_scripts(type_: Type, counter: Counter) -> None:
+    remarked(counter)
+    lines = [json.loads(line) for line in type_("logs", "1", "lint", "--json").out.splitlines()]
+    assert [(line["at"], line["bytes"], line["text"], line["remark"]) for line in lines] == [
+        (0, 3, "ok\n", None),
+        (1, 0, "", "1 byte was dropped"),
+        (3, 0, "", "and \x1b[2J more"),
+    ]
+
+
+def test_a_remark_that_comes_after_the_last_byte_is_told_while_a_log_is_followed(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    running = make_attempt(2, "test", state=AttemptState.RUNNING)
+    counter.desk.store.commit(new(make_build(2), make_job(2, state=Status.RUNNING, attempt=1), running))
+    counter.desk.log("2/test", 1, b"ok\n")
+
+    def end() -> None:
+        step = StepReport(name="", state="passed", log_at=0, remarks=(Remark(at=3, after_ms=9, text="9 were dropped"),))
+        ended = replace(running, state=AttemptState.PASSED, log_bytes=3, steps=(step,), finished_at=9000)
+        job = make_job(2, state=Status.PASSED, attempt=1)
+        counter.desk.store.commit(changed(job, ended))
+        counter.happen(make_note("job", "2/test", build=2, state="passed"))
+
+    timer = threading.Timer(1.0, end)
+    timer.start()
+    ended = type_("logs", "2", "test", "-f")
+    timer.join()
+    assert ended.raw == b"ok\n"
+    assert "--- 9 were dropped ---" in ended.err.splitlines()
+
+
+def test_show_says_what_surveil_remarked(type_: Type, counter: Counter) -> None:
+    remarked(counter)
+    assert "lint: attempt 1: Lint: 1 byte was dropped" in type_("show", "1").out.splitlines()
+
+
 def test_without_a_job_all_logs_come_one_after_the_other(type_: Type, counter: Counter) -> None:
     fill(counter)
     assert type_("logs", "1").raw == b"ok\n" + NASTY
@@ -99,7 +153,7 @@ def test_an_unknown_job_is_answered_with_the_one_that_was_meant(type_: Type, cou
 def test_json_lines_carry_offset_and_text(type_: Type, counter: Counter) -> None:
     fill(counter)
     (line,) = [json.loads(line) for line in type_("logs", "1", "lint", "--json").out.splitlines()]
-    assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n", "missing": None}
+    assert line == {"job": "1/lint", "attempt": 1, "at": 0, "bytes": 3, "text": "ok\n", "missing": None, "remark": None}
 
 
 def test_bytes_that_are_no_text_are_told_apart_from_text_in_json(type_: Type, counter: Counter) -> None:

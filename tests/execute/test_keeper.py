@@ -178,13 +178,16 @@ def test_binary_output_and_an_endless_line_arrive_byte_for_byte(kept: Kept) -> N
     assert kept.log() == bytes(range(256)) * 4096 * 8
 
 
-def test_a_log_beyond_its_limit_is_cut_with_a_marker_and_the_job_goes_on(kept: Kept) -> None:
+def test_a_log_beyond_its_limit_is_cut_with_a_remark_beside_it_and_the_job_goes_on(kept: Kept) -> None:
     status = kept.run(job("head -c 300000 /dev/zero | tr '\\0' x", "echo on"), log_bytes_max=100_000)
     assert status.outcome == "passed"
-    log = kept.log()
-    assert log.startswith(b"x" * 100_000 + b"\n[surveil: the log of this step is longer than 100000 bytes;")
-    assert b"[surveil: 200000 bytes of this step's log were dropped]\non\n" in log
-    assert log.count(b"x") == 100_000
+    assert kept.log() == b"x" * 100_000 + b"on\n", "what was printed, and nothing else"
+    assert [(remark.at, remark.text) for remark in status.steps[0].remarks] == [
+        (100_000, "the log of this step is longer than 100000 bytes; its rest is dropped"),
+        (100_000, "200000 bytes of this step's log were dropped"),
+    ]
+    assert 0 <= status.steps[0].remarks[0].after_ms <= (status.steps[0].finished_after_ms or 0)
+    assert status.steps[1].remarks == []
 
 
 def test_a_step_that_closes_its_output_is_awaited_all_the_same(kept: Kept) -> None:
@@ -291,12 +294,13 @@ def test_a_daemon_in_a_session_of_its_own_does_not_outlive_the_job(kept: Kept) -
     assert kept.left_behind() == []
 
 
-def test_a_process_that_keeps_the_output_open_does_not_hang_the_job_and_is_named_in_the_log(kept: Kept) -> None:
+def test_a_process_that_keeps_the_output_open_does_not_hang_the_job_and_is_told_of(kept: Kept) -> None:
     status = kept.run(job("sleep 300 & echo $! > child; echo step", "echo next"))
     assert status.outcome == "passed"
-    log = kept.log().decode()
-    assert log.startswith("step\n[surveil: processes that the step left behind")
-    assert log.endswith("\nnext\n")
+    assert kept.log() == b"step\nnext\n"
+    (remark,) = status.steps[0].remarks
+    assert remark.at == len(b"step\n")
+    assert remark.text == "processes that the step left behind kept its output open, and were ended"
     assert kept.left_behind() == []
 
 

@@ -22,13 +22,14 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(theirs)
 
 
-def log_of(bytes_max: int) -> tuple[StepLog, list[bytes]]:
+def log_of(bytes_max: int) -> tuple[StepLog, list[bytes], list[str]]:
     kept: list[bytes] = []
-    return StepLog(kept.append, bytes_max), kept
+    remarks: list[str] = []
+    return StepLog(kept.append, bytes_max, remarks.append), kept, remarks
 
 
 def test_all_that_a_full_pipe_holds_is_taken_when_its_writers_are_gone(pipe: tuple[int, int]) -> None:
-    log, kept = log_of(1 << 30)
+    log, kept, _ = log_of(1 << 30)
     written = 0
     while written < PIPE_BYTES:
         written += os.write(pipe[1], bytes(PIPE_BYTES - written))
@@ -37,27 +38,27 @@ def test_all_that_a_full_pipe_holds_is_taken_when_its_writers_are_gone(pipe: tup
     assert b"".join(kept) == bytes(written)
 
 
-def marked(begin: bytes, bytes_max: int, dropped: int) -> bytes:
-    """What is kept of a log, and the marker that stands at its end."""
-    longer = f"[surveil: the log of this step is longer than {bytes_max} bytes; its rest is dropped]\n"
-    return begin + (longer + f"[surveil: {dropped} bytes of this step's log were dropped]\n").encode()
+def remarked(bytes_max: int, dropped: int) -> list[str]:
+    """What is said of a log that was longer than it may be."""
+    longer = f"the log of this step is longer than {bytes_max} bytes; its rest is dropped"
+    return [longer, f"{dropped} bytes of this step's log were dropped"]
 
 
 @pytest.mark.parametrize(
-    ("bytes_max", "printed", "expected"),
+    ("bytes_max", "printed", "kept_bytes", "said"),
     [
-        (4, b"1234", b"1234"),
-        (4, b"12345", marked(b"1234\n", 4, 1)),
-        (4, b"123\n5", marked(b"123\n", 4, 1)),
-        (0, b"12", marked(b"", 0, 2)),
+        (4, b"1234", b"1234", []),
+        (4, b"12345", b"1234", remarked(4, 1)),
+        (4, b"123\n5", b"123\n", remarked(4, 1)),
+        (0, b"12", b"", remarked(0, 2)),
     ],
 )
-def test_what_is_beyond_the_limit_is_counted_on_a_line_of_its_own(
-    pipe: tuple[int, int], bytes_max: int, printed: bytes, expected: bytes
+def test_what_is_beyond_the_limit_is_counted_beside_the_log(
+    pipe: tuple[int, int], bytes_max: int, printed: bytes, kept_bytes: bytes, said: list[str]
 ) -> None:
-    log, kept = log_of(bytes_max)
+    log, kept, remarks = log_of(bytes_max)
     os.write(pipe[1], printed)
     assert log.read(pipe[0])
     assert log.read(pipe[0]), "an empty pipe may be filled again"
     log.close()
-    assert b"".join(kept) == expected
+    assert (b"".join(kept), remarks) == (kept_bytes, said)

@@ -468,10 +468,11 @@ async def test_a_step_that_prints_more_than_its_log_may_hold_is_judged_as_any_ot
             await dispatcher.assign(commit, "head -c 300000 /dev/zero | tr '\\0' x; echo the end; exit 3")
             finished = await dispatcher.finish()
             assert (finished.outcome, finished.exit_code) == ("failed", 3)
-            assert dispatcher.log() == (
-                b"x" * 100_000 + b"\n[surveil: the log of this step is longer than 100000 bytes; its rest is dropped]\n"
-                b"[surveil: 200008 bytes of this step's log were dropped]\n"
-            )
+            assert dispatcher.log() == b"x" * 100_000
+            assert [(remark.at, remark.text) for remark in finished.steps[0].remarks] == [
+                (100_000, "the log of this step is longer than 100000 bytes; its rest is dropped"),
+                (100_000, "200008 bytes of this step's log were dropped"),
+            ]
             await dispatcher.until_clean()
 
 

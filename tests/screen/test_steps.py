@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from surveil.screen.steps import StepHeads
+from surveil.screen.steps import Remark, StepHeads
 
 
 def step(name: str, state: str, log_at: int | None) -> dict[str, Any]:
@@ -51,3 +51,31 @@ def test_steps_that_printed_nothing_are_told_at_the_end_and_those_that_never_beg
     steps = [TWO[0], step("Quiet", "failed", 6), step("Never", "skipped", None)]
     list(heads.split(0, b"first\n", steps))
     assert list(heads.finish(steps)) == ["step 2 of 3: Quiet, failed"]
+
+
+def test_a_remark_stands_behind_what_it_is_about_and_before_the_next_step() -> None:
+    dropped = {"at": 6, "text": "3 bytes were dropped"}
+    steps = [{**TWO[0], "remarks": [dropped]}, TWO[1]]
+    parts = list(StepHeads().split(0, b"first\nsecond\n", steps))
+    assert parts == [
+        "step 1 of 2: Build, passed",
+        b"first\n",
+        "3 bytes were dropped",
+        "step 2 of 2: Tests",
+        b"second\n",
+    ]
+    assert [part.at for part in parts if isinstance(part, Remark)] == [6]
+
+
+def test_a_remark_on_a_step_alone_is_told_once_at_the_end_of_a_piece_or_of_the_log() -> None:
+    heads = StepHeads()
+    alone = [{**TWO[0], "remarks": [{"at": 4, "text": "one"}, {"at": 9, "text": "two"}]}]
+    assert list(heads.split(0, b"1234", alone)) == [b"1234", "one", b""]
+    assert list(heads.split(4, b"5", alone)) == [b"5"]
+    assert list(heads.finish(alone)) == ["two"]
+    assert list(heads.finish(alone)) == []
+
+
+def test_of_the_end_of_a_log_earlier_remarks_are_not_told() -> None:
+    alone = [{**TWO[0], "remarks": [{"at": 2, "text": "old"}, {"at": 6, "text": "new"}]}]
+    assert list(StepHeads().split(4, b"56", alone)) == [b"56", "new", b""]

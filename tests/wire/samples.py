@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from surveil import protocol
-from surveil.protocol import Held, JobSpec, Message, Ref, StepReport, StepSpec, WatchedRepo
+from surveil.protocol import Held, JobSpec, Message, Ref, Remark, StepReport, StepSpec, WatchedRepo
 
 STEP: Final = StepReport(
-    name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536
-)
+    name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536,
+    remarks=(Remark(at=70_000, after_ms=1_230, text="9 bytes of this step's log were dropped"),),
+)  # fmt: skip
 SPEC: Final = JobSpec(
     name="test-3.12",
     needs=("build",),
