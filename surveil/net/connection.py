@@ -38,11 +38,15 @@ heartbeats are missed; there is nothing to wait for then.
 REFUSED_REDIAL_MS: Final = 5_000
 """A refused key is tried again, because it may be enrolled anew or the dispatcher may have been given back its table.
 """
+UNJUDGED_REDIAL_MS: Final = 500
+"""A dispatcher that failed to judge a key is asked again before it counts the peer as gone."""
 
 _Dial: TypeAlias = Callable[[], tuple[zmq.Socket[bytes], Monitor]]
 _LAST: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _REFUSED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_KEY_REFUSED: Final = 400
+"""What a dispatcher answers a handshake by a key that it does not let in; any other refusal is its own trouble."""
 _STRANGE: Final = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _WATCHED_EVENTS: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | _REFUSED | _STRANGE
@@ -241,6 +245,9 @@ class _Line:
             if event.event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.up = True
                 yield self._came
+            elif event.event == _REFUSED and event.value != _KEY_REFUSED:
+                # It failed to judge us, and will not do so the next time; the key is as good as ever.
+                self._redial_at = min(self._redial_at, now + UNJUDGED_REDIAL_MS / 1000)
             elif event.event == _REFUSED:
                 self._redial_at = min(self._redial_at, now + REFUSED_REDIAL_MS / 1000)
                 yield Link.REFUSED

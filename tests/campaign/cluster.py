@@ -37,6 +37,13 @@ PATIENCE_S: Final = 60.0
 """How long the frame waits for what should happen at once; generous, because processors may be shared."""
 
 
+def patched(script: str) -> tuple[str, ...]:
+    """The launcher that is a script beside this module. It is started in its host's own folder, from where no module of
+    the tests is found, and so may need nothing but the product.
+    """
+    return (sys.executable, "-P", str(Path(__file__).with_name(script)))
+
+
 @dataclass
 class Role:
     """A process of surveil on a host. `words` is its command line after `surveil`."""

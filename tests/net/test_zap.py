@@ -155,14 +155,16 @@ def test_more_requests_than_a_turn_takes_are_all_answered() -> None:
     asyncio.run(scene())
 
 
-def test_a_peer_refused_by_an_error_comes_in_by_trying_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "REFUSED_REDIAL_MS", 50)
+def test_a_peer_refused_by_an_error_is_not_told_that_its_key_is_bad_and_comes_in_by_trying_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "REDIAL_MS", 3_600_000)
 
     async def scene() -> None:
         peers = BrokenOnce(lambda: 0)
         async with serving(peers=peers) as stage, stage.connection(stage.enrol()) as runner:
             heard = await until(runner, lambda item: item is Link.CONNECTED)
-            assert heard == [Link.REFUSED, Link.CONNECTED]
+            assert heard == [Link.CONNECTED]
 
     asyncio.run(scene())
 

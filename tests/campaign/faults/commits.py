@@ -3,10 +3,10 @@
 What belongs here: choosing the moment. What does not: how a real dispatcher is made to die there (dying_dispatcher).
 """
 
-import sys
+import signal
 from random import Random
 
-from tests.campaign.cluster import Cluster, until
+from tests.campaign.cluster import Cluster, patched, until
 from tests.campaign.faults import Struck, kind
 
 DEATHS = 3
@@ -28,7 +28,7 @@ def commit_after(cluster: Cluster, dice: Random) -> Struck:
 
 def _dying(cluster: Cluster, dice: Random, when: str) -> Struck:
     role, usual, numbers = cluster.dispatcher, cluster.dispatcher.launcher, []
-    role.launcher = (sys.executable, "-m", "tests.campaign.dying_dispatcher")
+    role.launcher = patched("dying_dispatcher.py")
     try:
         for _ in range(DEATHS):
             numbers.append(dice.choice(COMMITS))
@@ -37,7 +37,10 @@ def _dying(cluster: Cluster, dice: Random, when: str) -> Struck:
                 role.kill()
             role.start()
             cluster.workload.push("quick")
-            assert until(lambda: not role.alive), f"the dispatcher did not come to its commit {numbers[-1]}"
+            assert until(lambda: role.ended.code is not None), (
+                f"the dispatcher did not come to its commit {numbers[-1]}"
+            )
+            assert role.ended.code == -signal.SIGKILL, f"the dispatcher ended by itself:\n{role.said()[-2000:]}"
     finally:
         role.launcher, role.more_env = usual, {}
 
