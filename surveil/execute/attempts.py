@@ -48,6 +48,11 @@ def folder_name(attempt: AttemptId) -> str:
     return f"{plain}.{number}-{hashlib.sha256(job.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
+def group_prefix(data: Path) -> str:
+    """How the names of control groups begin that belong to a data folder."""
+    return f"{crc32(os.fsencode(data)):08x}-"
+
+
 @dataclass(slots=True, kw_only=True)
 class Folder:
     """One attempt on this machine's disk."""
@@ -64,6 +69,11 @@ class Folder:
     def id(self) -> AttemptId:
         """Its job and number."""
         return (self.assign.job, self.assign.attempt)
+
+    @property
+    def group(self) -> str:
+        """What its control groups are called: after its data folder and itself, as a machine may have many of both."""
+        return f"{group_prefix(self.path.parent.parent)}{self.path.name}"
 
     def write(self) -> None:
         """Note what is to be done. Raises OSError.
@@ -130,7 +140,7 @@ class Folder:
             bell=str(bell),
             isolation=isolation.name,
             sandbox=isolation.argv(self.workspace),
-            cgroups=isolation.limits.folders(f"{self.path.name}-{crc32(os.fsencode(self.path)):08x}"),
+            cgroups=isolation.limits.folders(self.group),
             memory_bytes=isolation.limits.memory_bytes,
             processes=isolation.limits.processes,
         )

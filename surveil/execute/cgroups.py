@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from surveil.errors import InfrastructureError
 from surveil.execute.confines import Confines
 
 CONTROLLERS: Final = ("memory", "pids")
+PREFIX: Final = "surveil-"
 PROBED_BYTES: Final = 64 * 1024 * 1024
 PROBED_PROCESSES: Final = 64
 _MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -37,7 +38,13 @@ class Limits:
 
     def folders(self, name: str) -> list[str]:
         """The control groups of an attempt with this name."""
-        return [f"{place}/surveil-{name}" for place in self.places]
+        return [f"{place}/{PREFIX}{name}" for place in self.places]
+
+    def left_behind(self, prefix: str, known: Iterable[str]) -> list[str]:
+        """The control groups of attempts whose names begin with `prefix` and are none of these."""
+        found = [path for place in self.places for path in Path(place).glob(f"{PREFIX}{prefix}*")]
+        kept = {f"{PREFIX}{name}" for name in known}
+        return [str(path) for path in found if path.name not in kept]
 
 
 UNLIMITED: Final = Limits()
@@ -97,8 +104,8 @@ def _unified(own: Path) -> Iterator[tuple[str, str]]:
 
 def _holds(place: str, controller: str) -> bool:
     """Try a group with both limits there."""
-    confines = Confines([f"{place}/surveil-trial-{os.getpid()}"], PROBED_BYTES, PROBED_PROCESSES)
-    folder = Path(f"{place}/surveil-trial-{os.getpid()}")
+    confines = Confines([f"{place}/{PREFIX}trial-{os.getpid()}"], PROBED_BYTES, PROBED_PROCESSES)
+    folder = Path(f"{place}/{PREFIX}trial-{os.getpid()}")
     names = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}[controller]
     limit = str(PROBED_BYTES if controller == "memory" else PROBED_PROCESSES)
     try:

@@ -20,7 +20,7 @@ from surveil.core.run_events import FoundAttempt, KeeperLost, PreparationFailed,
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files, processes
-from surveil.execute.attempts import Folder, folder_name, keeper_of
+from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of
 from surveil.execute.confines import Confines
 from surveil.execute.contract import Broken, Happening, Tell
 from surveil.execute.isolating import UNKEPT, Isolation
@@ -165,7 +165,11 @@ class ProcessExecutor:
         attempt.gone.set()
 
     async def _sweep(self, known: set[str]) -> None:
-        """Remove the workspaces of attempts that are no more."""
+        """Remove the workspaces and the control groups of attempts that are no more."""
+        prefix = group_prefix(self._data)
+        left = self._isolation.limits.left_behind(prefix, [prefix + name for name in known])
+        if left:
+            await self._in(self._pool, Confines(left).remove)
         for path in list((self._data / WORKSPACES).iterdir()):
             if path.name not in known:
                 await self._in(self._pool, partial(self._remove, path))

@@ -182,7 +182,8 @@ class Cluster:
         path = f"{Path(self.settings.step_python).parent}:{os.environ['PATH']}"
         own = {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
         # Steps tell the truth outside of their workspaces, with process ids that a namespace would translate.
-        common = {"PATH": path, "LANG": "C.UTF-8", "SURVEIL_SANDBOX": "off"}
+        # Control groups are the machine's, and a host without power leaves its own behind: greedy jobs alone have some.
+        common = {"PATH": path, "LANG": "C.UTF-8", "SURVEIL_SANDBOX": "off", "SURVEIL_PROCESSES": "0"}
         return {**common, **{name: str(at) for name, at in own.items()}, **(more or {})}
 
     def _enrolled(self, role: str, host: Host, name: str = "", folder: str = "data") -> tuple[str, ...]:
@@ -279,13 +280,13 @@ class Cluster:
 
     # ---- a crowd ---------------------------------------------------------------------------------------------------
 
-    def crowd(self, count: int) -> list[Role]:
-        """More runners for a while, all on one further host; returns when they are online."""
+    def crowd(self, count: int, *flags: str) -> list[Role]:
+        """More runners for a while, all on one further host and with these flags; returns when they are online."""
         host = self._host("crowd")
         environment, roles = self._environment(host), []
         for number in range(1, count + 1):
             name = f"crowd-{number}"
-            words = ("runner", *self._enrolled("runner", host, name, name), "--slots", "1")
+            words = ("runner", *self._enrolled("runner", host, name, name), "--slots", "1", *flags)
             roles.append(Role(name, host, words, environment, folder=name))
         for role in roles:
             role.start()

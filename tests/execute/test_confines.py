@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from surveil.errors import InfrastructureError
 from surveil.execute import cgroups, confines, isolating, processes
+from surveil.execute.attempts import group_prefix
 from surveil.execute.cgroups import Limits
 from surveil.execute.confines import Confines
 from surveil.execute.isolating import Isolation
+from surveil.execute.process import ProcessExecutor
 from tests.execute.conftest import Kept, job
 
 MIB = 1024 * 1024
@@ -40,10 +43,9 @@ def groups(limits: Limits) -> list[str]:
 def bounded(kept: Kept, isolation: Isolation) -> Iterator[Kept]:
     """An attempt that may take 64 MiB and 40 processes."""
     limits = limited(64 * MIB, 40)
-    before = set(groups(limits))
     kept.isolation = Isolation(isolation.sandbox, limits=limits)
     yield kept
-    assert set(groups(limits)) <= before, "no group is left behind"
+    assert f"surveil-{kept.group}" not in groups(limits), "no group is left behind"
 
 
 def test_a_step_that_takes_too_much_memory_is_killed_and_says_so_and_its_keeper_lives(bounded: Kept) -> None:
@@ -84,6 +86,29 @@ def test_the_groups_of_a_killed_keeper_are_emptied_by_whoever_comes(bounded: Kep
     Confines(bounded.isolation.limits.folders(bounded.group)).remove()
     assert bounded.left_behind() == []
     assert processes.kill_left_behind(bounded.root) == 0
+
+
+def test_a_runner_that_starts_again_removes_the_groups_of_its_own_attempts_that_are_no_more(tmp_path: Path) -> None:
+    limits = limited(0, 40)
+    ours, others = group_prefix(tmp_path), f"{os.getpid()}-other-"
+    names = [f"{ours}gone", f"{ours}known", f"{others}gone"]
+    for name in names:
+        Confines(limits.folders(name), 0, 40).make()
+    try:
+        stale = limits.left_behind(ours, [f"{ours}known"])
+        assert stale == limits.folders(names[0])
+        executor = ProcessExecutor(tmp_path, "spare", isolation=Isolation(limits=limits))
+        asyncio.run(_open_and_close(executor))
+        assert groups(limits).count(f"surveil-{names[0]}") == groups(limits).count(f"surveil-{names[1]}") == 0
+        assert f"surveil-{names[2]}" in groups(limits)
+    finally:
+        for name in names:
+            Confines(limits.folders(name)).remove()
+
+
+async def _open_and_close(executor: ProcessExecutor) -> None:
+    assert await executor.open(lambda _: None) == []
+    await executor.close()
 
 
 def test_limits_that_cannot_be_set_are_an_error_and_nothing_runs_without_them(kept: Kept) -> None:

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from surveil.execute import cgroups
+from surveil.execute.attempts import group_prefix
+from surveil.execute.confines import Confines
+from surveil.places import ATTEMPTS
 from tests.system.processes import Place, kill
+
+
+def _remove_groups(folder: Path) -> None:
+    """Remove the control groups of runners that were killed and did not come back to do so themselves."""
+    places = tuple(place for _, place in cgroups._places())  # noqa: SLF001  # the very places are wanted
+    limits = cgroups.Limits(0, 1, places)
+    for data in (path.parent for path in folder.rglob(ATTEMPTS)):
+        Confines(limits.left_behind(group_prefix(data), ())).remove()
 
 
 @pytest.fixture
@@ -28,4 +40,5 @@ def place() -> Iterator[Place]:
         yield here
     finally:
         kill(here.processes())
+        _remove_groups(folder)
         shutil.rmtree(folder, ignore_errors=True)
