@@ -202,6 +202,7 @@ def _status() -> dict[str, Any]:
         started_at=NOW - 86_400_000,
         watching={"eye": (WatchedRepo(repo="https://example.org/project.git"),)},
         waiting=[{"reason": "waits for a free slot: 4 of 4 busy", "jobs": 2, "oldest": "12/test[python=3.12]"}],
+        troubles=[("handshakes_refused", 2, "192.0.2.9")],
     )
 
 
@@ -288,6 +289,8 @@ STATUS: Final = {
     "queue": "how many jobs are `queued`, `running`, `blocked` and `held`",
     "waiting": "why queued jobs wait, the reason of the most jobs first: `reason`, `jobs` (how many), `oldest` (a job)",
     "runners": "how many are `online` and `offline`; `slots` of those online, and how many of these are `busy`",
+    "ports": "what came to the dispatcher's ports since its start and should not have: `trouble`, `count`, and "
+    "`last_from`, an address or `null`",
     "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
 }
 NOTE: Final = {

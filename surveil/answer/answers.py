@@ -188,6 +188,7 @@ class Answers:
                 started_at=live.started_at,
                 watching=live.watching,
                 waiting=self._waiting().reasons(),
+                troubles=live.troubles(),
             )
         )
 

@@ -6,7 +6,7 @@ which is read from the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from surveil.core.model import Note, Runner
@@ -20,7 +20,7 @@ class Live:
     """The dispatcher's memory. Answers only read it, on the dispatcher's own thread.
 
     `now` is the dispatcher's clock in milliseconds since 1970; `watching` maps an observer's name to what it said
-    last.
+    last; `troubles` are those of the ports: a name, how often, and the last one's address.
     """
 
     cluster: str
@@ -31,6 +31,7 @@ class Live:
     log_wait_ms: int = Policy().log_wait_ms
     """How long the rest of a log is waited for."""
     watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
+    troubles: Callable[[], Sequence[tuple[str, int, str | None]]] = tuple
 
     def runner(self, stored: Runner) -> tuple[Runner, Session | None, int]:
         """A runner as memory knows it (the mind forgets those that were away for long), its session, and how many

@@ -175,9 +175,10 @@ def status_view(
     started_at: int,
     watching: Mapping[str, Iterable[WatchedRepo]],
     waiting: list[dict[str, Any]],
+    troubles: Iterable[tuple[str, int, str | None]],
 ) -> dict[str, Any]:
     """The whole installation at a glance. `watching` maps an observer's name to what it watches; `waiting` says why
-    queued jobs wait.
+    queued jobs wait; `troubles` are those of the ports.
     """
     counts = dict.fromkeys(Status, 0)
     for job in state.jobs.values():
@@ -199,6 +200,7 @@ def status_view(
             "slots": sum(runner.slots for runner in online),
             "busy": sum(len(state.held_by.get(runner.id, ())) for runner in online),
         },
+        "ports": [{"trouble": name, "count": count, "last_from": address} for name, count, address in troubles],
         "watching": [
             {"repo": watched.repo, "problem": watched.problem, "observer": observer}
             for observer, repos in sorted(watching.items())

@@ -28,6 +28,19 @@ NEAR_BUILDS: Final = 100
 """So many of the newest builds are looked through for a name that was meant."""
 _WAITING: Final = frozenset({"queued", "held"})
 
+TROUBLES: Final = {
+    "foreign": "connections that do not speak surveil's protocol",
+    "handshakes_failed": "handshakes that were broken off or too slow",
+    "handshakes_refused": "handshakes by keys that are unknown or revoked",
+    "handshakes_broken": "handshakes that the dispatcher failed to judge, which is its own defect",
+    "accept_failed": "connections for which the dispatcher had no room",
+    "zap_restarts": "times that nobody could be let in until the dispatcher noticed, which is its own defect",
+    "malformed": "messages that cannot be read",
+    "denied": "messages that their sender may not say",
+    "too_large": "answers that were too large to be sent, which is a defect of the dispatcher",
+    "endless": "messages without an end",
+}
+"""What there may be at a dispatcher's ports, in plain words."""
 BUILD_COLUMNS: Final = (
     Column(name="id"),
     Column(name="state", states=True),
@@ -79,6 +92,8 @@ def status(*, as_json: bool, **where: str | None) -> None:
             ("jobs", ", ".join(counted) or "nothing to do"),
             ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
             *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
+            # A dispatcher of an older version does not tell.
+            *(("its ports", _trouble(**trouble)) for trouble in document.get("ports", [])),
             *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
         ]
     )
@@ -87,6 +102,11 @@ def status(*, as_json: bool, **where: str | None) -> None:
             "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
             "weak",
         )
+
+
+def _trouble(*, trouble: str, count: int, last_from: str | None) -> str:
+    """What came to the ports and should not have, since the dispatcher's start."""
+    return f"{count} {TROUBLES.get(trouble, trouble)}{f', the last from {last_from}' if last_from else ''}"
 
 
 def _watched(repo: str, problem: str | None) -> str:

@@ -142,7 +142,7 @@ def _live(store: Store, clock: Clock, server: Server, policy: Policy) -> Live:
     state = State.load(records, identity=identity, next_build=next_build)
     return Live(
         cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
-        log_wait_ms=policy.log_wait_ms,
+        log_wait_ms=policy.log_wait_ms, troubles=server.counts.troubles,
     )  # fmt: skip
 
 

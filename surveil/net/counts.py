@@ -59,6 +59,11 @@ class ServerCounts:
     last: dict[str, str] = field(default_factory=dict)
     """From which address a trouble came the last time, where that is known."""
 
+    def troubles(self) -> list[tuple[str, int, str | None]]:
+        """Each trouble that there was, how often, and from which address it came the last time."""
+        counts = asdict(self)
+        return [(name, counts[name], self.last.get(name)) for name in TROUBLES if counts[name]]
+
     def note(self, trouble: str, address: str) -> None:
         """Count a trouble once more, and remember where it came from."""
         setattr(self, trouble, getattr(self, trouble) + 1)

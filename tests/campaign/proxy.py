@@ -44,6 +44,7 @@ class Proxy:
         self._connections: set[Connection] = set()
         self._listeners: list[tuple[socket.socket, asyncio.Task[None]]] = []
         self._flapping: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy at {at}", daemon=True)
 
@@ -97,6 +98,10 @@ class Proxy:
     def heal(self) -> None:
         """Be a good network again. Connections that lost bytes are reset; those that were stranded stay so."""
         self._order(self._heal())
+
+    def heal_in(self, seconds: float) -> None:
+        """The same, so many seconds from now, however busy whoever ordered it is then."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._heal_now)
 
     @property
     def standing(self) -> int:
@@ -159,7 +164,11 @@ class Proxy:
         await self._set(FAIR, tuple(Way))
         await self._listen()
 
+    def _heal_now(self) -> None:
+        self._healing = self._loop.create_task(self._heal())
+
     async def _close(self) -> None:
+        await ended(self._healing)
         await self._steady()
         await self._deafen()
         await asyncio.gather(*(each.finish(End.RESET) for each in tuple(self._connections)))

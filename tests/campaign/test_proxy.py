@@ -143,6 +143,13 @@ def test_what_a_stall_holds_back_arrives_when_it_is_over(server: socket.socket, 
         assert received(runner, 4) == b"down"
 
 
+def test_a_stall_ends_by_itself_when_it_is_to(server: socket.socket, proxy: Proxy) -> None:
+    with pair(server) as (runner, dispatcher):
+        proxy.stall()
+        proxy.heal_in(0.1)
+        passes(runner, dispatcher)
+
+
 @pytest.mark.parametrize("end", End)
 def test_the_end_of_a_connection_does_not_pass_a_stall_either(server: socket.socket, proxy: Proxy, end: End) -> None:
     with pair(server) as (runner, dispatcher):

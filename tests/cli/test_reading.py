@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from surveil.cli import reading
 from surveil.core.model import AttemptState, Status
+from surveil.net.counts import TROUBLES, ServerCounts
 from surveil.protocol import WatchedRepo
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
@@ -100,6 +102,24 @@ def test_status_shows_the_queue_and_says_what_is_missing(type_: Type, counter: C
     assert "/srv/repo (it is gone)" in ended.out
     assert "No runner is online" in ended.err
     assert json.loads(type_("status", "--json").out)["runners"] == {"online": 0, "offline": 0, "slots": 0, "busy": 0}
+
+
+def test_status_tells_what_comes_to_the_ports_and_should_not(type_: Type, counter: Counter) -> None:
+    counts = ServerCounts(foreign=12)
+    counts.note("handshakes_refused", "10.0.0.7")
+    assert "its ports" not in type_("status").out
+    counter.desk.live.troubles = counts.troubles
+    out = type_("status").out
+    assert "12 connections that do not speak surveil's protocol\n" in out
+    assert "1 handshakes by keys that are unknown or revoked, the last from 10.0.0.7\n" in out
+    assert json.loads(type_("status", "--json").out)["ports"] == [
+        {"trouble": "foreign", "count": 12, "last_from": None},
+        {"trouble": "handshakes_refused", "count": 1, "last_from": "10.0.0.7"},
+    ]
+
+
+def test_every_trouble_of_the_ports_has_its_words() -> None:
+    assert set(reading.TROUBLES) == set(TROUBLES)
 
 
 def test_runners_are_listed(type_: Type, counter: Counter) -> None:

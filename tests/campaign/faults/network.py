@@ -4,11 +4,13 @@ What belongs here: what is done to ways, by their proxies and to a host's own li
 (processes), and peers that mean ill (peers).
 
 A cut that is shorter than a lease is nobody's excuse, and neither is a way that is late, narrow or broken for a moment:
-whatever is lost then was lost needlessly. What is longer than a lease excuses the runner that it cut off.
+whatever is lost then was lost needlessly. What is longer than a lease excuses the runner that it cut off. Where it
+matters how long something lasts, a clock ends it, because the campaign itself may be slow to come back.
 """
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from random import Random
 
@@ -44,7 +46,9 @@ def cut_short(cluster: Cluster, dice: Random) -> Struck:
     role = cluster.victim(dice)
     proxy = cluster.proxies[role.name]
     proxy.stall()
-    return Struck(f"{role.name}: cut off for half a lease", hold_s=_lease_s(cluster, 0.5), heal=proxy.heal)
+    hold_s = _lease_s(cluster, 0.5)
+    proxy.heal_in(hold_s)
+    return Struck(f"{role.name}: cut off for half a lease", hold_s=hold_s, heal=proxy.heal)
 
 
 @kind("cut-short-one-way", "F7", on="runner")
@@ -53,8 +57,10 @@ def cut_short_one_way(cluster: Cluster, dice: Random) -> Struck:
     role, way = cluster.victim(dice), dice.choice(list(Way))
     proxy = cluster.proxies[role.name]
     proxy.stall(way)
+    hold_s = _lease_s(cluster, 0.5)
+    proxy.heal_in(hold_s)
     what = f"{role.name}: nothing passed {way.value} for half a lease"
-    return Struck(what, hold_s=_lease_s(cluster, 0.5), heal=proxy.heal)
+    return Struck(what, hold_s=hold_s, heal=proxy.heal)
 
 
 @kind("cut-long", "F7", weight=2.0, on="runner")
@@ -101,6 +107,7 @@ def link_down(cluster: Cluster, dice: Random) -> Struck:
         if role.host.init_pid == pid:
             ip([f"link set {WAYS} up"], pid)
 
+    threading.Timer(_lease_s(cluster, times), heal).start()
     return Struck(
         f"{role.name}: its cable was out for {times} leases",
         excused=[role.name] if times > 1 else [],
@@ -113,15 +120,19 @@ def link_down(cluster: Cluster, dice: Random) -> Struck:
 @kind("everybody-cut", "F7", weight=0.5)
 def everybody_cut(cluster: Cluster, dice: Random) -> Struck:
     """Every way is cut for longer than a lease: the dispatcher suspects itself, and nobody loses anything."""
+    hold_s = _lease_s(cluster, 1.4)
     for proxy in _all_ways(cluster):
         proxy.stall()
+        proxy.heal_in(hold_s)
 
     def heal() -> None:
         for proxy in _all_ways(cluster):
             proxy.heal()
 
-    hold_s = _lease_s(cluster, 1.4)
-    return Struck("everybody was cut off for 1.4 leases", fenced=True, hold_s=hold_s, heal=heal)
+    # An order that was under way comes after the lease with which it was given.
+    given = [role.name for role in cluster.runners]
+    what = "everybody was cut off for 1.4 leases"
+    return Struck(what, interrupted=given, fenced=True, hold_s=hold_s, heal=heal)
 
 
 @kind("swizzle", "F7", weight=0.5)
