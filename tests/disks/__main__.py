@@ -3,7 +3,7 @@
     python -m tests.disks FOLDER [--from FOLDER] [--trace FILE]
 
 Orders come as JSON through the attribute `user.disk` of the root: `{"mark": TEXT}`, `{"fault": {...}}` or
-`{"fault": null}`, `{"cut": SEED, "into": FOLDER}`, `{"count": null}`.
+`{"fault": null}`, `{"cut": SEED, "into": FOLDER}` (SEED null: nothing is lost), `{"count": null}`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class _Orders:
                 return json.dumps(self._faults.fault.met if self._faults.fault else 0)
             case {"cut": seed, "into": folder}:
                 self._faults.off = True
-                write_image(self._disk.lost(random.Random(seed)), Path(folder))
+                found = self._disk.image() if seed is None else self._disk.lost(random.Random(seed))
+                write_image(found, Path(folder))
             case _:
                 raise Failed(22)
         return "null"

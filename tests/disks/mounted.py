@@ -47,6 +47,10 @@ class Mounted:
         """Let nothing work any more, and write what is left to an ordinary folder; whoever worked here must end."""
         self.order({"cut": seed, "into": str(into)})
 
+    def copy(self, into: Path) -> None:
+        """Let nothing work any more, and write all that processes see here to an ordinary folder."""
+        self.order({"cut": None, "into": str(into)})
+
     def order(self, order: dict[str, Any]) -> Any:
         """Say something to the disk itself; returns its answer."""
         os.setxattr(self.folder, CONTROL, json.dumps(order).encode())

@@ -1,0 +1,232 @@
+"""Disks: power that fails, room that ends, calls that fail, bits that flip, and yesterday's backup.
+
+What belongs here: faults of what is stored. What does not: the disk that has them (`tests.disks`).
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from surveil.core.model import AttemptState
+from surveil.errors import ExitCode
+from surveil.places import KEYS
+from tests.campaign.cluster import Cluster, Role, until
+from tests.campaign.disks import Platter
+from tests.campaign.evidence import Evidence
+from tests.campaign.faults import Struck, kind
+
+SECRETS: Final = {
+    "runner": f"{KEYS}/runner.key",
+    "observer": f"{KEYS}/observer.key",
+    "dispatcher": f"{KEYS}/server.key",
+}
+
+
+def _busy_again(cluster: Cluster, role: Role, dice: Random) -> None:
+    """Give everybody more to do, and wait a while for it to be under way, on this role if it is a runner."""
+    cluster.workload.push("slow")
+    if role in cluster.runners:
+        until(lambda: role.name in cluster.online() and bool(cluster.truth.alive(role.name)), patience_s=10.0)
+    else:
+        until(lambda: bool(cluster.truth.alive()), patience_s=10.0)
+    end_s = dice.uniform(0.2, 2.0)
+    until(lambda: False, patience_s=end_s)
+
+
+def _torn(cluster: Cluster, role: Role, dice: Random) -> Struck:
+    """The power of a host fails while it writes, on a disk that remembers only what was synced."""
+    platter = Platter(cluster, role)
+    platter.insert()
+    _busy_again(cluster, role, dice)
+    platter.lose_power(dice)
+    return Struck(
+        f"{role.name}: its power failed, and with it went what was not on the platter",
+        excused=[role.name] if role in cluster.runners else (),
+        interrupted=[role.name] if role in cluster.runners else (),
+        fenced=role is cluster.dispatcher,
+        hold_s=dice.uniform(0.0, 2.0),
+        heal=platter.start,
+        patience_s=30.0,
+    )
+
+
+@kind("runner-torn", "F16", on="runner")
+def runner_torn(cluster: Cluster, dice: Random) -> Struck:
+    """A runner's power fails, and its disk has lost and torn whatever was not synced."""
+    return _torn(cluster, cluster.victim(dice), dice)
+
+
+@kind("dispatcher-torn", "F16")
+def dispatcher_torn(cluster: Cluster, dice: Random) -> Struck:
+    """The dispatcher's power fails, and its disk has lost and torn whatever was not synced."""
+    return _torn(cluster, cluster.dispatcher, dice)
+
+
+@kind("observer-torn", "F16", on="observer")
+def observer_torn(cluster: Cluster, dice: Random) -> Struck:
+    """An observer's power fails, and its disk has lost and torn whatever was not synced."""
+    return _torn(cluster, dice.choice(cluster.observers), dice)
+
+
+# ---- no room ----------------------------------------------------------------------------------------------------
+
+
+def _full(cluster: Cluster, role: Role, dice: Random, *kinds: str) -> Struck:
+    """No room on a disk for some seconds. The role lives on, and goes on by itself when there is room."""
+    platter = Platter(cluster, role)
+    platter.insert()
+    _busy_again(cluster, role, dice)
+    platter.disk.fail(*kinds, number=errno.ENOSPC)
+    cluster.workload.push("quick")
+    what = "no byte more" if "write" in kinds else "no file more"
+
+    def heal() -> None:
+        platter.disk.work()
+        cluster.workload.push("quick")
+        assert until(lambda: role.alive, patience_s=1.0), f"{role.name} ended on a full disk: {role.said()[-500:]}"
+        if role is cluster.dispatcher:
+            assert until(cluster.online), "after there was room again nobody is let in"
+        elif role in cluster.runners:
+            assert until(lambda: role.name in cluster.online()), f"{role.name} did not come back"
+        platter.take_off()
+        platter.start()
+
+    runners = [role.name] if role in cluster.runners else ()
+    return Struck(
+        f"{role.name}: its disk took {what}",
+        # Whoever cannot reach a repository has its commits from an observer, which has no room to pack them.
+        excused=None if role in cluster.observers else runners,
+        interrupted=runners,
+        fenced=role is cluster.dispatcher,
+        hold_s=dice.uniform(3.0, 6.0),
+        heal=heal,
+        check=_broken_with_a_reason(role.name),
+        patience_s=30.0,
+    )
+
+
+def _broken_with_a_reason(name: str) -> Callable[[Evidence], Iterable[str]]:
+    def check(evidence: Evidence) -> Iterable[str]:
+        for attempt in evidence.attempts:
+            if attempt.runner_name == name and attempt.state is AttemptState.ERRORED and not attempt.reason:
+                yield f"{attempt.id} broke on {name} without a reason"
+
+    return check
+
+
+@kind("dispatcher-full", "F13")
+def dispatcher_full(cluster: Cluster, dice: Random) -> Struck:
+    """The dispatcher's disk is full for some seconds: it refuses, waits, and goes on by itself."""
+    return _full(cluster, cluster.dispatcher, dice, "write", "make")
+
+
+@kind("runner-full", "F14", on="runner")
+def runner_full(cluster: Cluster, dice: Random) -> Struck:
+    """A runner's disk is full for some seconds: what runs there breaks with a reason, and nothing new comes."""
+    return _full(cluster, cluster.victim(dice), dice, "write", "make")
+
+
+@kind("runner-inodes", "F14", weight=0.5, on="runner")
+def runner_inodes(cluster: Cluster, dice: Random) -> Struck:
+    """A runner's disk takes no new file for some seconds."""
+    return _full(cluster, cluster.victim(dice), dice, "make")
+
+
+@kind("observer-full", "F13", weight=0.5, on="observer")
+def observer_full(cluster: Cluster, dice: Random) -> Struck:
+    """An observer's disk is full for some seconds: what it cannot remember it says again."""
+    return _full(cluster, dice.choice(cluster.observers), dice, "write", "make")
+
+
+# ---- calls that fail --------------------------------------------------------------------------------------------
+
+
+@kind("dispatcher-io-error", "F15")
+def dispatcher_io_error(cluster: Cluster, dice: Random) -> Struck:
+    """One write or sync of the dispatcher fails: it ends with a sentence, and the next one has all that was said."""
+    role = cluster.dispatcher
+    platter = Platter(cluster, role)
+    platter.insert()
+    call = dice.choice(["write", "sync"])
+    platter.disk.fail(call, number=errno.EIO, at=dice.randint(1, 40), count=1, done=dice.random() < 0.3)
+    for _ in range(3):
+        cluster.workload.push("quick")
+    ended = until(lambda: not role.alive, patience_s=15.0)
+    if ended:
+        assert until(lambda: role.ended.code is not None, patience_s=5.0)
+        assert role.ended.code == ExitCode.INFRASTRUCTURE, f"it ended with {role.ended.code}: {role.said()[-500:]}"
+        assert "Traceback" not in role.said_now(), role.said_now()[-2000:]
+
+    def heal() -> None:
+        platter.take_off()
+        platter.start()
+
+    return Struck(
+        f"the dispatcher: one {call} of its disk failed{', and it ended' if ended else ''}",
+        fenced=True,
+        heal=heal,
+        patience_s=30.0,
+    )
+
+
+# ---- what the disk changed --------------------------------------------------------------------------------------
+
+
+@kind("key-flipped", "F17", weight=0.5, on="")
+def key_flipped(cluster: Cluster, dice: Random) -> Struck:
+    """A bit of a key flips: the role says so and ends, and goes on when its copy is put back."""
+    role = dice.choice([cluster.dispatcher, *cluster.observers, cluster.victim(dice)])
+    file = role.data / SECRETS[role.words[0]]
+    return _flipped(cluster, role, dice, file, "a bit of its key was another one")
+
+
+@kind("log-flipped", "F17", weight=0.5, on="")
+def log_flipped(cluster: Cluster, dice: Random) -> Struck:
+    """A bit of the database's write-ahead log flips while the dispatcher is dead: it is not passed over."""
+    role = cluster.dispatcher
+    for _ in range(3):
+        cluster.surveil("token", "create")
+    return _flipped(cluster, role, dice, role.data / "surveil.db-wal", "a bit of its database's log was another one")
+
+
+def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) -> Struck:
+    role.kill()
+    if role is cluster.dispatcher:
+        cluster.reader.close()
+    copy = role.host.folder / "copy"
+    shutil.copytree(role.data, copy, ignore=shutil.ignore_patterns("workspaces", "attempts", "mirrors", "spares"))
+    content = bytearray(file.read_bytes())
+    # In its first half, so that of a log more than the last transaction is struck.
+    bit = dice.randrange(len(content) * 8 // 2)
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(content)
+    role.start()
+    refused = until(lambda: not role.alive, patience_s=20.0)
+    said = role.said_now()
+
+    def heal() -> None:
+        if role.alive:
+            role.kill()
+        saved = copy / file.relative_to(role.data)
+        shutil.copy2(saved, file)
+        shutil.rmtree(copy)
+        role.start()
+        if role is cluster.dispatcher:
+            cluster.wait_ready()
+
+    if not refused or role.ended.code not in {ExitCode.INFRASTRUCTURE, ExitCode.INVALID} or "Traceback" in said:
+        heal()
+        raise AssertionError(f"{role.name} went on with {what} ({file.name}), or said {said[-800:]!r}")
+    return Struck(
+        f"{role.name}: {what}",
+        interrupted=[role.name] if role in cluster.runners else (),
+        excused=[role.name] if role in cluster.runners else (),
+        fenced=role is cluster.dispatcher,
+        heal=heal,
+        patience_s=20.0,
+    )
