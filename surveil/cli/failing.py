@@ -17,6 +17,7 @@ import click
 
 from surveil import __version__
 from surveil.cli.grammar import COMPLETE, PROGRAM
+from surveil.core.spelling import printable
 from surveil.errors import ExitCode, SurveilError
 
 BROKEN_PIPE: Final = 141
@@ -74,9 +75,12 @@ def explain(error: BaseException) -> int:
 
 
 def say(sentence: str) -> None:
-    """Print what surveil itself has to say: on stderr, in front of nothing that a script reads."""
+    """Print what surveil itself has to say: on stderr, in front of nothing that a script reads. Whatever was typed, or
+    a system answered, stands there as text; only line ends and tabs are what they are.
+    """
+    inert = "".join(char if char in "\n\t" else printable(char) for char in _whole(sentence))
     with contextlib.suppress(BrokenPipeError):
-        click.echo(f"surveil: {_whole(sentence)}", err=True)
+        click.echo(f"surveil: {inert}", err=True)
 
 
 def _whole(sentence: str) -> str:

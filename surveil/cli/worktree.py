@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from surveil.core.spelling import printable
 from surveil.errors import InvalidError, NotFoundError
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
@@ -83,7 +84,7 @@ def _read(file: str) -> bytes:
             return opened.read(PIPELINE_BYTES_MAX + 1)
     except OSError as error:
         raise NotFoundError(
-            f"{file} cannot be read: {error.strerror}; `surveil init` writes a pipeline file."
+            f"{printable(file)} cannot be read: {error.strerror}; `surveil init` writes a pipeline file."
         ) from error
 
 
