@@ -123,6 +123,7 @@ class Cluster:
         self.proxies: dict[str, Proxy] = {}
         """The way of each runner and observer to the dispatcher, by name."""
         self._closing = ExitStack()
+        self._crowds = 0
         self.taken: set[str] = set()
         """The victims of this round so far."""
         self._tokens: dict[str, str] = {}
@@ -282,10 +283,11 @@ class Cluster:
 
     def crowd(self, count: int, *flags: str) -> list[Role]:
         """More runners for a while, all on one further host and with these flags; returns when they are online."""
-        host = self._host("crowd")
+        self._crowds += 1
+        host = self._host(f"crowd-{self._crowds}")
         environment, roles = self._environment(host), []
         for number in range(1, count + 1):
-            name = f"crowd-{number}"
+            name = f"{host.name}-{number}"
             words = ("runner", *self._enrolled("runner", host, name, name), "--slots", "1", *flags)
             roles.append(Role(name, host, words, environment, folder=name))
         for role in roles:

@@ -14,7 +14,7 @@ from tests.campaign import apart
 from tests.campaign.faults import all_kinds
 
 ROOT = Path(__file__).parents[2]
-LIVES = 4
+LIVES = 6
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(apart.missing()), reason=apart.missing() or "all is there"),
