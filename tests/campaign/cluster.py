@@ -13,11 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from surveil.net.addresses import Address
 from surveil.net.tokens import parse_token
@@ -32,6 +32,7 @@ from tests.campaign.ways import Proxy, open_way
 if TYPE_CHECKING:
     from tests.campaign.workload import Workload
 
+Opened = TypeVar("Opened")
 PORT: Final = 7300
 PATIENCE_S: Final = 60.0
 """How long the frame waits for what should happen at once; generous, because processors may be shared."""
@@ -208,9 +209,24 @@ class Cluster:
         return f"10.77.1.{host.number}"
 
     def _observer(self, name: str, repos: Sequence[Repository]) -> Role:
+        return self._observer_of(name, [str(repo.path) for repo in repos])
+
+    def _observer_of(self, name: str, addresses: Sequence[str]) -> Role:
         host = self._host(name)
-        words = ("observer", *self._enrolled("observer", host), "--interval", "500ms", *(str(r.path) for r in repos))
+        words = ("observer", *self._enrolled("observer", host), "--interval", "500ms", *addresses)
         return Role(name, host, words, self._environment(host))
+
+    def further_observer(self, name: str, address: str) -> Role:
+        """One more observer, of a repository at this address, for the rest of the campaign."""
+        role = self._observer_of(name, [address])
+        role.start()
+        _let_in(role)
+        self.observers.append(role)
+        return role
+
+    def opened(self, context: AbstractContextManager[Opened]) -> Opened:
+        """Enter what has to be left when the cluster closes."""
+        return self._closing.enter_context(context)
 
     def _runner(self, number: int) -> Role:
         # Every other runner has to ask for its commits, as a machine elsewhere would.

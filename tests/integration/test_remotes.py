@@ -1,86 +1,20 @@
 """Remotes that misbehave: each is told of once, with what to type; nobody else waits for it, and it is taken back."""
 
 import asyncio
-import io
 import logging
 import shutil
 import socket
-import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
 from tests.mirror.leaks import nothing_left
+from tests.mirror.moody import Moody
 from tests.mirror.repositories import Repository, make_repository, serve_git
-from tests.mirror.servers import Quiet, backend, serving
+from tests.mirror.servers import serving
 
 MANY_REFS = 100_000
-
-
-class Half(io.BufferedIOBase):
-    """Passes on the headers, and half of the answer that follows them in one piece."""
-
-    def __init__(self, wire: io.BufferedIOBase) -> None:
-        self.wire = wire
-        self.pieces = 0
-
-    def write(self, data: Any) -> int:
-        self.pieces += 1
-        return self.wire.write(data if self.pieces == 1 else data[: len(data) // 2])
-
-    def flush(self) -> None:
-        self.wire.flush()
-
-
-class Moody:
-    """git's server of http, until its mood says otherwise."""
-
-    def __init__(self, folder: Path) -> None:
-        self.mood = "well"
-        self.asked = 0
-        self.patience = threading.Event()
-        well = backend(folder)
-
-        class Handler(Quiet):
-            def do_GET(handler) -> None:  # noqa: N802, N805  # its name; and two selves
-                self.asked += 1
-                self.answer(handler, lambda: well.do_GET(handler))  # type: ignore[attr-defined]
-
-            do_POST = do_GET  # noqa: N815  # the server's name for it
-
-        self.handler: type[BaseHTTPRequestHandler] = Handler
-
-    def answer(self, handler: BaseHTTPRequestHandler, well: Callable[[], None]) -> None:
-        # What is not read before the connection is closed resets it, and then nobody hears the answer.
-        question = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
-        handler.rfile = io.BytesIO(question)
-        if self.mood == "well":
-            well()
-        elif self.mood == "silent":
-            self.patience.wait(60)
-        elif self.mood == "dies in a pack":
-            if b"command=fetch" in question:
-                handler.wfile = Half(handler.wfile)
-            well()
-        else:
-            self._reply(handler)
-
-    def _reply(self, handler: BaseHTTPRequestHandler) -> None:
-        body = {"page": b"<html>Back soon</html>", "wrong type": b"\xff" * 99}.get(self.mood, b"")
-        handler.send_response({"page": 200, "wrong type": 200, "loop": 302}.get(self.mood) or int(self.mood))
-        kind = "text/html" if self.mood == "page" else "application/x-git-upload-pack-advertisement"
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Retry-After": "60"}.items():
-            handler.send_header(name, value)
-        if self.mood == "loop":
-            handler.send_header("Location", f"http://{handler.headers['Host']}{handler.path}")
-        if self.mood == "401":
-            handler.send_header("WWW-Authenticate", 'Basic realm="x"')
-        handler.end_headers()
-        handler.wfile.write(body)
 
 
 def problem(at_desk: Desk, repo: str) -> str:
@@ -90,8 +24,13 @@ def problem(at_desk: Desk, repo: str) -> str:
     return next(watched.problem or "" for watched in at_desk.watching[-1].repos if watched.repo == repo)
 
 
+HANGING = {"silent", "hangs in the list", "endless"}
 MOODS = {
-    "silent": "gave no answer within 0.5 s (git ls-remote); type `git ls-remote -- ",
+    "hangs in the list": "gave no answer within 2 s (git ls-remote); type `git ls-remote -- ",
+    "hangs in a pack": "gave no answer within 3 s (git fetch); type `git ls-remote -- ",
+    "endless": "gave no answer within 2 s (git ls-remote); type `git ls-remote -- ",
+    "lies": "no longer gives out ",
+    "silent": "gave no answer within 2 s (git ls-remote); type `git ls-remote -- ",
     "401": "asks for credentials, and none are set; write `https://USER:TOKEN@HOST` to a file",
     "403": "may not be read by us (HTTP 403); type `git ls-remote -- ",
     "404": "is not there, or not to be seen by us (HTTP 404); type `git ls-remote -- ",
@@ -108,7 +47,9 @@ MOODS = {
 def test_a_mood_is_told_once_hurts_nobody_else_and_passes(
     repository: Repository, tmp_path: Path, mood: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 0.5 if mood == "silent" else 60)
+    monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 2 if mood in HANGING else 60)
+    if mood == "hangs in a pack":
+        monkeypatch.setattr("surveil.mirror.mirror.FETCH_TIMEOUT_S", 3)
     monkeypatch.setattr("surveil.core.observe.REPEAT_MS", 100)
     other = make_repository(tmp_path / "other")
     other.commit("Other", __surveil__yml=PIPELINE)
@@ -135,8 +76,7 @@ def test_a_mood_is_told_once_hurts_nobody_else_and_passes(
             assert len(reasons()) == len(set(reasons()))
             assert sum(MOODS[mood] in reason for reason in reasons()) == 1
             assert problem(at_desk, repo) in reasons()
-            moody.mood = "well"
-            moody.patience.set()
+            moody.mend()
             await at_desk.hears(missed)
             await at_desk.until(lambda: not problem(at_desk, repo))
 
