@@ -301,7 +301,8 @@ NOTE: Final = {
     "name": "a runner's name; `null` for everything else",
     "build": "the build that it belongs to",
     "state": "the state from then on, or what happened that is no state: `fenced` an attempt whose runner came back "
-    "too late, `suspect` `restarted` `copied` a runner, `started` `stalled` `doubtful` the dispatcher",
+    "too late, `tail` one of which it delivers the rest of the log, `suspect` `restarted` `copied` a runner, "
+    "`started` `stalled` `doubtful` the dispatcher",
     "reason": "why, a sentence; may be empty",
 }
 STORY: Final = {

@@ -67,7 +67,9 @@ def test_a_lost_runner_and_its_late_return_are_told_with_their_times() -> None:
         accepted b 1/test#2
         wait 990
         beat a held=1/test#1
-        wait 1000
+        wait 500
+        finished a 1/test#1 cancelled log=512
+        wait 500
         finished b 1/test#2 passed 100
         """
     )
@@ -81,6 +83,7 @@ def test_a_lost_runner_and_its_late_return_are_told_with_their_times() -> None:
         "  9110 attempt 2 passed; its log has 0 bytes",
         " 10000 runner a is there again: it is back after 10.0 s",
         " 10000 attempt 1: runner a came back with it 1.0 s after it was lost and was told to end it",
+        " 10500 attempt 1: runner a delivers the rest of its log, which has 512 bytes, 1.5 s after it was lost",
         " 11000 the job passed",
     ]
 

@@ -167,13 +167,15 @@ class Player:
         steps = (StepReport(name="step", state="running", started_after_ms=5),)
         self.hear(runner, Progress(job=job, attempt=number, steps=steps))
 
-    def do_finished(self, runner: str, attempt: str, outcome: str, after: str = "100") -> None:
+    def do_finished(  # words of a scenario line, given by name
+        self, runner: str, attempt: str, outcome: str, after: str = "100", log: str = "0"
+    ) -> None:
         job, number = split(attempt)
         self.hear(
             runner,
             Finished(
                 job=job, attempt=number, outcome=outcome, reason=f"it {outcome}", exit_code=None,  # type: ignore[arg-type]
-                started_after_ms=5, finished_after_ms=int(after), log_bytes=0, steps=(),
+                started_after_ms=5, finished_after_ms=int(after), log_bytes=int(log), steps=(),
             ),
         )  # fmt: skip
 

@@ -201,4 +201,12 @@ def test_an_agent_that_comes_back_after_its_lease_has_no_say_any_more(place: Pla
     assert [(attempt["number"], attempt["state"]) for attempt in attempts] == [(1, "lost"), (2, "passed")]
     assert attempts[0]["exit_code"] is None
     assert attempts[1]["runner"] != zombie
+    assert attempts[1]["reason"].startswith(f"in place of attempt 1: runner {zombie} stopped answering ")
+    story = place.run("story", f"{build}/test", "--data", str(place.data)).stdout
+    # Whether its result or its heartbeat comes first is chance, but the result comes.
+    late = "its result, failed, came " if meanwhile == "it ends" else f"runner {zombie} came back with it "
+    assert late in attempts[0]["reason"]
+    assert f"  attempt 1: {late}" in story
+    assert f"runner {zombie} counts as gone: nothing was heard of it for " in story
+    assert f"runner {zombie} delivers the rest of its log, which has " in story
     assert eventually(lambda: {one["state"] for one in place.ask("runners")} == {"online"})
