@@ -31,6 +31,7 @@ from surveil.protocol import (
     encode_all,
 )
 from tests.net.stage import BEAT, HELLO, Stage, connected, hear, raw_peer, say, serving, until
+from tests.net.zmtp import GREETING
 from tests.wire.samples import SAMPLES
 
 ENROL = Enrol(secret=bytes(32), name="newcomer")
@@ -254,6 +255,22 @@ def test_three_hundred_silent_connections_harm_nobody_and_are_closed() -> None:
                     open_sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
                 await is_served(stage)
                 await stage.counted("disconnections", 301)
+                await is_served(stage)
+
+    asyncio.run(scene())
+
+
+def test_a_handshake_that_goes_on_and_on_is_closed_as_a_silent_one_is() -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            with socket.create_connection(("127.0.0.1", stage.server.control_port)) as loris:
+                said = 0
+                while stage.server.counts.handshakes_failed == 0:
+                    # One byte at a time, so that something has always just come.
+                    loris.sendall(GREETING[said : said + 1])
+                    said += 1
+                    await stage.server.receive(100)
+                assert 1 < said < len(GREETING)
                 await is_served(stage)
 
     asyncio.run(scene())
