@@ -183,9 +183,8 @@ class Cluster:
         home.mkdir()
         path = f"{Path(self.settings.step_python).parent}:{os.environ['PATH']}"
         own = {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
-        # Steps tell the truth outside of their workspaces, with process ids that a namespace would translate.
         # Control groups are the machine's, and a host without power leaves its own behind: greedy jobs alone have some.
-        common = {"PATH": path, "LANG": "C.UTF-8", "SURVEIL_SANDBOX": "off", "SURVEIL_PROCESSES": "0"}
+        common = {"PATH": path, "LANG": "C.UTF-8", "SURVEIL_PROCESSES": "0"}
         return {**common, **{name: str(at) for name, at in own.items()}, **(more or {})}
 
     def _enrolled(self, role: str, host: Host, name: str = "", folder: str = "data") -> tuple[str, ...]:
@@ -233,7 +232,9 @@ class Cluster:
         host = self._host(f"runner-{number}", *([self.folder / "repositories"] if number % 2 == 0 else ()))
         labels = ("--label", "heavy") if number <= 2 else ()
         words = ("runner", *self._enrolled("runner", host), "--slots", str(self.settings.slots), *labels)
-        return Role(host.name, host, words, self._environment(host))
+        # Half of them keep their steps in sandboxes, which is the same to everybody.
+        sandbox = {"SURVEIL_SANDBOX": "auto" if number in {1, 4} else "off"}
+        return Role(host.name, host, words, self._environment(host, sandbox))
 
     # ---- looking and waiting ---------------------------------------------------------------------------------------
 

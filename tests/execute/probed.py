@@ -1,14 +1,15 @@
 """A runner's executor on a data folder with things that are nobody's business, which runs the jobs that it is told.
 
 A program of its own, so that a test can start it as any user. The input is JSON: `data`, `repo`, `sha`, `sandbox`
-(`off` or `required`), `expose`, and `jobs`, each a script in which `{agent}`, `{keeper}` and `{data}` are filled in.
-The output is a JSON list of what each job came to.
+(`off` or `required`), `expose`, `processes`, and `jobs`, each a script in which `{agent}`, `{lock}` (of the first
+attempt) and `{data}` are filled in. The output is a JSON list of what each job came to.
 """
 
 import asyncio
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, Prepared
 from surveil.execute import files, isolating
 from surveil.execute.attempts import folder_name
+from surveil.execute.cgroups import Limits
 from surveil.execute.contract import Happening
 from surveil.execute.process import ProcessExecutor
 from surveil.places import ATTEMPTS, KEYS, WORKSPACES
@@ -31,9 +33,10 @@ class Probed:
         self._wanted = wanted
         self._data = Path(wanted["data"])
         expose = [Path(path) for path in wanted["expose"]]
-        self._executor = ProcessExecutor(
-            self._data, "spare", isolation=isolating.choose(wanted["sandbox"], data=self._data, expose=expose)
-        )
+        isolation = isolating.choose(wanted["sandbox"], data=self._data, expose=expose)
+        # No control groups, so that what is counted is counted by the sandbox.
+        isolation = replace(isolation, limits=Limits(processes=wanted["processes"]))
+        self._executor = ProcessExecutor(self._data, "spare", isolation=isolation)
         self._told: asyncio.Queue[Happening] = asyncio.Queue()
 
     async def run(self) -> list[dict[str, Any]]:

@@ -85,7 +85,9 @@ def place(user: str) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def attempts(place: Path, user: str, sandbox: str, *scripts: str, exposed: Path | None = None) -> list[dict[str, Any]]:
+def attempts(
+    place: Path, user: str, sandbox: str, *scripts: str, exposed: Path | None = None, processes: int = 0
+) -> list[dict[str, Any]]:
     """Run these scripts as jobs of a runner of this user, one after another."""
     sha = make_repository(place / "repo")
     (place / "tmp").mkdir()
@@ -93,6 +95,7 @@ def attempts(place: Path, user: str, sandbox: str, *scripts: str, exposed: Path 
     wanted = {
         "data": str(place / "data"), "repo": str(place / "repo"), "sha": sha, "sandbox": sandbox,
         "expose": list({sys.prefix, sys.base_prefix, str(exposed or sys.prefix)}), "jobs": scripts,
+        "processes": processes,
     }  # fmt: skip
     done = subprocess.run(
         ordinary.command([sys.executable, "-m", "tests.execute.probed"], user),
@@ -353,3 +356,15 @@ def test_git_works_in_a_sandboxed_work_tree(place: Path, user: str) -> None:
     )
     assert found["outcome"] == "passed", found
     assert found["log"].splitlines()[0] == "One"
+
+
+def test_in_a_sandbox_of_an_ordinary_user_processes_are_counted_without_a_control_group(place: Path, user: str) -> None:
+    sandboxed()
+    # It has an end of its own, should the limit not hold.
+    bomb = "n=0; while [ $n -lt 60 ]; do sleep 60 & n=$((n + 1)); done; kill $(jobs -p); echo all"
+    (found,) = attempts(place, user, "required", bomb, processes=40)
+    if user == "root":
+        assert found["outcome"] == "passed", "the kernel does not count the processes of root"
+    else:
+        assert found["outcome"] == "failed", found
+        assert "all" not in found["log"]
