@@ -136,7 +136,9 @@ def read_status(folder: str) -> Status | None:
         raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
 
 
-def _step_of(fields: dict[str, Any]) -> StepStatus:
+def _step_of(fields: Any) -> StepStatus:
+    if not isinstance(fields, dict):
+        raise TypeError("a step is no object")
     # A keeper of an earlier version makes no remarks.
     remarks = [_checked(RemarkStatus(**remark)) for remark in fields.get("remarks", ())]
     return _checked(StepStatus(**fields | {"remarks": remarks}))

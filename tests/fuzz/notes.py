@@ -102,8 +102,8 @@ def _read_order(folder: Path) -> None:
     except (OSError, ValueError):
         return
     files.write_order(str(folder), order)
-    # By its text: a number that is none equals nothing, itself least of all.
-    assert repr(files.read_order(str(folder))) == repr(order)
+    # As JSON has it, where a number that is none does not equal itself, and a tuple is a list.
+    assert json.dumps(files.read_order(str(folder))) == json.dumps(order)
 
 
 def _write_accepted(folder: Path) -> None:
