@@ -437,6 +437,15 @@ def test_a_cancelled_attempt_is_asked_then_reported_with_the_persons_reason(runn
     assert (finished.outcome, finished.reason) == ("cancelled", "cancelled by Ann")
 
 
+def test_a_cancelled_attempt_whose_keeper_does_not_answer_is_killed_soon_after_its_grace(running: Runner) -> None:
+    running.hear(Cancel(job="7/test", attempt=1, grace_ms=10_000, reason="cancelled by Ann"))
+    waited = running.after(10_000 + POLICY.ending_ms - 1)
+    assert [effect for effect in waited if isinstance(effect, Kill)] == []
+    assert [effect for effect in running.after(1) if isinstance(effect, Kill)] == [Kill(id=ONE)]
+    (finished,) = running.said(running.on(KeeperLost(id=ONE, log_bytes=12)))
+    assert (finished.outcome, finished.reason, finished.log_bytes) == ("cancelled", "cancelled by Ann", 12)
+
+
 def test_an_attempt_that_ended_before_the_cancel_reached_it_keeps_its_own_verdict(running: Runner) -> None:
     running.hear(Cancel(job="7/test", attempt=1, grace_ms=10, reason="cancelled by Ann"))
     (finished,) = running.said(running.on(ended("failed", reason="step make failed")))

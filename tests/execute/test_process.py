@@ -193,6 +193,22 @@ async def test_what_is_found_is_taken_up_as_what_it_is_and_rubbish_is_removed(tm
 
 
 @in_a_loop
+async def test_after_a_power_cut_nothing_is_taken_for_unbegun(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order that would tell may not have been on the platter."""
+    async with Desk(tmp_path / "data") as first:
+        first.executor.hold(assign, boot_ms())
+    monkeypatch.setattr(attempts, "_boot_id", lambda: "another")
+    async with Desk(tmp_path / "data") as second:
+        assert [(one.launched, one.kept, one.ended, one.accepted_at) for one in second.found] == [
+            (True, False, None, 0)
+        ]
+        second.executor.forget(ONE)
+        await second.until_clean()
+
+
+@in_a_loop
 async def test_orders_for_attempts_that_are_not_known_are_no_errors(tmp_path: Path, assign: Assign) -> None:
     async with Desk(tmp_path / "data") as desk:
         desk.executor.prepare(assign)

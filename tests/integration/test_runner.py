@@ -590,7 +590,7 @@ async def test_a_keeper_that_does_not_end_what_it_should_is_killed_with_all_of_i
         playing(data) as dispatcher,
         opened(RunnerConfig(data=data, name="spare", slots=2, sandbox="off")) as parts,
     ):
-        agent = Agent(replace(parts, policy=replace(parts.policy, overrun_ms=300)))
+        agent = Agent(replace(parts, policy=replace(parts.policy, ending_ms=300)))
         running = asyncio.create_task(agent.run())
         await dispatcher.assign(commit, "setsid sleep 300 >/dev/null 2>&1 & echo ready; sleep 300")
         await dispatcher.until(lambda: dispatcher.log() == b"ready\n")
