@@ -58,7 +58,7 @@ def _parse() -> argparse.Namespace:
 def _campaign(chosen: argparse.Namespace, kinds: dict[str, Kind]) -> int:
     wanted = {name: kinds[name] for name in chosen.only} or {n: each for n, each in kinds.items() if each.weight > 0}
     weights = {name: each.weight or 1.0 for name, each in wanted.items()}
-    settings = draw(chosen.seed, chosen.faults, weights, usual=chosen.usual)
+    settings = draw(chosen.seed, chosen.faults, weights, usual=chosen.usual, each=chosen.each)
     names = iter([[name] for name in wanted]) if chosen.each else _drawn(settings, kinds)
     folder = Path(tempfile.mkdtemp(prefix="surveil-campaign-"))
     rounds: list[Round] = []

@@ -37,6 +37,8 @@ class Settings:
     repositories: tuple[str, ...] = ("alpha", "beta", "gamma")
     pushes: int = 3
     """Commits of each round, at most."""
+    lasting_s: float = 6.0
+    """How long a long job lasts, at most."""
     pairs: float = 0.1
     """How often a second fault overlaps the first."""
     pause_s: float = 1.0
@@ -59,8 +61,10 @@ class Settings:
         return asdict(self)
 
 
-def draw(seed: int, faults: int, kinds: dict[str, float], *, usual: bool = False) -> Settings:
-    """The campaign of a seed. Every seed has its own favourites among the kinds, as swarms have."""
+def draw(seed: int, faults: int, kinds: dict[str, float], *, usual: bool = False, each: bool = False) -> Settings:
+    """The campaign of a seed. Every seed has its own favourites among the kinds, as swarms have; where `each` is struck
+    once, jobs are short.
+    """
     dice = random.Random(f"settings {seed}")
     python = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.executable).resolve()
     return Settings(
@@ -69,6 +73,7 @@ def draw(seed: int, faults: int, kinds: dict[str, float], *, usual: bool = False
         usual=usual,
         slots=dice.choice([1, 2, 2, 3]),
         pushes=dice.choice([2, 3, 4]),
+        lasting_s=3.0 if each else dice.choice([3.0, 6.0]),
         pairs=dice.choice([0.0, 0.1, 0.25]),
         pause_s=dice.choice([0.2, 1.0, 2.0]),
         weights={name: weight * dice.choice([0.25, 1.0, 1.0, 4.0]) for name, weight in sorted(kinds.items())},

@@ -14,11 +14,12 @@ KIB: Final = 1024
 
 
 class Shaper:
-    """Makes pipelines whose steps are run by `python` and tell the truth at an address."""
+    """Makes pipelines whose steps are run by `python`, tell the truth at an address, and last for up to so long."""
 
-    def __init__(self, python: str, truth: str) -> None:
+    def __init__(self, python: str, truth: str, lasting_s: float) -> None:
         self._python = python
         self._truth = truth
+        self._lasting_s = lasting_s
 
     def pipeline(self, **jobs: dict[str, Any]) -> Pipeline:
         """A document with these jobs."""
@@ -35,7 +36,7 @@ class Shaper:
 
     def slow(self, dice: Random) -> Pipeline:
         """One job that runs for some seconds and speaks meanwhile."""
-        return self.pipeline(slow=self.job(_lasting(dice)))
+        return self.pipeline(slow=self.job(_lasting(dice, self._lasting_s)))
 
     def quick(self, dice: Random) -> Pipeline:
         """One job that is over at once."""
@@ -49,14 +50,14 @@ class Shaper:
     def forgiven(self, dice: Random) -> Pipeline:
         """A job that goes on after a step that failed."""
         bad = plan(["text", 300, 0.2], exits=[7]) | {"continue_on_error": True}
-        return self.pipeline(forgiven=self.job(bad, _lasting(dice, most_s=2.0)))
+        return self.pipeline(forgiven=self.job(bad, _lasting(dice, 2.0)))
 
     def graph(self, dice: Random) -> Pipeline:
         """Jobs that need each other, one of them always."""
         exits = dice.choice([[0], [0], [4]])
         return self.pipeline(
             build=self.job(plan(["text", 800, 0.5])),
-            test=self.job(_lasting(dice, most_s=3.0, exits=exits), needs=["build"]),
+            test=self.job(_lasting(dice, 3.0, exits=exits), needs=["build"]),
             lint=self.job(plan(["text", 200, 0.2]), needs=["build"]),
             ship=self.job(plan(["text", 50, 0.1]), needs=["test", "lint"]),
             tell=self.job(plan(["text", 50, 0.0]), needs=["test", "lint"], when="always"),
@@ -64,15 +65,17 @@ class Shaper:
 
     def matrix(self, dice: Random) -> Pipeline:
         """One job in several cells."""
-        return self.pipeline(cells=self.job(_lasting(dice, most_s=2.5), matrix={"cell": ["a", "b", "c"]}))
+        return self.pipeline(cells=self.job(_lasting(dice, 2.5), matrix={"cell": ["a", "b", "c"]}))
 
     def again(self, dice: Random) -> Pipeline:
         """A job that fails at first and passes when it is tried again."""
-        return self.pipeline(again=self.job(_lasting(dice, most_s=1.0, exits=[5, 0]), retry=2))
+        return self.pipeline(again=self.job(_lasting(dice, 1.0, exits=[5, 0]), retry=2))
 
     def careful(self, dice: Random) -> Pipeline:
         """A job that must not run twice."""
-        return self.pipeline(careful=self.job(_lasting(dice), on_runner_loss=dice.choice(["fail", "hold"])))
+        return self.pipeline(
+            careful=self.job(_lasting(dice, self._lasting_s), on_runner_loss=dice.choice(["fail", "hold"]))
+        )
 
     def loud(self, dice: Random) -> Pipeline:
         """Output that is large, binary, without line ends, or without an end."""
@@ -82,7 +85,7 @@ class Shaper:
 
     def heavy(self, dice: Random) -> Pipeline:
         """A job that only some runners may have."""
-        return self.pipeline(heavy=self.job(_lasting(dice, most_s=3.0), labels=["heavy"]))
+        return self.pipeline(heavy=self.job(_lasting(dice, 3.0), labels=["heavy"]))
 
     def unwanted(self, _: Random) -> Pipeline:
         """A job that somebody cancels as soon as it runs."""
@@ -94,7 +97,7 @@ def plan(*writes: list[Any], exits: list[int] | None = None) -> Plan:
     return {"writes": list(writes), "exits": exits or [0]}
 
 
-def _lasting(dice: Random, *, most_s: float = 6.0, exits: list[int] | None = None) -> Plan:
+def _lasting(dice: Random, most_s: float, exits: list[int] | None = None) -> Plan:
     seconds = dice.uniform(most_s / 2, most_s)
     return plan(*(["text", dice.randrange(20, 4_000), round(seconds / 8, 2)] for _ in range(8)), exits=exits)
 

@@ -32,6 +32,13 @@ def test_what_grows_faster_than_its_limit_is_told() -> None:
     assert "memory of the runners grows by" in said
 
 
+def test_a_little_noise_in_a_short_soak_is_no_growth() -> None:
+    short = [Sample(second / 3600, {("runners", "threads"): 9.0 + (second > 30)}) for second in range(0, 60, 10)]
+    points = [(each.hours, each.values["runners", "threads"]) for each in short]
+    assert slope(points) > LIMITS["runners", "threads"]
+    assert table(short)[1] == []
+
+
 def test_the_warm_up_does_not_count() -> None:
     steep = [Sample(minute / 60, {("runners", "memory"): min(80.0, 30.0 + 5 * minute)}) for minute in range(120)]
     assert table(steep)[1] == []

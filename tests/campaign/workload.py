@@ -23,7 +23,7 @@ class Workload:
 
     def __init__(self, cluster: Cluster, dice: Random) -> None:
         self.cluster = cluster
-        self.shaper = Shaper(cluster.settings.step_python, cluster.truth.address)
+        self.shaper = Shaper(cluster.settings.step_python, cluster.truth.address, cluster.settings.lasting_s)
         self.pushes: list[Push] = []
         self.wishes: list[Wish] = []
         self._dice = dice
