@@ -164,8 +164,8 @@ def flapping(cluster: Cluster, dice: Random) -> Struck:
     before = proxy.counts["accepted"]
     proxy.flap(1_000, 1_000)
     return Struck(
-        f"{role.name}: its way flapped for 8 s",
-        hold_s=8.0,
+        f"{role.name}: its way flapped for 6 s",
+        hold_s=6.0,
         heal=proxy.heal,
         check=lambda _: _dials(role, proxy.counts["accepted"] - before, 0),
     )
@@ -179,12 +179,12 @@ def flapping_ends(cluster: Cluster, dice: Random) -> Struck:
     before = proxy.counts["accepted"]
     proxy.flap(1_000, 1_000, dice.choice(list(End)))
     return Struck(
-        f"{role.name}: its connections ended every other second, for 8 s",
+        f"{role.name}: its connections ended every other second, for 6 s",
         excused=[role.name],
-        hold_s=8.0,
+        hold_s=6.0,
         heal=proxy.heal,
-        # Two ports, eight seconds, and the way back.
-        check=lambda _: _dials(role, proxy.counts["accepted"] - before, 2 * 12),
+        # Two ports, six seconds, and the way back.
+        check=lambda _: _dials(role, proxy.counts["accepted"] - before, 2 * 10),
     )
 
 
@@ -219,7 +219,7 @@ def _weather(cluster: Cluster, dice: Random, weather: Weather, what: str) -> Str
     role = _anybody(cluster, dice)
     proxy = cluster.proxies[role.name]
     proxy.set(weather)
-    return Struck(f"{role.name}: {what} for two leases", hold_s=_lease_s(cluster, 2.0), heal=proxy.heal)
+    return Struck(f"{role.name}: {what} for 1.5 leases", hold_s=_lease_s(cluster, 1.5), heal=proxy.heal)
 
 
 @kind("loss", "F9", on="runner")
@@ -251,32 +251,41 @@ def _packet_filter(pid: int | None, change: str) -> None:
 @kind("mid-frame", "F9", weight=2.0)
 def mid_frame(cluster: Cluster, dice: Random) -> Struck:
     """A connection ends in the middle of a frame, at a drawn byte: it is made anew, and nothing is lost or doubled."""
-    role = _anybody(cluster, dice)
-    proxy = cluster.proxies[role.name]
-    way, port = dice.choice(list(Way)), dice.choice([None, *proxy.ports])
-    blow = Blow(after=dice.randrange(4_000), end=dice.choice(list(End)))
-    proxy.strike(blow, way, port)
-    where = "any connection" if port is None else f"port {port}"
-    what = f"{role.name}: {where} ended at byte {blow.after} {way.value}"
-    return Struck(what, hold_s=3.0, heal=proxy.heal)
+    end = dice.choice(list(End))
+    return _blown(cluster, dice, Blow(after=dice.randrange(400), end=end), f"ended ({end.value})")
 
 
 @kind("corrupt", "F9", weight=2.0)
 def corrupt(cluster: Cluster, dice: Random) -> Struck:
     """One bit is flipped on the way: CURVE notices, the connection ends and is made anew."""
-    role = _anybody(cluster, dice)
+    return _blown(cluster, dice, Blow(after=dice.randrange(400), flip=dice.randrange(8)), "had a bit flipped")
+
+
+def _blown(cluster: Cluster, dice: Random, blow: Blow, what: str) -> Struck:
+    role, way = _anybody(cluster, dice), dice.choice(list(Way))
     proxy = cluster.proxies[role.name]
-    way, before = dice.choice(list(Way)), proxy.counts["blows"]
-    blow = Blow(after=dice.randrange(400), flip=dice.randrange(8))
+    before = proxy.counts["blows"]
     proxy.strike(blow, way)
 
     def heal() -> None:
         struck = until(lambda: proxy.counts["blows"] > before)
         proxy.heal()
-        assert struck, f"nothing passed {way.value} at {role.name}, so no bit was flipped"
+        assert struck, f"too little passed {way.value} at {role.name} for anything to happen"
 
-    what = f"{role.name}: bit {blow.flip} of byte {blow.after} {way.value} was flipped"
-    return Struck(what, hold_s=1.0, heal=heal)
+    return Struck(f"{role.name}: a connection {what} at byte {blow.after} {way.value}", hold_s=1.0, heal=heal)
+
+
+@kind("output-broken", "F9", on="runner")
+def output_broken(cluster: Cluster, dice: Random) -> Struck:
+    """A runner's connection for output breaks in the middle of a chunk, twice: the rest of the log comes anyway."""
+    role = cluster.victim(dice)
+    proxy = cluster.proxies[role.name]
+    before = proxy.counts["blows"]
+    proxy.strike(Blow(after=dice.randrange(300), end=End.RESET), Way.UP, proxy.ports[1])
+    until(lambda: proxy.counts["blows"] > before, 5.0)
+    proxy.strike(Blow(after=dice.randrange(2_000), flip=dice.randrange(8)), Way.UP, proxy.ports[1])
+    what = f"{role.name}: its output was cut in mid-chunk, and then a bit of it was flipped"
+    return Struck(what, hold_s=3.0, heal=proxy.heal)
 
 
 @kind("reset", "F9")
