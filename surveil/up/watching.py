@@ -74,7 +74,7 @@ async def _greet(tree: Tree, client: Client, config: UpConfig, repos: Sequence[A
         ("watching", ", ".join(address.key for address in repos)),
         ("every", format_duration(config.interval_ms) if config.interval_ms is not None else ""),
         ("runners", f"{config.runners} with {slots}{each}" if config.runners else "none on this machine"),
-        ("ask it", f"surveil builds{_where(config)}, show BUILD, logs BUILD, status; in another terminal"),
+        ("ask it", f"surveil builds{_where(config)}, show BUILD, logs BUILD, story BUILD, status; in another terminal"),
         ("their logs", str(config.data / LOG_NAME)),
         ("spare machine", await _spare(tree, client)),
     ]

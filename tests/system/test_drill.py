@@ -114,6 +114,7 @@ def test_a_drill_that_misses_a_line_says_so_with_its_exit_code(place: Place) -> 
         assert "the log of attempt 2 is not what it printed" in done.stdout
 
 
+@pytest.mark.usefixtures("marking")
 def test_nothing_is_killed_without_consent_or_under_other_peoples_jobs(place: Place) -> None:
     go = place.folder / "go"
     repo = repository(place, f"while [ ! -e {go} ]; do sleep 0.1; done")
@@ -160,6 +161,7 @@ def answered(place: Place, answer: str) -> tuple[int, str]:
         return process.wait(), " ".join(shown.split())
 
 
+@pytest.mark.usefixtures("marking")
 def test_another_jobs_attempt_survives_a_drill_that_is_done_anyway(place: Place) -> None:
     go = place.folder / "go"
     repo = repository(place, f"while [ ! -e {go} ]; do sleep 0.1; done; echo $SURVEIL_ATTEMPT")
