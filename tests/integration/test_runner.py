@@ -565,6 +565,7 @@ async def test_more_than_its_slots_is_refused(tmp_path: Path, commit: Commit) ->
         rejected = await dispatcher.hear(Rejected)
         assert (rejected.job, "slots" in rejected.reason) == ("7/other", True)
         dispatcher.say(Release(job="7/test", attempt=1, fate="stale"))
+        assert (await dispatcher.finish()).outcome == "cancelled"
         await dispatcher.until_clean()
 
 
