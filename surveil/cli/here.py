@@ -166,9 +166,8 @@ def _isolation(config: RunConfig) -> isolating.Isolation:
     found = isolating.choose(
         config.sandbox, memory_bytes=config.memory_bytes, processes=config.processes, expose=config.expose
     )
-    if found.sandbox is None and config.sandbox != isolating.OFF:
-        hint = f"; `{found.next}` changes that" if found.next else ""
-        tell(f"The steps run without a sandbox: {found.why}{hint}.", "weak")
+    if found.complaint:
+        tell(found.complaint, "weak")
     return found
 
 

@@ -53,6 +53,14 @@ class Isolation:
         """As attempts report it."""
         return "process" if self.sandbox is None else "bubblewrap"
 
+    @property
+    def complaint(self) -> str:
+        """A sentence where there is no sandbox although nobody wants it so; empty otherwise."""
+        if self.sandbox is not None or not self.why:
+            return ""
+        hint = f"; `{self.next}` changes that" if self.next else ""
+        return f"Steps run without a sandbox, so they see what this user sees: {self.why}{hint}."
+
     def argv(self, workspace: Workspace) -> list[str]:
         """What builds the sandbox of an attempt; nothing without one."""
         return [] if self.sandbox is None else self.sandbox.argv(workspace)
@@ -83,7 +91,7 @@ def choose(
     """
     limits = cgroups.find(memory_bytes, processes)
     if wanted == OFF:
-        return Isolation(why="--sandbox off", limits=limits)
+        return Isolation(limits=limits)
     found = find(data=data, expose=expose, secrets=secrets)
     if found.sandbox is None and wanted == REQUIRED:
         advice = f"type `{found.next}`, or " if found.next else ""

@@ -113,12 +113,8 @@ def _isolation(config: RunnerConfig) -> isolating.Isolation:
         expose=config.expose,
         secrets=secrets,
     )
-    if found.sandbox is None and config.sandbox != isolating.OFF:
-        voice.warning(
-            "steps run without a sandbox, so they see what this user sees",
-            reason=found.why,
-            next=found.next or "surveil doctor",
-        )
+    if found.complaint:
+        voice.warning(found.complaint)
     return found
 
 

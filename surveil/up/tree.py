@@ -22,6 +22,7 @@ from surveil.config import UpConfig
 from surveil.config.roles import settings_of
 from surveil.config.values import size_shown
 from surveil.errors import ExitCode, InfrastructureError, SurveilError, error_of
+from surveil.execute import isolating
 from surveil.fleet.child import surveil_command
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
 from surveil.fleet.spawner import Spawner
@@ -74,8 +75,11 @@ class Tree:
         """Start the dispatcher, wait until it serves, and start its runners; returns a connection to it.
 
         Raises:
-            SurveilError: it does not come up, and the sentence is its own.
+            SurveilError: it does not come up, and the sentence is its own; or the steps have to run in a sandbox, and
+                there can be none.
         """
+        if complaint := await asyncio.to_thread(_look_at_isolation, self._config, self._data):
+            self._say(complaint, "weak")
         self._main.want(self._dispatcher_part(self.address))
         self._keep(self._main.run(), "supervision")
         here = await self._until_ready()
@@ -215,6 +219,23 @@ class Tree:
             return
         if sentence := sentence_about(news):
             self._say(sentence, "faint" if news.change is Change.STARTED else "weak")
+
+
+def _look_at_isolation(config: UpConfig, data: Path) -> str:
+    """What people should know of how the runners' jobs will be kept apart; their own words go to the log.
+
+    Raises InfrastructureError where what is required cannot be.
+    """
+    if not config.runners:
+        return ""
+    found = isolating.choose(
+        config.sandbox,
+        memory_bytes=config.memory_bytes,
+        processes=config.processes,
+        data=data,
+        expose=config.expose,
+    )
+    return found.complaint
 
 
 def sentence_about(news: News) -> str:

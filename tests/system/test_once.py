@@ -1,10 +1,11 @@
 """`up --once` with real processes: one verdict, its exit code, and nothing left."""
 
+import shutil
 import signal
 
 import pytest
 
-from tests.system.processes import Place
+from tests.system.processes import Place, eventually
 from tests.system.repository import make_repository, pipeline
 
 pytestmark = pytest.mark.timeout(180)
@@ -112,3 +113,38 @@ def test_ctrl_c_leaves_nothing_running(place: Place) -> None:
         once.process.send_signal(signal.SIGINT)
         assert once.wait() == 130, once.text
     assert place.processes() == []
+
+
+def without_bubblewrap(place: Place) -> dict[str, str]:
+    """An environment in whose PATH everything is but the sandbox's program."""
+    folder = place.folder / "programs"
+    folder.mkdir()
+    for name in ("sh", "env", "git"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return {"PATH": str(folder)}
+
+
+def test_where_there_can_be_no_sandbox_up_says_so_once_and_goes_on(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo done"))
+    done = place.run("up", "--once", str(repo), **without_bubblewrap(place))
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = "Steps run without a sandbox, so they see what this user sees: bubblewrap is not installed; `"
+    assert (done.stdout + done.stderr).count(said) == 1
+
+
+def test_where_a_sandbox_is_required_and_there_can_be_none_up_ends_with_what_to_type(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo never"))
+    done = place.run("up", "--once", "--sandbox", "required", str(repo), **without_bubblewrap(place))
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert "Steps cannot be run in a sandbox: bubblewrap is not installed; type `" in done.stderr
+    assert "never" not in done.stdout
+
+
+def test_an_attempt_says_which_isolation_it_had(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo done"))
+    with place.up("--sandbox", "off", str(repo)) as up:
+        up.wait_for("done")
+        assert eventually(lambda: place.ask("builds")[0]["state"] == "passed")
+        (job,) = place.ask("show", "1")["jobs"]
+        assert [attempt["isolation"] for attempt in job["attempts"]] == ["process"]
+        assert "process" in place.run("show", "1", "--data", str(place.data)).stdout
