@@ -101,7 +101,11 @@ def _with_other_fields(draw: Draw) -> list[bytes]:
 
 
 def _made(draw: Draw) -> list[bytes]:
-    kind = TYPES[draw.pick(NUMBERS_OF_TYPES)]
+    return made_message(TYPES[draw.pick(NUMBERS_OF_TYPES)], draw)
+
+
+def made_message(kind: type[Message], draw: Draw) -> list[bytes]:
+    """A message of this kind with values that are mostly what they should be."""
     body = _of_type(kind, draw)
     frames = [HEADERS[kind], msgpack.packb(_packable(body))]
     if any(field.name == "data" for field in fields(kind)):

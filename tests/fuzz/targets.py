@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import commits, logs, messages, notes, pipelines, records, screens, settings, shown, words
+from tests.fuzz import commits, logs, messages, minds, notes, pipelines, records, screens, settings, shown, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Target:
 
 _SINGLE: Final[Mapping[str, Target]] = {
     "messages": Target(messages.check, messages.seeds),
+    "minds": Target(minds.check, minds.seeds),
     "pipelines": Target(pipelines.check, pipelines.seeds),
     "logs": Target(logs.check, logs.seeds),
     "notes": Target(notes.check, notes.seeds),
@@ -48,7 +49,7 @@ def together(*names: str) -> Target:
 TARGETS: Final[Mapping[str, Target]] = {
     **_SINGLE,
     "disks": together("logs", "notes"),
-    "rest": together("commits", "records", "screens", "settings", "shown", "words"),
+    "rest": together("commits", "minds", "records", "screens", "settings", "shown", "words"),
 }
 ALONE: Final = tuple(_SINGLE)
 SHORT: Final = ("messages", "pipelines", "disks", "rest")
