@@ -10,6 +10,8 @@ from tests.campaign.cluster import Cluster, patched, until
 from tests.campaign.faults import Struck, kind
 
 DEATHS = 3
+PUSHES_MAX = 20
+PUSH_S = 3.0
 COMMITS = (1, 2, 3, 5, 8, 13, 21)
 """At which commit after its start it dies; a fresh dispatcher has its first ones when runners come back."""
 
@@ -36,10 +38,12 @@ def _dying(cluster: Cluster, dice: Random, when: str) -> Struck:
             if role.alive:
                 role.kill()
             role.start()
-            cluster.workload.push("quick")
-            assert until(lambda: role.ended.code is not None), (
-                f"the dispatcher did not come to its commit {numbers[-1]}"
-            )
+            for _ in range(PUSHES_MAX):
+                # Each push brings it a few commits further.
+                cluster.workload.push("quick")
+                if until(lambda: role.ended.code is not None, PUSH_S):
+                    break
+            assert role.ended.code is not None, f"the dispatcher did not come to its commit {numbers[-1]}"
             assert role.ended.code == -signal.SIGKILL, f"the dispatcher ended by itself:\n{role.said()[-2000:]}"
     finally:
         role.launcher, role.more_env = usual, {}
