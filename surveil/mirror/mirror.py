@@ -188,7 +188,7 @@ class Mirror:
         Ours or theirs? A new mirror tells: if it fails as well, the damage is theirs. A mirror that borrows has nothing
         of its own that could be damaged.
         """
-        damaged = problem.trouble in {Trouble.CORRUPT, Trouble.NOT_A_REPOSITORY}
+        damaged = problem.trouble in {Trouble.CORRUPT, Trouble.GARBLED, Trouble.NOT_A_REPOSITORY}
         if self.folder.borrows or not damaged or not self.path.is_dir():
             return False
         self.folder.discard()

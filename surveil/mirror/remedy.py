@@ -50,11 +50,13 @@ def remote_failure(output: Output, address: Address, access: Access) -> MirrorEr
 
 
 def _kind(output: Output) -> Trouble:
-    """The kind of a failed call. A pack that was cut short looks damaged, and is not: only the remote itself knows."""
+    """The kind of a failed call. What was cut short or mangled on its way, or is a page for people, looks damaged, and
+    is not: only the remote itself knows, or a check of objects that arrived whole.
+    """
     found = trouble_of(output)
-    if found is Trouble.CORRUPT and _CUT.search(output.stderr):
-        return found if _remote_says(output, found) else Trouble.UNREACHABLE
-    return found
+    if found is not Trouble.CORRUPT or _remote_says(output, found) or "fsck error" in output.stderr:
+        return found
+    return Trouble.UNREACHABLE if _CUT.search(output.stderr) else Trouble.GARBLED
 
 
 def _remote_says(output: Output, trouble: Trouble) -> bool:

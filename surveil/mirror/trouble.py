@@ -24,6 +24,7 @@ class Trouble(StrEnum):
     TIMEOUT = "timeout"
     MISSING = "missing"
     CORRUPT = "corrupt"
+    GARBLED = "garbled"
     TOO_LARGE = "too large"
     NO_GIT = "no git"
     NO_SPACE = "no space"

@@ -165,7 +165,7 @@ EDGES: Final = (
         Unread("holds no object"),
         remote=Unread("no longer gives out"),
     ),
-    Edge("pack-flipped", "a pack with seven wrong bytes", _pack_flipped, NoTree("inflate"), remote=Told("inflate")),
+    Edge("pack-flipped", "a pack with seven wrong bytes", _pack_flipped, NoTree("inflate"), remote=Unread("inflate")),
     Edge(
         "index-gone",
         "a pack without its index",

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from surveil.mirror.address import parse
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.trouble import MirrorError, Trouble
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing, run
 from tests.mirror.leaks import nothing_left
 from tests.mirror.moody import Moody
@@ -41,6 +44,23 @@ MOODS = {
     "wrong type": "protocol error: bad line length character: ",
     "dies in a pack": "was cut off in the middle of its answer; type `git ls-remote -- ",
 }
+
+
+@pytest.mark.parametrize("mood", ["page", "wrong type", "dies in a pack", "lies"])
+def test_no_mood_of_a_server_is_taken_for_a_damaged_commit(repository: Repository, tmp_path: Path, mood: str) -> None:
+    sha = repository.git("rev-parse", "HEAD")
+    moody = Moody(tmp_path)
+    with serving(moody.handler) as server:
+        mirror = Mirror(tmp_path / "mirrors", parse(f"{server}/source/.git", "/"))
+        moody.mood = mood
+        for wanted in (sha, "1" * 40) if mood != "lies" else ("1" * 40,):
+            with pytest.raises(MirrorError) as refused:
+                mirror.fetch(wanted, "refs/heads/main")
+            # A commit that is damaged gets a verdict for good; the server may be well the next time.
+            assert refused.value.trouble not in {Trouble.CORRUPT, Trouble.TOO_LARGE}
+        moody.mend()
+        mirror.fetch(sha, "refs/heads/main")
+        assert mirror.read(sha).message == "First"
 
 
 @pytest.mark.parametrize("mood", MOODS)
