@@ -49,6 +49,7 @@ class _Result:
     exit_code: int | None = None
     took_ms: int = 0
     steps: tuple[StepReport, ...] = ()
+    isolation: str = ""
 
     def document(self) -> dict[str, Any]:
         """For `--json`: the keys that a job of a build has, as far as there are such things here."""
@@ -61,6 +62,7 @@ class _Result:
             "attempt": self.attempt,
             "exit_code": self.exit_code,
             "took_ms": self.took_ms,
+            "isolation": self.isolation or None,
             "steps": [_step(step) for step in self.steps],
         }
 
@@ -211,6 +213,7 @@ def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_js
                 result.reason = "interrupted" if interrupts.count == 1 else "interrupted twice, so at once"
             result.took_ms += ended.finished_after_ms
             result.steps = ended.steps
+            result.isolation = ended.isolation
         finally:
             output.finish()
         for remark in (each for step in result.steps for each in step.remarks):

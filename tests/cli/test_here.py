@@ -61,6 +61,7 @@ def test_json_is_one_document_and_the_steps_output_goes_to_stderr(type_: Type, h
     document = json.loads(ended.out)
     assert (ended.code, document["state"], here.exists()) == (0, "passed", True)
     (job,) = document["jobs"]
+    assert job["isolation"] in {"bubblewrap", "process"}
     assert (job["name"], job["state"], job["attempt"], job["steps"]) == (
         "build",
         "passed",

@@ -19,6 +19,7 @@ from surveil.clock import boot_ms
 from surveil.errors import InfrastructureError
 from surveil.execute import files, keeper
 from surveil.execute.attempts import keeper_of
+from surveil.execute.isolating import Isolation
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.processes import kill_left_behind
 from tests.execute.conftest import Kept, job
@@ -120,7 +121,7 @@ def test_the_environment_is_what_the_interface_promises_and_nothing_else(
 
 
 def test_a_step_inherits_no_descriptor_no_input_no_terminal_ordinary_signals_and_an_ordinary_mask(
-    tmp_path: Path,
+    tmp_path: Path, isolation: Isolation
 ) -> None:
     script = "import os,signal,sys; print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:-1]); "
     script += (
@@ -131,7 +132,7 @@ def test_a_step_inherits_no_descriptor_no_input_no_terminal_ordinary_signals_and
     ignored = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGTTOU)}
     mask = os.umask(0o077)
     nursery = Nursery()
-    kept = Kept(tmp_path, nursery)
+    kept = Kept(tmp_path, nursery, isolation)
     try:
         kept.run(job(program + "; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask"))
         *lines, signals_ignored, umask = kept.log().decode().splitlines()
@@ -146,12 +147,12 @@ def test_a_step_inherits_no_descriptor_no_input_no_terminal_ordinary_signals_and
     assert (name, int(mask_text, 16) & ~SIGNALS_OF_THE_C_LIBRARY, umask) == ("SigIgn:", 0, "0022")
 
 
-def test_a_step_writes_no_core_file_even_where_its_runner_may(tmp_path: Path) -> None:
+def test_a_step_writes_no_core_file_even_where_its_runner_may(tmp_path: Path, isolation: Isolation) -> None:
     before = resource.getrlimit(resource.RLIMIT_CORE)
     most = resource.RLIM_INFINITY if os.geteuid() == 0 else before[1]
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     nursery = Nursery()
-    kept = Kept(tmp_path, nursery)
+    kept = Kept(tmp_path, nursery, isolation)
     try:
         kept.run(job("ulimit -Sc; ulimit -Hc"))
         assert kept.log() == b"0\n0\n"
@@ -203,13 +204,13 @@ def test_output_is_told_at_once(kept: Kept) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Kept]:
+def small_disk(tmp_path: Path, isolation: Isolation) -> Iterator[Kept]:
     """An attempt on a disk of half a MiB."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk takes root: run the tests as root, or in a user namespace")
     nursery = Nursery()
-    kept = Kept(tmp_path, nursery)
+    kept = Kept(tmp_path, nursery, isolation)
     yield kept
     kept.close()
     nursery.close()
