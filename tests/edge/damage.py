@@ -156,7 +156,7 @@ EDGES: Final = (
         "a folder stands in the place of an object",
         _folder,
         NoTree("mmap failed"),
-        remote=Told("mmap failed"),
+        remote=Unread("mmap failed"),
     ),
     Edge(
         "pack-cut",

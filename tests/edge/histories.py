@@ -93,7 +93,7 @@ EDGES: Final = (
         "a parent that is not there, and nothing says why",
         _lost_parent,
         Built(),
-        remote=Told("Could not read 1111"),
+        remote=Unread("Could not read 1111"),
     ),
     Edge("shallow", "a history that was cut off", _shallow, Built()),
     Edge(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from tests.edge.bench import FILE, FOLDER, LINK, MODULE, PIPELINE, RUNNABLE, WHO, Bench, Entry
-from tests.edge.fates import Built, Edge, NoTree, Told
+from tests.edge.fates import Built, Edge, NoTree, Told, Unread
 
 POINTER: Final = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
 NAMES: Final = (
@@ -216,7 +216,11 @@ EDGES: Final = (
         remote=Told("fullPathname"),
     ),
     Edge(
-        "entry-empty", "a file without a name", partial(_entry, b""), Told("or damaged"), remote=Told("empty filename")
+        "entry-empty",
+        "a file without a name",
+        partial(_entry, b""),
+        Told("or damaged"),
+        remote=Unread("empty filename"),
     ),
     Edge("entry-too-long", "a name of 300 letters", partial(_entry, b"n" * 300), NoTree("long"), remote=NoTree("long")),
     Edge(
