@@ -41,7 +41,7 @@ from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
 from surveil.net.audit import COPIES, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refused, Seen, Watching, Welcome
+from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 from surveil.store import FullError
 from surveil.tasks import Tasks
@@ -184,10 +184,12 @@ class Dispatcher:
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
         """Tell a runner how much of each log is kept, so that it sends the rest only."""
-        renewed = tuple(
-            replace(ref, log_bytes=self._closing.durable((ref.job, ref.attempt))) for ref in welcome.renewed
-        )
-        return replace(welcome, renewed=renewed)
+
+        def ends(refs: Refs) -> Refs:
+            return tuple(replace(ref, log_bytes=self._closing.durable((ref.job, ref.attempt))) for ref in refs)
+
+        # Of what was given up, too: after a backup there may be less of it than the runner was once told.
+        return replace(welcome, renewed=ends(welcome.renewed), revoked=ends(welcome.revoked))
 
     # ---- what is heard ---------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ _ENDED: Final[Mapping[Outcome, AttemptState]] = {
     "cancelled": AttemptState.LOST,
 }
 """What each outcome makes of an attempt that decides."""
+RESTORED: Final = "the dispatcher was started from a backup that was made while this attempt ran"
 
 
 def is_current(state: State, attempt: Attempt) -> bool:
@@ -135,6 +136,15 @@ def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, 
         _put_job(state, replace(job, state=Status.ERRORED, reason=sentence, finished_at=now), now)
     else:
         _put_job(state, replace(job, state=Status.QUEUED, reason=reason, not_before_at=0), now)
+
+
+def lose_strays(state: State, now: int, policy: Policy) -> None:
+    """Give up every open attempt that is not its job's newest: the store is a backup, and skipped the numbers that
+    were handed out since it was made. What became of such an attempt meanwhile nobody here knows.
+    """
+    for attempt in list(state.attempts.values()):
+        if attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
+            lose(state, attempt, RESTORED, now, policy, blamed=False)
 
 
 def _blame_job(job: Job, attempt: Attempt, now: int, policy: Policy) -> Job:

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, assert_never
 
-from surveil.core.attempts import adopt, blame, cancel, end_lingering, end_log, finish, is_current, progress, refuse
+from surveil.core.attempts import (
+    adopt,
+    blame,
+    cancel,
+    end_lingering,
+    end_log,
+    finish,
+    is_current,
+    lose_strays,
+    progress,
+    refuse,
+)
 from surveil.core.builds import forget_if_settled, open_build, spread
 from surveil.core.effects import Acknowledge, Effect, SendBack
 from surveil.core.events import (
@@ -60,6 +71,7 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
         case RunnerWanted():
             return order(state, event, now)
         case Recovered():
+            lose_strays(state, now, policy)
             recover(state, now, policy)
             return []
         case Stalled():

@@ -230,7 +230,7 @@ def _welcome(state: RunState, message: Welcome, now: int, policy: RunnerPolicy) 
         state.heartbeat_at = now + state.heartbeat_ms * 3 // 10 + part
     state.welcomed = True
     effects.append(SetBulk(port=message.bulk_port))
-    for ref in message.renewed:
+    for ref in (*message.renewed, *message.revoked):
         if held := state.held.get((ref.job, ref.attempt)):
             # What the dispatcher has needs no `Kept` any more: the one that said so may have been lost.
             effects += [ResumeLog(id=held.id, at=ref.log_bytes), *life.log_kept(state, held, ref.log_bytes)]

@@ -109,12 +109,15 @@ def spec_row(spec: JobSpec) -> tuple[bytes, str]:
     return sha256(body.encode()).digest(), body
 
 
-def spec_of(body: str) -> JobSpec:
+def spec_of(body: str, digest: bytes) -> JobSpec:
     """Read a spec.
 
     Raises:
         ProtocolError: the text was not written by this version of surveil.
+        ValueError: the disk changed it, and other commands would be run than were meant.
     """
+    if sha256(body.encode()).digest() != digest:
+        raise ValueError("a job's commands are not those that were stored")
     return unpack_part(JobSpec, json.loads(body))
 
 

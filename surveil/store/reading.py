@@ -292,7 +292,7 @@ def _under(connection: Connection, condition: Any) -> tuple[list[Build], list[Jo
     # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
     wanted_specs = select(jobs.c.spec).where(_within(jobs, condition))
     bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
-    spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1]) for row in bodies}
+    spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1], row[0]) for row in bodies}
     under = [codec.job_of(row, repos[row[0]], spec_of) for row in _rows(connection, of(jobs, jobs.c.position))]
     names: dict[int, list[str]] = {build: [] for build in repos}
     for job in under:

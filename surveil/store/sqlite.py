@@ -20,13 +20,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, insert, s
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from surveil.core.model import VERDICTS
 from surveil.disk import sync_folder
 from surveil.errors import InvalidError
 from surveil.places import Hold
 from surveil.store import Cluster, FullError, StoreError, migrations, wal
 from surveil.store.failures import cause_of, disk_failures
 from surveil.store.reading import UNREADABLE, SqlReader
-from surveil.store.tables import builds, cluster
+from surveil.store.tables import builds, cluster, jobs
 from surveil.store.writing import SqlStore
 
 FILE: Final = "surveil.db"
@@ -40,6 +41,8 @@ CHECKPOINT_PAGES: Final = 4096
 """Pages of 4 KiB in the log before they are moved into the file: a longer log means fewer moves of pages that change
 often."""
 CACHE_KIB: Final = 32 * 1024
+ATTEMPTS_SKIPPED: Final = 1000
+"""Open jobs of a restored backup go on so many attempts later, for the same reason: a number is handed out once."""
 BUILDS_SKIPPED: Final = 1_000_000
 """A restored backup goes on so many builds later: runners may hold results of builds made since the backup, whose
 numbers must not come again for other commits."""
@@ -206,6 +209,8 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
         # The original went on after this copy was made, by epochs and builds that we cannot know.
         newest = connection.execute(select(func.max(builds.c.id))).scalar() or 0
         epoch, first_build = max(epoch, now // 1000), max(newest + 1, first_build) + BUILDS_SKIPPED
+        later = update(jobs).values(attempt=jobs.c.attempt + ATTEMPTS_SKIPPED)
+        connection.execute(later.where(jobs.c.state.not_in(sorted(VERDICTS))))
     connection.execute(update(cluster).values(epoch=epoch, first_build=first_build, copied_at=None))
     return Cluster(id=row.id, epoch=epoch)
 

@@ -78,6 +78,7 @@ class Campaign:
         """Judge everything once more, from the first build on: nothing of it may have changed since."""
         found = self._gather([], after=0)
         found.excused = None
+        found.cut = _names(struck.cut for this in self.rounds for struck in this.struck)
         return [each for each in judge(found) if each.rule != "L6"]
 
     # ---- one round -------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """The dispatcher's mind: what its records hold that no line of a scenario shows."""
 
-from surveil.core.model import Attempt
+from dataclasses import replace
+
+from surveil.core.attempts import RESTORED
+from surveil.core.model import Attempt, AttemptState, Job, Status
 from tests.core.script import START_AT, Player
 
 
@@ -23,3 +26,20 @@ def test_times_that_a_runner_counted_are_told_from_its_acceptance_and_never_lie_
         player.play(line)
     found = attempt_of(player, "2/two", 1)
     assert (found.started_at, found.finished_at) == (START_AT + 1_505, START_AT + 1_600)
+
+
+def test_an_attempt_that_is_not_its_jobs_newest_is_of_a_backup_and_is_lost_at_the_start() -> None:
+    player = Player()
+    for line in ("hello a", "build jobs=one", "accepted a 1/one#1"):
+        player.play(line)
+    job = player.stored["Job", "1/one"]
+    assert isinstance(job, Job)
+    player.stored["Job", "1/one"] = replace(job, attempt=1001)
+    player.play("restart 0")
+    found = attempt_of(player, "1/one", 1)
+    assert (found.state, found.reason) == (AttemptState.LOST, RESTORED)
+    job = player.stored["Job", "1/one"]
+    assert isinstance(job, Job)
+    assert (job.state, job.attempt, job.lost) == (Status.QUEUED, 1001, 0)
+    player.play("hello a held=1/one#1")
+    assert attempt_of(player, "1/one", 1002).state == AttemptState.ASSIGNED

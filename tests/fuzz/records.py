@@ -27,11 +27,12 @@ def check(data: bytes) -> None:
         case Build():
             assert codec.build_of(codec.build_row(record), record.jobs) == record
         case JobSpec():
-            assert codec.spec_of(codec.spec_row(record)[1]) == record
+            digest, body = codec.spec_row(record)
+            assert codec.spec_of(body, digest) == record
         case Job():
             digest, body = codec.spec_row(record.spec)
             row = codec.job_row(record, digest)
-            assert codec.job_of(row, record.repo, {digest: codec.spec_of(body)}) == record
+            assert codec.job_of(row, record.repo, {digest: codec.spec_of(body, digest)}) == record
         case Attempt():
             assert codec.attempt_of(codec.attempt_row(record)) == record
         case Runner():

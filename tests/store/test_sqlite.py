@@ -17,13 +17,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from surveil.core.model import Status
+from surveil.core.model import Job, Status
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.places import LOCK, Hold
 from surveil.store import DefectError, FencedError, StoreError
-from surveil.store.sqlite import BUILDS_SKIPPED, FILE, open_reader, open_store
+from surveil.store.backup import backup
+from surveil.store.sqlite import ATTEMPTS_SKIPPED, BUILDS_SKIPPED, FILE, open_reader, open_store
 from tests.platter import Platter
-from tests.store.records import changed, make_build, make_job, make_note, make_peer, make_runner, make_token, new
+from tests.store.records import (
+    changed,
+    make_attempt,
+    make_build,
+    make_job,
+    make_note,
+    make_peer,
+    make_runner,
+    make_token,
+    new,
+)
 
 
 def rows(data: Path, query: str) -> list[tuple[object, ...]]:
@@ -407,6 +418,27 @@ def test_a_restored_backup_skips_the_epochs_and_builds_that_it_missed(tmp_path: 
     assert again.cluster.epoch == 1_700_000_001
     assert again.load() == ([make_build(41, jobs=())], 42 + BUILDS_SKIPPED)
     again.close()
+
+
+def test_open_jobs_of_a_restored_backup_skip_the_attempts_that_it_missed(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "data", now=1)
+    store.commit(
+        new(
+            make_build(1, jobs=("a", "b", "c")),
+            make_job(1, "a", state=Status.RUNNING, attempt=2),
+            make_job(1, "b", position=1),
+            make_job(1, "c", position=2, state=Status.PASSED, attempt=3),
+            make_attempt(1, "a", 2),
+        )
+    )
+    backup(tmp_path / "data", tmp_path / "copy", now=5)
+    store.close()
+    for _ in range(2):
+        with closing(open_store(tmp_path / "copy", now=1)) as restored:
+            records, _ = restored.load()
+            numbers = {record.id: record.attempt for record in records if isinstance(record, Job)}
+            assert numbers == {"1/a": 2 + ATTEMPTS_SKIPPED, "1/b": ATTEMPTS_SKIPPED, "1/c": 3}
+            assert make_attempt(1, "a", 2) in records
 
 
 def test_an_epoch_outlives_the_loss_of_the_write_ahead_log(tmp_path: Path) -> None:

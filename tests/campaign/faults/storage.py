@@ -48,6 +48,7 @@ def _torn(cluster: Cluster, role: Role, dice: Random) -> Struck:
         f"{role.name}: its power failed, and with it went what was not on the platter",
         excused=[role.name] if role in cluster.runners else (),
         interrupted=[role.name] if role in cluster.runners else (),
+        cut=[role.name] if role in cluster.runners else (),
         fenced=role is cluster.dispatcher,
         hold_s=dice.uniform(0.0, 2.0),
         heal=platter.start,
@@ -102,6 +103,7 @@ def _full(cluster: Cluster, role: Role, dice: Random, *kinds: str) -> Struck:
         # Whoever cannot reach a repository has its commits from an observer, which has no room to pack them.
         excused=None if role in cluster.observers else runners,
         interrupted=runners,
+        cut=runners,
         fenced=role is cluster.dispatcher,
         hold_s=dice.uniform(3.0, 6.0),
         heal=heal,
@@ -230,3 +232,46 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
         heal=heal,
         patience_s=20.0,
     )
+
+
+@kind("backup-restored", "F30", weight=0.5)
+def backup_restored(cluster: Cluster, dice: Random) -> Struck:
+    """The dispatcher starts from a backup while its runners go on: what was done since is done again, and told."""
+    role = cluster.dispatcher
+    yesterday = role.host.folder / "yesterday"
+    # What was pushed since the backup is forgotten with it, so nothing may be on its way.
+    assert until(lambda: _all_built(cluster)), "what was pushed is not built"
+    cluster.surveil("db", "backup", str(yesterday))
+    until(lambda: False, patience_s=dice.uniform(0.5, 3.0))
+    epoch = cluster.reader.cluster().epoch
+    role.kill()
+    cluster.reader.close()
+    shutil.rmtree(role.data)
+    yesterday.rename(role.data)
+
+    def heal() -> None:
+        role.start()
+        cluster.wait_ready()
+
+    def check(_: Evidence) -> Iterable[str]:
+        if cluster.reader.cluster().epoch <= epoch:
+            yield f"epoch {cluster.reader.cluster().epoch} was heard of before: {epoch} was"
+
+    return Struck(
+        "the dispatcher started from a backup",
+        excused=None,
+        # What had come of their logs since the backup is forgotten with all else, and is not said twice.
+        cut=[role.name for role in cluster.runners],
+        fenced=True,
+        hold_s=dice.uniform(0.0, 1.0),
+        heal=heal,
+        patience_s=30.0,
+        check=check,
+    )
+
+
+def _all_built(cluster: Cluster) -> bool:
+    """Whether everything that was pushed last to each ref is a build."""
+    known = {build.sha for build in cluster.reader.builds(limit=1000)}
+    newest = {(push.repo, push.ref): push.sha for push in cluster.workload.pushes}
+    return set(newest.values()) <= known
