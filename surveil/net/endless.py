@@ -41,6 +41,7 @@ _SO_COOKIE: Final = 57
 _BYTES_RECEIVED_AT: Final = 128
 """Where `tcpi_bytes_received` is in Linux's `struct tcp_info`, since 4.1."""
 _U64: Final = struct.Struct("=Q")
+_ABORT: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class _Account:
     read: int
     """What libzmq had read at the latest look that was settled."""
     user: str = ""
+    cut: bool = False
+    """Whether it was cut already, and libzmq has yet to find the end."""
 
 
 class Endless:
@@ -77,6 +80,12 @@ class Endless:
 
     def __len__(self) -> int:
         return len(self._accounts)
+
+    @property
+    def suspects(self) -> bool:
+        """Whether somebody brought too much by the latest look, unless the end of it was under way."""
+        accounts = (account for account in self._accounts.values() if account is not None and not account.cut)
+        return any(account.read - account.floor > HELD_BYTES_MAX for account in accounts)
 
     def follow(self, event: ConnectionEvent) -> None:
         """Take note of a connection that opened or closed."""
@@ -118,6 +127,8 @@ class Endless:
                 # It is younger than the last look, so all that it brought belongs to its first message, or it spoke.
                 self._accounts[descriptor] = _Account(cookie, 0 if spoke is None else read, read, spoke or "")
                 return 0
+            if account.cut:
+                return 0
             if spoke is not None:
                 account.user, account.floor, account.read = spoke, read, read
                 return 0
@@ -133,7 +144,10 @@ def _cut(descriptor: int, account: _Account, held: int) -> Iterator[Hoard]:
     with suppress(OSError), _borrowed(descriptor) as connection:
         if _cookie(connection) == account.cookie:
             address = str(connection.getpeername()[0]).removeprefix("::ffff:")
+            # So that libzmq's `close` is heard at the other end, which does not listen while it waits for room to send.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             connection.shutdown(socket.SHUT_RDWR)
+            account.cut = True
             yield Hoard(held, address, account.user)
 
 

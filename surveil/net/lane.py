@@ -93,6 +93,11 @@ class Lane:
         """How many stand, let in or not."""
         return len(self._endless)
 
+    @property
+    def suspects(self) -> bool:
+        """Whether it is worth to look again soon for messages that never end."""
+        return self._endless.suspects
+
     def cut_endless(self) -> list[Hoard]:
         """End the connections that bring too much of a message which is not whole."""
         # Each connection has its turn, so a whole message that waits comes out after at most one from each other one.

@@ -47,6 +47,8 @@ WATCH_MS: Final = 10_000
 HANDSHAKE_MS: Final = 5_000
 ENDLESS_MS: Final = 250
 """How often somebody looks for messages that never end; a fast network brings some 30 MB meanwhile."""
+SUSPECT_MS: Final = 5
+"""How soon after one look that found much, so that what is whole of it is taken meanwhile."""
 CONNECTION_MS: Final = 1
 """For each connection it takes so much longer, so that looking stays cheap."""
 IO_THREADS: Final = 2
@@ -146,10 +148,11 @@ class Server:
 
     async def _keep_bounds(self) -> None:
         """Let nobody fill the memory with a message that never ends."""
+        lanes = (self._control, self._bulk)
         while True:
-            connections = self._control.connections + self._bulk.connections
-            await asyncio.sleep(max(ENDLESS_MS, CONNECTION_MS * connections) / 1000)
-            for lane in (self._control, self._bulk):
+            wait_ms = max(ENDLESS_MS, CONNECTION_MS * sum(lane.connections for lane in lanes))
+            await asyncio.sleep((SUSPECT_MS if any(lane.suspects for lane in lanes) else wait_ms) / 1000)
+            for lane in lanes:
                 for hoard in lane.cut_endless():
                     self._cut_off(hoard)
 

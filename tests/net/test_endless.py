@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import zmq
@@ -19,13 +19,15 @@ from surveil.net import server as server_module
 from surveil.net.endless import HELD_BYTES_MAX, Endless
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.monitor import ConnectionEvent
-from surveil.net.options import backlog_bytes
 from surveil.net.traffic import Batch
 from surveil.protocol import CHUNK_BYTES_MAX, Ask, Message, Output, encode
 from tests.net.stage import BEAT, HELLO, OUTPUT, Stage, connected, serving
 from tests.net.zmtp import HandmadePeer
 
 PIECE = bytes(60_000)
+PATIENCE_S = 40.0
+
+ResultT = TypeVar("ResultT")
 
 
 @pytest.fixture(autouse=True)
@@ -35,48 +37,44 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def handmade(stage: Stage, keys: KeyPair, *, bulk: bool = False) -> HandmadePeer:
     port = stage.server.bulk_port if bulk else stage.server.control_port
-    return HandmadePeer(("127.0.0.1", port), stage.server_keys.public, keys, timeout_s=5)
+    return HandmadePeer(("127.0.0.1", port), stage.server_keys.public, keys, timeout_s=30)
 
 
-def hoards(stage: Stage, keys: KeyPair, *first: Message, bulk: bool = False, pieces: int = 10_000) -> int:
-    """Say this, and then a message without an end, until we are cut off; how many pieces that took."""
+def is_cut_off(stage: Stage, keys: KeyPair, *first: Message, bulk: bool = False) -> bool:
+    """Say this, and then a message without an end; whether we are cut off for it."""
     with handmade(stage, keys, bulk=bulk) as peer:
         peer.shake_hands()
         for message in first:
             peer.say(encode(message))
-        for said in range(pieces):
+        over = time.monotonic() + PATIENCE_S
+        while time.monotonic() < over:
             try:
                 peer.say([PIECE], endless=True)
-            except OSError:
-                return said
-    return pieces
+            except ConnectionError:
+                return True
+            # No faster than whoever looks, on a busy machine too.
+            time.sleep(0.002)
+        return False
 
 
-async def meanwhile(stage: Stage, work: Callable[[], int]) -> tuple[int, Batch]:
+async def meanwhile(stage: Stage, work: Callable[[], ResultT]) -> tuple[ResultT, Batch]:
     """What the work returns, done while the server serves, and what came in."""
     working = asyncio.create_task(asyncio.to_thread(work))
     batch = await stage.gather(lambda _: working.done())
     return await working, batch
 
 
-def memory_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
 @pytest.mark.parametrize("bulk", [False, True], ids=["control", "bulk"])
 @pytest.mark.parametrize("spoken", [False, True], ids=["at once", "after honest words"])
-def test_a_message_without_an_end_is_cut_off_and_costs_little_memory(
+def test_a_message_without_an_end_is_cut_off_and_nobody_else_is(
     bulk: bool, spoken: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene() -> None:
         async with serving() as stage:
             keys = stage.enrol(name="spare-2")
             first = [OUTPUT if bulk else HELLO] if spoken else []
-            before = memory_bytes()
-            pieces, batch = await meanwhile(stage, lambda: hoards(stage, keys, *first, bulk=bulk))
-            # What it takes until somebody looks twice is open above; ten thousand pieces would be 600 MB.
-            assert HELD_BYTES_MAX // len(PIECE) < pieces < 10_000
-            assert memory_bytes() - before < 400_000_000
+            cut, batch = await meanwhile(stage, lambda: is_cut_off(stage, keys, *first, bulk=bulk))
+            assert cut
             await stage.counted("endless")
             assert stage.server.counts.last["endless"] == "127.0.0.1"
             stage.server.audit.look(None)
@@ -95,8 +93,8 @@ def test_a_stranger_with_a_token_is_cut_off_as_well() -> None:
     async def scene() -> None:
         async with serving() as stage:
             stage.peers.open_enrolment(2_000)
-            pieces, _ = await meanwhile(stage, lambda: hoards(stage, make_keys()))
-            assert pieces < 10_000
+            cut, _ = await meanwhile(stage, lambda: is_cut_off(stage, make_keys()))
+            assert cut
 
     asyncio.run(scene())
 
@@ -153,13 +151,13 @@ def test_whole_messages_that_wait_for_us_are_nobodys_fault() -> None:
     asyncio.run(scene())
 
 
-def test_a_message_without_an_end_is_cut_off_while_bulk_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_without_an_end_is_cut_off_while_bulk_is_paused() -> None:
     async def scene() -> None:
         async with serving() as stage:
             stage.server.bulk_paused = True
             keys = stage.enrol()
-            pieces, _ = await meanwhile(stage, lambda: hoards(stage, keys, bulk=True))
-            assert backlog_bytes(bulk=True) // len(PIECE) < pieces < 10_000
+            cut, _ = await meanwhile(stage, lambda: is_cut_off(stage, keys, bulk=True))
+            assert cut
 
     asyncio.run(scene())
 

@@ -32,7 +32,7 @@ from tests.net.zmtp import GREETING, HandmadePeer
 PORTS: Final = (PORT, PORT + 1)
 SILENT: Final = 3_000
 FILES_WANTED: Final = 8_192
-MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
+MEMORY_BYTES_MAX: Final = 1024 * 1024 * 1024
 """By so much the dispatcher may grow while somebody sends it a message without an end, as fast as a loopback can."""
 NOISES: Final = (
     b"GET / HTTP/1.1\r\nHost: dispatcher\r\n\r\n",
