@@ -283,23 +283,19 @@ async def serve(config: DispatcherConfig) -> ExitCode:
     life = _Life()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, life.stop)
-    full: InfrastructureError | None = None
     while True:
         try:
-            async with assembled(config) as parts:
-                full = await _dispatch(config, parts, life)
-                if full is not None and not life.stopped:
-                    refusing = Refusing(parts.server, parts.look_again(), config.data)
-                    life.ends_by(refusing.stop)
-                    await refusing.run()
+            full = await _one_life(config, life)
         except InfrastructureError as error:
             # Whoever starts us is looking, and is told. Once we ran, a disk that fills again is only waited for.
             # SQLite has more words for it than one.
-            if full is None or not (isinstance(error, FullError) or is_out_of_room(error) or not has_room(config.data)):
+            is_full = isinstance(error, FullError) or is_out_of_room(error) or not has_room(config.data)
+            if not (life.was_full and is_full):
                 raise
             voice.error("the disk was full again at once", reason=error)
             await life.wait_for_room(config.data)
-        if full is None or life.stopped:
+            full = True
+        if not full or life.stopped:
             break
         voice.info("there is room again: starting from what is stored", data=config.data)
     voice.info("dispatcher stopped")
@@ -307,10 +303,11 @@ async def serve(config: DispatcherConfig) -> ExitCode:
 
 
 class _Life:
-    """Whether a person wants the process to end, and how whatever runs now is told."""
+    """Whether a person wants the process to end, whether its disk was ever full, and how whatever runs now is told."""
 
     def __init__(self) -> None:
         self.stopped = False
+        self.was_full = False
         self._end: Callable[[], None] = lambda: None
 
     async def wait_for_room(self, data: Path) -> None:
@@ -328,26 +325,41 @@ class _Life:
         self._end()
 
 
-async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> FullError | None:
-    """One life of the loop; what ended it, if that was a full disk."""
+async def _one_life(config: DispatcherConfig, life: _Life) -> bool:
+    """From opening to closing; whether a full disk ended it, in which case there is room again."""
+    async with assembled(config) as parts:
+        if not await _dispatch(config, parts, life):
+            return False
+        life.was_full = True
+        if not life.stopped:
+            refusing = Refusing(parts.server, parts.look_again(), config.data)
+            life.ends_by(refusing.stop)
+            await refusing.run()
+    return True
+
+
+async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> bool:
+    """The loop of one life; whether a full disk ended it."""
     dispatcher = Dispatcher(parts, config.policy)
-    # Modules and tables stay for ever: the collector need not go through them again and again.
+    life.ends_by(dispatcher.stop)
+    # Modules and tables stay for ever: the collector need not go through them again and again. What was frozen at the
+    # start of an earlier life went with it, and would otherwise be kept.
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
-    life.ends_by(dispatcher.stop)
     spawner = _spawner(config, parts)
     spawning = asyncio.create_task(spawner.run())
     voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)
     try:
         await dispatcher.run()
-    except FullError as error:
+    except FullError:
         dispatcher.refuse_wishes(InfrastructureError(full_sentence(config.data)))
-        return error
+        return True
     finally:
         await spawner.stop()
         await spawning
         await dispatcher.close()
-    return None
+    return False
 
 
 def _spawner(config: DispatcherConfig, parts: Parts) -> Spawner:
