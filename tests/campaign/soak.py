@@ -5,6 +5,10 @@ What belongs here: sampling, slopes and their limits. What does not: faults and 
 A slope is the median of the slopes between the samples of the first and of the last third after the warm-up, one by
 one; so neither a peak nor a restart in the middle decides. Parts are restarted by faults all the time, hence the
 samples of all runners, and of all observers, are taken together as the most that any of them has.
+
+Some things grow by and by up to a bound that the product sets, and stay there: pools start a thread whenever all others
+are busy, and an observer keeps an open file for each bundle that it made in the last ten minutes. These have a ceiling,
+which no sample may be above, the first ones included.
 """
 
 import argparse
@@ -21,8 +25,12 @@ from random import Random
 from statistics import median
 from typing import Final
 
+from surveil.execute import process
+from surveil.hands import supplying, threads
+from surveil.net import server
+from surveil.store import logs
 from tests.campaign import apart
-from tests.campaign.cluster import Cluster, Role, below
+from tests.campaign.cluster import Cluster, Role
 from tests.campaign.faults import all_kinds
 from tests.campaign.rounds import Campaign
 from tests.campaign.settings import draw
@@ -52,6 +60,34 @@ LIMITS: Final = {
 told to keep: every build and every log. Where the soak is shorter than an hour, so much more is no growth either."""
 UNITS: Final = {"memory": "MiB", "disk": "MiB"}
 
+POOLS: Final = {
+    "dispatcher": {
+        "surveil.hands.dispatching": 1,
+        "surveil.hands.intake": 1,
+        "surveil.hands.closing": 1,
+        "surveil.store.logs": logs.SYNC_THREADS,
+    },
+    "observers": {
+        # Each of them watches local repositories alone, or one at a server; either fills two of these pools.
+        "surveil.hands.threads": 1 + 2 * max(threads.LOCAL_THREADS, threads.SERVER_THREADS),
+        "surveil.hands.supplying": supplying.MAKING_MAX,
+        "surveil.hands.remembering": 1,
+    },
+    "runners": {"surveil.execute.process": process.THREADS + 1, "surveil.execute.upkeep": 1},
+}
+"""How many threads each part's pools may come to have, by the module that makes them."""
+_LOOPS_OWN: Final = min(32, (os.cpu_count() or 1) + 4)
+"""What asyncio's own pool may have (the documentation of `concurrent.futures` says so)."""
+_UNPOOLED: Final = {"dispatcher": 2 + server.IO_THREADS, "observers": 3, "runners": 3}
+"""The main thread, and libzmq's: one that reaps, and those that read and write."""
+CEILINGS: Final = {
+    **{(part, "threads"): sum(POOLS[part].values()) + _LOOPS_OWN + _UNPOOLED[part] for part in POOLS},
+    ("observers", "bundles"): supplying.KEPT_MAX + supplying.MAKING_QUEUE_MAX,
+}
+"""The most that any process may ever have."""
+FILLING_HOURS: Final = 1.0
+"""In a soak that is not longer, what has a ceiling is not judged by its slope: it may still be filling."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -63,14 +99,28 @@ class Sample:
 
 def look(role: Role) -> dict[str, float]:
     """What a part has now, with all its processes."""
-    pids = [role.pid, *below(role.pid)] if role.alive else []
-    return {
-        "memory": sum(_resident(pid) for pid in pids[:1]) / 2**20,
-        "descriptors": sum(_count(pid, "fd") for pid in pids[:1]),
-        "threads": sum(_count(pid, "task") for pid in pids[:1]),
-        "processes": len(role.host.processes()),
-        "disk": _folder_bytes(role.data) / 2**20,
-    }
+    found = {"memory": 0.0, "descriptors": 0, "bundles": 0, "threads": 0}
+    if role.alive:
+        found["descriptors"], found["bundles"] = descriptors(role.pid, role.data)
+        found["memory"], found["threads"] = _resident(role.pid) / 2**20, _count(role.pid, "task")
+    return {**found, "processes": len(role.host.processes()), "disk": _folder_bytes(role.data) / 2**20}
+
+
+def descriptors(pid: int, data: Path) -> tuple[int, int]:
+    """How many descriptors a process has, but for the files without a name right in its data folder, and how many of
+    those: they are an observer's bundles.
+    """
+    others = nameless = 0
+    for each in _listed(pid, "fd"):
+        try:
+            target = each.readlink()
+        except OSError:
+            continue
+        if target.name.endswith(" (deleted)") and target.parent == data:
+            nameless += 1
+        else:
+            others += 1
+    return others, nameless
 
 
 def sample(cluster: Cluster, began_at: float) -> Sample:
@@ -104,16 +154,21 @@ def rise(samples: Iterable[tuple[float, float]]) -> float:
 def table(samples: list[Sample]) -> tuple[list[str], list[str]]:
     """The lines of the table, and which limits are exceeded."""
     warm = [each for each in samples if each.hours >= samples[-1].hours * WARM_UP]
-    lines = ["| part | what | at first | at last | an hour | at most |", "|---|---|--:|--:|--:|--:|"]
+    lines = ["| part | what | at first | at last | an hour | at most | ever at most |", "|---|---|--:|--:|--:|--:|--:|"]
     over = []
     for group, what in sorted(warm[0].values):
         points = [(each.hours, each.values[group, what]) for each in warm]
         grows, limit, unit = slope(points), LIMITS.get((group, what)), UNITS.get(what, "")
+        ceiling, most = CEILINGS.get((group, what)), max(each.values[group, what] for each in samples)
         shown = "" if limit is None else f"{limit:.0f} {unit}"
         lines.append(
             f"| {group} | {what} | {points[0][1]:.0f} {unit} | {points[-1][1]:.0f} {unit} | {grows:+.1f} {unit} "
-            f"| {shown} |"
+            f"| {shown} | {'' if ceiling is None else ceiling} |"
         )
+        if ceiling is not None and most > ceiling:
+            over.append(f"{what} of the {group} came to {most:.0f}, of at most {ceiling} ever")
+        if ceiling is not None and samples[-1].hours <= FILLING_HOURS:
+            continue
         # In a short soak a little noise is a steep slope: what grew has to have grown by something, too.
         if limit is not None and grows > limit and rise(points) > limit:
             over.append(f"{what} of the {group} grows by {grows:.1f} {unit} an hour, of at most {limit:.0f}")
@@ -181,10 +236,14 @@ def _resident(pid: int) -> int:
 
 
 def _count(pid: int, what: str) -> int:
+    return len(_listed(pid, what))
+
+
+def _listed(pid: int, what: str) -> list[Path]:
     try:
-        return sum(1 for _ in Path(f"/proc/{pid}/{what}").iterdir())
+        return list(Path(f"/proc/{pid}/{what}").iterdir())
     except OSError:
-        return 0
+        return []
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -1,10 +1,17 @@
 """What the soak calls growth."""
 
+import os
+import re
+import tempfile
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.campaign.soak import LIMITS, Sample, slope, table
+import surveil
+from tests.campaign.soak import CEILINGS, LIMITS, POOLS, Sample, descriptors, slope, table
+
+SOURCES = Path(surveil.__file__).parent
 
 
 def samples(grows: float) -> list[Sample]:
@@ -42,3 +49,45 @@ def test_a_little_noise_in_a_short_soak_is_no_growth() -> None:
 def test_the_warm_up_does_not_count() -> None:
     steep = [Sample(minute / 60, {("runners", "memory"): min(80.0, 30.0 + 5 * minute)}) for minute in range(120)]
     assert table(steep)[1] == []
+
+
+def filling(hours: float, most: float) -> list[Sample]:
+    """A pool that gets one thread more now and then."""
+    first = most - 8
+    return [Sample(hours * n / 100, {("dispatcher", "threads"): first + n * 8 // 99}) for n in range(100)]
+
+
+def test_what_fills_up_to_its_ceiling_is_no_growth_until_it_had_time_to_be_full() -> None:
+    ceiling = CEILINGS["dispatcher", "threads"]
+    assert table(filling(0.5, ceiling))[1] == []
+    (said,) = table(filling(2.0, ceiling))[1]
+    assert "threads of the dispatcher grows by" in said
+
+
+def test_what_is_above_its_ceiling_is_told_however_short_it_was() -> None:
+    ceiling = CEILINGS["dispatcher", "threads"]
+    (said,) = table(filling(0.5, ceiling + 1))[1]
+    assert said == f"threads of the dispatcher came to {ceiling + 1}, of at most {ceiling} ever"
+    early = filling(0.5, ceiling)
+    early[0].values["dispatcher", "threads"] = ceiling + 1
+    assert table(early)[1] == [said], "before the warm-up is over, too"
+
+
+def test_bundles_are_no_other_descriptors(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    before, none = descriptors(os.getpid(), data)
+    assert none == 0
+    with tempfile.TemporaryFile(dir=data), tempfile.TemporaryFile(dir=tmp_path), (data / "named").open("w"):
+        assert descriptors(os.getpid(), data) == (before + 2, 1)
+    assert descriptors(os.getpid(), data) == (before, 0)
+
+
+def test_the_ceilings_know_of_every_pool_of_threads() -> None:
+    known = {module for pools in POOLS.values() for module in pools}
+    made = {
+        ".".join(("surveil", *path.relative_to(SOURCES).with_suffix("").parts))
+        for path in SOURCES.rglob("*.py")
+        if re.search(r"ThreadPoolExecutor\(|threading\.Thread\(", path.read_text())
+    }
+    assert made == known

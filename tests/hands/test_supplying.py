@@ -228,6 +228,22 @@ def test_what_was_not_asked_for_the_longest_time_makes_room(
     run(story)
 
 
+def test_however_many_bundles_are_made_so_many_are_open_at_most(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supplying, "KEPT_MAX", 3)
+
+    async def story() -> None:
+        async with supplier_of(repository, tmp_path / "data") as desk:
+            open_files = []
+            for number in range(8):
+                await desk.says(replace(desk.want, sha=repository.commit(f"Commit {number}")))
+                open_files.append(desk.files())
+            assert open_files == [1, 2, 3, 3, 3, 3, 3, 3]
+
+    run(story)
+
+
 def test_when_too_much_is_being_made_others_ask_again(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

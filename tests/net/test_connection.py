@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from surveil.core.peers import Peer, Role
 from surveil.errors import ProtocolError
 from surveil.net import connection as connection_module
 from surveil.net.addresses import Address
@@ -55,6 +57,49 @@ def test_both_connections_come_back_after_a_restart_of_the_dispatcher() -> None:
             assert runner.send(OUTPUT)
             assert (await stage.gather(lambda batch: bool(batch.bulk))).bulk[0].message == OUTPUT
             await runner.close()
+
+    asyncio.run(scene())
+
+
+def _open_now() -> tuple[int, int]:
+    """How many descriptors and threads this process has."""
+    descriptors, threads = (sum(1 for _ in Path("/proc/self", what).iterdir()) for what in ("fd", "task"))
+    return descriptors, threads
+
+
+def test_however_often_the_dispatcher_restarts_its_peers_keep_no_more_open() -> None:
+    async def scene() -> None:
+        port, keys, own, peers, found = free_ports(), make_keys(), make_keys(), Peers(lambda: 0), []
+        peers.put(Peer(key=own.public, role=Role.RUNNER, name="spare-2", labels=()))
+        async with Connection(Address("127.0.0.1", port), keys.public, own) as runner:
+            runner.use_bulk(port + 1)
+            for _ in range(8):
+                async with serving(port, keys, peers):
+                    await until(runner, lambda _: runner.connected and runner.bulk_connected)
+                await until(runner, lambda _: not runner.connected and not runner.bulk_connected)
+                found.append(_open_now())
+        _, (descriptors, threads), *_, (descriptors_at_last, threads_at_last) = found
+        # Each of both connections may be dialling just now, which takes a socket and a timer.
+        assert descriptors_at_last <= descriptors + 4, found
+        assert threads_at_last <= threads, found
+
+    asyncio.run(scene())
+
+
+def test_however_often_a_connection_is_made_anew_nothing_of_the_old_ones_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "REFUSED_REDIAL_MS", 0)
+
+    async def scene() -> None:
+        async with serving() as stage, stage.connection(make_keys()) as stranger:
+            found = []
+            for _ in range(20):
+                await until(stranger, lambda item: item is Link.REFUSED)
+                found.append(_open_now())
+            # Sockets of both ends are closed by and by: so many there may be for one connection, old and new.
+            assert max(found)[0] <= found[0][0] + 8, found
+            assert {threads for _, threads in found[1:]} == {found[-1][1]}
 
     asyncio.run(scene())
 
