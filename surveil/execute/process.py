@@ -19,7 +19,7 @@ from surveil.core.model import AttemptId
 from surveil.core.run_events import FoundAttempt, KeeperLost, PreparationFailed, Prepared
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
-from surveil.execute import files, processes
+from surveil.execute import files
 from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of
 from surveil.execute.confines import Confines
 from surveil.execute.contract import Broken, Happening, Tell
@@ -28,6 +28,7 @@ from surveil.execute.lookout import Lookout, Watched
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import Chunk
 from surveil.execute.supply import Supply
+from surveil.execute.unreadable import ALONE_S, Unreadable, end_left_behind, end_unread
 from surveil.execute.upkeep import Upkeep
 from surveil.execute.workspace import Source, Workspace, prepare, remove
 from surveil.mirror.access import NO_ACCESS, Access
@@ -69,7 +70,11 @@ class ProcessExecutor:
         self._access = access
         self._isolation = isolation
         self._spares = Spares(self._data / SPARES)
-        self._upkeep = Upkeep(self._data, self._spares, busy=lambda: not self._lookout.empty)
+        self._unreadable = Unreadable(self._data)
+        self._alone: asyncio.TimerHandle | None = None
+        self._upkeep = Upkeep(
+            self._data, self._spares, busy=lambda: not self._lookout.empty, kept=self._unreadable.kept
+        )
         self._attempts: dict[AttemptId, Watched] = {}
         self._lookout = Lookout(self._data / files.BELL, self._tell, self._keeper_ended)
         self._nursery = Nursery()
@@ -94,13 +99,18 @@ class ProcessExecutor:
         self._tasks.start(self._upkeep.run())
         found = await self._in(self._pool, self._find)
         kept = [self._take_up(folder, pidfd) for folder, pidfd in found]
-        self._tasks.start(self._sweep({attempt.folder.path.name for attempt in self._attempts.values()}))
+        known = {attempt.folder.path.name for attempt in self._attempts.values()}
+        self._tasks.start(self._sweep(known | self._unreadable.kept()))
+        if self._unreadable:
+            self._alone = asyncio.get_running_loop().call_later(ALONE_S, self._end_unreadable)
         return kept
 
     async def close(self) -> None:
         """Stop telling and let go; keepers go on."""
         self._tell_now = lambda _: None
         self._halt.ring()
+        if self._alone is not None:
+            self._alone.cancel()
         self._upkeep.close()
         # What is being deleted should be gone; what takes longer is swept at the next start.
         await self._tasks.wait(CLOSE_S)
@@ -118,12 +128,14 @@ class ProcessExecutor:
             await self._in(self._starting, self._nursery.warm)
 
     def _find(self) -> list[tuple[Folder, int | None]]:
-        """Read all attempts' folders, and remove what cannot be read."""
+        """Read all attempts' folders, and remove what nobody will ever read."""
         found = []
         for path in sorted((self._data / ATTEMPTS).iterdir()):
             folder = Folder.read(path, self._data / WORKSPACES)
             if folder is None:
-                self._remove(path)
+                if not self._unreadable.take(path):
+                    end_unread(path, self._data / WORKSPACES / path.name)
+                    self._remove(path)
                 continue
             try:
                 pidfd = keeper_of(path)
@@ -152,12 +164,13 @@ class ProcessExecutor:
 
     def _end_left_behind(self, folder: Folder) -> None:
         """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
-        killed = processes.kill_left_behind(folder.workspace.root)
-        with contextlib.suppress(OSError, ValueError):
-            Confines([*files.read_order(str(folder.path)).cgroups]).remove()
+        killed = end_left_behind(folder.path, folder.workspace.root)
         if killed:
             job, attempt = folder.id
             voice.warning("processes left behind are ended", job=job, attempt=attempt, count=killed)
+
+    def _end_unreadable(self) -> None:
+        self._tasks.start(self._in(self._pool, self._unreadable.end))
 
     async def _clean(self, attempt: Watched) -> None:
         """Remove the workspace of an attempt of which nothing runs any more."""

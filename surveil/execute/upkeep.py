@@ -38,14 +38,16 @@ voice = Voice("execute")
 class Upkeep:
     """One thing at a time, in a thread of its own, for the runner whose folder is `data`. Lives in the loop.
 
-    `busy` says whether anything below `attempts` or `workspaces` belongs to somebody.
+    `busy` says whether anything below `attempts` or `workspaces` belongs to somebody, and `kept` which names there
+    belong to another version of surveil.
     """
 
-    def __init__(self, data: Path, spares: Spares, busy: Callable[[], bool]) -> None:
+    def __init__(self, data: Path, spares: Spares, *, busy: Callable[[], bool], kept: Callable[[], set[str]]) -> None:
         self._mirrors = data / MIRRORS
         self._left = (data / ATTEMPTS, data / WORKSPACES)
         self._spares = spares
         self._busy = busy
+        self._kept = kept
         self._wanted: dict[str, str] = {}
         """Repositories that want a spare, and at which commit; no more than there are mirrors."""
         self._used_at = 0.0
@@ -106,7 +108,10 @@ class Upkeep:
             self._used_at = now
         elif now >= self._used_at + IDLE_S:
             # Attempts have names of their own, so what is found now is nobody's, whatever comes next.
-            left = [path for folder in self._left if folder.is_dir() for path in folder.iterdir()]
+            kept = self._kept()
+            left = [
+                path for folder in self._left if folder.is_dir() for path in folder.iterdir() if path.name not in kept
+            ]
             self._tidying = True
             if await self._do("what attempts left", lambda _: _remove_all(left)) and await self._do(
                 "mirrors", self._tidy

@@ -24,6 +24,7 @@ DRAIN_S: Final = 75.0
 """How long everything may take to come to its end after a fault was healed: a lease with its margin, the grace after a
 restart, a few attempts, and as much again because processors may be shared."""
 _LOOK_S: Final = 0.2
+_SPARE_S: Final = 5.0
 _PUSH_S: Final = 0.5
 """During a fault of at least this length somebody pushes."""
 
@@ -179,8 +180,15 @@ class Campaign:
             interrupted=_names(each.interrupted for each in struck),
             wall_minus_boot_ms=time.time_ns() // 1_000_000 - boot_ms(),
             before=self._before,
-            left=self.cluster.left(),
+            left=self._left(),
         )
+
+    def _left(self) -> dict[str, list[str]]:
+        """What stays on the runners. A spare work tree that is made just now is no attempt's, and its git ends."""
+        end = time.monotonic() + _SPARE_S
+        while any((left := self.cluster.left()).values()) and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+        return left
 
 
 def _names(groups: Iterable[Iterable[str] | None]) -> frozenset[str]:

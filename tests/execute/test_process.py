@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,8 +16,17 @@ from typing import Any, Self, TypeVar
 import psutil
 import pytest
 
+from surveil import protocol
 from surveil.clock import boot_ms
-from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, PreparationFailed, Prepared, StepsChanged
+from surveil.core.run_events import (
+    Ended,
+    FoundAttempt,
+    KeeperLost,
+    LogGrew,
+    PreparationFailed,
+    Prepared,
+    StepsChanged,
+)
 from surveil.execute import attempts, process
 from surveil.execute.contract import Broken, Executor, Happening
 from surveil.execute.process import ProcessExecutor
@@ -189,6 +199,86 @@ async def test_what_is_found_is_taken_up_as_what_it_is_and_rubbish_is_removed(tm
         assert (await second.hear(Ended)).outcome == "passed"
         for left in second.found:
             second.executor.forget((left.assign.job, 1))
+        await second.until_clean()
+
+
+@in_a_loop
+async def test_what_another_version_cannot_read_is_there_when_the_first_one_is_back(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, go = tmp_path / "data", tmp_path / "go"
+    waiting = replace(assign, job="7/waiting", spec=job(f"while [ ! -e {go} ]; do sleep 0.05; done; echo done"))
+    async with Desk(data) as first:
+        await first.started(assign)
+        await first.hear(Ended)
+        first.told.clear()
+        await first.started(waiting)
+        await first.hear(StepsChanged)
+    with monkeypatch.context() as other:
+        other.setattr(protocol, "VERSION", 2)
+        async with Desk(data) as second:
+            assert (second.found, second.told) == ([], [])
+    async with Desk(data) as third:
+        found = {one.assign.job: (one.kept, one.ended and one.ended.outcome) for one in third.found}
+        assert found == {"7/test": (False, "passed"), "7/waiting": (True, None)}
+        chunk = third.executor.read_log(ONE, 0, 100)
+        assert chunk is not None
+        assert chunk.data == b"hello\n"
+        go.touch()
+        assert (await third.hear(Ended)).outcome == "passed"
+        for left in third.found:
+            third.executor.forget((left.assign.job, 1))
+        await third.until_clean()
+
+
+@in_a_loop
+async def test_what_another_version_left_running_is_ended_when_nobody_asks_for_it_and_its_log_stays(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Desk(tmp_path / "data") as first:
+        await first.started(replace(assign, spec=job("cat hello; setsid sleep 300 & sleep 300")))
+        await first.hear(LogGrew)
+    (folder,) = (tmp_path / "data" / "attempts").iterdir()
+    with monkeypatch.context() as other:
+        other.setattr(protocol, "VERSION", 2)
+        other.setattr(process, "ALONE_S", 0.0)
+        async with Desk(tmp_path / "data"), asyncio.timeout(PATIENCE_S):
+            while attempts.held(folder):  # noqa: ASYNC110  # A lock has no event.
+                await asyncio.sleep(0.01)
+    async with Desk(tmp_path / "data") as third:
+        assert [(one.launched, one.kept, one.ended, one.log_bytes) for one in third.found] == [(True, False, None, 6)]
+        third.executor.forget(ONE)
+        await third.until_clean()
+
+
+@in_a_loop
+async def test_what_another_version_left_is_deleted_after_a_day(
+    tmp_path: Path, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Desk(tmp_path / "data") as first:
+        await first.started(assign)
+        await first.hear(Ended)
+    (folder,) = (tmp_path / "data" / "attempts").iterdir()
+    monkeypatch.setattr(protocol, "VERSION", 2)
+    async with asyncio.timeout(PATIENCE_S):
+        while attempts.held(folder):  # noqa: ASYNC110  # A lock has no event.
+            await asyncio.sleep(0.01)
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (yesterday := path.stat().st_mtime - 90_000, yesterday))
+    async with Desk(tmp_path / "data") as second:
+        await second.until_clean()
+
+
+@in_a_loop
+async def test_an_attempt_whose_note_is_damaged_is_ended_and_removed(tmp_path: Path, assign: Assign) -> None:
+    async with Desk(tmp_path / "data") as first:
+        await first.started(replace(assign, spec=job("cat hello; sleep 300")))
+        await first.hear(LogGrew)
+    (folder,) = (tmp_path / "data" / "attempts").iterdir()
+    (folder / "accepted.json").write_bytes(b"{")
+    (tmp_path / "data" / "attempts" / "rubbish").touch()
+    async with Desk(tmp_path / "data") as second:
+        assert second.found == []
         await second.until_clean()
 
 

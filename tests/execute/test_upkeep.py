@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,10 @@ async def all_done(keeping: Upkeep) -> None:
 
 
 @contextlib.asynccontextmanager
-async def kept_up(data: Path, *, busy: bool = False) -> AsyncIterator[Upkeep]:
+async def kept_up(data: Path, *, busy: bool = False, kept: Iterable[str] = ()) -> AsyncIterator[Upkeep]:
     for name in ("attempts", "workspaces", "mirrors"):
         (data / name).mkdir(parents=True, exist_ok=True)
-    keeping = Upkeep(data, Spares(data / "spares"), busy=lambda: busy)
+    keeping = Upkeep(data, Spares(data / "spares"), busy=lambda: busy, kept=lambda: set(kept))
     running = asyncio.create_task(keeping.run())
     try:
         yield keeping
@@ -111,6 +111,17 @@ def test_an_idle_runner_tidies_its_mirrors_and_removes_what_attempts_left(tmp_pa
         asyncio.run(idle())
     assert list((data / "attempts").iterdir()) == []
     assert mirror.has(sha)
+
+
+@pytest.mark.usefixtures("idle_at_once")
+@in_a_loop
+async def test_an_idle_runner_leaves_alone_what_belongs_to_another_version(tmp_path: Path) -> None:
+    for path in ("attempts/7-other", "workspaces/7-other/work", "workspaces/7-test.1-abc"):
+        (tmp_path / path).mkdir(parents=True)
+    async with kept_up(tmp_path, kept=["7-other"]):
+        await until(tmp_path / "workspaces" / "7-test.1-abc", there=False)
+    assert (tmp_path / "attempts" / "7-other").is_dir()
+    assert (tmp_path / "workspaces" / "7-other" / "work").is_dir()
 
 
 @pytest.mark.usefixtures("idle_at_once")

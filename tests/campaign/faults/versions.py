@@ -98,7 +98,7 @@ def version_strange(cluster: Cluster, dice: Random) -> Struck:
     return _strange(cluster, dice.choice(cluster.observers), dice)
 
 
-@kind("version-strange-runner", "F27", weight=0.0)
+@kind("version-strange-runner", "F27", weight=0.5)
 def version_strange_runner(cluster: Cluster, dice: Random) -> Struck:
     """A runner with work speaks another version of the protocol, so that its attempts are lost."""
     return _strange(cluster, cluster.victim(dice), dice)
