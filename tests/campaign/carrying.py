@@ -20,6 +20,9 @@ UNDER_WAY_BYTES_MAX: Final = 256 * 1024
 READ_BYTES: Final = 64 * 1024
 FAREWELL_S: Final = 1.0
 """How long a connection that was cut may take to be closed by both its ends before it is dropped."""
+ASK_S: Final = 1
+ASKED_MAX: Final = 10
+"""So often in vain, and there is no such host."""
 
 _ABORT: Final = struct.pack("ii", 1, 0)
 """The setting of SO_LINGER with which a socket that is closed says RST."""
@@ -107,8 +110,13 @@ class Connection:
         return True
 
     async def _listen_in_vain(self, standing: socket.socket) -> None:
-        """What a host that died without a word does for those who still speak to it, until they give up."""
-        with suppress(ConnectionError):
+        """What a host that died without a word does for those who still speak to it, until they give up.
+
+        They may die without a word themselves, or their last one be lost with their host's link. As nothing is said
+        to them here, only the kernel can find that out; a process that lives, or stands still, is answered for by its.
+        """
+        _have_asked_after(standing)
+        with suppress(OSError):
             while await asyncio.get_running_loop().sock_recv(standing, READ_BYTES):
                 continue
 
@@ -237,6 +245,17 @@ def _prepared(each: socket.socket) -> socket.socket:
     each.setblocking(False)
     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return each
+
+
+def _have_asked_after(each: socket.socket) -> None:
+    """Let the kernel ask the other end's whether there still is such a connection."""
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, ASK_S),
+        (socket.TCP_KEEPINTVL, ASK_S),
+        (socket.TCP_KEEPCNT, ASKED_MAX),
+    ):
+        each.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _farewell(each: socket.socket) -> None:

@@ -17,6 +17,8 @@ DISPATCHER = "127.0.0.1"
 HERE = "127.0.0.2"
 SOON_S = 20.0
 QUIET_S = 0.3
+TCP_REPAIR = 19
+"""Of Linux's `tcp.h`: a socket that is closed under repair says nothing."""
 
 
 @pytest.fixture
@@ -50,6 +52,15 @@ def received(end: socket.socket, size: int) -> bytes:
             break
         data += piece
     return data
+
+
+def vanish(end: socket.socket) -> None:
+    """Let an end be gone as with its host's power: nobody is told."""
+    try:
+        end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        pytest.skip("to let a connection vanish takes root: run the tests as root, or in a user namespace")
+    end.close()
 
 
 def is_quiet(end: socket.socket) -> bool:
@@ -292,6 +303,16 @@ def test_a_stranded_end_stands_and_hears_nothing_while_the_other_is_reset(
         proxy.heal()
         assert is_quiet(standing)
         standing.close()
+        until(lambda: proxy.standing == 0)
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_stranded_end_that_is_gone_without_a_word_is_no_longer_counted(
+    server: socket.socket, proxy: Proxy, way: Way
+) -> None:
+    with pair(server) as (runner, dispatcher):
+        assert proxy.strand(way) == 1
+        vanish(dispatcher if way is Way.UP else runner)
         until(lambda: proxy.standing == 0)
 
 
