@@ -49,8 +49,11 @@ def folder_name(attempt: AttemptId) -> str:
 
 
 def group_prefix(data: Path) -> str:
-    """How the names of control groups begin that belong to a data folder."""
-    return f"{crc32(os.fsencode(data)):08x}-"
+    """How the names of control groups begin that belong to a data folder: to this very one, and not to a copy of it,
+    nor to one of the same name in another container of this machine.
+    """
+    found = data.stat()
+    return f"{crc32(b'%d %d ' % (found.st_dev, found.st_ino) + os.fsencode(data)):08x}-"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from surveil.execute import files, processes
-from surveil.execute.attempts import held, keeper_of
+from surveil.execute.attempts import group_prefix, held, keeper_of
+from surveil.execute.cgroups import PREFIX
 from surveil.execute.confines import Confines
 from surveil.places import WORKSPACES
 from surveil.say import Voice
@@ -91,8 +92,11 @@ def end_unread(path: Path, workspace: Path) -> bool:
 def end_left_behind(path: Path, workspace: Path) -> int:
     """End what an attempt without a keeper left behind, and its control groups; how many processes there were."""
     killed = processes.kill_left_behind(workspace)
+    # In a copy of a data folder the orders name the groups of the first one, in which its attempts go on.
+    ours = PREFIX + group_prefix(path.parent.parent)
     with contextlib.suppress(OSError, ValueError):
-        Confines([*files.read_order(str(path)).cgroups]).remove()
+        named = files.read_order(str(path)).cgroups
+        Confines([group for group in named if Path(group).name.startswith(ours)]).remove()
     return killed
 
 

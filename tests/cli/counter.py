@@ -72,6 +72,7 @@ class Counter:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(START_S)
         self._loop.close()
+        self.desk.logs.close()
 
     def happen(self, *notes: Note) -> None:
         """Write lines of the journal, and wake who waits for them."""

@@ -106,6 +106,17 @@ def test_a_runner_that_starts_again_removes_the_groups_of_its_own_attempts_that_
             Confines(limits.folders(name)).remove()
 
 
+def test_a_copy_of_a_data_folder_has_groups_of_its_own(tmp_path: Path) -> None:
+    """Also where it has the same name, as in another container of this machine."""
+    first, copy = tmp_path / "data", tmp_path / "moved"
+    first.mkdir()
+    before = group_prefix(first)
+    first.rename(copy)
+    assert group_prefix(copy) != before
+    first.mkdir()
+    assert group_prefix(first) not in {before, group_prefix(copy)}
+
+
 async def _open_and_close(executor: ProcessExecutor) -> None:
     assert await executor.open(lambda _: None) == []
     await executor.close()

@@ -28,7 +28,7 @@ from surveil.hands.records import Records
 from surveil.net.keys import load_or_make_keys
 from surveil.places import KEYS, LOGS
 from surveil.store.backup import backup
-from surveil.store.logs import LogStore
+from surveil.store.logs import LogClosed, LogStore
 from surveil.store.sqlite import open_store
 from tests.disks.mounted import mark
 from tests.power.promises import BACKUP, BEHIND, DISPATCHER, OBSERVER, PIECE_BYTES_MAX, REPO, RUNNER, SPOOL, body
@@ -114,8 +114,16 @@ class Worker:
             at = self.said[build]
             upto = at + self.dice.choice((1, 30, 700, PIECE_BYTES_MAX))
             data = body(f"log {build}", upto)[at:]
-            reached = self.logs.append(f"{build}/test", 1, at, data, crc=crc32(data), after_ms=upto)
+            reached = self._continue(f"{build}/test", at, data, after_ms=upto)
             self.said[build] = reached
+
+    def _continue(self, job: str, at: int, data: bytes, *, after_ms: int) -> int:
+        """As the dispatcher does it: a log that was closed is opened again for a runner that came back after all."""
+        try:
+            return self.logs.append(job, 1, at, data, crc=crc32(data), after_ms=after_ms)
+        except LogClosed:
+            self.logs.reopen(job, 1)
+            return self.logs.append(job, 1, at, data, crc=crc32(data), after_ms=after_ms)
 
     def flush(self) -> None:
         for (job, _), upto in self.logs.flush().items():
@@ -128,7 +136,7 @@ class Worker:
         self.flush()
         self.say(closing=build)
         if self.logs.finish(f"{build}/test", 1, self.said[build]):
-            # A build whose log is closed is not chosen again: what it has is all that it will have.
+            # If it is chosen again, its runner came back after all.
             del self.said[build]
             self.commit()
 
