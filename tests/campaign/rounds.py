@@ -57,7 +57,6 @@ class Campaign:
         self.workload = cluster.workload = Workload(cluster, Random(f"workload {self.settings.seed}"))
         self.rounds: list[Round] = []
         self._before: Verdicts = {}
-        self._left: dict[str, list[str]] = {}
         self._seen = 0
         self._position = 0
 
@@ -151,8 +150,7 @@ class Campaign:
         away = [role.name for role in self.cluster.runners if role.name not in online]
         if away:
             return f"{', '.join(away)} not online"
-        self._left = self.cluster.left()
-        busy = {name: left for name, left in self._left.items() if left}
+        busy = {name: left for name, left in self.cluster.left().items() if left}
         return f"{busy} left over" if busy else ""
 
     def _last_words(self, names: list[str]) -> str:

@@ -11,8 +11,9 @@ has in the fault matrix:
         return Struck(f"{role.name}: its agent was killed", interrupted=[role.name], heal=role.start)
 
 That is all: a module that is named in `MODULES` below is imported, its kinds are drawn in campaigns, listed by
-`--list`, and each is struck once by `make test`. `strike` is synchronous and may take seconds; `dice` is the only
-source of chance, so that a seed replays it. Jobs run when it is called. Around it the frame
+`--list`, and struck once by `--each`; `make test` strikes some of each row of the matrix. `strike` is synchronous and
+may take seconds; `dice` is the only source of chance, so that a seed replays it. Jobs run when it is called. Around it
+the frame
 
 1. pushes commits, and waits until something runs;
 2. calls `strike`, and waits for `hold_s`, while people go on with their work;
