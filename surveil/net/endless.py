@@ -16,6 +16,7 @@ something else get its number, at worst another connection has to be made anew.
 from __future__ import annotations
 
 import array
+import ctypes
 import fcntl
 import socket
 import struct
@@ -138,6 +139,13 @@ class Endless:
             return held
         # It was closed, and the news of it is under way.
         return 0
+
+
+def give_memory_back() -> None:
+    """Return what libzmq has freed to the system: a C library keeps much of it, as somebody might want it again."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # Of glibc alone; others keep less.
+    if trim is not None:
+        trim(0)
 
 
 def _cut(descriptor: int, account: _Account, held: int) -> Iterator[Hoard]:

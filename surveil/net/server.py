@@ -23,7 +23,7 @@ from surveil.net.addresses import Address
 from surveil.net.admission import Admission
 from surveil.net.audit import ENDLESS, Audit
 from surveil.net.counts import Alarm, ServerCounts
-from surveil.net.endless import Hoard
+from surveil.net.endless import Hoard, give_memory_back
 from surveil.net.judging import Judge
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.lane import Lane
@@ -149,12 +149,17 @@ class Server:
     async def _keep_bounds(self) -> None:
         """Let nobody fill the memory with a message that never ends."""
         lanes = (self._control, self._bulk)
+        some_cut = False
         while True:
             wait_ms = max(ENDLESS_MS, CONNECTION_MS * sum(lane.connections for lane in lanes))
             await asyncio.sleep((SUSPECT_MS if any(lane.suspects for lane in lanes) else wait_ms) / 1000)
-            for lane in lanes:
-                for hoard in lane.cut_endless():
-                    self._cut_off(hoard)
+            hoards = [hoard for lane in lanes for hoard in lane.cut_endless()]
+            for hoard in hoards:
+                self._cut_off(hoard)
+            if some_cut and not hoards:
+                # By now libzmq has found the end of those that were cut, and let go of what they held.
+                await asyncio.to_thread(give_memory_back)
+            some_cut = bool(hoards)
 
     def _cut_off(self, hoard: Hoard) -> None:
         peer = self._admission.known(hoard.user)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -16,7 +17,7 @@ import zmq
 from surveil.core.peers import Role
 from surveil.net import endless as endless_module
 from surveil.net import server as server_module
-from surveil.net.endless import HELD_BYTES_MAX, Endless
+from surveil.net.endless import HELD_BYTES_MAX, Endless, give_memory_back
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.monitor import ConnectionEvent
 from surveil.net.traffic import Batch
@@ -87,6 +88,31 @@ def test_a_message_without_an_end_is_cut_off_and_nobody_else_is(
                 assert (await stage.next_control()).message == BEAT
 
     asyncio.run(scene())
+
+
+def test_what_it_filled_is_given_back_once_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def give_back_and_measure() -> None:
+        give_memory_back()
+        sizes.append(resident_bytes())
+
+    monkeypatch.setattr(server_module, "give_memory_back", give_back_and_measure)
+
+    async def scene() -> None:
+        async with serving() as stage:
+            before = resident_bytes()
+            cut, _ = await meanwhile(stage, lambda: is_cut_off(stage, stage.enrol(name="spare-2")))
+            assert cut
+            await stage.gather(lambda _: bool(sizes))
+            assert len(sizes) == 1
+            assert sizes[0] - before < HELD_BYTES_MAX
+
+    asyncio.run(scene())
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_stranger_with_a_token_is_cut_off_as_well() -> None:

@@ -59,7 +59,9 @@ def black_hole(cluster: Cluster, dice: Random) -> Struck:
     limit = cluster.settings.policy.black_hole_failures + cluster.settings.slots
     cordoned = False
     for _ in range(3 * limit):
-        cluster.workload.push("quick")
+        # Enough for all slots at once, or the healthy ones take everything.
+        for _ in cluster.runners:
+            cluster.workload.push("quick")
         cordoned = until(lambda: _cordoned(cluster, role.name), 1.0)
         if cordoned:
             break
