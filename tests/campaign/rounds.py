@@ -79,7 +79,9 @@ class Campaign:
         """Judge everything once more, from the first build on: nothing of it may have changed since."""
         found = self._gather([], after=0)
         found.excused = None
-        found.cut = _names(struck.cut for this in self.rounds for struck in this.struck)
+        struck = [each for this in self.rounds for each in this.struck]
+        found.cut = _names(each.cut for each in struck)
+        found.paused = _names(each.paused for each in struck)
         return [each for each in judge(found) if each.rule != "L6"]
 
     # ---- one round -------------------------------------------------------------------------------------------------
