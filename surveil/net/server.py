@@ -153,6 +153,9 @@ class Server:
         while True:
             wait_ms = max(ENDLESS_MS, CONNECTION_MS * sum(lane.connections for lane in lanes))
             await asyncio.sleep((SUSPECT_MS if any(lane.suspects for lane in lanes) else wait_ms) / 1000)
+            # Whoever reads has its turn first: a socket that was only marked to be read again looks like one that is
+            # not read at all, and its connections may hold much more. Two timers can meet like that for a long time.
+            await asyncio.sleep(0)
             hoards = [hoard for lane in lanes for hoard in lane.cut_endless()]
             for hoard in hoards:
                 self._cut_off(hoard)
