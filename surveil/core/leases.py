@@ -81,25 +81,29 @@ def stall(state: State, gap_ms: int, now: int) -> None:
 
 
 def _breaks(state: State, now: int, policy: Policy) -> bool:
-    """Whether so many runners are silent at once that we suspect ourselves; once in three leases at the most."""
+    """Whether so many runners are missed at once that we suspect ourselves; once in three leases at the most.
+
+    A connection that closed counts like silence: where all close together, it was the network before us, or a proxy,
+    and a crowd takes longer to come back than one runner does.
+    """
     if state.breaker_at is not None and now - state.breaker_at <= 3 * policy.lease_ms:
         return False
     quiet_since = now - (policy.lease_ms + policy.margin_ms - policy.heartbeat_ms)
-    present = [session for session in state.sessions.values() if session.connected and not session.silent]
-    quiet = sum(session.heard_at <= quiet_since for session in present)
-    return quiet >= policy.breaker_runners and quiet * 100 >= len(present) * policy.breaker_percent
+    expected = [session for session in state.sessions.values() if _is_expected(session)]
+    missed = sum(session.parting == Parting.CLOSED or session.heard_at <= quiet_since for session in expected)
+    return missed >= policy.breaker_runners and missed * 100 >= len(expected) * policy.breaker_percent
 
 
 def _wait_one_more_lease(state: State, now: int, policy: Policy) -> None:
     state.breaker_at = now
     until_at = now + policy.lease_ms
     for key, session in state.sessions.items():
-        if session.silent or not session.connected:
+        if not _is_expected(session):
             continue
         state.silences.set(key, max(until_at, state.silences.get(key) or 0))
         for attempt in state.attempts_of(key):
             state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
-    reason = "most runners fell silent together, so the fault may be here: their leases run one more time"
+    reason = "most runners were missed at once, so the fault may be here: their leases run one more time"
     state.note(about_dispatcher("doubtful", reason, now))
 
 
@@ -141,6 +145,11 @@ def _departure(state: State, runner: Runner, now: int, policy: Policy) -> str:
 
 def _missing(state: State, now: int) -> str:
     return f"has not come back since the dispatcher restarted {seconds(now - state.recovered_at)} ago"
+
+
+def _is_expected(session: Session) -> bool:
+    """Whether we still wait for a runner's next word: it did not take its leave, and its time has not run out."""
+    return session.parting in {Parting.NONE, Parting.CLOSED} and not session.silent
 
 
 def _is_here(session: Session, now: int) -> bool:

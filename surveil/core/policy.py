@@ -55,8 +55,9 @@ class Policy:
     """A runner that we cordoned ourselves gets one job to prove itself after this."""
     breaker_runners: int = 3
     breaker_percent: int = 55
-    """If at least so many runners and such a share of all fall silent together, we suspect ourselves first and
-    wait one more lease. The share is Kubernetes' unhealthy-zone threshold (its node lifecycle controller).
+    """If at least so many runners and such a share of all are missed at once, silent or with closed connections, we
+    suspect ourselves first and wait one more lease. The share is Kubernetes' unhealthy-zone threshold (its node
+    lifecycle controller).
     """
     hellos_per_second: int = 1_000
     """More runners than this that introduce themselves in one second are asked to come back in a while."""

@@ -129,7 +129,7 @@ class State:
     logged: dict[AttemptId, int] = field(default_factory=dict)
     """How much log there is of each attempt that takes a slot, by its runner's last word."""
     breaker_at: int | None = None
-    """When so many runners fell silent together that we began to suspect ourselves."""
+    """When so many runners were missed at once that we began to suspect ourselves."""
     hellos: tuple[int, int] = (0, 0)
     """The present second, and how many runners introduced themselves in it."""
 

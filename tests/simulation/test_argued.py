@@ -9,7 +9,8 @@ import pytest
 
 from surveil.core import dispatch, run
 from surveil.core.effects import Send, SendBack
-from surveil.core.events import BuildWanted, CancelWanted, RunnerSaid, Tick
+from surveil.core.events import BuildWanted, CancelWanted, RunnerDisconnected, RunnerSaid, Tick
+from surveil.core.model import AttemptState
 from surveil.core.policy import Policy
 from surveil.core.run_events import Connected, Disconnected, Effect, Ended, Forget, LogGrew, Prepared, Said
 from surveil.core.run_events import Send as RunnerSend
@@ -62,14 +63,14 @@ def dispatcher() -> State:
     return State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
 
 
-def tell(state: State, message: FromRunner, now: int) -> list[ToRunner | Refused]:
-    effects = dispatch.handle(state, RunnerSaid(runner=KEY, via=b"", message=message), now, Policy())
+def tell(state: State, message: FromRunner, now: int, *, key: str = KEY) -> list[ToRunner | Refused]:
+    effects = dispatch.handle(state, RunnerSaid(runner=key, via=b"", message=message), now, Policy())
     return [effect.message for effect in effects if isinstance(effect, Send | SendBack)]
 
 
-def want(state: State, now: int) -> None:
+def want(state: State, now: int, *, mid: str = "m") -> None:
     event = BuildWanted(
-        mid="m",
+        mid=mid,
         repo="r",
         ref="refs/heads/main",
         sha=SHA,
@@ -246,6 +247,33 @@ def a_welcome_says_what_is_kept_of_a_log() -> None:
     assert Forget(id=attempt) in hear(state, Release(job="1/one", attempt=1, fate="recorded"), 1_500)
 
 
+def together(missed: Callable[[State, str], None], *, after_ms: int) -> None:
+    """Three runners have work, all are missed at once, and nobody has lost anything by when one alone would have."""
+    state, keys = dispatcher(), [letter * 40 for letter in "abc"]
+    for key in keys:
+        tell(state, hello(incarnation=1, seq=1), 1_000, key=key)
+        want(state, 1_000, mid=key)
+    held = {attempt.runner for attempt in state.attempts.values()}
+    for key in keys:
+        missed(state, key)
+    dispatch.handle(state, Tick(), 1_000 + after_ms, Policy())
+    assert held == set(keys)
+    assert [attempt.state for attempt in state.attempts.values()] == [AttemptState.ASSIGNED] * 3
+    dispatch.handle(state, Tick(), 1_000 + after_ms + LEASE_MS, Policy())
+    assert {state.attempts[f"{build}/one", 1].state for build in (1, 2, 3)} == {AttemptState.LOST}
+
+
+def those_who_fall_silent_together_get_one_more_lease() -> None:
+    together(lambda _state, _key: None, after_ms=9_500)
+
+
+def those_who_close_together_get_one_more_lease() -> None:
+    def closes(state: State, key: str) -> None:
+        dispatch.handle(state, RunnerDisconnected(runner=key), 1_000, Policy())
+
+    together(closes, after_ms=2_500)
+
+
 DIRECTED: dict[str, Callable[[], None]] = {
     "stale hello believed": an_older_hello_changes_nothing,
     "older incarnation believed": a_hello_of_an_incarnation_that_is_gone_changes_nothing,
@@ -257,6 +285,9 @@ DIRECTED: dict[str, Callable[[], None]] = {
     "incarnation not checked": an_order_for_another_incarnation_is_refused,
     "late order accepted": an_order_whose_lease_is_over_is_refused,
     "order before the welcome": an_order_before_the_welcome_waits,
+    "mass silence believed": those_who_fall_silent_together_get_one_more_lease,
+    "mass closing believed": those_who_close_together_get_one_more_lease,
+    "the closed get no more time": those_who_close_together_get_one_more_lease,
     "welcome not believed about logs": a_welcome_says_what_is_kept_of_a_log,
 }
 
