@@ -302,27 +302,24 @@ def reset(cluster: Cluster, dice: Random) -> Struck:
 @kind("half-open", "F10", weight=0.5, on="runner")
 def half_open(cluster: Cluster, dice: Random) -> Struck:
     """A runner's connections end on its side alone: it comes back while the old ones still stand, and those go."""
-    role = cluster.victim(dice)
-    proxy = cluster.proxies[role.name]
-    count = proxy.strand(Way.UP)
-
-    def heal() -> None:
-        gone = until(lambda: proxy.stranded == 0, STRANDED_S)
-        assert gone, f"the dispatcher still holds {proxy.stranded} dead connections of {role.name}"
-
-    return Struck(f"{role.name}: {count} connections stood half open at the dispatcher", heal=heal)
+    return _half_open(cluster, cluster.victim(dice), Way.UP)
 
 
 @kind("half-open-here", "F10", weight=0.5, on="runner")
 def half_open_here(cluster: Cluster, dice: Random) -> Struck:
     """A runner's connections end on the dispatcher's side alone, so the runner speaks to nobody until it notices."""
-    role = cluster.victim(dice)
+    return _half_open(cluster, cluster.victim(dice), Way.DOWN)
+
+
+def _half_open(cluster: Cluster, role: Role, way: Way) -> Struck:
     proxy = cluster.proxies[role.name]
-    count = proxy.strand(Way.DOWN)
+    count = proxy.strand(way)
+    here = way is Way.DOWN
+    holder = role.name if here else "the dispatcher"
 
     def heal() -> None:
         gone = until(lambda: proxy.stranded == 0, STRANDED_S)
-        assert gone, f"{role.name} still holds {proxy.stranded} dead connections"
+        assert gone, f"{holder} still holds {proxy.stranded} dead connections of {role.name}"
 
-    what = f"{role.name}: {count} of its connections stood half open"
-    return Struck(what, excused=[role.name], heal=heal)
+    what = f"{role.name}: {count} of its connections stood half open at {holder}"
+    return Struck(what, excused=[role.name] if here else (), heal=heal)

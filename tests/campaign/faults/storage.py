@@ -200,9 +200,8 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
     role.kill()
     if role is cluster.dispatcher:
         cluster.reader.close()
-    copy = role.host.folder / "copy"
-    shutil.copytree(role.data, copy, ignore=shutil.ignore_patterns("workspaces", "attempts", "mirrors", "spares"))
-    content = bytearray(file.read_bytes())
+    before = file.read_bytes()
+    content = bytearray(before)
     # In its first half, so that of a log more than the last transaction is struck.
     bit = dice.randrange(len(content) * 8 // 2)
     content[bit // 8] ^= 1 << bit % 8
@@ -214,9 +213,7 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
     def heal() -> None:
         if role.alive:
             role.kill()
-        saved = copy / file.relative_to(role.data)
-        shutil.copy2(saved, file)
-        shutil.rmtree(copy)
+        file.write_bytes(before)
         role.start()
         if role is cluster.dispatcher:
             cluster.wait_ready()
