@@ -1,12 +1,13 @@
-"""What every test shares: the seed options of the simulator, Ctrl-C, and the rule that nothing is skipped where
-nobody would see it.
+"""What every test shares: the seed options of the simulator, Ctrl-C, which tests begin first, and the rule that nothing
+is skipped where nobody would see it.
 
 Fixtures that only one folder needs live in that folder's own conftest.
 """
 
+import itertools
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 import pytest
@@ -53,6 +54,48 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     options = metafunc.config.option
     blocks = seed_blocks(options.seed, options.seeds)
     metafunc.parametrize("seeds", blocks, ids=[f"{block.start}-{block.stop - 1}" for block in blocks])
+
+
+def patience_s(item: pytest.Item) -> float:
+    """How long a test says that it may take, if that is longer than what every test may; otherwise 0."""
+    mark = item.get_closest_marker("timeout")
+    said = 0.0 if mark is None else float(mark.args[0])
+    return said if said > float(item.config.getini("timeout") or 0) else 0.0
+
+
+def dealt(tests: Sequence[tuple[str, float]], workers: int) -> list[int]:
+    """The places of tests, each with its name and its patience, in an order in which no worker comes upon a long one at
+    the end while all others are done.
+
+    xdist's `worksteal` cuts the list into one piece for each worker. At the beginning of each are put modules whose
+    tests ask for more patience than others, as many of them as make the patience equal. A module stays together, so
+    that what is dearest is not done several times at once.
+    """
+    modules: dict[str, list[int]] = {}
+    for place, (name, _) in enumerate(tests):
+        modules.setdefault(name.partition("::")[0], []).append(place)
+    patience = {name: sum(tests[place][1] for place in places) for name, places in modules.items()}
+    hands: list[list[int]] = [[] for _ in range(workers)]
+    loads = [0.0] * workers
+    for name in sorted((name for name in modules if patience[name]), key=patience.__getitem__, reverse=True):
+        lightest = loads.index(min(loads))
+        hands[lightest] += sorted(modules[name], key=lambda place: tests[place][1], reverse=True)
+        loads[lightest] += patience[name]
+    short = (place for name, places in modules.items() if not patience[name] for place in places)
+    order: list[int] = []
+    for number, hand in enumerate(hands):
+        piece = (len(tests) - len(order)) // (workers - number)
+        order += [*hand, *itertools.islice(short, max(0, piece - len(hand)))]
+    return [*order, *short]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Deal the tests out, after they were shuffled. Every worker does so for itself, and all come to the same."""
+    yield
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        items[:] = [items[place] for place in dealt([(item.nodeid, patience_s(item)) for item in items], workers)]
 
 
 def pytest_configure() -> None:

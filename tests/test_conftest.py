@@ -1,6 +1,7 @@
 """The shared options and hooks, tried out in a pytest of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, seed_blocks
+from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, dealt, seed_blocks
 
 ROOT = Path(__file__).parent.parent
 SKIPPING = """
@@ -84,6 +85,36 @@ def test_blocks_hold_each_wanted_seed_once(first: int | None, count: int | None,
     blocks = seed_blocks(first, count)
     assert [seed for block in blocks for seed in block] == expected
     assert all(0 < len(block) <= SEEDS_PER_TEST for block in blocks)
+
+
+def test_long_tests_are_at_the_beginning_of_each_workers_piece_and_a_module_is_never_in_two() -> None:
+    short = [(f"tests/test_short.py::test_{number}", 0.0) for number in range(20)]
+    middling = [(f"tests/test_{name}.py::test_{number}", 300.0) for name in "ab" for number in range(2)]
+    long = [("tests/test_long.py::test_quick", 0.0), *((f"tests/test_long.py::test_{n}", 600.0) for n in range(3))]
+    tests = [*short[:10], *middling, *short[10:], *long]
+    order = [tests[place] for place in dealt(tests, 2)]
+    assert sorted(order) == sorted(tests)
+    first, second = order[:14], order[14:]
+    assert first[:4] == [*long[1:], long[0]]
+    assert sorted(second[:4]) == sorted(middling)
+    assert set(first[4:] + second[4:]) == set(short)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 50])
+def test_tests_that_are_all_long_are_dealt_as_well(workers: int) -> None:
+    tests = [(f"tests/test_{number // 3}.py::test_{number}", 300.0) for number in range(20)]
+    assert sorted(dealt(tests, workers)) == list(range(20))
+
+
+def test_workers_begin_with_tests_that_have_patience(tmp_path: Path) -> None:
+    text = "import pytest\n@pytest.mark.parametrize('number', range(30))\ndef test_short(number):\n    pass\n"
+    (tmp_path / "test_long.py").write_text("import pytest\n@pytest.mark.timeout(600)\ndef test_long(): pass\n")
+    options = ("-p", "no:randomly", "-n2", "--dist=worksteal", "-v")
+    code, printed = run_pytest(tmp_path, text, options=options)
+    assert code == 0
+    long = re.search(r"\[(gw[01])\].* PASSED \S*test_long", printed)
+    assert long is not None
+    assert re.findall(rf"\[{long[1]}\].* PASSED (\S+)", printed)[0].endswith("test_long")
 
 
 def test_tests_can_interrupt_what_they_start_even_if_a_shell_started_them_in_the_background(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Real processes of surveil for tests: started apart from the user's own settings, listened to, and ended."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,7 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
+from surveil.cli.failing import run_to_exit_code
+from surveil.cli.grammar import root
 from tests.net.stage import free_ports
 
 PATIENCE_S = 60
@@ -47,10 +52,21 @@ class Place:
         )
 
     def ask(self, *words: str) -> Any:
-        """What a command answers with `--json`, asked of the dispatcher in the data folder."""
-        done = self.run(*words, "--json", "--data", str(self.data))
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        """What a command answers with `--json`, asked of the dispatcher in the data folder.
+
+        It runs in this process: tests look again and again, and a Python that starts for each look takes more of the
+        processors than all that is looked at. Those of `run` are processes of their own.
+        """
+        said, told = io.StringIO(), io.StringIO()
+        arguments = [*words, "--json", "--data", str(self.data)]
+        with (
+            mock.patch.dict(os.environ, self.environment(), clear=True),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(told),
+        ):
+            code = run_to_exit_code(root, arguments)
+        assert code == 0, told.getvalue()
+        return json.loads(said.getvalue())
 
     def start(self, *words: str, **more: str) -> "Running":
         """A command that goes on, with `more` in its environment."""
