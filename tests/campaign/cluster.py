@@ -194,7 +194,7 @@ class Cluster:
         return ("--join", str(own), "--data", str(host.disk / folder), "--name", name or host.name)
 
     def _token(self, role: str) -> str:
-        """A token of a role, made once for all that will ever need it."""
+        """A token of a role, made once for all that start together."""
         if role not in self._tokens:
             self._tokens[role] = self.surveil("token", "create", "--role", role, "--uses", "1000").strip()
         return self._tokens[role]
@@ -217,6 +217,7 @@ class Cluster:
 
     def further_observer(self, name: str, address: str) -> Role:
         """One more observer, of a repository at this address, for the rest of the campaign."""
+        self._tokens.clear()  # By now they may have expired, in an hour or by a clock that was set ahead meanwhile.
         role = self._observer_of(name, [address])
         role.start()
         _let_in(role)
