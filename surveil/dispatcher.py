@@ -27,7 +27,6 @@ from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid, Stalled, Tick
-from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
@@ -39,7 +38,7 @@ from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_r
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
-from surveil.net.audit import COPIES, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS
+from surveil.net.audit import LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.traffic import Batch, Received, Route
 from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
@@ -177,9 +176,9 @@ class Dispatcher:
                 self._inbox.put(RunnerDisconnected(runner=effect.runner), lambda: None)
             return self._with_log_ends(message)
         if isinstance(message, Refused):
-            name = self._state.runners[effect.runner].name
-            if self._audit.count(Peer(key=effect.runner, role=Role.RUNNER, name=name), COPIES):
-                voice.warning("a runner is refused", runner=name, reason=message.reason)
+            peer = self._gate.peer(effect.runner)
+            if self._audit.count(peer, TURNED_AWAY):
+                voice.warning("a runner is refused", runner=peer.name, reason=message.reason)
         return message
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:

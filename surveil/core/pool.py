@@ -15,8 +15,9 @@ from surveil.core.journal import about_runner, seconds
 from surveil.core.model import OPEN, Attempt, AttemptState, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Parting, Session, State
+from surveil.errors import ExitCode
 from surveil.frozen import replace
-from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Welcome
+from surveil.protocol import Beat, Busy, Bye, Drain, Heartbeat, Held, Hello, Introduce, Ref, Refused, Welcome
 
 
 def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy) -> list[Effect]:
@@ -24,6 +25,8 @@ def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy
 
     Only a new incarnation proves that what it does not hold is gone; an old word may come late.
     """
+    if said.cluster not in {"", state.identity.cluster}:
+        return [_of_another(state, event, said)]
     key, known, session = event.runner, state.runners.get(event.runner), state.sessions.get(event.runner)
     away = turn_away(state, event, said, now, policy)
     if away is not None:
@@ -214,6 +217,16 @@ def _give_up(state: State, attempt: Attempt, reason: str, now: int, policy: Poli
         lose(state, attempt, reason, now, policy)
     else:
         end_lingering(state, attempt, now)
+
+
+def _of_another(state: State, event: RunnerSaid, said: Hello) -> SendBack:
+    """Refuse a runner of another installation: what it holds is numbered there, and ours may have the same numbers."""
+    reason = (
+        f"this runner belongs to installation {said.cluster}, this dispatcher leads {state.identity.cluster}: "
+        "give the runner a data folder of its own for each installation (--data DIR)"
+    )
+    refused = Refused(reason=reason, exit_code=int(ExitCode.NOT_ALLOWED), birth=said.birth)
+    return SendBack(runner=event.runner, via=event.via, message=refused)
 
 
 def _too_many(state: State, now: int, policy: Policy) -> bool:

@@ -58,6 +58,12 @@ class Gate:
             self._known.put(peer)
         await self._keep_door()
 
+    def peer(self, key: str) -> Peer:
+        """Whose key this is; of nobody else is a word heard."""
+        peer = self._known.get(key)
+        assert peer is not None, f"{key} is let in and not known"
+        return peer
+
     async def enrol(self, key: str, said: Enrol) -> Enrolled | Refused:
         """Spend a token for the key that showed its secret."""
         digest = bytes.fromhex(hash_secret(said.secret))

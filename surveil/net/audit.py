@@ -30,7 +30,8 @@ LOG_REFUSED: Final = "output_refused"
 NO_BUSINESS: Final = "commits_not_its_business"
 LABELS: Final = "labels_not_granted"
 TOKENS: Final = "tokens_refused"
-COPIES: Final = "copies_refused"
+TURNED_AWAY: Final = "hellos_refused"
+"""Of a copy of its data folder, or of another installation."""
 
 voice = Voice("audit")
 

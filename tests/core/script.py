@@ -129,13 +129,20 @@ class Player:
     # ---- commands --------------------------------------------------------------------------------
 
     def do_hello(  # noqa: PLR0917  # words of a scenario line, given by name
-        self, runner: str, inc: str = "1", slots: str = "1", labels: str = "", held: str = "", warm: str = ""
+        self,
+        runner: str,
+        inc: str = "1",
+        slots: str = "1",
+        labels: str = "",
+        held: str = "",
+        warm: str = "",
+        cluster: str = "c",
     ) -> None:
         self.incarnations[runner] = int(inc)
         self.hear(
             runner,
             Hello(
-                name=runner.partition("@")[0], software="1", host=runner, cluster="c", incarnation=int(inc),
+                name=runner.partition("@")[0], software="1", host=runner, cluster=cluster, incarnation=int(inc),
                 birth=int(inc) * 10 + int(runner.partition("@")[2] or "1"), seq=self.seq(runner),
                 labels=tuple(labels.split(",")) if labels else (), slots=int(slots), held=held_list(held),
                 mirrors=(warm,) if warm else (),

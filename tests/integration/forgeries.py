@@ -175,8 +175,10 @@ OTHERS: Final[dict[str, Said]] = {
     "five frames": raw(b"SV\x01\x02", b"\x80", b"", b"", b""),
     "so many frames": raw(b"SV\x01\x02", *[b"x"] * MANY),
 }
-COPIED: Final = frozenset({"another birth under the same incarnation", "an incarnation that is over"})
-"""Words that are answered as a copied data folder is."""
+AWAY: Final = frozenset(
+    {"another installation", "another birth under the same incarnation", "an incarnation that is over"}
+)
+"""Introductions of a process that is not the runner."""
 
 BULK: Final[dict[str, Said]] = {
     "output of another's attempt": output(),

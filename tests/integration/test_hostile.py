@@ -16,7 +16,7 @@ import zmq
 
 from surveil.client.asking import Client
 from surveil.hands.dispatching import Parts
-from surveil.net.audit import COPIES, LOG_REFUSED, MALFORMED, MAY_NOT, NO_BUSINESS, NOT_ITS_OWN, TOKENS
+from surveil.net.audit import LOG_REFUSED, MALFORMED, MAY_NOT, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.keys import RUNNER_KEY, KeyPair, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.options import apply_options, peer_options
@@ -49,7 +49,7 @@ from surveil.store.log_packed import SUFFIX
 from tests.integration.forgeries import (
     BAIT,
     BULK,
-    COPIED,
+    AWAY,
     JOB,
     LOG,
     OTHERS,
@@ -209,7 +209,7 @@ async def test_no_forged_word_changes_anything_and_the_others_are_served(
                 for name, attack in OTHERS.items()
             }
             ordinary = {name for name, attack in OTHERS.items() if isinstance(attack, HONEST_KINDS)}
-            assert refused(await scene.tries(control, attacks)) == (set(OTHERS) - ordinary) | COPIED
+            assert refused(await scene.tries(control, attacks)) == (set(OTHERS) - ordinary) | AWAY
             # What is wanted is denied by a word that names the transfer.
             wanted = {name for name, attack in BULK.items() if isinstance(attack, Want)}
             # And of an attempt that nobody knows it is told that nobody wants the log.
@@ -230,7 +230,7 @@ async def test_no_forged_word_changes_anything_and_the_others_are_served(
     assert told.pop(NOT_ITS_OWN) >= len([name for name in OTHERS if "another's" in name and name in ordinary])
     assert told == Counter(filter(None, map(audited, OTHERS.values()))) + Counter(
         audited(attack, bulk=True) for attack in BULK.values()
-    ) + Counter({COPIES: len(COPIED)})
+    ) + Counter({TURNED_AWAY: len(AWAY)})
 
 
 def audited(attack: Said, *, bulk: bool = False) -> str:
