@@ -337,6 +337,10 @@ class State:
         self._settled_mids.append(build.mid)
         if len(self._settled_mids) > SETTLED_MIDS_MAX:
             del self.by_mid[self._settled_mids.popleft()]
+        self.limit_past()
+
+    def limit_past(self) -> None:
+        """Forget the oldest of the attempts whose builds have left memory."""
         while len(self.past) > PAST_MAX:
             del self.past[next(iter(self.past))]
 
@@ -344,12 +348,16 @@ class State:
 
     @classmethod
     def load(cls, records: Iterable[Record], *, identity: Identity, next_build: int) -> State:
-        """The state after a restart: what the store held of open builds, and every runner. Nothing counts as
-        changed.
+        """The state after a restart: what the store held of open builds, every runner, and attempts of settled builds
+        with which runners may still come back. Nothing counts as changed.
         """
         state = cls(identity=identity, next_build=next_build)
         for record in records:
-            state.put(record, 0)
+            if isinstance(record, Attempt) and record.job not in state.jobs:
+                state.past[record.id] = record
+            else:
+                state.put(record, 0)
+        state.limit_past()
         state.take_changes()
         return state
 

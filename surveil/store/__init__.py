@@ -21,6 +21,10 @@ from surveil.errors import InfrastructureError
 
 ROWS_MAX: Final = 1000
 """The most builds or lines of the journal that one question returns."""
+PAST_BUILDS_MAX: Final = 5_000
+"""Whoever comes back after more builds than these with an attempt that was given up, and after a restart of ours, is
+turned away without a word.
+"""
 
 
 class StoreError(InfrastructureError):
@@ -187,8 +191,9 @@ class Store(Protocol):
         """The other half, for any thread of this process; closed together with this."""
 
     def load(self) -> tuple[list[Record], int]:
-        """The records of open builds (builds before their jobs, jobs before their attempts), every runner, and the
-        next build's id.
+        """The records of open builds (builds before their jobs, jobs before their attempts); of the newest settled
+        builds the attempts that were given up and of which their runners have not said the last word, oldest first;
+        every runner; and the next build's id.
         """
 
     def commit(self, changes: Changes) -> None:

@@ -17,11 +17,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from surveil.core.model import Attempt, Build, Job, Record, Runner, Status
+from surveil.core.model import GIVEN_UP, Attempt, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
 from surveil.store import (
+    PAST_BUILDS_MAX,
     ROWS_MAX,
     BuildDetail,
     Cluster,
@@ -219,8 +220,22 @@ def load(engine: Engine) -> tuple[list[Record], int]:
         first = connection.execute(select(cluster.c.first_build)).scalar_one()
         opened, under, tries = _under(connection, _open_build())
         found: list[Record] = [*opened, *under, *tries]
+        found += _given_up(connection, newest)
         found += _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
     return found, max(newest + 1, first)
+
+
+def _given_up(connection: Connection, newest: int) -> list[Attempt]:
+    """The attempts of settled builds with which their runners may still come back. Only of so many builds, because that
+    is a scan.
+    """
+    wanted = (
+        select(attempts)
+        .where(attempts.c.build > newest - PAST_BUILDS_MAX, attempts.c.released == 0, attempts.c.state.in_(GIVEN_UP))
+        .where(attempts.c.build.not_in(select(builds.c.id).where(_open_build())))
+        .order_by(attempts.c.build, attempts.c.name, attempts.c.number)
+    )
+    return _all(connection, wanted, codec.attempt_of)
 
 
 def _unread(error: Exception) -> StoreError:

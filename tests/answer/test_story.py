@@ -136,6 +136,21 @@ def test_a_restart_of_the_dispatcher_and_a_cancellation_stand_in_the_story() -> 
     ]
 
 
+def test_a_result_that_comes_after_the_verdict_and_a_restart_is_told_as_well() -> None:
+    _, story = played(
+        """
+        hello a
+        build jobs=test
+        accepted a 1/test#1
+        cancel 1
+        wait 1000
+        restart downtime=500
+        finished a 1/test#1 failed log=30
+        """
+    )
+    assert story[-1] == "  1500 attempt 1: its result, failed, came 1.5 s after it was cancelled and changes nothing"
+
+
 def test_the_story_of_a_build_tells_of_all_its_jobs_and_of_its_verdict() -> None:
     desk, _ = played(
         """

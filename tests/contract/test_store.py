@@ -199,6 +199,21 @@ def test_settled_builds_stay_in_the_store_and_out_of_the_mind(store: Store) -> N
     assert store.reader.counts().queued == 1
 
 
+def test_what_runners_may_still_come_back_with_is_in_the_mind_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("surveil.store.reading", "tests.store.memory"):
+        monkeypatch.setattr(f"{module}.PAST_BUILDS_MAX", 3)
+    lost = [make_attempt(n, state=AttemptState.LOST, reason="gone", finished_at=9) for n in range(7, 11)]
+    cancelled = replace(lost[3], job="10/b", number=2, state=AttemptState.CANCELLED)
+    over = (replace(lost[2], number=2, state=AttemptState.PASSED), replace(lost[2], number=3, released=True))
+    opened = (make_build(11), make_job(11, attempt=2), replace(lost[0], job="11/test"))
+    settled = [make_build(n, ("test", "b"), state=Status.FAILED) for n in range(7, 11)]
+    store.commit(new(*settled, *opened, *lost[::-1], cancelled, *over, make_runner()))
+    found, _ = store.load()
+    assert found == [*opened, lost[2], cancelled, lost[3], make_runner()]
+
+
 def test_the_journal_is_read_on_from_a_position(store: Store) -> None:
     notes = [make_note(name=str(n), build=n % 2 or None) for n in range(6)]
     store.commit(new(notes=tuple(notes[:4])))

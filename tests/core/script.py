@@ -28,7 +28,7 @@ from surveil.core.events import (
     Tick,
     UnholdWanted,
 )
-from surveil.core.model import VERDICTS, Build, Record, Runner
+from surveil.core.model import GIVEN_UP, VERDICTS, Attempt, Build, Record, Runner
 from surveil.core.policy import Policy
 from surveil.core.state import Changes, Identity, State
 from surveil.protocol import (
@@ -234,7 +234,11 @@ class Player:
         self.now += int(downtime)
         final = {build.id for build in self.stored.values() if isinstance(build, Build) and build.state in VERDICTS}
         open_records = [
-            record for record in self.stored.values() if isinstance(record, Runner) or owner(record) not in final
+            record
+            for record in self.stored.values()
+            if isinstance(record, Runner)
+            or owner(record) not in final
+            or (isinstance(record, Attempt) and record.state in GIVEN_UP and not record.released)
         ]
         order = {"Runner": 0, "Build": 1, "Job": 2, "Attempt": 3}
         open_records.sort(key=lambda record: order[type(record).__name__])

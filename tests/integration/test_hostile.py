@@ -47,9 +47,9 @@ from surveil.protocol import (
 )
 from surveil.store.log_packed import SUFFIX
 from tests.integration.forgeries import (
+    AWAY,
     BAIT,
     BULK,
-    AWAY,
     JOB,
     LOG,
     OTHERS,

@@ -341,7 +341,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:end_log",
         old="state.end_log(LogEnd(job=said.job, number=said.attempt, runner=runner, log_bytes=said.log_bytes))",
         new="pass",
-        seeds=(39,),
+        seeds=(41, 74),
         rule="I6",
     ),
     Mutant(

@@ -17,6 +17,9 @@ from surveil.core.model import GIVEN_UP, VERDICTS, Attempt, AttemptId, Build, Jo
 from surveil.core.state import Changes
 from surveil.frozen import replace
 
+PAST_BUILDS = 2
+"""Of so few settled builds, so that runners come back with attempts of older ones as well."""
+
 Id: TypeAlias = "int | str | AttemptId"
 
 
@@ -81,11 +84,16 @@ class ModelStore:
         return tables[type(record)]
 
     def open_records(self) -> list[Record]:
-        """What a starting dispatcher loads: everything of open builds, and every runner."""
+        """What a starting dispatcher loads: everything of open builds, what runners of settled ones may come back with,
+        and every runner.
+        """
         builds = [build for build in self.builds.values() if build.state not in VERDICTS]
         jobs = [self.jobs[job_id] for build in builds for job_id in build.jobs]
         attempts = [self.attempts[job.id, number] for job in jobs for number in range(1, job.attempt + 1)]
-        return [*builds, *jobs, *attempts, *self.runners.values()]
+        past = [each for each in self.attempts.values() if each.state in GIVEN_UP and not each.released]
+        newest = [build for build, known in self.builds.items() if known.state in VERDICTS][-PAST_BUILDS:]
+        past = [each for each in past if int(each.job.partition("/")[0]) in newest]
+        return [*builds, *jobs, *attempts, *past, *self.runners.values()]
 
     @property
     def next_build(self) -> int:

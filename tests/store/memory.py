@@ -23,7 +23,8 @@ from surveil.core.model import (
 from surveil.core.peers import Peer
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Token
+from surveil.store import PAST_BUILDS_MAX, ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Token
+from surveil.store.codec import split_job
 
 _FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
 _BUILD_CHANGES = ("state", "reason", "started_at", "finished_at")
@@ -68,6 +69,11 @@ class MemoryStore:
         found: list[Record] = [detail.build for detail in details]
         found += [job for detail in details for job in detail.jobs]
         found += [attempt for detail in details for attempt in detail.attempts]
+        least = max(self.builds, default=0) - PAST_BUILDS_MAX
+        past = [attempt for attempt in self.attempts.values() if attempt.state in GIVEN_UP and not attempt.released]
+        past = [attempt for attempt in past if least < split_job(attempt.job)[0] not in opened]
+        past.sort(key=lambda attempt: (split_job(attempt.job), attempt.number))
+        found += past
         return [*found, *self.reader.runners()], max(self.builds, default=0) + 1
 
     def commit(self, changes: Changes) -> None:
