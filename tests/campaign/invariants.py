@@ -19,7 +19,8 @@ from tests.campaign.truth import Work
 
 MARKER: Final = re.compile(rb"\n?\[surveil: [^\n]*\]\n")
 """What the keeper itself may say at the end of a log."""
-_TOLD: Final = frozenset({AttemptState.PASSED, AttemptState.FAILED})
+TOLD: Final = frozenset({AttemptState.PASSED, AttemptState.FAILED})
+"""How an attempt ends whose steps all came to their own end."""
 _BROKEN: Final = frozenset({AttemptState.LOST, AttemptState.ERRORED})
 _SHOWN: Final = 3
 
@@ -197,7 +198,7 @@ def verdicts_are_true(evidence: Evidence) -> Iterator[Complaint]:
     jobs = {job.id: job for job in evidence.jobs}
     for attempt in evidence.attempts:
         job = jobs[attempt.job]
-        if attempt.state in _TOLD and is_truthful(job):
+        if attempt.state in TOLD and is_truthful(job):
             really = _really(evidence, job, attempt)
             if really != (attempt.state, attempt.exit_code):
                 name = f"{attempt.job}#{attempt.number}"
@@ -263,7 +264,7 @@ def logs_are_exact(evidence: Evidence) -> Iterator[Complaint]:
         wanted = b"".join(piece for work in works for piece in output(work.plan, work.build, work.job, work.attempt))
         if log.damaged:
             yield Complaint("I6", f"the log of {name} is damaged")
-        if attempt.state in _TOLD:
+        if attempt.state in TOLD:
             if MARKER.sub(b"", log.data) != MARKER.sub(b"", wanted):
                 yield Complaint("I6", f"the log of {name} is not what it wrote: {_differ(log.data, wanted)}")
             if len(log.data) != attempt.log_bytes:

@@ -5,12 +5,16 @@ What belongs here: counting, and the times between a fault and what follows. Wha
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from statistics import median
+from typing import Any, Final, Self
 
 from surveil.core.model import AttemptState
 from tests.campaign.evidence import Evidence
 from tests.campaign.faults import Struck
-from tests.campaign.invariants import doubled_jobs, needless_losses
+from tests.campaign.invariants import TOLD, doubled_jobs, needless_losses
+
+ASTRAY_MS: Final = 60_000
+"""A dispatcher's clock that is so far from the machine's goes on from a time that was once written down."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +57,7 @@ def measure(kinds: Iterable[str], struck: list[Struck], evidence: Evidence) -> M
     )
     if not struck or any(each.untimed for each in struck):
         return this
-    at, offset = min(each.at for each in struck), evidence.wall_minus_boot_ms
+    at, offset = min(each.at for each in struck), _stored_minus_boot_ms(evidence)
     for attempt in lost:
         if attempt.finished_at is not None and attempt.finished_at - offset >= at:
             this.detected_ms.append(attempt.finished_at - offset - at)
@@ -61,3 +65,18 @@ def measure(kinds: Iterable[str], struck: list[Struck], evidence: Evidence) -> M
         if began and began[0] >= at:
             this.rerun_ms.append(began[0] - at)
     return this
+
+
+def _stored_minus_boot_ms(evidence: Evidence) -> int:
+    """What to take from a stored time to have one of the truth. A dispatcher never writes an earlier time than before,
+    so after its clock stood in the future it goes on from there; the steps know when they really ended.
+    """
+    ahead = [
+        attempt.finished_at - ended_at
+        for attempt in evidence.attempts
+        if attempt.state in TOLD and attempt.finished_at is not None
+        for ended_at in [work.ended_at for work in evidence.works_of(attempt.id)][-1:]
+        if ended_at is not None
+    ]
+    told = int(median(ahead)) if ahead else evidence.wall_minus_boot_ms
+    return told if abs(told - evidence.wall_minus_boot_ms) > ASTRAY_MS else evidence.wall_minus_boot_ms

@@ -225,5 +225,8 @@ def test_a_round_is_measured_from_its_fault_on(evidence: Evidence) -> None:
     counted = (this.faults, this.builds, this.jobs, this.attempts, this.lost, this.doubled, this.needless)
     assert counted == (1, 1, 1, 2, 1, 0, 0)
     assert (this.detected_ms, this.rerun_ms) == ([2_000], [4_000])
+    change_attempt(evidence, 2, finished_at=7_500)
+    evidence.wall_minus_boot_ms = -3_600_000
+    assert measure(["one"], [struck], evidence).detected_ms == [2_000], "the dispatcher's clock goes on in the future"
     struck.untimed = True
     assert measure(["one"], [struck], evidence).detected_ms == []

@@ -20,6 +20,9 @@ from tests.campaign.disks import Platter
 from tests.campaign.evidence import Evidence
 from tests.campaign.faults import Struck, kind
 
+UNTOLD: Final = 2
+"""So many transactions at the end of a write-ahead log are spared: damage to the last one looks like a torn end, and so
+does damage to the mark by which the one before belongs to the log."""
 SECRETS: Final = {
     "runner": f"{KEYS}/runner.key",
     "observer": f"{KEYS}/observer.key",
@@ -190,10 +193,22 @@ def key_flipped(cluster: Cluster, dice: Random) -> Struck:
 @kind("log-flipped", "F17", weight=0.5, on="")
 def log_flipped(cluster: Cluster, dice: Random) -> Struck:
     """A bit of the database's write-ahead log flips while the dispatcher is dead: it is not passed over."""
-    role = cluster.dispatcher
-    for _ in range(3):
+    file = cluster.dispatcher.data / "surveil.db-wal"
+    while len(_commits(file)) <= UNTOLD:
         cluster.surveil("token", "create")
-    return _flipped(cluster, role, dice, role.data / "surveil.db-wal", "a bit of its database's log was another one")
+    return _flipped(cluster, cluster.dispatcher, dice, file, "a bit of its database's log was another one")
+
+
+def _commits(file: Path) -> list[int]:
+    """Where each transaction of a write-ahead log ends; behind them there may be those of an earlier turn of it."""
+    content, ends = file.read_bytes(), []
+    page_bytes, salts = int.from_bytes(content[8:12]), content[16:24]
+    for at in range(32, len(content), 24 + page_bytes):
+        if content[at + 8 : at + 16] != salts:
+            break
+        if any(content[at + 4 : at + 8]):
+            ends.append(at + 24 + page_bytes)
+    return ends
 
 
 def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) -> Struck:
@@ -202,8 +217,8 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
         cluster.reader.close()
     before = file.read_bytes()
     content = bytearray(before)
-    # In its first half, so that of a log more than the last transaction is struck.
-    bit = dice.randrange(len(content) * 8 // 2)
+    size = _commits(file)[-UNTOLD - 1] if file.name.endswith("-wal") else len(content) // 2
+    bit = dice.randrange(size * 8)
     content[bit // 8] ^= 1 << bit % 8
     file.write_bytes(content)
     role.start()
