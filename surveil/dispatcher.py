@@ -38,9 +38,9 @@ from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_r
 from surveil.hands.relay import Relay
 from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
-from surveil.net.audit import LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
+from surveil.net.audit import HELLOS, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
+from surveil.protocol import Ask, Busy, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 from surveil.store import FullError
 from surveil.tasks import Tasks
@@ -85,7 +85,7 @@ class Dispatcher:
         )  # fmt: skip
         self._audit = parts.server.audit
         self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))
-        self._wishes: dict[tuple[Route, int], Ask] = {}
+        self._wishes: list[tuple[Route, Ask]] = []
         self._stopping = False
 
     # ---- the loop --------------------------------------------------------------------------------
@@ -179,6 +179,8 @@ class Dispatcher:
             peer = self._gate.peer(effect.runner)
             if self._audit.count(peer, TURNED_AWAY):
                 voice.warning("a runner is refused", runner=peer.name, reason=message.reason)
+        if isinstance(message, Busy) and self._state.greetings.came_too_often(effect.runner, self._policy):
+            self._audit.count(self._gate.peer(effect.runner), HELLOS)
         return message
 
     def _with_log_ends(self, welcome: Welcome) -> Welcome:
@@ -235,7 +237,8 @@ class Dispatcher:
         answer = await self._gate.enrol(peer.key, said)
         if isinstance(answer, Refused):
             self._audit.count(peer, TOKENS)
-        self._server.reply(route, answer)
+        if answer is not None:
+            self._server.reply(route, answer)
 
     async def _answer(self, client: str, route: Route, ask: Ask) -> None:
         try:
@@ -247,15 +250,16 @@ class Dispatcher:
             self._server.reply(route, answered(ask, reply))
 
     async def _fulfil(self, route: Route, ask: Ask, wish: Wish) -> Reply:
-        self._wishes[route, ask.id] = ask
+        # A client that waits for long says it again, so the same one may be there twice.
+        self._wishes.append((route, ask))
         try:
             return await self._fulfiller.fulfil(wish)
         finally:
-            del self._wishes[route, ask.id]
+            self._wishes.remove((route, ask))
 
     def refuse_wishes(self, error: SurveilError) -> None:
         """Tell everybody who waits for something to be done that it was not."""
-        for (route, _), ask in self._wishes.items():
+        for route, ask in self._wishes:
             self._server.reply(route, refusal(ask, error))
 
     # ---- what others want ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ The store is read in threads, a bounded number at a time; the dispatcher's memor
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, TypeVar, assert_never
 
@@ -42,6 +43,8 @@ PAGE_COST_MAX: Final = 400_000
 READS_MAX: Final = 4
 ASKED_MAX: Final = 1000
 """Questions in work at once, waiting ones included; more are refused."""
+ASKED_EACH_MAX: Final = ASKED_MAX // 2
+"""So many of them are one client's at most, so that others are answered whatever it asks."""
 
 _JOURNAL: Final = "journal"
 _Read = TypeVar("_Read")
@@ -57,7 +60,7 @@ class Answers:
         self._reads = asyncio.Semaphore(READS_MAX)
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._stories = Stories(reader, logs.length, self._read)
-        self._asked = 0
+        self._asked: Counter[str] = Counter()
 
     # ---- what the hands call ---------------------------------------------------------------------
 
@@ -67,11 +70,16 @@ class Answers:
         Raises:
             SurveilError: a sentence for the asker; `refusal` makes the message of it.
         """
-        if self._asked >= ASKED_MAX:
+        if self._asked.total() >= ASKED_MAX:
             raise InfrastructureError(
                 f"The dispatcher is at work on {ASKED_MAX} questions already; ask again in a while."
             )
-        self._asked += 1
+        if self._asked[client] >= ASKED_EACH_MAX:
+            raise InfrastructureError(
+                f"The dispatcher is at work on {ASKED_EACH_MAX} questions of this machine already; "
+                "ask again in a while."
+            )
+        self._asked[client] += 1
         try:
             try:
                 question = Question(ask.what)
@@ -81,7 +89,9 @@ class Answers:
                 ) from None
             return await self._answer(question, Arguments(ask.what, ask.about), wishes.person(client))
         finally:
-            self._asked -= 1
+            self._asked[client] -= 1
+            if not self._asked[client]:
+                del self._asked[client]
 
     def on_commit(self, notes: Iterable[Note], changed: Iterable[Record] = ()) -> None:
         """These lines of the journal and changed records are on disk now: wake who waits for them."""

@@ -39,6 +39,8 @@ TROUBLES: Final = {
     "denied": "messages that their sender may not say",
     "too_large": "answers that were too large to be sent, which is a defect of the dispatcher",
     "endless": "messages without an end",
+    "crowded": "connections that were one too many of their key, or of those that never say a word",
+    "unread": "messages to a peer for which too much waits already that it does not read",
 }
 """What there may be at a dispatcher's ports, in plain words."""
 BUILD_COLUMNS: Final = (

@@ -61,3 +61,7 @@ class Policy:
     """
     hellos_per_second: int = 1_000
     """More runners than this that introduce themselves in one second are asked to come back in a while."""
+    hellos_per_runner: int = 10
+    """A runner that introduces itself more often than this in one second is asked to come back in a while, and keeps
+    nobody else out. One whose link comes and goes all the time says `Hello` three times a second at most.
+    """

@@ -33,7 +33,7 @@ def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy
         return [away]
     if session is not None and session.incarnation == said.incarnation and said.seq <= session.seq:
         return []
-    if _too_many(state, now, policy):
+    if state.greetings.is_one_too_many(key, now, policy):
         return [_busy(state, event, now, policy)]
     restarted = known is not None and said.incarnation > known.incarnation
     runner = replace(
@@ -227,13 +227,6 @@ def _of_another(state: State, event: RunnerSaid, said: Hello) -> SendBack:
     )
     refused = Refused(reason=reason, exit_code=int(ExitCode.NOT_ALLOWED), birth=said.birth)
     return SendBack(runner=event.runner, via=event.via, message=refused)
-
-
-def _too_many(state: State, now: int, policy: Policy) -> bool:
-    second, count = state.hellos
-    count = count + 1 if second == now // 1000 else 1
-    state.hellos = (now // 1000, count)
-    return count > policy.hellos_per_second
 
 
 def _busy(state: State, event: RunnerSaid, now: int, policy: Policy) -> SendBack:

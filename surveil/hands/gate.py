@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.errors import SurveilError
@@ -21,6 +21,9 @@ from surveil.net.peers import Peers
 from surveil.net.tokens import hash_secret, make_token
 from surveil.protocol import Enrol, Enrolled, Refused
 from surveil.store import Store, Token
+
+ENROLLING_MAX: Final = 64
+"""So many keys are let in at once; whoever comes beyond that says it again, as every newcomer does."""
 
 Result = TypeVar("Result")
 
@@ -47,6 +50,7 @@ class Gate:
         self._server_key = server_key
         self.address = Address("127.0.0.1", 0)
         """Where tokens send new machines; set when the port is known."""
+        self._enrolling: set[str] = set()
 
     async def open(self, local_client: str) -> None:
         """Read who is known, and let in the key that lies beside the database: who can read that file may do
@@ -64,8 +68,20 @@ class Gate:
         assert peer is not None, f"{key} is let in and not known"
         return peer
 
-    async def enrol(self, key: str, said: Enrol) -> Enrolled | Refused:
-        """Spend a token for the key that showed its secret."""
+    async def enrol(self, key: str, said: Enrol) -> Enrolled | Refused | None:
+        """Spend a token for the key that showed its secret.
+
+        None while an earlier word of this key is in work, or too many others': all else that is written waits behind.
+        """
+        if key in self._enrolling or len(self._enrolling) >= ENROLLING_MAX:
+            return None
+        self._enrolling.add(key)
+        try:
+            return await self._enrol(key, said)
+        finally:
+            self._enrolling.remove(key)
+
+    async def _enrol(self, key: str, said: Enrol) -> Enrolled | Refused:
         digest = bytes.fromhex(hash_secret(said.secret))
         try:
             peer = await self._write(lambda: self._store.redeem(digest, key=key, name=said.name, now=self._now()))

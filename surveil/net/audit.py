@@ -25,6 +25,8 @@ MAY_NOT: Final = "may_not_say"
 """Messages that its role does not say on this connection, or at all any more."""
 MALFORMED: Final = "malformed"
 ENDLESS: Final = "endless_messages"
+CROWDED: Final = "connections_too_many"
+UNREAD: Final = "answers_not_read"
 NOT_ITS_OWN: Final = "attempts_not_its_own"
 LOG_REFUSED: Final = "output_refused"
 NO_BUSINESS: Final = "commits_not_its_business"
@@ -32,6 +34,7 @@ LABELS: Final = "labels_not_granted"
 TOKENS: Final = "tokens_refused"
 TURNED_AWAY: Final = "hellos_refused"
 """Of a copy of its data folder, or of another installation."""
+HELLOS: Final = "hellos_too_often"
 
 voice = Voice("audit")
 

@@ -17,7 +17,7 @@ SILENCE_MS: Final = 60_000
 
 TROUBLES: Final = (
     "foreign", "handshakes_failed", "handshakes_refused", "handshakes_broken", "accept_failed", "zap_restarts",
-    "malformed", "denied", "too_large", "endless",
+    "malformed", "denied", "too_large", "endless", "crowded", "unread",
 )  # fmt: skip
 """The counts that stay as they are where all is well."""
 
@@ -56,6 +56,10 @@ class ServerCounts:
     zap_restarts: int = 0
     endless: int = 0
     """Connections that were cut because they brought a message without an end."""
+    crowded: int = 0
+    """Connections that were cut because their key has too many, or because too many never say a word."""
+    unread: int = 0
+    """Messages that were not said because too much waits already for a peer that does not read."""
     last: dict[str, str] = field(default_factory=dict)
     """From which address a trouble came the last time, where that is known."""
 

@@ -1,34 +1,26 @@
 """Messages that never end: on which connections they come, and cutting those.
 
 What belongs here: how much of a message that is not whole each connection of one socket has brought. What does not:
-the socket itself (lane), and when to look (server).
+the socket itself (lane), when to look (server), and how a connection is cut (kernel).
 
 ZeroMQ limits the size of a frame and the number of messages that wait, but not how many frames a message has, nor what
 they take until the last one has come. So whoever is let in, even a stranger with a token, could fill our memory with
 one message of which we would never hear. But the kernel counts what came in on each connection, and a connection
 brings one message after the other: all that came since its last whole message belongs to the next.
-
-The connection is cut with `shutdown` on libzmq's own descriptor: it finds an end there, as if the peer had closed, and
-lets go of what it held. Should it close the descriptor itself in the microseconds between our look and the cut, and
-something else get its number, at worst another connection has to be made anew.
 """
 
 from __future__ import annotations
 
-import array
 import ctypes
-import fcntl
-import socket
-import struct
 import sys
-import termios
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import zmq
 
+from surveil.net.kernel import borrowed, bytes_read, cookie, hang_up
 from surveil.net.monitor import ConnectionEvent
 from surveil.protocol import MESSAGE_BYTES_MAX
 
@@ -36,13 +28,6 @@ HELD_BYTES_MAX: Final = 8 * MESSAGE_BYTES_MAX
 """Of one connection. No honest message is larger than an eighth of it."""
 HELD_TOGETHER_BYTES_MAX: Final = 256 * 1024 * 1024
 """Of all connections. A thousand runners, each in the middle of a chunk of output on a slow link, hold as much."""
-
-_SO_COOKIE: Final = 57
-"""Linux's number of a socket, which no other ever has; the module `socket` has no name for it."""
-_BYTES_RECEIVED_AT: Final = 128
-"""Where `tcpi_bytes_received` is in Linux's `struct tcp_info`, since 4.1."""
-_U64: Final = struct.Struct("=Q")
-_ABORT: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +106,12 @@ class Endless:
         """What the connection held at the last look, if it has ended no message since; what it brought up to now, if
         that is not known.
         """
-        with suppress(OSError), _borrowed(descriptor) as connection:
-            cookie, read = _cookie(connection), _bytes_read(connection)
+        with suppress(OSError), borrowed(descriptor) as connection:
+            number, read = cookie(connection), bytes_read(connection)
             account = self._accounts[descriptor]
-            if account is None or account.cookie != cookie:
+            if account is None or account.cookie != number:
                 # It is younger than the last look, so all that it brought belongs to its first message, or it spoke.
-                self._accounts[descriptor] = _Account(cookie, 0 if spoke is None else read, read, spoke or "")
+                self._accounts[descriptor] = _Account(number, 0 if spoke is None else read, read, spoke or "")
                 return 0
             if account.cut:
                 return 0
@@ -149,33 +134,7 @@ def give_memory_back() -> None:
 
 
 def _cut(descriptor: int, account: _Account, held: int) -> Iterator[Hoard]:
-    with suppress(OSError), _borrowed(descriptor) as connection:
-        if _cookie(connection) == account.cookie:
-            address = str(connection.getpeername()[0]).removeprefix("::ffff:")
-            # So that libzmq's `close` is heard at the other end, which does not listen while it waits for room to send.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-            connection.shutdown(socket.SHUT_RDWR)
-            account.cut = True
-            yield Hoard(held, address, account.user)
-
-
-@contextmanager
-def _borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """A socket of libzmq, which stays open and as it is. Raises OSError if it is closed."""
-    connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
-    try:
-        yield connection
-    finally:
-        connection.detach()
-
-
-def _cookie(connection: socket.socket) -> bytes:
-    return connection.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, _U64.size)
-
-
-def _bytes_read(connection: socket.socket) -> int:
-    """How many bytes libzmq has taken off this connection."""
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED_AT + _U64.size)
-    waiting = array.array("i", [0])
-    fcntl.ioctl(connection, termios.FIONREAD, waiting)
-    return int(_U64.unpack_from(info, _BYTES_RECEIVED_AT)[0]) - waiting[0]
+    address = hang_up(descriptor, account.cookie)
+    if address is not None:
+        account.cut = True
+        yield Hoard(held, address, account.user)

@@ -13,12 +13,13 @@ import zmq
 
 from surveil.net.addresses import Address
 from surveil.net.counts import ServerCounts
+from surveil.net.crowd import Crowd, Tell
 from surveil.net.endless import Endless, Hoard
 from surveil.net.inlet import Inlet
 from surveil.net.judging import Origin, origin
 from surveil.net.keys import KeyPair
 from surveil.net.monitor import ConnectionEvent, Monitor
-from surveil.net.options import apply_options, backlog_bytes, server_options
+from surveil.net.options import apply_options, backlog_bytes, server_options, silent_max
 from surveil.net.ports import listen
 from surveil.protocol import Message, encode_all
 
@@ -37,15 +38,16 @@ _WATCHED_EVENTS: Final = (
 
 
 class Lane:
-    """The socket for control or the one for bulk.
+    """The socket for control or the one for bulk. `tell` hears of keys that have too much of it.
 
     Raises:
         InfrastructureError: the port cannot be had.
     """
 
     def __init__(
-        self, context: zmq.Context[Any], address: Address, keys: KeyPair, counts: ServerCounts, *, bulk: bool
-    ) -> None:
+        self, context: zmq.Context[Any], address: Address, keys: KeyPair, counts: ServerCounts, tell: Tell, *,
+        bulk: bool,
+    ) -> None:  # fmt: skip
         self._counts = counts
         self._socket = context.socket(zmq.ROUTER)
         apply_options(self._socket, server_options(keys, bulk=bulk))
@@ -53,6 +55,7 @@ class Lane:
         self.port = listen(self._socket, address)
         self.inlet = Inlet(self._socket, self._look)
         self._endless = Endless(backlog_bytes(bulk=bulk))
+        self._crowd = Crowd(silent_max(), tell)
         self._taken = 0
 
     def close(self, linger_ms: int) -> None:
@@ -63,12 +66,15 @@ class Lane:
     def _look(self, last: zmq.Frame, parts: list[bytes]) -> Origin:
         found = origin(last, parts)
         self._endless.spoke(found[1], found[0])
+        self._crowd.spoke(found[1], found[0], parts[0])
         return found
 
     def news(self) -> list[ConnectionEvent]:
         """Openings and closings of connections since the last call; everything else is only counted."""
         changes: list[ConnectionEvent] = []
-        for event in self.monitor.take():
+        events = self.monitor.take()
+        self._crowd.follow(events)
+        for event in events:
             self._count(event)
             if event.event in {zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED}:
                 self._endless.follow(event)
@@ -118,6 +124,9 @@ class Lane:
         return said
 
     def _handed_over(self, route_id: bytes, frames: list[bytes]) -> bool:
+        size = sum(map(len, frames))
+        if not self._crowd.has_room(route_id, size):
+            return False
         try:
             self._socket.send(route_id, _MORE)
         except zmq.ZMQError as error:
@@ -128,4 +137,5 @@ class Lane:
         for frame in frames[:-1]:
             self._socket.send(frame, _MORE)
         self._socket.send(frames[-1], _LAST)
+        self._crowd.handed(route_id, size)
         return True

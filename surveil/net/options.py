@@ -115,6 +115,14 @@ def backlog_bytes(*, bulk: bool) -> int:
     return _BULK_WAITING_MAX * _BULK_FRAME_BYTES_MAX if bulk else _CONTROL_WAITING_MAX * MESSAGE_BYTES_MAX
 
 
+def silent_max() -> int:
+    """How many connections of one socket may have been let in and not have said a word: a quarter of what this process
+    may open, so that those who speak always find room.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (FILES_WANTED if soft == resource.RLIM_INFINITY else soft) // 4
+
+
 def peer_options(keys: KeyPair, server_key: str, *, bulk: bool) -> tuple[SocketOption, ...]:
     """How the sockets of runners, observers and clients are set. They never have a routing id of their own."""
     lanes = _BULK if bulk else _CONTROL

@@ -21,9 +21,10 @@ import zmq
 from surveil.errors import InfrastructureError
 from surveil.net.addresses import Address
 from surveil.net.admission import Admission
-from surveil.net.audit import ENDLESS, Audit
+from surveil.net.audit import CROWDED, ENDLESS, UNREAD, Audit
 from surveil.net.counts import Alarm, ServerCounts
-from surveil.net.endless import Hoard, give_memory_back
+from surveil.net.crowd import Crowd
+from surveil.net.endless import give_memory_back
 from surveil.net.judging import Judge
 from surveil.net.keys import KeyPair, make_keys
 from surveil.net.lane import Lane
@@ -53,6 +54,8 @@ CONNECTION_MS: Final = 1
 """For each connection it takes so much longer, so that looking stays cheap."""
 IO_THREADS: Final = 2
 SOCKETS_MAX: Final = 64
+_BLAMED: Final = {"endless": ENDLESS, Crowd.CROWDED: CROWDED, Crowd.UNREAD: UNREAD}
+"""Under which name the audit counts what a connection did."""
 
 voice = Voice("net")
 
@@ -88,9 +91,9 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             self._zap.start()
-            self._control = Lane(self._context, self._listen, self._keys, self.counts, bulk=False)
+            self._control = self._lane(self._listen, bulk=False)
             next_port = 0 if self._listen.port == 0 else self._control.port + 1
-            self._bulk = Lane(self._context, self._listen.with_port(next_port), self._keys, self.counts, bulk=True)
+            self._bulk = self._lane(self._listen.with_port(next_port), bulk=True)
         except (InfrastructureError, zmq.ZMQError):
             self._zap.stop()
             self._context.destroy(linger=0)
@@ -100,6 +103,9 @@ class Server:
             asyncio.create_task(self._keep_bounds(), name="watch over messages that never end"),
         )
         return self
+
+    def _lane(self, address: Address, *, bulk: bool) -> Lane:
+        return Lane(self._context, address, self._keys, self.counts, self._blame, bulk=bulk)
 
     async def __aexit__(self, *_: object) -> None:
         """Close both ports; what was sent may leave for another `LINGER_MS`."""
@@ -158,17 +164,18 @@ class Server:
             await asyncio.sleep(0)
             hoards = [hoard for lane in lanes for hoard in lane.cut_endless()]
             for hoard in hoards:
-                self._cut_off(hoard)
+                self._blame(hoard.user, "endless", hoard.address)
             if some_cut and not hoards:
                 # By now libzmq has found the end of those that were cut, and let go of what they held.
                 await asyncio.to_thread(give_memory_back)
             some_cut = bool(hoards)
 
-    def _cut_off(self, hoard: Hoard) -> None:
-        peer = self._admission.known(hoard.user)
+    def _blame(self, user: str, trouble: str, address: str) -> None:
+        """Count what a connection did, for its key as well if it is an enrolled one's."""
+        peer = self._admission.known(user)
         if peer is not None:
-            self.audit.count(peer, ENDLESS)
-        self.counts.note("endless", hoard.address)
+            self.audit.count(peer, _BLAMED[trouble])
+        self.counts.note(trouble, address)
 
     # ---- in --------------------------------------------------------------------------------------------------------
 
@@ -209,11 +216,11 @@ class Server:
         if not control.monitor.dry or batch.control:
             # Also after any message, because a `Hello` counts only together with the news that are older than it.
             batch.gone = self._whereabouts.follow(control.news())
-        if not bulk.monitor.dry:
-            bulk.news()
         if not self._bulk_paused and not bulk.inlet.dry:
             for taken in bulk.inlet.take(BULK_BATCH_MAX):
                 batch.bulk += self._judge.judge(*taken, bulk=True)
+        if not bulk.monitor.dry or batch.bulk:
+            bulk.news()
         return batch
 
     def _take_control(self, batch: Batch) -> None:

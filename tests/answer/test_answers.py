@@ -8,7 +8,7 @@ import pytest
 
 from surveil import __version__
 from surveil.answer import Reply, RunnerWish, answers
-from surveil.answer.answers import ASKED_MAX, answered, refusal
+from surveil.answer.answers import ASKED_EACH_MAX, ASKED_MAX, answered, refusal
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import AttemptState, Note, Status
 from surveil.errors import InfrastructureError, NotFoundError, SurveilError, UsageError
@@ -235,7 +235,8 @@ def test_more_questions_at_once_than_are_bearable_are_refused() -> None:
         answers = desk.answers()
         about = {"after": 0, "wait_ms": 30_000}
         waiting = [
-            asyncio.create_task(answers.answer(Ask(id=1, what="journal", about=about))) for _ in range(ASKED_MAX)
+            asyncio.create_task(answers.answer(Ask(id=1, what="journal", about=about), f"client {number % 2}"))
+            for number in range(ASKED_MAX)
         ]
         await asyncio.sleep(0)
         with pytest.raises(InfrastructureError) as refused:
@@ -247,6 +248,29 @@ def test_more_questions_at_once_than_are_bearable_are_refused() -> None:
         return refused.value
 
     assert "ask again in a while" in str(asyncio.run(scenario()))
+
+
+def test_one_client_that_asks_all_the_time_leaves_room_for_others() -> None:
+    desk = Desk()
+
+    async def scenario() -> SurveilError:
+        answers = desk.answers()
+        about = {"after": 0, "wait_ms": 30_000}
+        waiting = [
+            asyncio.create_task(answers.answer(Ask(id=1, what="journal", about=about), "greedy"))
+            for _ in range(ASKED_EACH_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(InfrastructureError) as refused:
+            await answers.answer(Ask(id=2, what="status", about={}), "greedy")
+        await answers.answer(Ask(id=2, what="status", about={}), "modest")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await answers.answer(Ask(id=2, what="status", about={}), "greedy")
+        return refused.value
+
+    assert "of this machine already" in str(asyncio.run(scenario()))
 
 
 def test_a_refusal_carries_the_sentence_and_the_exit_code() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from surveil.core.peers import Role
-from surveil.hands.gate import Gate
+from surveil.core.peers import Peer, Role
+from surveil.hands.gate import ENROLLING_MAX, Gate
 from surveil.net.addresses import Address
 from surveil.net.peers import Peers
 from surveil.net.tokens import parse_token
@@ -45,7 +45,9 @@ class Door:
         return made.id, parse_token(made.text).secret
 
     async def enrol(self, secret: bytes, key: str = KEY, name: str = "spare") -> Enrolled | Refused:
-        return await self.gate.enrol(key, Enrol(secret=secret, name=name))
+        answer = await self.gate.enrol(key, Enrol(secret=secret, name=name))
+        assert answer is not None
+        return answer
 
 
 @pytest.fixture
@@ -54,6 +56,29 @@ def door(tmp_path: Path) -> Iterator[Door]:
     with ThreadPoolExecutor(1) as writer:
         yield Door(store, writer)
     store.close()
+
+
+def test_a_flood_of_newcomers_leaves_room_for_all_else_that_is_written(door: Door) -> None:
+    async def story() -> None:
+        _, secret = await door.token(uses=100)
+        written: list[bytes] = []
+
+        def redeem(digest: bytes, *, key: str, name: str, now: int) -> Peer:
+            written.append(digest)
+            return Peer(key=key, role=Role.RUNNER, name=name, created_at=now)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(door.store, "redeem", redeem)
+            said = Enrol(secret=secret, name="spare")
+            same = await asyncio.gather(*(door.gate.enrol(KEY, said) for _ in range(10)))
+            assert [answer is not None for answer in same] == [True] + [False] * 9
+            keys = [f"{number:040}" for number in range(ENROLLING_MAX + 5)]
+            others = await asyncio.gather(*(door.gate.enrol(key, said) for key in keys))
+            assert [answer is not None for answer in others] == [True] * ENROLLING_MAX + [False] * 5
+            assert len(written) == 1 + ENROLLING_MAX
+            assert await door.gate.enrol(keys[-1], said) is not None
+
+    asyncio.run(story())
 
 
 def test_strangers_may_knock_only_while_a_token_is_good(door: Door) -> None:
