@@ -60,8 +60,9 @@ class Campaign:
         self._seen = 0
         self._position = 0
 
-    def run(self, names: Iterator[list[str]]) -> Iterator[Round]:
-        """One round for each list of kinds; ends after a round that has complaints."""
+    def run(self, names: Iterator[list[str]], *, bad_in_a_row: int = 1) -> Iterator[Round]:
+        """One round for each list of kinds; ends after so many rounds with complaints, one after the other."""
+        bad = 0
         for number, kinds in enumerate(names, start=1):
             this = Round(number=number, kinds=kinds)
             self.rounds.append(this)
@@ -72,7 +73,8 @@ class Campaign:
                 this.complaints.append(Complaint("frame", traceback.format_exc()))
             this.seconds = time.monotonic() - began_at
             yield this
-            if this.complaints:
+            bad = bad + 1 if this.complaints else 0
+            if bad == bad_in_a_row:
                 return
 
     def last(self) -> list[Complaint]:

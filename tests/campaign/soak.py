@@ -38,6 +38,9 @@ from tests.campaign.settings import draw
 FAULT_EVERY_S: Final = 20.0
 SAMPLE_EVERY_S: Final = 10.0
 WARM_UP: Final = 1 / 6
+BAD_IN_A_ROW: Final = 3
+"""A rule that is broken makes the soak a failure, and does not end it: what grows in hours is to be seen all the same.
+After so many such rounds one after the other the cluster is not what it was, and the soak ends."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 LIMITS: Final = {
@@ -219,9 +222,11 @@ def _soak(folder: Path, seed: int, hours: float) -> tuple[list[Sample], list[str
                 time.sleep(max(0.0, FAULT_EVERY_S - (time.monotonic() - struck_at)))
 
         complaints: list[str] = []
-        for each in Campaign(cluster, kinds).run(iter(names())):
-            complaints = [str(complaint) for complaint in each.complaints]
-            sys.stdout.write(f"{each.number:>5} {'+'.join(each.kinds):<20} {each.seconds:5.1f} s  {each.what}\n")
+        for each in Campaign(cluster, kinds).run(iter(names()), bad_in_a_row=BAD_IN_A_ROW):
+            broken = [f"round {each.number}: {complaint}" for complaint in each.complaints]
+            complaints += broken
+            line = f"{each.number:>5} {'+'.join(each.kinds):<20} {each.seconds:5.1f} s  {each.what}"
+            sys.stdout.write("\n".join([line, *broken]) + "\n")
             sys.stdout.flush()
         stopping.set()
         looking.join()
