@@ -24,6 +24,12 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 AGENT_OOM_SCORE: Final = -250
 STEP_OOM_SCORE: Final = 500
 """When memory runs out, the kernel takes a step before a keeper and a keeper before an agent."""
+FILES_MAX: Final = 524_288
+"""So many files one process of a step may open, as systemd lets its services. Where there is no bound at all, programs
+that close whatever they might have inherited are at it for minutes.
+"""
+FILE_BYTES_MAX: Final = 1 << 40
+"""So large one file of a step may become. No build makes such files; what has lost its mind does."""
 GLANCES: Final = 50
 SIGNALLED: Final = 128
 """What shells add to a signal's number to make an exit code of it."""
@@ -90,9 +96,10 @@ def start(argv: list[str], env: dict[str, str], cwd: str, output: int, place: Pl
     when it cannot be started.
     """
     trouble, report = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(argv, env, cwd, output, report=report, place=place)
+        _become(argv, env, cwd, output, parent=parent, report=report, place=place)
     os.close(report)
     with open(trouble, encoding="ascii") as told:
         lines = [line.split() for line in told]
@@ -111,16 +118,20 @@ def start(argv: list[str], env: dict[str, str], cwd: str, output: int, place: Pl
     )
 
 
-def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, *, report: int, place: Place) -> NoReturn:
+def _become(
+    argv: list[str], env: dict[str, str], cwd: str, output: int, *, parent: int, report: int, place: Place
+) -> NoReturn:
     """The first and last thing that the new process does as a copy of ours."""
     what = "start"
     try:
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(127)  # It died before we asked to die with it, and nobody would ever end us.
         reset_signals()
         _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # Our own oom_score_adj can be written only by a dumpable process.
         raise_oom_score(STEP_OOM_SCORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        bound_itself()
         os.umask(0o022)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -143,6 +154,17 @@ def _become(argv: list[str], env: dict[str, str], cwd: str, output: int, *, repo
         os.write(report, f"{what} {error.errno or errno.EIO}\n".encode())
     finally:
         os._exit(127)
+
+
+def bound_itself() -> None:
+    """Bound what this process may have, in a way that it cannot take back: no images of memory, which may hold what is
+    secret, and not more or larger files than any build needs. Memory and processes are bounded by control groups.
+    """
+    for what, most in (
+        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, FILES_MAX), (resource.RLIMIT_FSIZE, FILE_BYTES_MAX),
+    ):  # fmt: skip
+        soft, hard = (most if each == resource.RLIM_INFINITY else min(each, most) for each in resource.getrlimit(what))
+        resource.setrlimit(what, (soft, hard))
 
 
 def reset_signals() -> None:
