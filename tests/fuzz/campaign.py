@@ -22,7 +22,7 @@ HANG_S: Final = 25
 """An input that takes so long is a finding. None should take a hundredth of it; a busy machine is slow, not endless."""
 MEMORY_MIB_MAX: Final = 768
 """A process that needs so much has been made to: the readers together, watched by the engine, need about a hundred."""
-START_S: Final = 120
+START_S: Final = 600
 ENGINE: Final = "atheris"
 _PULSE: Final = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 _STATISTIC: Final = re.compile(r"^stat::(\w+):\s+(\d+)$", re.MULTILINE)
