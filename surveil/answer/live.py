@@ -30,6 +30,8 @@ class Live:
     now: Callable[[], int]
     log_wait_ms: int = Policy().log_wait_ms
     """How long the rest of a log is waited for."""
+    is_revoked: Callable[[str], bool] = lambda _: False
+    """Whether a runner's key was revoked, so that nothing more of its logs will come."""
     watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
     troubles: Callable[[], Sequence[tuple[str, int, str | None]]] = tuple
 

@@ -22,8 +22,10 @@ class LogFacts:
     missing: str = ""
 
 
-def log_facts(attempt: Attempt, kept: int, now: int, wait_ms: int) -> LogFacts:
-    """The facts of an attempt's log of which `kept` bytes are here."""
+def log_facts(attempt: Attempt, kept: int, now: int, wait_ms: int, *, revoked: bool = False) -> LogFacts:
+    """The facts of an attempt's log of which `kept` bytes are here. Nothing more comes from a runner that was
+    `revoked`.
+    """
     known, end = max(attempt.log_bytes, kept), attempt.log_end
     if attempt.state in OPEN:
         return LogFacts(known=known, kept=kept, whole=None)
@@ -32,16 +34,17 @@ def log_facts(attempt: Attempt, kept: int, now: int, wait_ms: int) -> LogFacts:
     if end is None and attempt.accepted_at is None and not known:
         # It was never even accepted, as far as is known; so most likely there never was a log.
         return LogFacts(known=0, kept=0, whole=None)
-    closed = now - (attempt.finished_at or attempt.assigned_at) > wait_ms
-    return LogFacts(known=known, kept=kept, whole=False, missing=_missing(attempt, known - kept, closed=closed))
+    closed = revoked or now - (attempt.finished_at or attempt.assigned_at) > wait_ms
+    away = "was revoked" if revoked else "has not come back"
+    return LogFacts(known=known, kept=kept, whole=False, missing=_missing(attempt, known - kept, away, closed=closed))
 
 
-def _missing(attempt: Attempt, count: int, *, closed: bool) -> str:
+def _missing(attempt: Attempt, count: int, away: str, *, closed: bool) -> str:
     runner = f"runner {attempt.runner_name}"
     if attempt.log_end is not None:
         last = f"the last {count} bytes of this log"
         return f"{last} were lost with {runner}" if closed else f"{last} have not come from {runner} yet"
     end = f"the end of this log, at least {count} bytes," if count else "the end of this log"
     if closed:
-        return f"{end} was lost with {runner}, which has not come back"
-    return f"{end} may still be with {runner}, which has not come back"
+        return f"{end} was lost with {runner}, which {away}"
+    return f"{end} may still be with {runner}, which {away}"

@@ -76,7 +76,8 @@ class Logbook:
         return self._facts(attempt, found.length)
 
     def _facts(self, attempt: Attempt, kept: int) -> LogFacts:
-        return log_facts(attempt, kept, self._live.now(), self._live.log_wait_ms)
+        revoked = self._live.is_revoked(attempt.runner)
+        return log_facts(attempt, kept, self._live.now(), self._live.log_wait_ms, revoked=revoked)
 
     async def log(self, about: Arguments) -> Reply:
         """A piece of a log, at once if there is one past `at`; else when it comes, when the log is complete, or after

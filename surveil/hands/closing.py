@@ -36,13 +36,24 @@ voice = Voice("intake")
 
 
 class Closing:
-    """Closes logs in a thread of its own. What it is told comes from the loop, but for `wrote`."""
+    """Closes logs in a thread of its own. What it is told comes from the loop, but for `wrote`; of a runner whose key
+    `is_revoked` nothing more is waited for.
+    """
 
-    def __init__(self, logs: LogStore, reader: Reader, *, policy: Policy, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        logs: LogStore,
+        reader: Reader,
+        *,
+        policy: Policy,
+        now: Callable[[], int],
+        is_revoked: Callable[[str], bool],
+    ) -> None:
         self._logs = logs
         self._reader = reader
         self._policy = policy
         self._now = now
+        self._is_revoked = is_revoked
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-closing")
         self._news = asyncio.Event()
         self._stopping = False
@@ -156,7 +167,7 @@ class Closing:
         if end is not None and self._logs.length(*key) >= end:
             return self._finish(key, end)
         over_at = max(touched_at, attempt.finished_at or attempt.assigned_at)
-        if now - over_at <= self._policy.log_wait_ms:
+        if now - over_at <= self._policy.log_wait_ms and not self._is_revoked(attempt.runner):
             return False
         if self._finish(key, None):
             self._ends.pop(key, None)

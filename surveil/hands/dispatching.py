@@ -85,11 +85,11 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         server = await stack.enter_async_context(Server(parse_address(config.listen, listening=True), keys, known))
         listen = parse_address(config.listen, listening=True).with_port(server.control_port)
         gate.address = listen.for_others()
-        live = _live(store, clock, server, config.policy)
+        live = _live(store, clock, server, known, config.policy)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
         answers = Answers(store.reader, logs, live)
-        closing = Closing(logs, store.reader, policy=config.policy, now=clock.now)
+        closing = Closing(logs, store.reader, policy=config.policy, now=clock.now, is_revoked=known.is_revoked)
         stack.push_async_callback(closing.close)
         intake = _intake(logs, store, closing, server, answers)
         stack.push_async_callback(intake.close)
@@ -105,7 +105,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, closing=closing,
             answers=answers, live=live, back_up=back_up, address=listen.from_here(),
-            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, config.policy)),
+            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, known, config.policy)),
         )  # fmt: skip
 
 
@@ -136,13 +136,13 @@ def newest(store: Store) -> int:
     return lines[-1].note.at if lines else 0
 
 
-def _live(store: Store, clock: Clock, server: Server, policy: Policy) -> Live:
+def _live(store: Store, clock: Clock, server: Server, known: Peers, policy: Policy) -> Live:
     records, next_build = store.load()
     identity = Identity(cluster=store.cluster.id, epoch=store.cluster.epoch, bulk_port=server.bulk_port)
     state = State.load(records, identity=identity, next_build=next_build)
     return Live(
         cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
-        log_wait_ms=policy.log_wait_ms, troubles=server.counts.troubles,
+        log_wait_ms=policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
     )  # fmt: skip
 
 

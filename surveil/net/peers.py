@@ -34,6 +34,11 @@ class Peers:
         peer = self._peers.get(key)
         return None if peer is None or peer.revoked else peer
 
+    def is_revoked(self, key: str) -> bool:
+        """Whether this key was let in once, and never will be again."""
+        peer = self._peers.get(key)
+        return peer is not None and peer.revoked
+
     def __iter__(self) -> Iterator[Peer]:
         """All peers, revoked ones included."""
         return iter(tuple(self._peers.values()))

@@ -55,6 +55,27 @@ def test_an_attempt_shows_how_long_its_log_is_how_much_is_kept_and_what_is_missi
     assert shown(finished(make_attempt()), 99) == (4096, 99, False, late)
 
 
+@pytest.mark.parametrize(
+    ("now", "revoked", "said"),
+    [
+        (
+            110,
+            False,
+            "the end of this log, at least 1 bytes, may still be with runner spare-2, which has not come back",
+        ),
+        (111, False, "the end of this log, at least 1 bytes, was lost with runner spare-2, which has not come back"),
+        (10, True, "the end of this log, at least 1 bytes, was lost with runner spare-2, which was revoked"),
+    ],
+)
+def test_what_is_missing_may_still_come_until_nobody_is_left_who_has_it(now: int, revoked: bool, said: str) -> None:
+    lost = make_attempt(state=AttemptState.LOST, accepted_at=5, finished_at=10, log_bytes=100)
+    assert log_facts(lost, 99, now, 100, revoked=revoked).missing == said
+    late = replace(lost, released=True)
+    assert ("were lost" if revoked or now > 110 else "not come") in log_facts(
+        late, 99, now, 100, revoked=revoked
+    ).missing
+
+
 def test_builds_jobs_and_attempts_have_the_keys_that_are_promised() -> None:
     job = job_view(make_job(attempt=1), [make_attempt()])
     build = build_view(make_build(), [job])

@@ -131,12 +131,28 @@ def test_a_log_for_which_nobody_comes_back_is_closed_at_the_deadline_and_not_bef
     asyncio.run(story())
 
 
+def test_of_a_runner_that_was_revoked_nothing_more_is_waited_for(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with with_attempt(tmp_path, LOST) as desk:
+            desk.hear(0, b"first")
+            await desk.until(lambda: bool(desk.said))
+            desk.revoked.add(STRANGER.key)
+            await rest()
+            assert not packed(tmp_path)()
+            desk.revoked.add(OWNER.key)
+            await desk.until(packed(tmp_path))
+            assert desk.logs.read(JOB, 1, 0, 100).data == b"first"
+
+    asyncio.run(story())
+
+
 def test_a_log_is_not_closed_while_its_attempt_goes_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with with_attempt(tmp_path, replace(LOST, state=AttemptState.RUNNING)) as desk:
             desk.hear(0, b"first")
             await desk.until(lambda: bool(desk.said))
             desk.now = NOW + 9 * DAY_MS
+            desk.revoked.add(OWNER.key)  # What must not run twice keeps its lease.
             await rest()
             assert not packed(tmp_path)()
 

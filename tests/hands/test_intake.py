@@ -58,7 +58,10 @@ class Desk:
         self.told: list[tuple[str, int]] = []
         self.news = asyncio.Event()
         self.now = NOW
-        self.closing = Closing(self.logs, self.owners, policy=Policy(), now=lambda: self.now)
+        self.revoked: set[str] = set()
+        self.closing = Closing(
+            self.logs, self.owners, policy=Policy(), now=lambda: self.now, is_revoked=self.revoked.__contains__
+        )
         self.intake = Intake(
             self.logs,
             self.owners,

@@ -29,7 +29,7 @@ from surveil.net.enrolment import enrol
 from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, SERVER_KEY, load_keys
 from surveil.net.known import load_known
 from surveil.net.tokens import parse_token
-from surveil.places import KEYS
+from surveil.places import KEYS, LOGS
 from surveil.protocol import (
     CHUNK_BYTES_MAX,
     Accepted,
@@ -55,6 +55,7 @@ from surveil.protocol import (
     Welcome,
 )
 from surveil.store import StoreError
+from surveil.store.log_packed import SUFFIX
 from surveil.store.logs import LogStore
 
 SOON_MS = 60_000
@@ -486,6 +487,27 @@ async def test_a_revoked_runner_is_heard_no_more(tmp_path: Path) -> None:
         await client.ask("runner", {"name": "played", "order": "revoke", "reason": "stolen"})
         await runner.say(Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1000))
         assert "revoked" in (await runner.hear(Refused)).reason
+
+
+@in_a_loop
+async def test_the_log_of_a_revoked_runner_is_closed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surveil.hands.closing.SWEEP_S", 0.05)
+    monkeypatch.setattr("surveil.hands.closing.QUIET_MS", 0)
+    data = tmp_path / "d"
+    async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r") as runner:
+        await runner.hello()
+        build = await submit(client)
+        assign = await runner.hear(Assign)
+        await runner.say(Accepted(job=assign.job, attempt=1))
+        await runner.say(Output(job=assign.job, attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=0, data=b"x"))
+        await runner.hear(Kept)
+        await client.ask("runner", {"name": "played", "order": "revoke", "reason": "stolen"})
+        (job,) = (await client.ask("build", {"build": build})).body["jobs"]
+        missing = "the end of this log was lost with runner played, which was revoked"
+        assert (job["attempts"][0]["state"], job["attempts"][0]["log_missing"]) == ("lost", missing)
+        async with asyncio.timeout(SOON_MS / 1000):
+            while {path.suffix for path in (data / LOGS).rglob("test*")} != {SUFFIX}:  # noqa: ASYNC110  # a thread's
+                await asyncio.sleep(0.01)
 
 
 @in_a_loop
