@@ -203,6 +203,7 @@ def _status() -> dict[str, Any]:
         watching={"eye": (WatchedRepo(repo="https://example.org/project.git"),)},
         waiting=[{"reason": "waits for a free slot: 4 of 4 busy", "jobs": 2, "oldest": "12/test[python=3.12]"}],
         troubles=[("handshakes_refused", 2, "192.0.2.9")],
+        offenders=[("runner", "spare-2", {"attempts_not_its_own": 3})],
     )
 
 
@@ -291,6 +292,8 @@ STATUS: Final = {
     "runners": "how many are `online` and `offline`; `slots` of those online, and how many of these are `busy`",
     "ports": "what came to the dispatcher's ports since its start and should not have: `trouble`, `count`, and "
     "`last_from`, an address or `null`",
+    "offenders": "the peers that did most of what they should not since the dispatcher's start: "
+    "`peer`, a name or `null` for strangers, `role`, and `said`, how often what",
     "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
 }
 NOTE: Final = {

@@ -37,6 +37,7 @@ SCANNED_BUILDS_MAX: Final = 10_000
 NOTES_MAX: Final = 1000
 LISTED_MAX: Final = 1000
 """Runners, tokens or peers in one answer; the asker turns pages with `at`."""
+OFFENDERS_SHOWN: Final = 20
 PAGE_COST_MAX: Final = 400_000
 """About how many bytes of documents one answer carries; far enough below a message's limit for the guess to be rough.
 """
@@ -199,6 +200,7 @@ class Answers:
                 watching=live.watching,
                 waiting=self._waiting().reasons(),
                 troubles=live.troubles(),
+                offenders=live.offenders(OFFENDERS_SHOWN),
             )
         )
 

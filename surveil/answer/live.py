@@ -6,7 +6,7 @@ which is read from the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from surveil.core.model import Note, Runner
@@ -20,7 +20,8 @@ class Live:
     """The dispatcher's memory. Answers only read it, on the dispatcher's own thread.
 
     `now` is the dispatcher's clock in milliseconds since 1970; `watching` maps an observer's name to what it said
-    last; `troubles` are those of the ports: a name, how often, and the last one's address.
+    last; `troubles` are those of the ports: a name, how often, and the last one's address; `offenders` are the so many
+    peers that did most of what they should not: role, name, and how often what.
     """
 
     cluster: str
@@ -34,6 +35,7 @@ class Live:
     """Whether a runner's key was revoked, so that nothing more of its logs will come."""
     watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
     troubles: Callable[[], Sequence[tuple[str, int, str | None]]] = tuple
+    offenders: Callable[[int], Sequence[tuple[str, str, Mapping[str, int]]]] = lambda _most: ()
 
     def runner(self, stored: Runner) -> tuple[Runner, Session | None, int]:
         """A runner as memory knows it (the mind forgets those that were away for long), its session, and how many

@@ -6,6 +6,7 @@ of the machine itself (`findings`).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from surveil.cli.findings import (
     check_system,
     check_user,
 )
+from surveil.cli.noise import all_troubles, peer_words, said_words
 from surveil.cli.options import client_flags, example, json_flag
 from surveil.errors import ExitCode, NotAllowedError, SurveilError
 from surveil.screen.printing import print_json, print_line, print_table
@@ -155,9 +157,22 @@ def _of_status(status: dict[str, Any]) -> Iterator[Finding]:
             sentence = f"{number} {'job waits' if number == 1 else 'jobs wait'}: {waiting['reason']}"
             next_ = f"surveil show {waiting['oldest'].partition('/')[0]}"
             yield Finding(name="queue", health=Health.WEAK, sentence=sentence, next=next_)
+    yield from _of_noise(status)
     for watched in status["watching"]:
         if watched["problem"]:
             sentence = f"{watched['repo']}: {watched['problem']}"
             yield Finding(
                 name="repository", health=Health.WEAK, sentence=sentence, next=f"git ls-remote -- {watched['repo']}"
             )
+
+
+def _of_noise(status: dict[str, Any]) -> Iterator[Finding]:
+    """What came to the dispatcher and should not have; one of an older version does not tell."""
+    if ports := status.get("ports"):
+        sentence = f"Since its start there came to the dispatcher's ports: {all_troubles(ports)}."
+        yield Finding(name="noise", health=Health.WEAK, sentence=sentence, next="surveil status")
+    for each in status.get("offenders", []):
+        who, peer = peer_words(**each), each["peer"]
+        sentence = f"{who[0].upper()}{who[1:]} did what it should not: {said_words(each['said'])}."
+        next_ = f"surveil peer revoke {shlex.quote(peer)} --role {each['role']}" if peer else "surveil token list"
+        yield Finding(name="peer", health=Health.WEAK, sentence=sentence, next=next_)

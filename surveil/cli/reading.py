@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from surveil.cli.connecting import connected
+from surveil.cli.noise import peer_words, said_words, trouble_words
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
@@ -27,22 +28,6 @@ REMARKS_SHOWN: Final = 5
 NEAR_BUILDS: Final = 100
 """So many of the newest builds are looked through for a name that was meant."""
 _WAITING: Final = frozenset({"queued", "held"})
-
-TROUBLES: Final = {
-    "foreign": "connections that do not speak surveil's protocol",
-    "handshakes_failed": "handshakes that were broken off or too slow",
-    "handshakes_refused": "handshakes by keys that are unknown or revoked",
-    "handshakes_broken": "handshakes that the dispatcher failed to judge, which is its own defect",
-    "accept_failed": "connections for which the dispatcher had no room",
-    "zap_restarts": "times that nobody could be let in until the dispatcher noticed, which is its own defect",
-    "malformed": "messages that cannot be read",
-    "denied": "messages that their sender may not say",
-    "too_large": "answers that were too large to be sent, which is a defect of the dispatcher",
-    "endless": "messages without an end",
-    "crowded": "connections that were one too many of their key, or of those that never say a word",
-    "unread": "messages to a peer for which too much waits already that it does not read",
-}
-"""What there may be at a dispatcher's ports, in plain words."""
 BUILD_COLUMNS: Final = (
     Column(name="id"),
     Column(name="state", states=True),
@@ -95,7 +80,8 @@ def status(*, as_json: bool, **where: str | None) -> None:
             ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
             *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
             # A dispatcher of an older version does not tell.
-            *(("its ports", _trouble(**trouble)) for trouble in document.get("ports", [])),
+            *(("its ports", trouble_words(**trouble)) for trouble in document.get("ports", [])),
+            *((peer_words(**each), said_words(each["said"])) for each in document.get("offenders", [])),
             *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
         ]
     )
@@ -104,11 +90,6 @@ def status(*, as_json: bool, **where: str | None) -> None:
             "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
             "weak",
         )
-
-
-def _trouble(*, trouble: str, count: int, last_from: str | None) -> str:
-    """What came to the ports and should not have, since the dispatcher's start."""
-    return f"{count} {TROUBLES.get(trouble, trouble)}{f', the last from {last_from}' if last_from else ''}"
 
 
 def _watched(repo: str, problem: str | None) -> str:

@@ -143,6 +143,7 @@ def _live(store: Store, clock: Clock, server: Server, known: Peers, policy: Poli
     return Live(
         cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
         log_wait_ms=policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
+        offenders=server.audit.worst,
     )  # fmt: skip
 
 

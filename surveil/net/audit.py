@@ -40,11 +40,12 @@ voice = Voice("audit")
 
 
 class Audit:
-    """Counts from any thread; `look` tells what is new."""
+    """Counts from any thread; `look` tells what is new, `worst` what there was."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: OrderedDict[tuple[str, str], Counter[str]] = OrderedDict()
+        self._totals: dict[tuple[str, str], Counter[str]] = {}
         self._silent_until: dict[tuple[str, str], int] = {}
 
     def count(self, peer: Sender, what: str, times: int = 1) -> bool:
@@ -54,10 +55,19 @@ class Audit:
         with self._lock:
             counts = self._counts.setdefault(key, Counter())
             counts[what] += times
+            self._totals.setdefault(key, Counter())[what] += times
             self._counts.move_to_end(key)
             if len(self._counts) > PEERS_MAX:
-                self._silent_until.pop(self._counts.popitem(last=False)[0], None)
+                forgotten = self._counts.popitem(last=False)[0]
+                self._silent_until.pop(forgotten, None)
+                del self._totals[forgotten]
             return counts[what] == times
+
+    def worst(self, most: int) -> list[tuple[str, str, dict[str, int]]]:
+        """The peers that said the most of it since the start: role, name, and how often what."""
+        with self._lock:
+            found = [(role, name, dict(counts)) for (role, name), counts in self._totals.items()]
+        return sorted(found, key=lambda each: sum(each[2].values()), reverse=True)[:most]
 
     def look(self, now: int | None) -> None:
         """Tell what was not told yet, at `now` milliseconds of a clock that only goes forward; at the end, with None,

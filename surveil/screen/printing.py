@@ -61,7 +61,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Names and values, one a line; what has no value is left out. On a terminal a long value goes on below itself."""
-    shown = [(name, printable(value)) for name, value in facts if value]
+    shown = [(printable(name), printable(value)) for name, value in facts if value]
     width = max((len(name) for name, _ in shown), default=0)
     room = max(WIDTH_MIN, screen_width() - width - len(GAP)) if is_terminal(sys.stdout) else 0
     for name, value in shown:

@@ -1,11 +1,16 @@
 """Commands that show: what scripts get, what people see, and how each one ends when there is nothing to show."""
 
 import json
+import re
 
 import pytest
 
-from surveil.cli import reading
+from surveil.cli import noise
 from surveil.core.model import AttemptState, Status
+from surveil.core.peers import Peer, Role
+from surveil.net import audit
+from surveil.net.admission import Stranger
+from surveil.net.audit import MAY_NOT, TOKENS, Audit
 from surveil.net.counts import TROUBLES, ServerCounts
 from surveil.protocol import WatchedRepo
 from tests.cli.conftest import Type
@@ -118,8 +123,31 @@ def test_status_tells_what_comes_to_the_ports_and_should_not(type_: Type, counte
     ]
 
 
-def test_every_trouble_of_the_ports_has_its_words() -> None:
-    assert set(reading.TROUBLES) == set(TROUBLES)
+def test_status_and_doctor_name_the_peers_that_do_what_they_should_not(type_: Type, counter: Counter) -> None:
+    audited = Audit()
+    assert "should not" not in type_("doctor").out
+    audited.count(Peer(key="e" * 40, role=Role.OBSERVER, name="eve\x1b[2J"), MAY_NOT)
+    audited.count(Stranger("s" * 40), TOKENS, 2)
+    audited.look(1)
+    audited.count(Stranger("t" * 40), TOKENS)
+    counter.desk.live.offenders, counter.desk.live.troubles = audited.worst, ServerCounts(foreign=12).troubles
+    assert json.loads(type_("status", "--json").out)["offenders"] == [
+        {"peer": None, "role": "stranger", "said": {"tokens_refused": 3}},
+        {"peer": "eve\x1b[2J", "role": "observer", "said": {"may_not_say": 1}},
+    ]
+    shown, found = type_("status").out, type_("doctor").out
+    assert re.search(r"^a stranger +3 tokens that are worth nothing$", shown, re.MULTILINE)
+    assert "1 messages that its role may not say" in shown
+    assert "12 connections that do not speak surveil's protocol." in found
+    assert "A stranger did what it should not: 3 tokens that are worth nothing." in found
+    assert "  peer: surveil peer revoke 'eve" in found
+    assert "\x1b[2J" not in shown + found
+
+
+def test_every_trouble_has_its_words() -> None:
+    assert set(noise.TROUBLES) == set(TROUBLES)
+    named = {value for name, value in vars(audit).items() if name.isupper() and isinstance(value, str)}
+    assert set(noise.SAID) == named
 
 
 def test_runners_are_listed(type_: Type, counter: Counter) -> None:

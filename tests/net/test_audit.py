@@ -49,6 +49,18 @@ def test_whoever_does_it_all_day_is_told_of_once_a_minute(caplog: pytest.LogCapt
     assert told(caplog) == []
 
 
+def test_whoever_asks_is_told_of_the_worst_since_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    audited = Audit()
+    audited.count(MALLORY, MAY_NOT)
+    audited.count(EVE, MALFORMED, 3)
+    audited.look(5)
+    audited.count(EVE, MAY_NOT)
+    assert audited.worst(9) == [
+        ("observer", "eve", {MALFORMED: 3, MAY_NOT: 1}), ("runner", "mallory", {MAY_NOT: 1}),
+    ]  # fmt: skip
+    assert audited.worst(1) == audited.worst(9)[:1]
+
+
 def test_no_number_of_peers_fills_the_memory(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "PEERS_MAX", 2)
     audited = Audit()
@@ -56,3 +68,4 @@ def test_no_number_of_peers_fills_the_memory(caplog: pytest.LogCaptureFixture, m
         audited.count(Peer(key=name * 40, role=Role.RUNNER, name=name), MAY_NOT)
     audited.look(0)
     assert [line["peer"] for line in told(caplog)] == ["b", "c"]
+    assert [name for _, name, _ in audited.worst(9)] == ["b", "c"]
