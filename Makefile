@@ -8,7 +8,8 @@ FAULTS ?= 30
 SEED ?= 1
 HOURS ?= 2
 SECONDS ?= 60
-JOBS ?= logical
+# More than there are processors: a good half of a test's time it waits for processes of its own.
+JOBS ?= $$((2 * $$(nproc)))
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -17,7 +18,7 @@ PYTHON := $(VENV)/bin/python
 CODE := $(wildcard surveil tests benchmarks tools)
 CORE_TESTS := $(wildcard tests/core tests/test_house.py)
 BENCHES := dispatch latency push builds failover scale logs idle watch
-# Spreads the tests over the processors. Eight are plenty: the system tests start processes of their own.
+# Spreads the tests over workers. Eight are plenty: the system tests start processes of their own.
 SPREAD := -n $(JOBS) --maxprocesses 8 --dist worksteal
 COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--upgrade --no-header --no-emit-index-url --no-emit-find-links \

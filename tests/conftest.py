@@ -74,7 +74,7 @@ def dealt(tests: Sequence[tuple[str, float]], workers: int) -> list[int]:
     modules: dict[str, list[int]] = {}
     for place, (name, _) in enumerate(tests):
         modules.setdefault(name.partition("::")[0], []).append(place)
-    patience = {name: sum(tests[place][1] for place in places) for name, places in modules.items()}
+    patience = {name: max(tests[place][1] for place in places) for name, places in modules.items()}
     hands: list[list[int]] = [[] for _ in range(workers)]
     loads = [0.0] * workers
     for name in sorted((name for name in modules if patience[name]), key=patience.__getitem__, reverse=True):

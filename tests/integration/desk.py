@@ -106,4 +106,4 @@ async def observing(config: ObserverConfig) -> AsyncIterator[Observer]:
 
 
 def run(story: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
+    asyncio.run(asyncio.wait_for(story, 100))

@@ -95,7 +95,7 @@ def test_a_mood_is_told_once_hurts_nobody_else_and_passes(
             await at_desk.hears(other.commit("Meanwhile"))
             assert len(reasons()) == len(set(reasons()))
             assert sum(MOODS[mood] in reason for reason in reasons()) == 1
-            assert problem(at_desk, repo) in reasons()
+            await at_desk.until(lambda: problem(at_desk, repo) in reasons())
             moody.mend()
             await at_desk.hears(missed)
             await at_desk.until(lambda: not problem(at_desk, repo))
