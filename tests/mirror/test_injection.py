@@ -37,15 +37,13 @@ MARK: Final = "pwned"
 class World:
     """A sound repository by its path and through a server, and a folder in which nothing may appear."""
 
-    def __init__(self, folder: Path, server: str) -> None:
+    def __init__(self, folder: Path, server: str, model: Path) -> None:
         self.folder = folder
         self.marker = folder / "trap-sprung" / MARK
         self.marker.parent.mkdir()
-        self.repository = make_repository(folder / "source")
-        self.first = self.repository.commit("First", hello__txt="hello\n")
-        (self.repository.path / ".gitattributes").write_text("* filter=evil diff=evil merge=evil\n")
-        self.sha = self.repository.commit("Second")
-        self.repository.git("tag", "--annotate", "--message=One", "v1")
+        shutil.copytree(model, folder / "source")
+        self.repository = Repository(folder / "source")
+        self.first, self.sha = self.repository.git("rev-list", "--reverse", "main").split()
         self.addresses: tuple[Address, ...] = (
             parse(str(self.repository.path), "/"),
             parse(f"{server}/source/.git", "/"),
@@ -67,10 +65,29 @@ class World:
         return set(names) == {"refs/heads/main", "refs/tags/v1"} and names["refs/heads/main"] == self.sha
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of which every world has a copy."""
+    made = make_repository(tmp_path_factory.mktemp("model"))
+    made.commit("First", hello__txt="hello\n")
+    (made.path / ".gitattributes").write_text("* filter=evil diff=evil merge=evil\n")
+    made.commit("Second")
+    made.git("tag", "--annotate", "--message=One", "v1")
+    return made.path
+
+
+@pytest.fixture(scope="module")
+def plain(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What every call sees in a world in which nobody did anything: of its path, and through a server."""
+    folder = tmp_path_factory.mktemp("plain")
+    with serve_git(folder) as server:
+        return every_call(World(folder, server, model))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(model: Path, tmp_path: Path) -> Iterator[World]:
     with serve_git(tmp_path) as server:
-        yield World(tmp_path, server)
+        yield World(tmp_path, server, model)
 
 
 def every_call(world: World) -> list[str]:
@@ -287,10 +304,9 @@ def trap(folder: Path, marker: Path) -> Path:
 
 @pytest.mark.parametrize("number", range(len(variables(Path("/m"), Path("/t")))))
 def test_what_the_users_shell_has_set_changes_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+    world: World, plain: list[str], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     there = trap(world.folder, world.marker)
-    plain = every_call(world)
     for name, value in variables(world.marker, there)[number].items():
         monkeypatch.setenv(name, value)
     assert every_call(world) == plain
@@ -298,16 +314,16 @@ def test_what_the_users_shell_has_set_changes_nothing(
 
 
 @pytest.mark.parametrize("key", list(keys(Path("/m"))))
-def test_no_key_of_a_repositorys_configuration_changes_what_is_seen(world: World, key: str) -> None:
+def test_no_key_of_a_repositorys_configuration_changes_what_is_seen(world: World, plain: list[str], key: str) -> None:
     trap(world.folder, world.marker)
     # What a server makes of its own configuration is its own affair; ours is the path.
     world.addresses = world.addresses[:1]
-    plain = every_call(world)
     planted = dict(zip(keys(Path("/m")), keys(world.marker).items(), strict=True))[key]
     section, _, rest = planted[0].partition(".")
     middle, dot, name = rest.rpartition(".")
     head = f'[{section} "{middle}"]' if dot else f"[{section}]"
     with (world.repository.path / ".git" / "config").open("a") as file:
         file.write(f"{head}\n\t{name} = {planted[1]}\n")
-    assert every_call(world) == plain
+    by_path, _, version = plain
+    assert every_call(world) == [by_path, version]
     assert world.untouched()
