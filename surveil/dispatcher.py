@@ -30,6 +30,7 @@ from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid
 from surveil.core.policy import Policy
 from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
+from surveil.fleet.confining import complaint_of, settings_of_runners
 from surveil.fleet.spawner import Spawner
 from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, assembled
@@ -278,6 +279,8 @@ def main(config: DispatcherConfig) -> ExitCode:
         SurveilError: it cannot start, or the disk does not do its part.
     """
     begin("dispatcher", log_format=config.log_format, log_level=config.log_level)
+    if config.spawn and (complaint := complaint_of(config, config.data)):
+        voice.warning(complaint)
     return asyncio.run(serve(config))
 
 
@@ -377,6 +380,7 @@ def _spawner(config: DispatcherConfig, parts: Parts) -> Spawner:
         config.data,
         str(parts.address),
         make_token,
+        settings=settings_of_runners(config),
         on_line=lambda name, line: voice.info("local runner says", runner=name, line=line),
         on_news=lambda news: voice.info(
             f"local runner {news.change}", runner=news.part, said=news.sentence or "nothing"

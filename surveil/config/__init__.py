@@ -64,13 +64,17 @@ def name_of_this_machine() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherConfig:
-    """`surveil dispatcher`."""
+    """`surveil dispatcher`. What steps may see and take is that of each runner that it starts itself."""
 
     data: Path = field(default_factory=data_home)
     listen: str = LISTEN_DEFAULT
     http: str | None = None
     database: str | None = None
     spawn: int = 0
+    sandbox: str = "auto"
+    expose: tuple[Path, ...] = ()
+    memory_bytes: int = 0
+    processes: int = PROCESSES_DEFAULT
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)

@@ -20,10 +20,9 @@ from surveil.client.access import find_access
 from surveil.client.asking import Client
 from surveil.config import UpConfig
 from surveil.config.roles import settings_of
-from surveil.config.values import size_shown
 from surveil.errors import ExitCode, InfrastructureError, SurveilError, error_of
-from surveil.execute import isolating
 from surveil.fleet.child import surveil_command
+from surveil.fleet.confining import complaint_of, settings_of_runners
 from surveil.fleet.enrolling import WORTH_ANOTHER_TRY, Enrolment
 from surveil.fleet.spawner import Spawner
 from surveil.fleet.supervise import Change, News, Part, Supervisor, how_it_ended
@@ -78,7 +77,7 @@ class Tree:
             SurveilError: it does not come up, and the sentence is its own; or the steps have to run in a sandbox, and
                 there can be none.
         """
-        if complaint := await asyncio.to_thread(_look_at_isolation, self._config, self._data):
+        if self._config.runners and (complaint := await asyncio.to_thread(complaint_of, self._config, self._data)):
             self._say(complaint, "weak")
         self._main.want(self._dispatcher_part(self.address))
         self._keep(self._main.run(), "supervision")
@@ -221,23 +220,6 @@ class Tree:
             self._say(sentence, "faint" if news.change is Change.STARTED else "weak")
 
 
-def _look_at_isolation(config: UpConfig, data: Path) -> str:
-    """What people should know of how the runners' jobs will be kept apart; their own words go to the log.
-
-    Raises InfrastructureError where what is required cannot be.
-    """
-    if not config.runners:
-        return ""
-    found = isolating.choose(
-        config.sandbox,
-        memory_bytes=config.memory_bytes,
-        processes=config.processes,
-        data=data,
-        expose=config.expose,
-    )
-    return found.complaint
-
-
 def sentence_about(news: News) -> str:
     """What people should know of a change; nothing where a part started for the first time or was stopped."""
     match news.change:
@@ -269,10 +251,7 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
         "SURVEIL_CONFIG": str(empty),
         "SURVEIL_LOG_FORMAT": config.log_format,
         "SURVEIL_LOG_LEVEL": config.log_level,
-        "SURVEIL_SANDBOX": config.sandbox,
-        "SURVEIL_MEMORY": size_shown(config.memory_bytes),
-        "SURVEIL_PROCESSES": str(config.processes),
-        "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
+        **settings_of_runners(config),
         **{
             f"SURVEIL_{name.upper()}": str(path)
             for name, path in (("ssh_config", config.ssh_config), ("credentials", config.credentials))

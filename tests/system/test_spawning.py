@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from surveil.errors import ExitCode
 from tests.net.stage import free_ports
 from tests.system.processes import Place, eventually, kill
 from tests.system.repository import make_repository, pipeline
@@ -50,4 +51,24 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
         (job,) = place.ask("show", "1")["jobs"]
         assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
         assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
+    assert eventually(lambda: place.processes() == [])
+
+
+def test_what_is_wished_for_the_steps_of_its_runners_reaches_them(place: Place) -> None:
+    shown = place.folder / "shown"
+    shown.write_text("seen\n")
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(f"cat {shown}"))
+    words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}", "--spawn", "1")
+    absent = place.run(*words, "--sandbox", "required", "--expose", str(place.folder / "absent"))
+    assert (absent.returncode, absent.stdout) == (ExitCode.INFRASTRUCTURE, "")
+    assert "Steps cannot be run in a sandbox" in absent.stderr
+    for wish, isolations in (("auto", {"bubblewrap", "process"}), ("off", {"process"})):
+        with place.start(*words, "--sandbox", wish, "--expose", str(shown)) as dispatcher:
+            dispatcher.wait_for("dispatcher is ready")
+            done = place.run("submit", "--wait", "--repo", str(repo), "--data", str(place.data))
+            assert done.returncode == 0, done.stderr
+            build = done.stdout.strip()
+            (attempt,) = place.ask("show", build)["jobs"][0]["attempts"]
+            assert attempt["isolation"] in isolations
+            assert place.run("logs", build, "--data", str(place.data)).stdout.startswith("seen\n")
     assert eventually(lambda: place.processes() == [])

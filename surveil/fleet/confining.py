@@ -1,0 +1,40 @@
+"""How the jobs of the runners that are started here are kept apart from this machine.
+
+What belongs here: passing on what was wished for, and seeing beforehand whether it can be had. What does not: sandboxes
+and limits themselves (`surveil.execute.isolating`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from surveil.config import DispatcherConfig, UpConfig
+from surveil.config.values import size_shown
+
+
+def settings_of_runners(config: DispatcherConfig | UpConfig) -> dict[str, str]:
+    """What runners take from their environment, so that their jobs are kept apart as it was wished for all of them."""
+    return {
+        "SURVEIL_SANDBOX": config.sandbox,
+        "SURVEIL_MEMORY": size_shown(config.memory_bytes),
+        "SURVEIL_PROCESSES": str(config.processes),
+        "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
+    }
+
+
+def complaint_of(config: DispatcherConfig | UpConfig, data: Path) -> str:
+    """What people should know of how the runners' jobs will be kept apart, once; what runners say goes to a log.
+
+    Raises:
+        InfrastructureError: what is required cannot be.
+    """
+    from surveil.execute import isolating  # noqa: PLC0415  # a dispatcher without runners has no use for it
+
+    found = isolating.choose(
+        config.sandbox,
+        memory_bytes=config.memory_bytes,
+        processes=config.processes,
+        data=data,
+        expose=config.expose,
+    )
+    return found.complaint
