@@ -295,8 +295,8 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The answer to `Hello`: how to behave, which attempts are still yours (with how much of their log is kept),
-    which are not.
+    """The answer to `Hello`: how to behave, which attempts are still yours, and which are not or are over; each with
+    how much of its log is kept.
     """
 
     cluster: Name

@@ -175,7 +175,7 @@ def _cancel(state: State, wanted: CancelWanted, now: int, policy: Policy) -> lis
 def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:
     for job in _jobs_named(state, wanted.build, wanted.names):
         if job.state == Status.HELD:
-            state.put(replace(job, state=Status.QUEUED, reason=wanted.reason, not_before_at=0), now)
+            state.put(replace(job, state=Status.QUEUED, reason=wanted.reason), now)
     if wanted.build in state.builds:
         spread(state, wanted.build, now)
     return []

@@ -53,7 +53,7 @@ def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy
     welcome = Welcome(
         cluster=state.identity.cluster, epoch=state.identity.epoch, incarnation=said.incarnation, seq=said.seq,
         heartbeat_ms=policy.heartbeat_ms, lease_ms=policy.lease_ms, bulk_port=state.identity.bulk_port,
-        renewed=renewed, revoked=revoked, draining=runner.draining,
+        renewed=renewed, revoked=(*revoked, *_over(said.held, renewed)), draining=runner.draining,
     )  # fmt: skip
     return [SendBack(runner=key, via=event.via, message=welcome)]
 
@@ -199,6 +199,14 @@ def _take_stock(
     state.sessions[key].trusted_until_at = until_at
     state.roomy[key] = None
     return tuple(renewed), tuple(revoked)
+
+
+def _over(held: tuple[Held, ...], renewed: tuple[Ref, ...]) -> tuple[Ref, ...]:
+    """What a runner has finished and we do not wait for. It is named so that the runner learns how much of the log is
+    here: started from a backup, we have less of it than the runner was once told.
+    """
+    ended = (Ref(job=item.job, attempt=item.attempt) for item in held if item.finished)
+    return tuple(ref for ref in ended if ref not in renewed)
 
 
 def _lose_absent(state: State, runner: Runner, held: tuple[Held, ...], now: int, policy: Policy) -> None:

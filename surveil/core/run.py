@@ -232,8 +232,9 @@ def _welcome(state: RunState, message: Welcome, now: int, policy: RunnerPolicy) 
     effects.append(SetBulk(port=message.bulk_port))
     for ref in (*message.renewed, *message.revoked):
         if held := state.held.get((ref.job, ref.attempt)):
-            # What the dispatcher has needs no `Kept` any more: the one that said so may have been lost.
-            effects += [ResumeLog(id=held.id, at=ref.log_bytes), *life.log_kept(state, held, ref.log_bytes)]
+            # What the dispatcher has needs no `Kept` any more: the one that said so may have been lost. What it has not
+            # is wanted again, whatever was said before it was started from a backup.
+            effects += [ResumeLog(id=held.id, at=ref.log_bytes), *life.log_resumed(state, held, ref.log_bytes)]
     effects += _renew(state, message, now, policy)
     for held in list(state.held.values()):
         effects += life.say_steps(state, held)

@@ -325,6 +325,11 @@ def log_kept(state: RunState, held: HeldAttempt, upto: int) -> list[Effect]:
     return forget_if_done(state, put(state, replace(held, kept_bytes=max(held.kept_bytes, upto))))
 
 
+def log_resumed(state: RunState, held: HeldAttempt, at: int) -> list[Effect]:
+    """So much of the log is on the dispatcher's disk, which may be less than it once was."""
+    return forget_if_done(state, put(state, replace(held, kept_bytes=at)))
+
+
 def keeper_lost(state: RunState, held: HeldAttempt, log_bytes: int, now: int, policy: RunnerPolicy) -> list[Effect]:
     """Nobody can say any more how the attempt would have ended; that is never taken for a verdict."""
     log_grew(state, held, log_bytes)

@@ -98,13 +98,14 @@ class Window:
     def keep(self, upto: int, now: int, repeat_ms: int) -> None:
         """The dispatcher has the log up to byte `upto`. If that is no news, it missed what was sent since: go back.
 
-        Going back happens at most once in `repeat_ms`, as every piece that it has twice brings the same answer.
+        Going back happens at most once in `repeat_ms`, as every piece that it has twice brings the same answer; but at
+        once where it has less than it once had, being started from a backup.
         """
         upto = min(upto, self.ready)
         if upto > self.kept:
             self.kept, self.moved_at = upto, now
             self.sent = max(self.sent, upto)
-        elif self.sent > upto and now - self.moved_at >= repeat_ms:
+        elif upto < self.kept or (self.sent > upto and now - self.moved_at >= repeat_ms):
             self.resume(upto, now)
 
     def resume(self, at: int, now: int) -> None:

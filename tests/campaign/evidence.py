@@ -13,7 +13,7 @@ from surveil.store import ROWS_MAX, BuildDetail
 from surveil.store.log_paths import log_stem
 from surveil.store.logs import READ_BYTES_MAX, read_log
 from surveil.store.reading import SqlReader
-from tests.campaign.truth import Work
+from tests.campaign.truth import Span, Work
 
 TRUTHFUL: Final = "TRUTH"
 """A job with this variable tells the truth; of other jobs nothing is known outside."""
@@ -73,6 +73,8 @@ class Evidence:
     """The runners that stood still, and could not know that their time was over."""
     fenced: bool = False
     """Whether leases could not be renewed for a while, so that what must not run twice ended itself."""
+    forgotten: tuple[Span, ...] = ()
+    """When the dispatcher did what it does not know of any more."""
     slots: int = 1
     lost_max: int = 3
     wall_minus_boot_ms: int = 0

@@ -110,7 +110,7 @@ def attempts_ran_where_they_were_sent(evidence: Evidence) -> Iterator[Complaint]
     labels = {runner.name: set(runner.labels) for runner in evidence.runners}
     for work in evidence.works:
         attempt = recorded.get(work.id)
-        if attempt is None and work.build in known:
+        if attempt is None and work.build in known and not _is_forgotten(evidence, work):
             yield Complaint("I2", f"{work.id} ran on {work.runner}, and nothing is recorded of it")
         elif attempt is not None and attempt.runner_name != work.runner:
             yield Complaint("I8", f"{work.id} ran on {work.runner}, and is recorded of {attempt.runner_name}")
@@ -123,6 +123,11 @@ def attempts_ran_where_they_were_sent(evidence: Evidence) -> Iterator[Complaint]
         busiest = _most_at_once([work for work in evidence.works if work.runner == runner])
         if busiest > evidence.slots:
             yield Complaint("I8", f"{runner} ran {busiest} attempts at once in {evidence.slots} slots")
+
+
+def _is_forgotten(evidence: Evidence, work: Work) -> bool:
+    """Whether a dispatcher that was started from a backup cannot know of it."""
+    return any(since <= work.began_at <= until + CANCELLED_MS for since, until in evidence.forgotten)
 
 
 def _most_at_once(works: list[Work]) -> int:
@@ -293,10 +298,15 @@ def lost_logs_are_delivered(evidence: Evidence) -> Iterator[Complaint]:
             continue
         if attempt.runner_name in evidence.cut or attempt.runner_name not in evidence.left:
             continue
-        there, owed = len(evidence.logs[attempt.id].data), sum(map(_readable, evidence.works_of(attempt.id)))
+        there, owed = len(evidence.logs[attempt.id].data), read_bytes(evidence, attempt)
         if there < owed:
             name = f"{attempt.job}#{attempt.number}"
             yield Complaint("I6", f"the log of {name} ({attempt.state}) has {there} bytes: its disk held {owed}")
+
+
+def read_bytes(evidence: Evidence, attempt: Attempt) -> int:
+    """How much of what an attempt wrote is on its runner's disk, whatever happened then."""
+    return sum(map(_readable, evidence.works_of(attempt.id)))
 
 
 def _readable(work: Work) -> int:

@@ -84,6 +84,7 @@ class Campaign:
         struck = [each for this in self.rounds for each in this.struck]
         found.cut = _names(each.cut for each in struck)
         found.paused = _names(each.paused for each in struck)
+        found.forgotten = tuple(span for each in struck for span in each.forgotten)
         return [each for each in judge(found) if each.rule != "L6"]
 
     # ---- one round -------------------------------------------------------------------------------------------------
@@ -178,6 +179,7 @@ class Campaign:
             excused=excused,
             fenced=any(each.fenced for each in struck),
             paused=_names(each.paused for each in struck),
+            forgotten=tuple(span for each in struck for span in each.forgotten),
             slots=self.settings.slots,
             lost_max=self.settings.policy.lost_max,
             cut=_names(each.cut for each in struck),

@@ -192,6 +192,15 @@ def test_a_disk_that_lost_output_has_nothing_to_deliver(evidence: Evidence) -> N
     assert judge(evidence) == []
 
 
+def test_what_was_handed_out_after_a_backup_is_recorded_nowhere(evidence: Evidence) -> None:
+    evidence.works.append(work(3, began_at=8_000, ended_at=8_100))
+    assert {complaint.rule for complaint in judge(evidence)} == {"I2"}
+    evidence.forgotten = ((8_001, 9_000),)
+    assert judge(evidence)
+    evidence.forgotten = ((7_000, 7_900),)
+    assert judge(evidence) == []
+
+
 def test_what_stood_still_could_not_know_that_its_time_was_over(evidence: Evidence) -> None:
     evidence.works[0].ended_at = 5_500
     evidence.logs[JOB, 1] = StoredLog(log_of(evidence.works[0]))

@@ -14,9 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 ACCEPT_MAX: Final = 256
+
+
+Span: TypeAlias = tuple[int, int]
+"""From one instant of `boot_ms` to another."""
 
 
 def boot_ms() -> int:

@@ -525,6 +525,18 @@ def test_a_revoked_attempt_is_killed_and_kept_until_the_dispatcher_knows_and_has
     assert running.on(LogKept(id=ONE, upto=9)) == [Forget(id=ONE)]
 
 
+def test_a_log_of_which_a_dispatcher_from_a_backup_has_less_than_before_is_delivered_again(running: Runner) -> None:
+    running.on(ended(log_bytes=9))
+    running.on(LogKept(id=ONE, upto=9))
+    running.on(Disconnected())
+    running.on(Connected())
+    here = (Ref(job="7/test", attempt=1, log_bytes=4),)
+    effects = running.hear(running.welcome(epoch=99, revoked=here))
+    assert [e for e in effects if isinstance(e, ResumeLog)] == [ResumeLog(id=ONE, at=4)]
+    assert running.hear(Release(job="7/test", attempt=1, fate="duplicate")) == []
+    assert running.on(LogKept(id=ONE, upto=9)) == [Forget(id=ONE)]
+
+
 def test_an_attempt_that_a_power_cut_ended_is_reported_with_what_is_left_of_its_log() -> None:
     runner = Runner()
     found = FoundAttempt(assign=runner.assign(), accepted_at=START, launched=True, steps=STEPS, log_bytes=7)

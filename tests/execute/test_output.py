@@ -81,6 +81,15 @@ def test_a_dispatcher_may_know_less_or_more_than_we_thought() -> None:
     assert (window.kept, window.sent, window.may_send) == (100, 100, 0)
 
 
+def test_a_dispatcher_that_lost_what_it_had_has_it_again_however_soon_it_answers() -> None:
+    window = Window(ready=100)
+    window.advance(60, 0)
+    window.keep(60, 5, 500)
+    window.advance(40, 10)
+    window.keep(20, 15, 500)
+    assert (window.kept, window.sent, window.may_send) == (20, 20, 80)
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_a_log_arrives_whole_over_a_connection_that_loses_and_delays(seed: int) -> None:
     dice = random.Random(seed)

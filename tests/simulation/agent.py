@@ -314,7 +314,9 @@ class Agent:
         if upto > sender.kept:
             sender.kept = upto
             sender.moved_at = self.host.now()
-        sender.sent = max(sender.sent, upto)
+            sender.sent = max(sender.sent, upto)
+        elif upto < sender.kept:
+            sender.sent = sender.kept = upto
         self._send_log(attempt)
 
     def _send_log(self, attempt: AttemptId) -> None:

@@ -40,6 +40,7 @@ from surveil.protocol import (
     Message,
     Output,
     Progress,
+    Refs,
     Rejected,
     Seen,
     Welcome,
@@ -215,8 +216,11 @@ class Dispatcher:
     def _with_logs(self, message: Welcome) -> Welcome:
         """Only the hands know how much of each log is kept."""
         logs = self.store.logs
-        renewed = [replace(ref, log_bytes=len(logs.get((ref.job, ref.attempt), b""))) for ref in message.renewed]
-        return replace(message, renewed=tuple(renewed))
+
+        def ends(refs: Refs) -> Refs:
+            return tuple(replace(ref, log_bytes=len(logs.get((ref.job, ref.attempt), b""))) for ref in refs)
+
+        return replace(message, renewed=ends(message.renewed), revoked=ends(message.revoked))
 
     def acknowledge(self, mid: str, build: int) -> None:
         self.world.checkers.acknowledged(self, mid, build)

@@ -167,7 +167,7 @@ RUN: tuple[Mutant, ...] = (
         name="welcome not believed about logs",
         sentence="what a welcome says is kept does not count as kept",
         place=f"{RUN_MIND}:_welcome",
-        old=", *life.log_kept(state, held, ref.log_bytes)",
+        old=", *life.log_resumed(state, held, ref.log_bytes)",
         new="",
         argued="it breaks L4 where the last acknowledgement of a log is lost and the runner introduces itself before "
         "its result is recorded: some worlds do find it, but few",

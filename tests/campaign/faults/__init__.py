@@ -36,7 +36,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from surveil.core.model import AttemptId
-from tests.campaign.truth import boot_ms
+from tests.campaign.truth import Span, boot_ms
 
 if TYPE_CHECKING:
     from tests.campaign.cluster import Cluster
@@ -82,6 +82,8 @@ class _Struck:
     fenced: bool = False
     """Whether the dispatcher was away, so that what must not run twice may have ended itself anywhere: its lease could
     not be renewed."""
+    forgotten: Iterable[Span] = ()
+    """When the dispatcher did what it does not know of any more."""
     lost: Iterable[AttemptId] = ()
     """Attempts that have to be lost because of it; if one of them is not, the kind is no test."""
     hold_s: float = 0.0

@@ -103,7 +103,12 @@ def dispatcher_stop(cluster: Cluster, dice: Random) -> Struck:
     role = cluster.dispatcher
     role.kill(signal.SIGSTOP)
     return Struck(
-        "the dispatcher stood still", fenced=True, hold_s=_over_s(cluster), heal=lambda: role.kill(signal.SIGCONT)
+        "the dispatcher stood still",
+        # An order that was under way comes after the lease with which it was given.
+        interrupted=[each.name for each in cluster.runners],
+        fenced=True,
+        hold_s=_over_s(cluster),
+        heal=lambda: role.kill(signal.SIGCONT),
     )
 
 

@@ -17,8 +17,10 @@ from surveil.errors import ExitCode
 from surveil.places import KEYS
 from tests.campaign.cluster import Cluster, Role, until
 from tests.campaign.disks import Platter
-from tests.campaign.evidence import Evidence
+from tests.campaign.evidence import Evidence, is_truthful
 from tests.campaign.faults import Struck, kind
+from tests.campaign.invariants import read_bytes
+from tests.campaign.truth import boot_ms
 
 UNTOLD: Final = 2
 """So many transactions at the end of a write-ahead log are spared: damage to the last one looks like a torn end, and so
@@ -222,7 +224,7 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
     content[bit // 8] ^= 1 << bit % 8
     file.write_bytes(content)
     role.start()
-    refused = until(lambda: not role.alive, patience_s=20.0)
+    refused = until(lambda: role.ended.code is not None)
     said = role.said_now()
 
     def heal() -> None:
@@ -246,18 +248,24 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
     )
 
 
-# Never drawn: the rules hold what ran after the backup against it, which is forgotten with all else by design.
-@kind("backup-restored", "F30", weight=0.0)
+@kind("backup-restored", "F30", weight=0.5)
 def backup_restored(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher starts from a backup while its runners go on: what was done since is done again, and told."""
     role = cluster.dispatcher
     yesterday = role.host.folder / "yesterday"
+    # More than there are slots for, so that some of it is handed out after the backup and is known to nobody then.
+    for _ in range(dice.randint(0, 2)):
+        cluster.workload.push("matrix")
+        cluster.workload.push("careful")
     # What was pushed since the backup is forgotten with it, so nothing may be on its way.
     assert until(lambda: _all_built(cluster)), "what was pushed is not built"
+    since = boot_ms()
     cluster.surveil("db", "backup", str(yesterday))
     until(lambda: False, patience_s=dice.uniform(0.5, 3.0))
     epoch = cluster.reader.cluster().epoch
     role.kill()
+    forgotten = (since, boot_ms())
+    held = {attempt for left in cluster.left().values() for attempt in left}
     cluster.reader.close()
     shutil.rmtree(role.data)
     yesterday.rename(role.data)
@@ -266,21 +274,34 @@ def backup_restored(cluster: Cluster, dice: Random) -> Struck:
         role.start()
         cluster.wait_ready()
 
-    def check(_: Evidence) -> Iterable[str]:
+    def check(evidence: Evidence) -> Iterable[str]:
         if cluster.reader.cluster().epoch <= epoch:
             yield f"epoch {cluster.reader.cluster().epoch} was heard of before: {epoch} was"
+        yield from _logs_came_again(evidence, held)
 
     return Struck(
         "the dispatcher started from a backup",
         excused=None,
-        # What had come of their logs since the backup is forgotten with all else, and is not said twice.
+        # Of what its runner had forgotten when it was killed, the log is as old as the backup.
         cut=[role.name for role in cluster.runners],
         fenced=True,
+        forgotten=[forgotten],
         hold_s=dice.uniform(0.0, 1.0),
         heal=heal,
         patience_s=30.0,
         check=check,
     )
+
+
+def _logs_came_again(evidence: Evidence, held: set[str]) -> Iterable[str]:
+    """Whatever a runner still had of an attempt that is recorded must be here."""
+    truthful = {job.id for job in evidence.jobs if is_truthful(job)}
+    for attempt in evidence.attempts:
+        folder = f"attempt {attempt.job.replace('/', '-')}.{attempt.number}-"
+        if attempt.job in truthful and any(each.startswith(folder) for each in held):
+            there, owed = len(evidence.logs[attempt.id].data), read_bytes(evidence, attempt)
+            if there < owed:
+                yield f"of the log of {attempt.job}#{attempt.number} there are {there} bytes: its runner had {owed}"
 
 
 def _all_built(cluster: Cluster) -> bool:
