@@ -12,6 +12,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from surveil.core.spelling import printable
+
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 _KEYS: Final = "surveil_keys"
@@ -64,7 +66,7 @@ class _AsText(logging.Formatter):
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f" {record.levelname.lower()}:"
         keys = "".join(f" {key}={_plain(value)}" for key, value in getattr(record, _KEYS, {}).items())
-        text = f"{at} {self._role}:{level} {record.getMessage()}{keys}"
+        text = f"{at} {self._role}:{level} {printable(record.getMessage())}{keys}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Iterable
 from typing import Final, TextIO
 
 from surveil.core.spelling import printable
@@ -43,8 +44,12 @@ class Screen:
         return colourful(self._out)
 
     async def say(self, text: str, state: str = "") -> None:
-        """Something that surveil has to say, a line on stderr."""
-        await self._write(self._err, text, state)
+        """Something that surveil has to say, a line on stderr: whatever stands in it, it begins no other."""
+        await self._write(self._err, [text], state)
+
+    async def say_all(self, lines: Iterable[str], state: str = "") -> None:
+        """Several lines that belong together."""
+        await self._write(self._err, lines, state)
 
     def say_soon(self, text: str, state: str = "") -> None:
         """The same, from where nobody can wait."""
@@ -59,7 +64,7 @@ class Screen:
 
     async def tell_verdict(self, text: str, state: str) -> None:
         """A verdict, a line on stdout."""
-        await self._write(self._out, text, state)
+        await self._write(self._out, [text], state)
 
     async def put(self, data: bytes) -> None:
         """Bytes of a step, on stdout."""
@@ -67,11 +72,11 @@ class Screen:
             async with self._turn:
                 await asyncio.to_thread(_write_bytes, self._out, data)
 
-    async def _write(self, stream: TextIO, text: str, state: str) -> None:
+    async def _write(self, stream: TextIO, lines: Iterable[str], state: str) -> None:
         code = CODES.get(state, "") if colourful(stream) else ""
-        lines = "".join(paint(printable(line), code) + "\n" for line in text.split("\n"))
+        text = "".join(paint(printable(line), code) + "\n" for line in lines)
         async with self._turn:
-            await asyncio.to_thread(_write_bytes, stream, lines.encode("utf-8", "replace"))
+            await asyncio.to_thread(_write_bytes, stream, text.encode("utf-8", "replace"))
 
 
 class JobOutput:

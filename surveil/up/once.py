@@ -113,7 +113,7 @@ async def _complain(head: _Head, config: UpConfig, screen: Screen) -> bool:
         return True
     loaded = await asyncio.to_thread(pipeline.load, seen.pipeline, seen.pipeline_file)
     if isinstance(loaded, pipeline.Invalid):
-        await screen.say(f"{about}: the pipeline is not valid.\n{loaded.render()}", "weak")
+        await screen.say_all([f"{about}: the pipeline is not valid.", *loaded.render().split("\n")], "weak")
         return True
     # Every runner has the names of its system and processor as labels.
     own = {*config.labels, platform.system().lower(), platform.machine().lower()}

@@ -58,7 +58,7 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
                 cut = await _open_builds(client)
                 await screen.say("Stopping; Ctrl-C again stops at once.")
     except Interrupted:
-        await screen.say("\n".join(["Stopped.", *(f"  cut short: {line}" for line in cut)]))
+        await screen.say_all(["Stopped.", *(f"  cut short: {line}" for line in cut)])
         if cut:
             await screen.say("What was cut short runs again when surveil is up again.")
     return int(ExitCode.INTERRUPTED if interrupts.second.is_set() else ExitCode.OK)
@@ -79,7 +79,7 @@ async def _greet(tree: Tree, client: Client, config: UpConfig, repos: Sequence[A
         ("spare machine", await _spare(tree, client)),
     ]
     lines = [f"  {name:<15}{value}" for name, value in facts if value]
-    await screen.say("\n".join([f"surveil {__version__} is up; Ctrl-C ends it.", *lines]))
+    await screen.say_all([f"surveil {__version__} is up; Ctrl-C ends it.", *lines])
 
 
 async def _spare(tree: Tree, client: Client) -> str:

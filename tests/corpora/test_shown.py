@@ -10,15 +10,23 @@ from typing import Any
 import pytest
 
 from surveil.core.model import AttemptState, Note, Record, Status
+from surveil.core.spelling import printable
+from surveil.errors import ExitCode
 from surveil.pipeline.values import job_name
-from surveil.protocol import JobSpec, StepReport, StepSpec
+from surveil.protocol import JobSpec, Remark, StepReport, StepSpec, WatchedRepo
+from surveil.say import Voice, begin
 from tests.answer.desk import NOW
 from tests.cli.conftest import Ended, Type
 from tests.cli.counter import Counter
 from tests.corpora.naughty import BYTES, NAUGHTY, harm
 from tests.store.records import make_attempt, make_build, make_job, make_note, make_peer, make_runner, make_token, new
+from tests.up.test_story import Dispatcher, job, told
 
 pytestmark = pytest.mark.timeout(300)
+
+
+NOTES = 3
+"""So many lines of the journal each build has."""
 
 
 def name_of_job(text: str) -> str:
@@ -39,6 +47,8 @@ def fill(counter: Counter) -> None:
         spec = JobSpec(
             name=name, needs=(text,), labels=(text,), env={"V": text}, timeout_ms=1, steps=(step,), matrix={"v": text}
         )
+        remark = Remark(at=0, after_ms=1, text=text)
+        steps = tuple(StepReport(name=text, state="failed", exit_code=1, log_at=0, remarks=(remark,)) for _ in "12")
         records += [
             make_build(
                 number, jobs=(name,), repo=text, ref=text, message=text, author=text, pipeline_file=text, rule=text,
@@ -50,13 +60,14 @@ def fill(counter: Counter) -> None:
             ),
             make_attempt(
                 number, name, 2, runner_name=text, state=AttemptState.FAILED, reason=text, finished_at=NOW,
-                accepted_at=NOW, isolation=text, steps=(StepReport(name=text, state="failed", exit_code=1),),
+                accepted_at=NOW, isolation=text, steps=steps,
             ),
             replace(make_runner(f"r{number}"), name=text, host=text, software=text, labels=(text,), cordoned=text),
         ]  # fmt: skip
         notes += [
             make_note("job", f"{number}/{name}", build=number, state="failed", reason=text),
             make_note("attempt", f"{number}/{name}#1", build=number, state="lost", reason=text),
+            make_note("build", f"{number}", build=number, state="failed", reason=text),
         ]
         counter.desk.log(f"{number}/{name}", 2, text.encode())
     counter.desk.store.commit(new(*records, notes=tuple(notes)))
@@ -128,6 +139,61 @@ def test_lists_of_everything_are_inert(
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
+def test_what_the_dispatcher_knows_of_others_is_inert(
+    type_: Type, counter: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    if terminal:
+        at_a_terminal(monkeypatch)
+    live = counter.desk.live
+    live.watching["eye"] = tuple(WatchedRepo(repo=f"{text}{n}", problem=text) for n, text in enumerate(NAUGHTY))
+    live.troubles = lambda: [("foreign", 1, text) for text in NAUGHTY]
+    live.offenders = lambda _most: [("observer", text, {text: 1}) for text in NAUGHTY]
+    for number, text in enumerate(NAUGHTY, start=1):
+        live.state.put(make_build(number, complaints=()), 0)
+        live.state.put(make_job(number, spec=replace(make_job().spec, labels=(text,))), 0)
+    ended = type_("status")
+    looks_at(ended)
+    assert terminal or all(printable(text) in ended.out for text in NAUGHTY)
+    looks_at(type_("doctor"))
+
+
+def test_what_processes_write_to_their_own_logs_is_inert(capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("text", "json"):
+        begin("observer", log_format=form, log_level="info")
+        for text in NAUGHTY:
+            Voice("observer").warning(f"{text} cannot be read", repo=text, reason=text)
+        said = capsys.readouterr().err
+        assert harm(said) == ""
+        assert len(said.splitlines()) == said.count("\n") == len(NAUGHTY)
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
+def test_what_up_tells_of_a_build_is_inert_and_forges_no_line(terminal: bool) -> None:
+    lines = told_by_up("plain", terminal=terminal)
+    for text in NAUGHTY:
+        assert told_by_up(text, terminal=terminal) == lines, repr(text)
+
+
+def told_by_up(text: str, *, terminal: bool) -> int:
+    """In how many lines `up` tells of a build with this text in all fields, on stderr."""
+    about = {"reason": text, "state": "errored", "rule": text, "message": text, "repo": text, "ref": text}
+    dispatcher = Dispatcher(
+        {"7/a": {"data": b"", "steps": [{"name": text, "state": text, "log_at": 0}] * 2}},
+        jobs=[job(text, "errored", id="7/a", reason=text), job("b", "queued", reason=text, waiting=text)],
+        complaints=[text + "!"],
+        **about,
+    )
+    dispatcher.notes = [
+        {"what": "attempt", "id": "7/a#1", "state": "lost", "reason": text},
+        {"what": "job", "id": "7/a", "state": "errored", "reason": text},
+    ]
+    out, err = told(dispatcher, terminal=terminal)
+    assert harm(out) == ""
+    assert harm(err) == ""
+    return err.count("\n")
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
 def test_each_build_is_shown_told_and_read_inertly(
     type_: Type, filled: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
@@ -136,6 +202,10 @@ def test_each_build_is_shown_told_and_read_inertly(
     for number in range(1, len(NAUGHTY) + 1):
         looks_at(type_("show", str(number)))
         looks_at(type_("story", str(number)))
+        watched = type_("watch", str(number))
+        assert (watched.code, watched.err) == (ExitCode.BUILD_FAILED, "")
+        assert harm(watched.out) == ""
+        assert watched.out.count("\n") == NOTES
         ended = type_("logs", str(number))
         assert harm(ended.err) == ""
         if terminal:

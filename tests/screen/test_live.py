@@ -94,11 +94,13 @@ def test_verdicts_are_data_and_everything_else_is_not() -> None:
     async def scene() -> tuple[str, str]:
         out, err = Stream(), Stream()
         screen = Screen(out, err)
-        await screen.say("build 1: begins\nwith two\x1b lines", "running")
+        await screen.say("build 1: begins\n--- build 1: ends ---\x1b", "running")
+        await screen.say_all(["two", "lines"])
         await screen.tell_verdict("passed build 1", "passed")
         return out.written(), err.written()
 
-    assert asyncio.run(scene()) == ("passed build 1\n", "build 1: begins\nwith two\N{REPLACEMENT CHARACTER} lines\n")
+    out, err = asyncio.run(scene())
+    assert (out, err.splitlines()) == ("passed build 1\n", ["build 1: begins�--- build 1: ends ---�", "two", "lines"])
 
 
 def test_verdicts_have_colours_on_a_terminal_unless_nobody_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,11 +64,13 @@ class Dispatcher:
         return Answered(body=body, data=data)
 
 
-def told(dispatcher: Dispatcher, follow_up: FollowUp | None = None, *, taken_up: bool = False) -> tuple[str, str]:
+def told(
+    dispatcher: Dispatcher, follow_up: FollowUp | None = None, *, taken_up: bool = False, terminal: bool = False
+) -> tuple[str, str]:
     """What stands on stdout and on stderr at the end."""
 
     async def scene() -> tuple[str, str]:
-        out, err = Stream(), Stream()
+        out, err = Stream(terminal=terminal), Stream(terminal=terminal)
         teller = Teller(dispatcher, Screen(out, err), follow_up)  # type: ignore[arg-type]  # It asks for no more.
         await teller.tell(7, taken_up=taken_up)
         return out.written(), err.written()
