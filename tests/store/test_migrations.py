@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -27,17 +30,37 @@ def shape(engine: Engine) -> list[tuple[str, str]]:
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     engine.dispose()
-    return sorted((row[0], re.sub(r"[\s\"]+", " ", row[1])) for row in found if row[0] != "alembic_version")
+    return sorted((row[0], re.sub(r"[\s\"]+", " ", row[1])) for row in found)
 
 
-def test_an_empty_database_gets_the_tables_of_the_code(engine: Engine, tmp_path: Path) -> None:
+def test_the_revisions_lead_to_the_very_tables_that_an_empty_database_gets(engine: Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0001")
         migrations.bring_up_to_date(connection, where="here")
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert migrations.check(connection, where="here") == migrations.head()
     other = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
-    metadata.create_all(other)
+    for each in (engine, other):
+        with each.begin() as connection:
+            migrations.bring_up_to_date(connection, where="here")
+            assert MigrationContext.configure(connection).get_current_revision() == migrations.head()
+            assert migrations.check(connection, where="here") == migrations.head()
     assert shape(engine) == shape(other)
+
+
+def test_the_files_of_the_revisions_are_named_after_them() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    found = list(scripts.walk_revisions())
+    assert [Path(script.path).name.partition("_")[0] for script in found] == [script.revision for script in found]
+    assert scripts.get_current_head() == migrations.head()
+
+
+def test_where_nothing_is_to_be_changed_nobody_waits_for_alembic(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; import surveil.dispatcher; from surveil.store.sqlite import open_store\n"
+        "for _ in range(2): open_store(Path(sys.argv[1]), now=1).close()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 0
 
 
 def test_bringing_up_to_date_twice_changes_nothing(engine: Engine) -> None:
