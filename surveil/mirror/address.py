@@ -196,6 +196,9 @@ def _scp_like(user: str | None, host: str, path: str, text: str) -> Address:
         raise AddressError(f"The user in {show(text)} is not one that ssh takes.")
     if path.startswith("-"):
         raise AddressError(f"The path in {show(text)} begins with a dash, which ssh could take for an option.")
+    if path.startswith("//"):
+        # git takes all before `://` for the name of a protocol.
+        raise AddressError(f"The path in {show(text)} begins with two slashes; write one, or begin with ssh://.")
     return Address(kind=Kind.SSH, key=f"{user + '@' if user else ''}{host.lower()}:{path.rstrip('/') or '/'}")
 
 

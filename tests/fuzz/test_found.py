@@ -142,3 +142,9 @@ def test_an_address_that_is_no_text_stays_one_line_in_a_refusal() -> None:
 )
 def test_a_bracket_in_a_path_is_not_the_hosts(typed: str, server: str) -> None:
     assert parse(typed, "/").server == server
+
+
+def test_an_scp_like_address_is_not_taken_for_one_with_a_protocol() -> None:
+    with pytest.raises(UsageError, match="begins with two slashes; write one, or begin with ssh://"):
+        parse("git@example.org://\U0010ffff", "/home")
+    assert parse("git@example.org:/project", "/home").server == "git@example.org"
