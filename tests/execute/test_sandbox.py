@@ -358,6 +358,28 @@ def test_git_works_in_a_sandboxed_work_tree(place: Path, user: str) -> None:
     assert found["log"].splitlines()[0] == "One"
 
 
+def test_a_repository_of_this_machine_is_fetched_from_only_where_it_is_exposed_and_never_pushed_to(
+    place: Path, user: str
+) -> None:
+    """As the documentation says."""
+    sandboxed()
+    tries = {
+        "fetch": "git fetch -q origin", "fetch file://": f"git fetch -q file://{place}/repo main",
+        "clone": f"git clone -q file://{place}/repo clone", "push": "git push -q origin HEAD:refs/heads/pushed",
+        "submodule": f"git submodule add -q file://{place}/repo one",
+        "allowed submodule": f"git -c protocol.file.allow=always submodule add -q file://{place}/repo two",
+        "own history": "git clone -q . own && git -C own fetch -q && git worktree add -q tree HEAD && git gc -q",
+    }  # fmt: skip
+    script = "\n".join([*(f"if {line} >/dev/null 2>&1; then echo can {name}; fi" for name, line in tries.items()),
+                        "echo done"])  # fmt: skip
+    (found,) = attempts(place, user, "required", script)
+    assert possible(found["log"]) == {"own history"}
+    for name in ("data", "tmp", "repo"):
+        shutil.rmtree(place / name)
+    (found,) = attempts(place, user, "required", script, exposed=place / "repo")
+    assert possible(found["log"]) == set(tries) - {"push", "submodule"}
+
+
 def test_in_a_sandbox_of_an_ordinary_user_processes_are_counted_without_a_control_group(place: Path, user: str) -> None:
     sandboxed()
     # It has an end of its own, should the limit not hold.
