@@ -76,6 +76,7 @@ def take_bundle(mirror: Mirror, sha: str, file: IO[bytes], ref: str | None = Non
         with mirror.folder.lock_fetch():
             mirror.folder.ensure(_object_format(sha), _borrowed(mirror))
             with mirror.folder.using():
+                mirror.folder.remove_stale_locks()
                 os.lseek(file.fileno(), start, os.SEEK_SET)
                 _index(mirror, sha, file)
                 lack = _lack(mirror, sha)

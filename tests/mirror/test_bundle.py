@@ -14,6 +14,7 @@ from surveil.mirror.address import Address, Kind, parse
 from surveil.mirror.bundle import make_bundle, take_bundle, tips
 from surveil.mirror.checkout import checkout
 from surveil.mirror.mirror import Mirror
+from surveil.mirror.refs import kept_ref
 from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import ENVIRONMENT, Repository, make_repository
 
@@ -156,6 +157,18 @@ def test_git_itself_reads_what_is_carried(there: Mirror, repository: Repository,
     file = tmp_path / "carried.bundle"
     file.write_bytes(bytes_of(there, sha))
     assert "The bundle records a complete history." in repository.git("bundle", "verify", str(file))
+
+
+def test_what_a_git_that_lost_its_power_left_locked_stands_in_nobodys_way(
+    there: Mirror, here: Mirror, repository: Repository
+) -> None:
+    first, second = repository.commit("First"), repository.commit("Second")
+    take(here, first, bytes_of(there, first), "refs/heads/main")
+    ref = here.path / kept_ref(second, "refs/heads/main")
+    ref.with_name(f"{ref.name}.lock").touch()
+    (here.path / "packed-refs.lock").touch()
+    take(here, second, bytes_of(there, second), "refs/heads/main")
+    assert tips(here) == (second,)
 
 
 def test_a_commit_that_was_forced_away_at_a_remote_is_still_carried(
