@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,19 +25,31 @@ from tests.execute.conftest import Kept, job, make_repository, sandboxed
 
 PTRACE = "import ctypes,sys; sys.exit(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0) != 0)"
 """PTRACE_SEIZE, which lets the process go on."""
+DESCRIPTORS = "import os,sys; sys.exit(set(os.listdir('/proc/self/fd')) <= set('0123'))"
+"""Beside its three there is the one by which they are listed."""
 PROBES = {
     "read the key": "cat {data}/keys/runner.key",
     "list the data folder": "ls {data}/attempts",
     "read the spool": "cat {data}/attempts/*/spool",
+    "write the spool": "for f in {data}/attempts/*; do : >> $f/spool; done",
     "write the status": "for f in {data}/attempts/*; do echo '{}' > $f/forged.json; done",
+    "command the keeper": "for f in {data}/attempts/*; do : <> $f/control; done",
     "see another workspace": "ls {data}/workspaces/other/secret",
     "read the agent's environment": "cat /proc/{agent}/environ",
     "read the agent's memory": "cat /proc/{agent}/maps",
     "trace the agent": f'{sys.executable} -c "{PTRACE}" {{agent}}',
     "signal the agent": "kill -0 {agent}",
+    "read the keeper's environment": "cat /proc/$(cat {lock})/environ",
+    "read the keeper's memory": "cat /proc/$(cat {lock})/maps",
+    "trace the keeper": f'{sys.executable} -c "{PTRACE}" $(cat {{lock}})',
     "signal the keeper": "kill -0 $(cat {lock})",
+    "use what the keeper holds open": f'{sys.executable} -c "{DESCRIPTORS}"',
     "be quicker than others": "renice -n -5 $$",
     "raise its limits": "ulimit -Hc 1000",
+    "leave its control groups": "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -writable | grep .",
+    "be somebody else": f"{sys.executable} -c 'import os; os.setuid(1)'",
+    "make a device": "mknod zero c 1 5",
+    "change its root": "chroot / true",
     "make a user namespace": "unshare --user --map-root-user true",
     "mount": "mount -t tmpfs none /mnt",
     "write to the system": "touch /usr/planted && rm /usr/planted",
@@ -44,12 +57,14 @@ PROBES = {
     "see root's home or anybody's": "ls /home || ls $(getent passwd $(id -u) | cut -d: -f6)/..?*",
     "see sockets of services": "ls /run/* /var/run/*",
 }
-ALWAYS_REFUSED = {"raise its limits"}
+ALWAYS_REFUSED = {"raise its limits", "use what the keeper holds open"}
 """What no job can do: the keeper sees to that."""
+REFUSED_BY_KEEPERS = {"read the keeper's environment", "read the keeper's memory", "trace the keeper"}
+"""What no job can do to its keeper, unless it is root's and in no sandbox."""
 OF_A_USER = {
     "read the agent's environment", "read the agent's memory",
-    "read the key", "list the data folder", "read the spool", "write the status", "see another workspace",
-    "signal the agent", "signal the keeper", "see sockets of services",
+    "read the key", "list the data folder", "read the spool", "write the spool", "write the status",
+    "command the keeper", "see another workspace", "signal the agent", "signal the keeper", "see sockets of services",
 }  # fmt: skip
 """What every job can do without a sandbox, as the documentation says."""
 PLANT = """
@@ -138,7 +153,16 @@ def test_without_a_sandbox_a_job_can_do_what_its_user_can_and_this_is_how_we_kno
     can = possible(found["log"])
     assert can >= OF_A_USER, found["log"]
     assert not can & ALWAYS_REFUSED
+    assert not can & REFUSED_BY_KEEPERS or user == "root"
     assert ("read the shadow file" in can) == (user == "root")
+
+
+def test_the_documentation_names_every_probe_and_no_other() -> None:
+    page = (ordinary.ROOT / "docs" / "evidence" / "isolation.md").read_text()
+    rows = [line.split(" | ")[3] for line in page.splitlines() if line.startswith("| ") and line.count(" | ") >= 3]
+    named = {name for row in rows for name in re.findall(r"`([^`]*)`", row)}
+    assert set(PROBES) <= named
+    assert {name for name in named if " " in name} <= set(PROBES)
 
 
 def test_a_job_finds_nothing_that_the_one_before_it_planted(place: Path, user: str) -> None:
