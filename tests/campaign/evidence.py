@@ -69,6 +69,8 @@ class Evidence:
     """The runners whose disks lost or damaged output."""
     interrupted: frozenset[str] = frozenset()
     """The runners that may have lost what they had not begun yet."""
+    spooled: dict[str, int] = field(default_factory=dict)
+    """How much of the logs of attempts was on the disks of hosts when these died, by the attempts' folders."""
     paused: frozenset[str] = frozenset()
     """The runners that stood still, and could not know that their time was over."""
     fenced: bool = False

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from surveil.execute.spool import SpoolReader
+
 WAYS: Final = "ways"
 TRUTHS: Final = "truths"
 DRIVER_ON_WAYS: Final = "10.77.0.254"
@@ -76,6 +78,8 @@ class Host:
         self.disk.mkdir(parents=True)
         self.hidden = tuple(hidden)
         """Folders that it does not see, as they are another machine's."""
+        self.spooled: dict[str, int] = {}
+        """How much of the log of each attempt its disk held when its plug was pulled, by the attempt's folder."""
         self.init_pid: int | None = None
         self._machine: subprocess.Popen[bytes] | None = None
         self._started: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -118,6 +122,9 @@ class Host:
         os.kill(self.init_pid, signal.SIGKILL)
         self._machine.wait(ORDER_S)
         self._close()
+        for path in self.disk.glob("*/attempts/*/spool"):
+            with contextlib.closing(SpoolReader(str(path))) as spool:
+                self.spooled[path.parent.name] = spool.look()
 
     def close(self) -> None:
         """Take its power away at the campaign's end, whatever state it is in."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job, Status
+from surveil.execute.attempts import folder_name
 from surveil.store.sqlite import ATTEMPTS_SKIPPED
 from tests.campaign.evidence import Evidence, is_truthful
 from tests.campaign.step import output
@@ -305,8 +306,11 @@ def lost_logs_are_delivered(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def read_bytes(evidence: Evidence, attempt: Attempt) -> int:
-    """How much of what an attempt wrote is on its runner's disk, whatever happened then."""
-    return sum(map(_readable, evidence.works_of(attempt.id)))
+    """How much of what an attempt wrote is on its runner's disk, whatever happened then. Where its host died, the disk
+    itself was asked: what was written just before may not have been read.
+    """
+    spooled = evidence.spooled.get(folder_name(attempt.id))
+    return sum(map(_readable, evidence.works_of(attempt.id))) if spooled is None else spooled
 
 
 def _readable(work: Work) -> int:

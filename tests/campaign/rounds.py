@@ -184,6 +184,7 @@ class Campaign:
             lost_max=self.settings.policy.lost_max,
             cut=_names(each.cut for each in struck),
             interrupted=_names(each.interrupted for each in struck),
+            spooled={name: size for role in cluster.runners for name, size in role.host.spooled.items()},
             wall_minus_boot_ms=time.time_ns() // 1_000_000 - boot_ms(),
             before=self._before,
             left=self._left(),

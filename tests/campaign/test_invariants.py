@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import pytest
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, Runner, Status
+from surveil.execute.attempts import folder_name
 from surveil.frozen import replace
 from surveil.protocol import JobSpec, StepSpec
 from surveil.store import BuildDetail
@@ -183,6 +184,14 @@ def test_a_judge_sees(evidence: Evidence, what: str) -> None:
 
 def test_a_push_may_be_replaced_before_anybody_looks(evidence: Evidence) -> None:
     evidence.pushes.insert(0, replace_push(evidence.pushes[0], sha="b" * 40))
+    assert judge(evidence) == []
+
+
+def test_a_host_that_died_owes_what_its_disk_held(evidence: Evidence) -> None:
+    evidence.spooled = {folder_name((JOB, 1)): 8}
+    assert {complaint.rule for complaint in judge(evidence)} == {"I6"}
+    evidence.works[0] = work(1, began_at=1_000, ended_at=2_000)
+    evidence.spooled = {folder_name((JOB, 1)): 7}
     assert judge(evidence) == []
 
 

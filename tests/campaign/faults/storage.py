@@ -14,6 +14,7 @@ from typing import Final
 
 from surveil.core.model import AttemptState
 from surveil.errors import ExitCode
+from surveil.execute.attempts import folder_name
 from surveil.places import KEYS
 from tests.campaign.cluster import Cluster, Role, until
 from tests.campaign.disks import Platter
@@ -297,8 +298,7 @@ def _logs_came_again(evidence: Evidence, held: set[str]) -> Iterable[str]:
     """Whatever a runner still had of an attempt that is recorded must be here."""
     truthful = {job.id for job in evidence.jobs if is_truthful(job)}
     for attempt in evidence.attempts:
-        folder = f"attempt {attempt.job.replace('/', '-')}.{attempt.number}-"
-        if attempt.job in truthful and any(each.startswith(folder) for each in held):
+        if attempt.job in truthful and f"attempt {folder_name(attempt.id)}" in held:
             there, owed = len(evidence.logs[attempt.id].data), read_bytes(evidence, attempt)
             if there < owed:
                 yield f"of the log of {attempt.job}#{attempt.number} there are {there} bytes: its runner had {owed}"
