@@ -17,8 +17,8 @@ from tests.campaign.faults import all_kinds
 ROOT = Path(__file__).parents[2]
 LIVES = 4
 EVERYDAY = (
-    "agent-kill", "agent-stop", "black-hole", "clock-jump", "commit-after", "commit-before", "corrupt",
-    "cut-long-one-way", "cut-short", "daemons", "dispatcher-full", "dispatcher-io-error", "dispatcher-kill",
+    "agent-kill", "agent-stop", "backup-restored", "black-hole", "clock-jump", "commit-after", "commit-before",
+    "corrupt", "cut-long-one-way", "cut-short", "daemons", "dispatcher-full", "dispatcher-io-error", "dispatcher-kill",
     "dispatcher-stop", "dispatcher-torn", "endless-message", "flapping", "fork-bomb", "handshake-fails", "herd",
     "host-power", "host-replaced", "host-suspend", "keeper-kill", "log-flipped", "mid-frame", "poison", "remote-lies",
     "runner-inodes", "runner-torn", "silent-flood", "tidy-restart", "version-older",
