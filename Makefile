@@ -25,6 +25,9 @@ COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-ver
 	--group build pyproject.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What is compiled is kept, whatever the environment says: else every worker compiles every test, and every process that
+# a test starts compiles surveil.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test check format lint types contracts core sim campaign soak fuzz bench $(BENCHES:%=bench-%) docs constraints clean
