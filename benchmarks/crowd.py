@@ -21,9 +21,11 @@ import zmq
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, let_in, where
 from benchmarks.noop import SPAWN, end
+from surveil.core.peers import Peer, Role
 from surveil.net.keys import make_keys
 from surveil.net.options import apply_options, peer_options, raise_file_limit
 from surveil.protocol import Heartbeat, Hello, Introduce, Message, Welcome, decode_all, encode
+from surveil.store.codec import PEER_COLUMNS, peer_row
 
 KNOCKING_MAX: Final = 200
 """So many runners of a process may be on their way in: a crowd that comes as fast as it is let in, and no faster."""
@@ -56,8 +58,11 @@ def let_crowd_in(data: Path, count: int) -> list[PeerKey]:
     database = sqlite3.connect(data / "surveil.db")
     with database:
         database.executemany(
-            "INSERT INTO peers (key, role, name, labels, created_at) VALUES (?, 'runner', ?, '[]', ?)",
-            [(peer.keys.public, peer.name, now) for peer in peers],
+            f"INSERT INTO peers ({', '.join(PEER_COLUMNS)}) VALUES ({', '.join('?' * len(PEER_COLUMNS))})",  # noqa: S608
+            [
+                peer_row(Peer(key=peer.keys.public, role=Role.RUNNER, name=peer.name, labels=(), created_at=now))
+                for peer in peers
+            ],
         )
     database.close()
     return peers

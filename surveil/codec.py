@@ -82,6 +82,11 @@ def pack_value(value: dict[str, Any] | list[Any]) -> bytes:
     return frame
 
 
+pack_row: Final[Callable[[Sequence[Any]], bytes]] = msgpack.Packer(autoreset=True).pack
+"""Turn plain values into bytes that are the same for the same values always, as a checksum needs them. One packer for
+all of them, because making it takes longer than its work. Raises UnicodeEncodeError and OverflowError."""
+
+
 def unpack_map(frame: bytes) -> dict[str, Any]:
     """Turn a frame from a peer into a plain map.
 

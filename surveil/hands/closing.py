@@ -21,6 +21,7 @@ from surveil.core.state import Changes
 from surveil.say import Voice
 from surveil.store import Reader, StoreError
 from surveil.store.logs import LogStore
+from surveil.store.sums import DamagedError
 
 ENDS_MAX: Final = 100_000
 LIVE_MAX: Final = 100_000
@@ -133,7 +134,11 @@ class Closing:
             if build == seen:
                 continue
             seen = build
-            detail = self._reader.build(build)
+            try:
+                detail = self._reader.build(build)
+            except DamagedError as error:
+                voice.warning("logs stay as they are", build=build, reason=error)
+                continue
             for attempt in detail.attempts if detail is not None else ():
                 if self._logs.at_work(attempt.job, attempt.number) and attempt.id not in self._live:
                     _put(self._live, attempt.id, 0, LIVE_MAX)
@@ -152,18 +157,25 @@ class Closing:
             if self._stopping:
                 return
             touched_at = self._live.get(key, 0)
-            attempt = self._reader.attempt(*key)
-            done = attempt is None or self._close_if_over(attempt, touched_at, now)
+            done = self._close_if_over(key, touched_at, now)
             if self._live.get(key) == touched_at:  # Else it took something meanwhile.
                 self._live.pop(key)
                 if not done:
                     self._live[key] = touched_at
 
-    def _close_if_over(self, attempt: Attempt, touched_at: int, now: int) -> bool:
+    def _close_if_over(self, key: AttemptId, touched_at: int, now: int) -> bool:
         """Close a log that is whole, or for which nobody is left; whether it needs no more attention."""
+        try:
+            attempt = self._reader.attempt(*key)
+        except DamagedError as error:
+            # The others wait behind it.
+            voice.warning("a log stays as it is", job=key[0], attempt=key[1], reason=error)
+            return True
+        if attempt is None:
+            return True
         if attempt.state in OPEN:
             return False
-        key, end = attempt.id, attempt.log_end
+        end = attempt.log_end
         if end is not None and self._logs.length(*key) >= end:
             return self._finish(key, end)
         over_at = max(touched_at, attempt.finished_at or attempt.assigned_at)

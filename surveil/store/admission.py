@@ -1,14 +1,18 @@
-"""Who is let in: the rows of keys and tokens, each step one statement that decides and writes at once.
+"""Who is let in: the rows of keys and tokens.
 
-What belongs here: the rules that the database itself has to keep, because two strangers may come at one moment. What
-does not: secrets and their digests (net), what a role may do (net).
+What belongs here: the rules of who comes in beside whom. What does not: secrets and their digests (net), what a role
+may do (net).
+
+Two strangers may come at one moment, and are let in one after the other: the store has one writer, whose epoch fences
+all others, and each call is a transaction of its own. Rows are written whole, because each has one checksum.
 """
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError
@@ -46,32 +50,33 @@ def redeem(connection: Connection, statements: Statements, digest: bytes, *, key
     if known is not None:
         _check_known(known, token.role)
         return known
-    spend = (
-        update(tokens)
-        .where(
-            tokens.c.digest == digest, tokens.c.uses_left > 0, tokens.c.expires_at > now, tokens.c.revoked_at.is_(None)
-        )
-        .values(uses_left=tokens.c.uses_left - 1)
-        .returning(tokens.c.id)
-    )
-    if connection.execute(spend).first() is None:
+    if not token.usable(now):
         raise NotAllowedError(
             f"the token {token.id} {_why_not(token, now)}: make a new one with `surveil token create`"
         )
+    spent = replace(token, uses_left=token.uses_left - 1)
+    statements.put_token.run(connection.connection, [codec.token_row(spent)])
     peer = Peer(key=key, role=token.role, name=name, labels=token.labels, created_at=now)
     return settle_peer(connection, statements, peer)
 
 
-def revoke_peer(connection: Connection, key: str, now: int) -> bool:
+def revoke_peer(connection: Connection, statements: Statements, key: str, now: int) -> bool:
     """Let a key in no more."""
-    live = update(peers).where(peers.c.key == key, peers.c.revoked_at.is_(None))
-    return connection.execute(live.values(revoked_at=now)).rowcount == 1
+    peer = _peer(connection, key)
+    if peer is None or peer.revoked_at is not None:
+        return False
+    statements.put_peer.run(connection.connection, [codec.peer_row(replace(peer, revoked_at=now))])
+    return True
 
 
-def revoke_token(connection: Connection, token: str, now: int) -> bool:
+def revoke_token(connection: Connection, statements: Statements, token: str, now: int) -> bool:
     """Make a token worthless."""
-    live = update(tokens).where(tokens.c.id == token, tokens.c.revoked_at.is_(None))
-    return connection.execute(live.values(revoked_at=now)).rowcount == 1
+    row = connection.execute(select(tokens).where(tokens.c.id == token)).first()
+    if row is None or row.revoked_at is not None:
+        return False
+    revoked = replace(codec.token_of(row), revoked_at=now)
+    statements.put_token.run(connection.connection, [codec.token_row(revoked)])
+    return True
 
 
 def _peer(connection: Connection, key: str) -> Peer | None:

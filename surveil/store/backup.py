@@ -25,7 +25,7 @@ from typing import Final
 from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.places import LOGS
-from surveil.store import StoreError
+from surveil.store import Cluster, StoreError, codec
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
@@ -113,7 +113,9 @@ def _copy_database(source: Path, target: Path, now: int) -> None:
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.execute("VACUUM INTO ?", (str(target),))
         with closing(sqlite3.connect(target)) as copy, copy:
-            copy.execute("UPDATE cluster SET copied_at = ?", (now,))
+            row = copy.execute("SELECT id, epoch, first_build FROM cluster").fetchone()
+            values = codec.cluster_row(Cluster(id=row[0], epoch=row[1]), first_build=row[2], copied_at=now)
+            copy.execute("UPDATE cluster SET copied_at = :copied_at, row_sum = :row_sum", values)
     except sqlite3.Error as error:
         raise StoreError(
             f"the database could not be copied to {target.parent} ({error}): look at the disk's free space"

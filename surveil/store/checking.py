@@ -1,4 +1,5 @@
-"""Whether a data folder is whole: the database's pages, the facts in it, and every byte of every log.
+"""Whether a data folder is whole: the database's pages and rows, the facts in it, and every byte of every
+log.
 
 What belongs here: looking, on a folder that may be in use. What does not: mending; a damaged folder is restored from
 a backup.
@@ -9,21 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from surveil.core.model import AttemptState, Status
 from surveil.places import LOGS
-from surveil.store import wal
+from surveil.store import codec, wal
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from surveil.store.log_paths import log_files
-from surveil.store.reading import SqlReader, reading
+from surveil.store.reading import SqlReader, all_rows, reading
 from surveil.store.sqlite import database_path, open_reader
+from surveil.store.tables import specs
 
 PROBLEMS_MAX: Final = 100
 """More sentences than this help nobody."""
@@ -60,7 +63,7 @@ def check(data: Path, *, database: str = "") -> Report:
             problems.append(wal.complaint(path))
     with closing(open_reader(data, database=database)) as reader:
         builds, jobs, attempts = _counted(reader)
-        problems += _bounded(_facts(reader))
+        problems += _bounded(chain(_damaged(reader), _facts(reader)))
     logs = log_bytes = 0
     with disk_failures(f"read the logs below {data / LOGS}"):
         for path in log_files(data / LOGS, (SUFFIX, DATA)):
@@ -139,11 +142,23 @@ def _counted(reader: SqlReader) -> tuple[int, int, int]:
         return count(connection, "builds"), count(connection, "jobs"), count(connection, "attempts")
 
 
-def _facts(reader: SqlReader) -> Iterator[str]:
+def _damaged(reader: SqlReader) -> Iterator[str]:
+    """What the database finds wrong with its pages, and then every row that is not as it was written."""
     with reading(reader.engine) as connection:
         for row in connection.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_MAX})"):
             if row[0] != "ok":
                 yield f"the database is damaged: {row[0]}"
+        for guard in codec.GUARDS:
+            for values in all_rows(connection, select(guard.table)):
+                if not guard.fits(values):
+                    yield f"{guard.name(values)} was damaged on disk: its checksum does not fit"
+        for digest, body in all_rows(connection, select(specs)):
+            if not codec.is_spec(body, digest):
+                yield f"the spec {digest.hex()} was damaged on disk: its digest does not fit"
+
+
+def _facts(reader: SqlReader) -> Iterator[str]:
+    with reading(reader.engine) as connection:
         for rule in _RULES:
             bound = {state: state for state in _STATES if f":{state}" in rule.query}
             for row in connection.execute(text(f"{rule.query} LIMIT {PROBLEMS_MAX}"), bound):

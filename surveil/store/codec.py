@@ -10,40 +10,64 @@ position, in the order of the tables.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from sys import intern
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
+
+from sqlalchemy import Table
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.protocol import JobSpec, StepReport, pack_part, unpack_part
-from surveil.store import Token
-from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, specs, tokens
+from surveil.store import Cluster, Token
+from surveil.store.sums import SUM, Guard, Row, summed
+from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, specs, tokens
 
-Row: TypeAlias = tuple[Any, ...]
-
-BUILD_COLUMNS: Final = tuple(builds.c.keys())
-BUILD_CHANGES: Final = ("state", "reason", "started_at", "finished_at")
 BUILD_KEY: Final = ("id",)
-JOB_COLUMNS: Final = tuple(jobs.c.keys())
+BUILD_CHANGES: Final = ("state", "reason", "started_at", "finished_at")
+JOB_KEY: Final = ("build", "name")
 JOB_CHANGES: Final = (
     "state", "reason", "attempt", "failed", "errored", "lost", "lost_early", "not_before_at", "started_at",
     "finished_at",
 )  # fmt: skip
-JOB_KEY: Final = ("build", "name")
-ATTEMPT_COLUMNS: Final = tuple(attempts.c.keys())
+ATTEMPT_KEY: Final = ("build", "name", "number")
 ATTEMPT_CHANGES: Final = (
     "incarnation", "state", "reason", "accepted_at", "started_at", "finished_at", "exit_code", "log_bytes", "steps",
     "isolation", "released",
 )  # fmt: skip
-ATTEMPT_KEY: Final = ("build", "name", "number")
-LOG_END_COLUMNS: Final = ("log_bytes", "key_build", "key_name", "key_number", "key_runner")
-RUNNER_COLUMNS: Final = tuple(runners.c.keys())
-NOTE_COLUMNS: Final = tuple(column.name for column in notes.c if column.name != "position")
+LOG_END_COLUMNS: Final = ("log_bytes", SUM, "key_build", "key_name", "key_number", "key_runner")
 SPEC_COLUMNS: Final = tuple(specs.c.keys())
-PEER_COLUMNS: Final = tuple(peers.c.keys())
-TOKEN_COLUMNS: Final = tuple(tokens.c.keys())
+
+
+def _given(table: Table, changes: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns of a table that no change writes, in order."""
+    return tuple(column.name for column in table.c if column.name not in changes and column.name != SUM)
+
+
+_BUILD_GIVEN: Final = _given(builds, BUILD_CHANGES)
+_JOB_GIVEN: Final = _given(jobs, JOB_CHANGES)
+_ATTEMPT_GIVEN: Final = _given(attempts, ATTEMPT_CHANGES)
+BUILD_COLUMNS: Final = (*_BUILD_GIVEN, *BUILD_CHANGES, SUM)
+JOB_COLUMNS: Final = (*_JOB_GIVEN, *JOB_CHANGES, SUM)
+ATTEMPT_COLUMNS: Final = (*_ATTEMPT_GIVEN, *ATTEMPT_CHANGES, SUM)
+RUNNER_COLUMNS: Final = (*_given(runners), SUM)
+NOTE_COLUMNS: Final = (*_given(notes), SUM)
+PEER_COLUMNS: Final = (*_given(peers), SUM)
+TOKEN_COLUMNS: Final = (*_given(tokens), SUM)
+CLUSTER_COLUMNS: Final = (*_given(cluster), SUM)
+
+BUILDS: Final = Guard(builds, "build {id}", BUILD_COLUMNS[:-1])
+JOBS: Final = Guard(jobs, "job {build}/{name}", JOB_COLUMNS[:-1])
+ATTEMPTS: Final = Guard(attempts, "attempt {number} at job {build}/{name}", ATTEMPT_COLUMNS[:-1])
+RUNNERS: Final = Guard(runners, "runner {name}", RUNNER_COLUMNS[:-1])
+NOTES: Final = Guard(notes, "line {position} of the journal", NOTE_COLUMNS[:-1])
+PEERS: Final = Guard(peers, "the key of {role} {name}", PEER_COLUMNS[:-1])
+TOKENS: Final = Guard(tokens, "token {id}", TOKEN_COLUMNS[:-1])
+CLUSTER: Final = Guard(cluster, "the cluster's identity", CLUSTER_COLUMNS[:-1])
+GUARDS: Final = (CLUSTER, BUILDS, JOBS, ATTEMPTS, RUNNERS, NOTES, PEERS, TOKENS)
+"""Of all tables but that of specs, whose rows are found by the digest of all that they hold."""
 
 # Looking a state up by its text is several times quicker than asking the enumeration, and every row has one.
 _STATUS: Final = {status.value: status for status in Status}
@@ -75,16 +99,17 @@ def texts_of(body: str) -> tuple[str, ...]:
 
 def build_row(build: Build) -> Row:
     """All of a build but its list of jobs, which is the jobs' own rows."""
-    return (
+    return summed((
         build.id, build.mid, build.repo, build.ref, build.sha, build.event, build.message, build.author,
-        build.pipeline_file, build.rule, texts(build.complaints), build.retry_of, build.state, build.reason,
-        build.created_at, build.started_at, build.finished_at,
-    )  # fmt: skip
+        build.pipeline_file, build.rule, texts(build.complaints), build.retry_of, build.created_at,
+        _TEXT[build.state], build.reason, build.started_at, build.finished_at,
+    ))  # fmt: skip
 
 
 def build_change(build: Build) -> Row:
-    """What of a build may change, its key, and its state again for the fence."""
-    return (build.state, build.reason, build.started_at, build.finished_at, build.id, build.state)
+    """What of a build may change with the row's sum, its key, and its state again for the fence."""
+    row = build_row(build)
+    return (*row[len(_BUILD_GIVEN) :], build.id, row[len(_BUILD_GIVEN)])
 
 
 def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
@@ -92,6 +117,7 @@ def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
 
     What most builds have in common is held in memory once.
     """
+    BUILDS.check(row)
     return Build(
         id=row[0], mid=row[1], repo=intern(row[2]), ref=intern(row[3]), sha=row[4], event=intern(row[5]),
         message=row[6], author=intern(row[7]), pipeline_file=intern(row[8]), rule=intern(row[9]),
@@ -116,31 +142,42 @@ def spec_of(body: str, digest: bytes) -> JobSpec:
         ProtocolError: the text was not written by this version of surveil.
         ValueError: the disk changed it, and other commands would be run than were meant.
     """
-    if sha256(body.encode()).digest() != digest:
+    if not is_spec(body, digest):
         raise ValueError("a job's commands are not those that were stored")
     return unpack_part(JobSpec, json.loads(body))
 
 
+def is_spec(body: str, digest: bytes) -> bool:
+    """Whether a text is that of the spec with this digest."""
+    return sha256(body.encode()).digest() == digest
+
+
 def job_row(job: Job, spec: bytes) -> Row:
     """All of a job; its spec by digest, its repository by its build."""
-    return (
-        job.build, job.spec.name, job.position, spec, _TEXT[job.state], job.reason, job.attempt, job.failed,
-        job.errored, job.lost, texts(job.lost_early), job.not_before_at, job.created_at, job.started_at,
-        job.finished_at,
-    )  # fmt: skip
+    return summed((
+        job.build, job.spec.name, job.position, spec, job.created_at, _TEXT[job.state], job.reason, job.attempt,
+        job.failed, job.errored, job.lost, texts(job.lost_early), job.not_before_at, job.started_at, job.finished_at,
+    ))  # fmt: skip
 
 
-def job_change(job: Job) -> Row:
-    """What of a job may change, its key, and its state and attempt again for the fence."""
-    state = _TEXT[job.state]
-    return (
-        state, job.reason, job.attempt, job.failed, job.errored, job.lost, texts(job.lost_early), job.not_before_at,
-        job.started_at, job.finished_at, job.build, job.spec.name, state, job.attempt,
-    )  # fmt: skip
+def job_change(job: Job, spec: bytes) -> Row:
+    """What of a job may change with the row's sum, its key, and its state and attempt again for the fence."""
+    row = job_row(job, spec)
+    return (*row[5:], row[0], row[1], row[5], row[7])
+
+
+def job_skipped(row: Sequence[Any], attempts: int) -> dict[str, Any]:
+    """What changes in a job's row that goes on so many attempts later."""
+    JOBS.check(row)
+    values = dict(zip(jobs.c.keys(), row, strict=True))
+    values["attempt"] += attempts
+    changed = {"attempt": values["attempt"], SUM: JOBS.sum(tuple(values.values()))}
+    return changed | {f"key_{name}": values[name] for name in JOB_KEY}
 
 
 def job_of(row: Sequence[Any], repo: str, spec_by_digest: Mapping[bytes, JobSpec]) -> Job:
     """Read a job."""
+    JOBS.check(row)
     return Job(
         id=f"{row[0]}/{row[1]}", build=row[0], position=row[2], repo=repo, spec=spec_by_digest[row[3]],
         state=_STATUS[row[4]], reason=row[5], attempt=row[6], failed=row[7], errored=row[8], lost=row[9],
@@ -163,32 +200,28 @@ def _steps_of(body: str) -> tuple[StepReport, ...]:
 def attempt_row(attempt: Attempt) -> Row:
     """All of an attempt."""
     build, name = split_job(attempt.job)
-    return (
-        build, name, attempt.number, attempt.runner, attempt.runner_name, attempt.incarnation, _TEXT[attempt.state],
-        attempt.reason, attempt.assigned_at, attempt.accepted_at, attempt.started_at, attempt.finished_at,
+    return summed((
+        build, name, attempt.number, attempt.runner, attempt.runner_name, attempt.assigned_at, attempt.incarnation,
+        _TEXT[attempt.state], attempt.reason, attempt.accepted_at, attempt.started_at, attempt.finished_at,
         attempt.exit_code, attempt.log_bytes, _steps(attempt.steps), attempt.isolation, int(attempt.released),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def attempt_change(attempt: Attempt) -> Row:
-    """What of an attempt may change, its key, and its state again for the fence."""
-    build, name = split_job(attempt.job)
-    state = _TEXT[attempt.state]
-    return (
-        attempt.incarnation, state, attempt.reason, attempt.accepted_at, attempt.started_at,
-        attempt.finished_at, attempt.exit_code, attempt.log_bytes, _steps(attempt.steps), attempt.isolation,
-        int(attempt.released), build, name, attempt.number, state,
-    )  # fmt: skip
+    """What of an attempt may change with the row's sum, its key, and its state again for the fence."""
+    row = attempt_row(attempt)
+    return (*row[6:], row[0], row[1], row[2], row[7])
 
 
-def log_end_row(end: LogEnd) -> Row:
-    """What a late word says of an attempt's log, and of which attempt of whose."""
-    build, name = split_job(end.job)
-    return (end.log_bytes, build, name, end.number, end.runner)
+def log_end_row(attempt: Attempt, end: LogEnd) -> Row:
+    """What a late word says of an attempt's log, with the sum that its row then has, and of which attempt of whose."""
+    row = attempt_row(replace(attempt, log_bytes=end.log_bytes, released=True))
+    return (end.log_bytes, row[-1], row[0], row[1], row[2], end.runner)
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
     """Read an attempt."""
+    ATTEMPTS.check(row)
     return Attempt(
         job=f"{row[0]}/{row[1]}", number=row[2], runner=intern(row[3]), runner_name=intern(row[4]), incarnation=row[5],
         state=_ATTEMPT_STATE[row[6]], reason=row[7], assigned_at=row[8], accepted_at=row[9], started_at=row[10],
@@ -202,15 +235,16 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
 
 def runner_row(runner: Runner) -> Row:
     """All of a runner."""
-    return (
+    return summed((
         runner.id, runner.name, runner.host, runner.software, texts(runner.labels), runner.slots, runner.incarnation,
         runner.birth, int(runner.online), int(runner.draining), runner.cordoned, runner.probation_at,
         runner.quick_errors, runner.seen_at,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def runner_of(row: Sequence[Any]) -> Runner:
     """Read a runner."""
+    RUNNERS.check(row)
     return Runner(
         id=row[0], name=row[1], host=row[2], software=row[3], labels=texts_of(row[4]), slots=row[5], incarnation=row[6],
         birth=row[7], online=bool(row[8]), draining=bool(row[9]), cordoned=row[10], probation_at=row[11],
@@ -218,23 +252,30 @@ def runner_of(row: Sequence[Any]) -> Runner:
     )  # fmt: skip
 
 
-def note_row(note: Note) -> Row:
-    """A line of the journal; the database gives it its position."""
-    return (note.at, note.what, note.id, note.build, _TEXT.get(note.state, note.state), note.reason)
+def note_row(position: int, note: Note) -> Row:
+    """A line of the journal at its position."""
+    return summed((position, note.at, note.what, note.id, note.build, _TEXT.get(note.state, note.state), note.reason))
 
 
 def note_of(row: Sequence[Any]) -> Note:
     """Read a line of the journal; its position is the row's first value."""
+    NOTES.check(row)
     return Note(at=row[1], what=row[2], id=row[3], build=row[4], state=row[5], reason=row[6])
+
+
+def cluster_row(held: Cluster, *, first_build: int, copied_at: int | None = None) -> dict[str, Any]:
+    """The one row that says which installation this is."""
+    return dict(zip(CLUSTER_COLUMNS, summed((1, held.id, held.epoch, first_build, copied_at)), strict=True))
 
 
 def peer_row(peer: Peer) -> Row:
     """All of an enrolled key."""
-    return (peer.key, peer.role, peer.name, texts(peer.labels), peer.created_at, peer.revoked_at)
+    return summed((peer.key, peer.role.value, peer.name, texts(peer.labels), peer.created_at, peer.revoked_at))
 
 
 def peer_of(row: Sequence[Any]) -> Peer:
     """Read an enrolled key."""
+    PEERS.check(row)
     return Peer(
         key=row[0], role=Role(row[1]), name=row[2], labels=texts_of(row[3]), created_at=row[4], revoked_at=row[5]
     )
@@ -242,14 +283,15 @@ def peer_of(row: Sequence[Any]) -> Peer:
 
 def token_row(token: Token) -> Row:
     """All of a join token."""
-    return (
-        token.id, token.digest, token.role, texts(token.labels), token.uses_left, token.created_at, token.expires_at,
-        token.revoked_at,
-    )  # fmt: skip
+    return summed((
+        token.id, token.digest, token.role.value, texts(token.labels), token.uses_left, token.created_at,
+        token.expires_at, token.revoked_at,
+    ))  # fmt: skip
 
 
 def token_of(row: Sequence[Any]) -> Token:
     """Read a join token."""
+    TOKENS.check(row)
     return Token(
         id=row[0], digest=row[1], role=Role(row[2]), labels=texts_of(row[3]), uses_left=row[4], created_at=row[5],
         expires_at=row[6], revoked_at=row[7],

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from surveil.core.model import GIVEN_UP, Attempt, Build, Job, Record, Runner, Status
+from surveil.core.model import GIVEN_UP, OPEN, Attempt, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
@@ -33,6 +33,7 @@ from surveil.store import (
     codec,
 )
 from surveil.store.failures import cause_of
+from surveil.store.sums import DamagedError
 from surveil.store.tables import (
     OPEN_BUILD,
     attempts,
@@ -47,7 +48,8 @@ from surveil.store.tables import (
 )
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
-"""What reading a row raises whose values are of no kind that was ever written: the disk changed it."""
+"""What reading a row raises whose values are of no kind that was ever written, or the driver, whose complaint holds
+them: the disk changed it."""
 _IDS_MAX: Final = 500
 """Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
@@ -82,8 +84,9 @@ class SqlReader:
     def cluster(self) -> Cluster:
         """Which installation this is."""
         with reading(self.engine) as connection:
-            row = connection.execute(select(cluster.c.id, cluster.c.epoch)).one()
-        return Cluster(id=row[0], epoch=row[1])
+            row = connection.execute(select(cluster)).one()
+        codec.CLUSTER.check(row)
+        return Cluster(id=row.id, epoch=row.epoch)
 
     def builds(
         self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
@@ -120,7 +123,7 @@ class SqlReader:
         try:
             with closing(self.engine.raw_connection()) as connection:
                 found = connection.cursor().execute(self._of_mid, (mid,)).fetchone()
-        except (SQLAlchemyError, self._driver.Error) as error:
+        except (SQLAlchemyError, self._driver.Error, *UNREADABLE) as error:
             raise _unread(error) from error
         return None if found is None else int(found[0])
 
@@ -175,12 +178,8 @@ class SqlReader:
 
     def owner(self, job: str, attempt: int) -> str | None:
         """Whose attempt this is."""
-        build, name = codec.split_job(job)
-        wanted = select(attempts.c.runner).where(
-            attempts.c.build == build, attempts.c.name == name, attempts.c.number == attempt
-        )
-        with reading(self.engine) as connection:
-            return connection.execute(wanted).scalar()
+        found = self.attempt(job, attempt)
+        return None if found is None else found.runner
 
     def attempt(self, job: str, number: int) -> Attempt | None:
         """One attempt."""
@@ -216,13 +215,32 @@ def load(engine: Engine) -> tuple[list[Record], int]:
     `surveil.store.Store.load`.
     """
     with reading(engine) as connection:
-        newest = connection.execute(select(func.max(builds.c.id))).scalar() or 0
-        first = connection.execute(select(cluster.c.first_build)).scalar_one()
+        own = connection.execute(select(cluster)).one()
+        codec.CLUSTER.check(own)
+        newest = _newest(connection)
         opened, under, tries = _under(connection, _open_build())
+        _check_tries(under, tries)
         found: list[Record] = [*opened, *under, *tries]
         found += _given_up(connection, newest)
         found += _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
-    return found, max(newest + 1, first)
+    return found, max(newest + 1, own.first_build)
+
+
+def _newest(connection: Connection) -> int:
+    """The last build's id, which is true, because the next one's follows from it; 0 before the first."""
+    row = connection.execute(select(builds).order_by(builds.c.id.desc()).limit(1)).first()
+    if row is None:
+        return 0
+    codec.BUILDS.check(row)
+    return int(row.id)
+
+
+def _check_tries(jobs: Sequence[Job], attempts: Sequence[Attempt]) -> None:
+    """A row under another key than its own still has its place; it is missed where it belongs."""
+    going = {attempt.job for attempt in attempts if attempt.state in OPEN}
+    for job in jobs:
+        if job.state == Status.RUNNING and job.id not in going:
+            raise DamagedError(f"job {job.id} was damaged on disk, it runs without an open attempt")
 
 
 def _given_up(connection: Connection, newest: int) -> list[Attempt]:
@@ -265,10 +283,10 @@ def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _all(connection: Connection, wanted: Select[Any], read: Callable[[Sequence[Any]], Any]) -> list[Any]:
-    return [read(row) for row in _rows(connection, wanted)]
+    return [read(row) for row in all_rows(connection, wanted)]
 
 
-def _rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[Any]]:
+def all_rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[Any]]:
     """The rows of an answer of any length, fetched in blocks: singly is slow, all at once is a second copy."""
     return connection.execute(wanted, execution_options={"yield_per": ROWS_MAX})
 
@@ -277,9 +295,10 @@ def _builds(connection: Connection, wanted: Select[Any]) -> list[Build]:
     rows = connection.execute(wanted).all()
     names: dict[int, list[str]] = {row[0]: [] for row in rows}
     for part in _parts(list(names)):
-        listed = select(jobs.c.build, jobs.c.name).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)
-        for build, name in connection.execute(listed):
-            names[build].append(f"{build}/{name}")
+        listed = select(jobs).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)
+        for row in connection.execute(listed):
+            codec.JOBS.check(row)
+            names[row.build].append(f"{row.build}/{row.name}")
     return [codec.build_of(row, names[row[0]]) for row in rows]
 
 
@@ -303,15 +322,15 @@ def _under(connection: Connection, condition: Any) -> tuple[list[Build], list[Jo
 
     # The builds themselves come last: their rows, with all their texts, are never held beside the jobs' rows.
     short = select(builds.c.id, builds.c.repo).where(condition).order_by(builds.c.id)
-    repos = {build: intern(repo) for build, repo in _rows(connection, short)}
+    repos = {build: intern(repo) for build, repo in all_rows(connection, short)}
     # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
     wanted_specs = select(jobs.c.spec).where(_within(jobs, condition))
     bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
     spec_of: dict[bytes, JobSpec] = {row[0]: codec.spec_of(row[1], row[0]) for row in bodies}
-    under = [codec.job_of(row, repos[row[0]], spec_of) for row in _rows(connection, of(jobs, jobs.c.position))]
+    under = [codec.job_of(row, repos[row[0]], spec_of) for row in all_rows(connection, of(jobs, jobs.c.position))]
     names: dict[int, list[str]] = {build: [] for build in repos}
     for job in under:
         names[job.build].append(job.id)
     tries = _all(connection, of(attempts, attempts.c.name, attempts.c.number), codec.attempt_of)
     whole = select(builds).where(condition).order_by(builds.c.id)
-    return [codec.build_of(row, names.pop(row[0])) for row in _rows(connection, whole)], under, tries
+    return [codec.build_of(row, names.pop(row[0])) for row in all_rows(connection, whole)], under, tries

@@ -13,10 +13,11 @@ import sqlite3
 import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -24,11 +25,14 @@ from surveil.core.model import VERDICTS
 from surveil.disk import sync_folder
 from surveil.errors import InvalidError
 from surveil.places import Hold
-from surveil.store import Cluster, FullError, StoreError, migrations, wal
+from surveil.say import Voice
+from surveil.store import Cluster, FullError, StoreError, codec, migrations, wal
 from surveil.store.failures import cause_of, disk_failures
 from surveil.store.reading import UNREADABLE, SqlReader
 from surveil.store.tables import builds, cluster, jobs
 from surveil.store.writing import SqlStore
+
+voice = Voice("store")
 
 FILE: Final = "surveil.db"
 READERS_MAX: Final = 8
@@ -41,6 +45,8 @@ CHECKPOINT_PAGES: Final = 4096
 """Pages of 4 KiB in the log before they are moved into the file: a longer log means fewer moves of pages that change
 often."""
 CACHE_KIB: Final = 32 * 1024
+CHECK_S_MAX: Final = 10.0
+"""A start looks at the database's pages for so long, which is enough for those of a million builds."""
 ATTEMPTS_SKIPPED: Final = 1000
 """Open jobs of a restored backup go on so many attempts later, for the same reason: a number is handed out once."""
 BUILDS_SKIPPED: Final = 1_000_000
@@ -71,11 +77,15 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
             # SQLite would make it readable for all; the files beside it get the permissions that it has.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         _check_log(path)
+        _check_pages(engine, path)
         held = _take_over(engine, path, now)
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)
+        reader = SqlReader(_reading_engine(path))
+        undo.callback(reader.close)
+        store = SqlStore(engine, begin=_WRITE, held=held, reader=reader, release=hold.release)
         undo.pop_all()
-    return SqlStore(engine, begin=_WRITE, held=held, reader=SqlReader(_reading_engine(path)), release=hold.release)
+    return store
 
 
 def open_reader(data: Path, *, database: str = "") -> SqlReader:
@@ -94,7 +104,7 @@ def open_reader(data: Path, *, database: str = "") -> SqlReader:
             present = migrations.check(connection, where=f"the database {path}")
         if present != migrations.head():
             raise InvalidError(f"the database {path} is of an older version: start the dispatcher once to update it")
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, *UNREADABLE) as error:
         engine.dispose()
         raise _unreadable(path, error) from error
     except InvalidError:
@@ -184,6 +194,36 @@ def _check_log(path: Path) -> None:
             raise StoreError(f"{wal.complaint(path)}: put back a copy that `surveil db backup` made")
 
 
+def _check_pages(engine: Engine, path: Path) -> None:
+    """See whether trees and indexes are whole: what is missing in them has no checksum that could be missed."""
+    try:
+        found = _integrity(engine)
+    except (SQLAlchemyError, sqlite3.Error, *UNREADABLE) as error:
+        raise _unreadable(path, error) from error
+    if found is None:
+        voice.warning("the database is too large for a look at all of it: run `surveil db check`", database=path)
+    elif found != "ok":
+        raise _unreadable(path, StoreError(f"it was damaged on disk: {' '.join(found.split())}"))
+
+
+def _integrity(engine: Engine) -> str | None:
+    """What SQLite says of its pages, None where it did not come to an end in time."""
+    with closing(engine.raw_connection()) as connection:
+        driver = connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection), "the driver is SQLite's own"
+        enough = Timer(CHECK_S_MAX, driver.interrupt)
+        enough.start()
+        try:
+            return str(driver.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return None
+        finally:
+            enough.cancel()
+            enough.join()
+
+
 def _take_over(engine: Engine, path: Path, now: int) -> Cluster:
     """Bring the tables up to date and raise the epoch, in one transaction."""
     try:
@@ -202,17 +242,27 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
     row = connection.execute(select(cluster)).first()
     if row is None:
         made = Cluster(id=uuid.uuid4().hex, epoch=1)
-        connection.execute(insert(cluster).values(one=1, id=made.id, epoch=1, first_build=1))
+        connection.execute(insert(cluster).values(codec.cluster_row(made, first_build=1)))
         return made
+    codec.CLUSTER.check(row)
     epoch, first_build = row.epoch + 1, row.first_build
     if row.copied_at is not None:
         # The original went on after this copy was made, by epochs and builds that we cannot know.
         newest = connection.execute(select(func.max(builds.c.id))).scalar() or 0
         epoch, first_build = max(epoch, now // 1000), max(newest + 1, first_build) + BUILDS_SKIPPED
-        later = update(jobs).values(attempt=jobs.c.attempt + ATTEMPTS_SKIPPED)
-        connection.execute(later.where(jobs.c.state.not_in(sorted(VERDICTS))))
-    connection.execute(update(cluster).values(epoch=epoch, first_build=first_build, copied_at=None))
-    return Cluster(id=row.id, epoch=epoch)
+        _skip_attempts(connection)
+    held = Cluster(id=row.id, epoch=epoch)
+    connection.execute(update(cluster).values(codec.cluster_row(held, first_build=first_build)))
+    return held
+
+
+def _skip_attempts(connection: Connection) -> None:
+    """Let the open jobs of a restored backup go on so many attempts later."""
+    opened = connection.execute(select(jobs).where(jobs.c.state.not_in(sorted(VERDICTS)))).all()
+    later = update(jobs).where(jobs.c.build == bindparam("key_build"), jobs.c.name == bindparam("key_name"))
+    rows = [codec.job_skipped(row, ATTEMPTS_SKIPPED) for row in opened]
+    if rows:
+        connection.execute(later.values(attempt=bindparam("attempt"), row_sum=bindparam("row_sum")), rows)
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError | InvalidError:

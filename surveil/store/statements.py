@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Table, bindparam, insert, text, update
+from sqlalchemy import Dialect, Table, bindparam, select, text, update
 from sqlalchemy.sql import ClauseElement
 
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
-from surveil.store.tables import attempts, builds, jobs, notes, peers, tokens
+from surveil.store.sums import SUM, Row
+from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, tokens
 
 _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
 
@@ -38,7 +39,7 @@ class Statement:
         assert order is None or list(order) == list(names), f"{made} takes {order}, not {names}"
         return cls(sql=str(made), names=tuple(names), positional=order is not None)
 
-    def run(self, driver: Any, rows: Sequence[codec.Row]) -> int:
+    def run(self, driver: Any, rows: Sequence[Row]) -> int:
         """Run it for each row, at least one, on the driver's own connection; returns how many rows of the table it
         touched, all in all.
 
@@ -54,10 +55,21 @@ class Statement:
         finally:
             cursor.close()
 
+    def first(self, driver: Any, row: Row) -> Row | None:
+        """Ask it, and take the first row of the answer; as `run` otherwise."""
+        cursor = driver.cursor()
+        try:
+            found: Row | None = cursor.execute(
+                self.sql, row if self.positional else dict(zip(self.names, row, strict=True))
+            ).fetchone()
+            return found
+        finally:
+            cursor.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """All that is ever written."""
+    """All that is ever written, and what is read for it."""
 
     new_build: Statement
     new_spec: Statement
@@ -67,9 +79,12 @@ class Statements:
     new_peer: Statement
     new_token: Statement
     put_runner: Statement
+    put_peer: Statement
+    put_token: Statement
     change_build: Statement
     change_job: Statement
     change_attempt: Statement
+    one_attempt: Statement
     end_log: Statement
 
     @classmethod
@@ -87,34 +102,40 @@ class Statements:
             new_note=made(_insert(notes, codec.NOTE_COLUMNS), *codec.NOTE_COLUMNS),
             new_peer=made(_insert(peers, codec.PEER_COLUMNS), *codec.PEER_COLUMNS),
             new_token=made(_insert(tokens, codec.TOKEN_COLUMNS), *codec.TOKEN_COLUMNS),
-            put_runner=made(_UPSERT_RUNNER, *codec.RUNNER_COLUMNS),
+            put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
+            put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
+            put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
             change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_KEY, VERDICTS)),
             change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_KEY, VERDICTS, rising="attempt")),
             change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)),
+            one_attempt=made(_ONE_ATTEMPT, *codec.ATTEMPT_KEY),
             end_log=made(_END_LOG, *codec.LOG_END_COLUMNS),
         )
 
 
 _INSERT_SPEC: Final = text("INSERT INTO specs (digest, body) VALUES (:digest, :body) ON CONFLICT (digest) DO NOTHING")
 
-_UPSERT_RUNNER: Final = text(
-    f"INSERT INTO runners ({', '.join(codec.RUNNER_COLUMNS)}) "  # noqa: S608  # names of our own columns
-    f"VALUES ({', '.join(f':{name}' for name in codec.RUNNER_COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in codec.RUNNER_COLUMNS if name != "id")
-)
-
-
+_ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
 _GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))
 _END_LOG: Final = text(
-    "UPDATE attempts SET log_bytes = :log_bytes, released = 1 "  # noqa: S608  # words of our own
+    "UPDATE attempts SET log_bytes = :log_bytes, released = 1, row_sum = :row_sum "  # noqa: S608  # words of our own
     "WHERE build = :key_build AND name = :key_name AND number = :key_number AND runner = :key_runner "
     f"AND released = 0 AND ({_GIVEN_UP})"
 )
 """The first word counts, of the attempt's own runner, and nothing but the log's length changes by it."""
 
 
-def _insert(table: Table, columns: Sequence[str]) -> ClauseElement:
-    return insert(table).values({name: bindparam(name) for name in columns})
+def _insert(table: Table, columns: Sequence[str], conflict: str = "") -> ClauseElement:
+    # Not the library's own insert, which has the columns in the table's order and not in that of the rows.
+    values = ", ".join(f":{name}" for name in columns)
+    named = ", ".join(columns)
+    return text(f"INSERT INTO {table.name} ({named}) VALUES ({values}){conflict}")  # noqa: S608  # our own names
+
+
+def _put(table: Table, columns: Sequence[str], key: str) -> ClauseElement:
+    """Insert a row, or write it over the one that has its key."""
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != key)
+    return _insert(table, columns, f" ON CONFLICT ({key}) DO UPDATE SET {changes}")
 
 
 def _change(
@@ -125,10 +146,11 @@ def _change(
 
     A row that may not change is not touched, so that the count of touched rows tells.
     """
-    names = [*changes, *(f"key_{name}" for name in key), "same_state"]
+    written = (*changes, SUM)
+    names = [*written, *(f"key_{name}" for name in key), "same_state"]
     # Not `NOT IN`: SQLite would build a table of the list anew for each row.
     unsettled = " AND ".join(f"{table.name}.state <> '{state}'" for state in sorted(finals))
-    statement = update(table).values({name: bindparam(name) for name in changes})
+    statement = update(table).values({name: bindparam(name) for name in written})
     for name in key:
         statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
     statement = statement.where(text(f"({unsettled} OR {table.name}.state = :same_state)"))

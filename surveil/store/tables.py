@@ -6,6 +6,9 @@ becomes the next one (`migrations`; a test compares the two).
 Jobs and attempts are keyed by their build first, so that everything of a build lies together, new rows go to the end
 of the trees, and no further index is needed to find it. Specs are kept by digest: the jobs of a repository hardly
 differ from build to build, and an update of a job's state never touches its scripts. Lists are JSON texts.
+
+Every row has its checksum, specs in their digest. That it may be NULL is for the database only, which could not add it
+to a table otherwise: NULL is no checksum of anything.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ cluster: Final = Table(
     Column("first_build", Number, nullable=False),
     # When a backup wrote this copy; the next start learns from it that the world has moved on, and clears it.
     Column("copied_at", Number),
+    Column("row_sum", Number),
 )
 
 builds: Final = Table(
@@ -67,6 +71,7 @@ builds: Final = Table(
     Column("created_at", Number, nullable=False),
     Column("started_at", Number),
     Column("finished_at", Number),
+    Column("row_sum", Number),
     UniqueConstraint("mid", name="builds_mid"),
     Index("builds_repo", "repo", "id"),
     Index("builds_ref", "repo", "ref", "id"),
@@ -98,6 +103,7 @@ jobs: Final = Table(
     Column("created_at", Number, nullable=False),
     Column("started_at", Number),
     Column("finished_at", Number),
+    Column("row_sum", Number),
     sqlite_with_rowid=False,
 )
 
@@ -121,6 +127,7 @@ attempts: Final = Table(
     Column("steps", Text, nullable=False),
     Column("isolation", Text, nullable=False),
     Column("released", Number, nullable=False),
+    Column("row_sum", Number),
     sqlite_with_rowid=False,
 )
 
@@ -141,6 +148,7 @@ runners: Final = Table(
     Column("probation_at", Number),
     Column("quick_errors", Number, nullable=False),
     Column("seen_at", Number, nullable=False),
+    Column("row_sum", Number),
 )
 
 notes: Final = Table(
@@ -153,6 +161,7 @@ notes: Final = Table(
     Column("build", Number),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("row_sum", Number),
     Index("notes_build", "build", "position"),
 )
 
@@ -165,6 +174,7 @@ peers: Final = Table(
     Column("labels", Text, nullable=False),
     Column("created_at", Number, nullable=False),
     Column("revoked_at", Number),
+    Column("row_sum", Number),
     # Two live machines of one name could not be told apart by people.
     Index("peers_name", "role", "name", unique=True, sqlite_where=text(LIVE_PEER), postgresql_where=text(LIVE_PEER)),
 )
@@ -180,5 +190,6 @@ tokens: Final = Table(
     Column("created_at", Number, nullable=False),
     Column("expires_at", Number, nullable=False),
     Column("revoked_at", Number),
+    Column("row_sum", Number),
     UniqueConstraint("digest", name="tokens_digest"),
 )

@@ -7,14 +7,15 @@ statements' wording (`statements`), keys and tokens (`admission`), and how a con
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from threading import Lock
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from surveil.core.model import Attempt, Build, Job, Record, Runner
+from surveil.core.model import Attempt, Build, Job, LogEnd, Record, Runner
 from surveil.core.peers import Peer
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec
@@ -23,12 +24,16 @@ from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_pe
 from surveil.store.failures import cause_of, is_full
 from surveil.store.reading import load
 from surveil.store.statements import Statement, Statements
+from surveil.store.sums import DamagedError, Row
 from surveil.store.tables import cluster
 
 _KNOWN_SPECS_MAX: Final = 10_000
 """Specs that are known to be stored; beyond this they are asked of the database again."""
 _NAMED_MAX: Final = 3
 """How many records a complaint names."""
+
+Met: TypeAlias = tuple[JobSpec, bytes, str]
+"""A spec whose digest was taken just now, the digest, and the text that is stored."""
 
 
 class SqlStore:
@@ -51,6 +56,8 @@ class SqlStore:
         self._busy = Lock()
         self._connection = engine.connect()
         """Kept: taking it from the pool for each batch costs as much as storing twenty rows."""
+        self._notes = reader.journal_end()
+        """The position of the journal's last line; nobody else writes any."""
 
     @property
     def cluster(self) -> Cluster:
@@ -69,12 +76,15 @@ class SqlStore:
     def commit(self, changes: Changes) -> None:
         """Write one batch as one transaction."""
         with self._batch() as driver:
-            met = self._insert(driver, changes.new)
-            self._update(driver, changes.changed)
-            _run(self._statements.end_log, driver, [codec.log_end_row(end) for end in changes.log_ends])
+            met: dict[int, Met] = {}
+            self._insert(driver, changes.new, met)
+            self._update(driver, changes.changed, met)
+            self._end_logs(driver, changes.log_ends)
             runners = [record for record in (*changes.new, *changes.changed) if isinstance(record, Runner)]
             _run(self._statements.put_runner, driver, [codec.runner_row(runner) for runner in runners])
-            _run(self._statements.new_note, driver, [codec.note_row(note) for note in changes.notes])
+            first = self._notes + 1
+            _run(self._statements.new_note, driver, list(map(codec.note_row, count(first), changes.notes)))
+        self._notes += len(changes.notes)
         self._remember(met)
 
     def add_peer(self, peer: Peer) -> Peer:
@@ -85,7 +95,7 @@ class SqlStore:
     def revoke_peer(self, key: str, *, now: int) -> bool:
         """Let a key in no more."""
         with self._transaction() as connection:
-            return revoke_peer(connection, key, now)
+            return revoke_peer(connection, self._statements, key, now)
 
     def add_token(self, token: Token) -> None:
         """Keep a new join token."""
@@ -95,7 +105,7 @@ class SqlStore:
     def revoke_token(self, token: str, *, now: int) -> bool:
         """Make a token worthless."""
         with self._transaction() as connection:
-            return revoke_token(connection, token, now)
+            return revoke_token(connection, self._statements, token, now)
 
     def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
         """Spend one use of a token for a key."""
@@ -155,7 +165,7 @@ class SqlStore:
         except (IntegrityError, self._driver.IntegrityError) as error:
             cause = error.orig if isinstance(error, IntegrityError) else error
             raise DefectError(f"a record was to be stored that the database must not hold ({cause})") from error
-        except (SQLAlchemyError, self._driver.Error) as error:
+        except (SQLAlchemyError, self._driver.Error, UnicodeDecodeError) as error:
             kind = FullError if is_full(error) else StoreError
             raise kind(
                 f"the database could not be written ({cause_of(error)}): look at the disk's free space and health"
@@ -165,26 +175,16 @@ class SqlStore:
         finally:
             self._busy.release()
 
-    def _insert(self, driver: Any, records: Sequence[Record]) -> list[tuple[JobSpec, bytes]]:
-        """Insert what is new; returns the specs that are stored now and were not known to be, with their digests."""
-        builds: list[codec.Row] = []
-        jobs: list[codec.Row] = []
-        attempts: list[codec.Row] = []
-        bodies: dict[bytes, str] = {}
-        met: list[tuple[JobSpec, bytes]] = []
+    def _insert(self, driver: Any, records: Sequence[Record], met: dict[int, Met]) -> None:
+        builds: list[Row] = []
+        jobs: list[Row] = []
+        attempts: list[Row] = []
         for record in records:
             match record:
                 case Build():
                     builds.append(codec.build_row(record))
                 case Job():
-                    known = self._digests.get(id(record.spec))
-                    if known is None:
-                        digest, body = codec.spec_row(record.spec)
-                        known = (record.spec, digest)
-                        met.append(known)
-                        if digest not in self._specs:
-                            bodies[digest] = body
-                    jobs.append(codec.job_row(record, known[1]))
+                    jobs.append(codec.job_row(record, self._digest(record.spec, met)))
                 case Attempt():
                     attempts.append(codec.attempt_row(record))
                 case Runner():
@@ -192,36 +192,61 @@ class SqlStore:
                 case _:
                     assert_never(record)
         _run(self._statements.new_build, driver, builds)
-        _run(self._statements.new_spec, driver, list(bodies.items()))
+        self._put_specs(driver, met)
         _run(self._statements.new_job, driver, jobs)
         _run(self._statements.new_attempt, driver, attempts)
-        return met
 
-    def _update(self, driver: Any, records: Sequence[Record]) -> None:
+    def _update(self, driver: Any, records: Sequence[Record], met: dict[int, Met]) -> None:
         by_kind: dict[type[Record], list[Any]] = {Build: [], Job: [], Attempt: [], Runner: []}
         for record in records:
             by_kind[type(record)].append(record)
         made = self._statements
         _change(made.change_build, driver, by_kind[Build], [codec.build_change(each) for each in by_kind[Build]])
-        _change(made.change_job, driver, by_kind[Job], [codec.job_change(each) for each in by_kind[Job]])
+        rows = [codec.job_change(each, self._digest(each.spec, met)) for each in by_kind[Job]]
+        self._put_specs(driver, met)
+        _change(made.change_job, driver, by_kind[Job], rows)
         rows = [codec.attempt_change(each) for each in by_kind[Attempt]]
         _change(made.change_attempt, driver, by_kind[Attempt], rows)
 
-    def _remember(self, met: Sequence[tuple[JobSpec, bytes]]) -> None:
+    def _put_specs(self, driver: Any, met: dict[int, Met]) -> None:
+        """Store the specs that are not known to be: new ones, and after a start those of older jobs once more."""
+        bodies = {digest: body for _, digest, body in met.values() if digest not in self._specs}
+        _run(self._statements.new_spec, driver, list(bodies.items()))
+
+    def _digest(self, spec: JobSpec, met: dict[int, Met]) -> bytes:
+        """The digest of a spec; one that was not known is `met`."""
+        known = self._digests.get(id(spec))
+        if known is not None:
+            return known[1]
+        if id(spec) not in met:
+            met[id(spec)] = (spec, *codec.spec_row(spec))
+        return met[id(spec)][1]
+
+    def _end_logs(self, driver: Any, ends: Sequence[LogEnd]) -> None:
+        """Write how long the logs of given-up attempts are, with the sums that their rows then have."""
+        for end in ends:
+            build, name = codec.split_job(end.job)
+            row = self._statements.one_attempt.first(driver, (build, name, end.number))
+            # One that is damaged stays so, and whoever reads it is told; a new sum would hide it.
+            with suppress(DamagedError):
+                if row is not None:
+                    self._statements.end_log.run(driver, [codec.log_end_row(codec.attempt_of(row), end)])
+
+    def _remember(self, met: dict[int, Met]) -> None:
         if len(self._digests) + len(met) > _KNOWN_SPECS_MAX:
             self._specs.clear()
             self._digests.clear()
-        for spec, digest in met:
+        for spec, digest, _ in met.values():
             self._specs[digest] = None
             self._digests[id(spec)] = (spec, digest)
 
 
-def _run(statement: Statement, driver: Any, rows: Sequence[codec.Row]) -> None:
+def _run(statement: Statement, driver: Any, rows: Sequence[Row]) -> None:
     if rows:
         statement.run(driver, rows)
 
 
-def _change(statement: Statement, driver: Any, records: Sequence[Record], rows: Sequence[codec.Row]) -> None:
+def _change(statement: Statement, driver: Any, records: Sequence[Record], rows: Sequence[Row]) -> None:
     """Update one row for each record.
 
     Raises:

@@ -116,7 +116,7 @@ def view(left: Path) -> dict[str, Any]:
         except SurveilError as error:
             found[name] = Refused(str(error), int(error.exit_code))
 
-    put("dispatcher", lambda: dict(_database(left / DISPATCHER)))
+    put("dispatcher", lambda: dict(read_database(left / DISPATCHER)))
     with closing(LogStore(left / DISPATCHER / LOGS)) as logs:
         for build in range(1, 40):
             put(f"log {build}", lambda build=build: _log(logs, build))  # type: ignore[misc]
@@ -132,7 +132,7 @@ def view(left: Path) -> dict[str, Any]:
     return found
 
 
-def _database(data: Path) -> Iterator[tuple[str, Any]]:
+def read_database(data: Path) -> Iterator[tuple[str, Any]]:
     check_pair(data, data / FILE)
     with closing(open_store(data, now=1)) as store:
         yield "epoch", store.cluster.epoch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from surveil.store.log_paths import log_stem
 from surveil.store.logs import LogStore
 from surveil.store.sqlite import ATTEMPTS_SKIPPED, BUILDS_SKIPPED, FILE, open_store
 from tests.store.records import make_attempt, make_build, make_job, new
+from tests.store.rewriting import rewrite
 
 BODY = b"all went well\n" * 100
 
@@ -82,10 +82,7 @@ def test_a_sound_folder_has_no_problems(data: Path) -> None:
     ],
 )
 def test_facts_that_contradict_each_other_are_named(data: Path, change: str, said: str) -> None:
-    database = sqlite3.connect(data / FILE)
-    with database:
-        database.execute(change)
-    database.close()
+    rewrite(data / FILE, change)
     report = check(data)
     assert not report.sound
     assert [problem for problem in report.problems if problem.startswith(said)]

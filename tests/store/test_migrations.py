@@ -95,3 +95,26 @@ def test_a_runner_of_the_first_tables_is_kept_with_a_birth_that_nobody_knows(eng
     runner = codec.runner_of(row)
     assert (runner.id, runner.name, runner.slots, runner.incarnation, runner.birth) == ("k", "spare", 2, 7, None)
     assert (runner.online, runner.seen_at) == (True, 5)
+
+
+def test_every_row_of_the_second_tables_gets_its_sum(engine: Engine) -> None:
+    runner = "'k', 'spare', 'box', '1', '[]', 2, 7, 9, 1, 0, '', NULL, 0, 5"
+    build = "1, 'mid', 'repo', 'ref', 'sha', 'push', '', 'me', '', '', '[]', NULL, 'passed', '', 1, 2, 3"
+    job = "'test', 0, x'00', 'passed', '', 1, 0, 0, 0, '[]', 0, 1, 2, 3"
+    attempt = "'k', 'spare', 7, 'passed', '', 1, NULL, 2, 3, 0, 9, '[]', 'process', 1"
+    rows = {
+        "cluster": ["1, 'c', 3, 1, NULL"], "builds": [build], "jobs": [f"1, {job}", f"2, {job}"],
+        "attempts": [f"1, 'test', 1, {attempt}", f"1, 'test', 2, {attempt}", f"2, 'test', 1, {attempt}"],
+        "runners": [runner], "notes": ["1, 2, 'job', '1/test', 1, 'passed', ''", "7, 2, 'runner', '', NULL, '', ''"],
+        "peers": ["'k', 'runner', 'spare', '[]', 1, NULL"], "tokens": ["'t', x'01', 'runner', '[]', 1, 2, 3, NULL"],
+    }  # fmt: skip
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0002")
+        for table, values in rows.items():
+            for each in values:
+                connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({each})")
+        migrations.bring_up_to_date(connection, where="here")
+        for guard in codec.GUARDS:
+            found = connection.exec_driver_sql(f"SELECT * FROM {guard.table.name}").all()
+            assert len(found) == len(rows[guard.table.name])
+            assert all(map(guard.fits, found)), guard.table.name

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 
 from surveil.core.model import Job, Status
 from surveil.errors import InfrastructureError, InvalidError
@@ -35,6 +34,7 @@ from tests.store.records import (
     make_token,
     new,
 )
+from tests.store.rewriting import rewrite
 
 
 def rows(data: Path, query: str) -> list[tuple[object, ...]]:
@@ -406,10 +406,7 @@ def test_a_restored_backup_skips_the_epochs_and_builds_that_it_missed(tmp_path: 
     store = open_store(tmp_path, now=1)
     store.commit(new(make_build(41)))
     store.close()
-    engine = create_engine(f"sqlite:///{tmp_path / FILE}")
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE cluster SET copied_at = 5")
-    engine.dispose()
+    rewrite(tmp_path / FILE, "UPDATE cluster SET copied_at = 5")
     restored = open_store(tmp_path, now=1_700_000_000_000)
     assert restored.cluster.epoch == 1_700_000_000
     assert restored.load() == ([make_build(41, jobs=())], 42 + BUILDS_SKIPPED)

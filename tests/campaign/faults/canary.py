@@ -4,8 +4,6 @@ What belongs here: breaking a rule behind the product's back. What does not: rea
 struck only where they are named.
 """
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -15,14 +13,14 @@ from surveil.store.log_packed import SUFFIX
 from surveil.store.log_paths import log_files
 from tests.campaign.cluster import Cluster, until
 from tests.campaign.faults import Struck, kind
+from tests.store.rewriting import rewrite
 
 
 @kind("canary-verdict", "I3", weight=0)
 def canary_verdict(cluster: Cluster, dice: Random) -> Struck:
     """Somebody writes another verdict into the database."""
     build = _built(cluster)
-    with closing(sqlite3.connect(cluster.dispatcher.data / "surveil.db", timeout=30)) as database, database:
-        database.execute("UPDATE jobs SET state = 'failed' WHERE build = ?", (build,))
+    rewrite(cluster.dispatcher.data / "surveil.db", "UPDATE jobs SET state = 'failed' WHERE build = ?", (build,))
     return Struck(f"the verdict of build {build} was turned over")
 
 
