@@ -143,9 +143,10 @@ def stored_logs(root: Path, attempts: Iterable[Attempt]) -> dict[AttemptId, Stor
 
 
 def _stored_log(stem: Path) -> StoredLog:
-    data, damaged = b"", False
+    data, damaged = bytearray(), False
     while True:
         piece = read_log(stem, len(data), READ_BYTES_MAX)
-        data, damaged = data + piece.data, damaged or piece.damaged
+        data += piece.data
+        damaged = damaged or piece.damaged
         if len(data) >= piece.length or not piece.data:
-            return StoredLog(data, damaged)
+            return StoredLog(bytes(data), damaged)

@@ -53,17 +53,17 @@ def full_workspace(cluster: Cluster, dice: Random) -> Struck:
 
 @kind("huge-output", "F20", weight=0.3)
 def huge_output(cluster: Cluster, dice: Random) -> Struck:
-    """A job says tens of millions of bytes at once, as lines, without line ends, or as no text at all: all are kept."""
-    how = dice.choice(["text", "line", "binary"])
+    """A job says very much at once, as lines, without line ends, or as no text at all: all of it is kept."""
+    how, mib = dice.choice([("text", 24), ("line", 48), ("binary", 48)])
     shaper = cluster.workload.shaper
-    push = cluster.workload.push_pipeline(shaper.pipeline(huge=shaper.job(plan([how, 24 * MIB, 0.0]))), "huge")
+    push = cluster.workload.push_pipeline(shaper.pipeline(huge=shaper.job(plan([how, mib * MIB, 0.0]))), "huge")
     until(lambda: _attempt(cluster, push, AttemptState.PASSED) is not None, PATIENCE_S)
 
     def check(evidence: Evidence) -> Iterable[str]:
         if _attempt(cluster, push, AttemptState.PASSED) is None:
             yield f"a job that said much ({how}) did not pass"
 
-    return Struck(f"a job said 24 MiB at once ({how})", check=check)
+    return Struck(f"a job said {mib} MiB at once ({how})", check=check)
 
 
 def _limits(memory_bytes: int, processes: int) -> tuple[str, ...]:
