@@ -1,7 +1,8 @@
 """Whose the connections of one socket are, and what one key may have of them: how many, and how much that nobody reads.
 
-What belongs here: the lines that stand, the bounds for each key, and cutting what is beyond. What does not: the socket
-itself (lane), messages that never end (endless), and how a connection is cut (kernel).
+What belongs here: the lines that stand, the bounds for each key (and for all strangers together), and cutting what is
+beyond. What does not: the socket itself (lane), messages that never end (endless), and how a connection is cut
+(kernel).
 
 Who is at the end of a connection is known from its first message on, as ZeroMQ tells it with each message and at no
 other time. Until then a connection is silent. An honest bulk connection may be so for days, so silent ones are bounded
@@ -25,10 +26,11 @@ import zmq
 
 from surveil.net.kernel import borrowed, bytes_written, cookie, hang_up
 from surveil.net.monitor import ConnectionEvent
+from surveil.net.zap import STRANGER_PREFIX
 
 CONNECTIONS_MAX: Final = 256
-"""Of one key to one socket. A runner has one, and while its link comes and goes some that are half open; all commands
-that somebody runs on the dispatcher's machine share a key.
+"""Of one key to one socket, or of all strangers. A runner has one, and while its link comes and goes some that are half
+open; all commands that somebody runs on the dispatcher's machine share a key.
 """
 OWED_BYTES_MAX: Final = 16 * 1024 * 1024
 """So much may wait for one key on one socket, as much as the 64 chunks that may wait on a bulk connection."""
@@ -118,6 +120,8 @@ class Crowd:
         self._end(descriptor)
         if sys.platform != "linux":
             return
+        # Whoever wants in with a token makes as many keys as it likes.
+        user = STRANGER_PREFIX if user.startswith(STRANGER_PREFIX) else user
         with suppress(OSError), borrowed(descriptor) as connection:
             line = _Line(user, route, cookie(connection), bytes_written(connection))
             self._lines[descriptor] = self._routes[route] = line

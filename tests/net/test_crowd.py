@@ -16,9 +16,10 @@ from surveil.net import crowd as crowd_module
 from surveil.net import lane as lane_module
 from surveil.net.audit import CROWDED, UNREAD
 from surveil.net.crowd import OWED_BYTES_MAX, Crowd
+from surveil.net.keys import make_keys
 from surveil.net.monitor import ConnectionEvent
 from surveil.net.traffic import Route
-from surveil.protocol import Answer, Ask, encode
+from surveil.protocol import Answer, Ask, Enrol, encode
 from tests.net.stage import BEAT, PATIENCE_MS, Stage, connected, raw_peer, say, serving
 from tests.net.test_endless import handmade, meanwhile, resident_bytes
 from tests.net.zmtp import HandmadePeer
@@ -120,6 +121,25 @@ def test_of_too_many_connections_of_one_key_the_oldest_is_cut_and_nobody_elses(
                     assert honest.send(BEAT)
                     assert (await stage.next_control()).peer.name == "honest"
             assert told(stage, caplog) == [{"peer": "mallory", "role": "runner", CROWDED: 2}]
+
+    asyncio.run(scene())
+
+
+def test_strangers_share_one_bound_however_many_keys_they_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd_module, "CONNECTIONS_MAX", 3)
+
+    async def scene() -> None:
+        async with serving() as stage:
+            stage.peers.open_enrolment(2_000)
+            with ExitStack() as stack:
+                routes = []
+                for _ in range(5):
+                    peer = stack.enter_context(raw_peer(stage, make_keys()))
+                    peer.setsockopt(zmq.RECONNECT_IVL, -1)
+                    await say(peer, encode(Enrol(secret=bytes(32), name="newcomer")))
+                    routes.append((await stage.next_control()).route)
+                await stage.counted("disconnections", 2)
+                assert [stage.server.reply(route, ANSWER) for route in routes] == [False] * 2 + [True] * 3
 
     asyncio.run(scene())
 
