@@ -156,10 +156,14 @@ def test_keys_at_the_top_are_for_all_roles_and_those_of_a_role_win_over_them(hom
 
 def test_lists_come_from_flags_files_and_the_environment(home: Path) -> None:
     environ = {"SURVEIL_LABELS": "linux, gpu\narm64,,linux", "SURVEIL_REPOS": "/a,https://example.org/b.git"}
-    loaded = load(UpConfig, {"refs": ("main", "refs/tags/*"), "repos": ()}, environ=environ)
+    refs = ("main", "refs/tags/*", "tags/v*", "heads/x", "!wip/*", "!tags/*-rc", "HEAD")
+    loaded = load(UpConfig, {"refs": refs, "repos": ()}, environ=environ)
     assert loaded.value.labels == ("linux", "gpu", "arm64")
     assert loaded.value.repos == ("/a", "https://example.org/b.git")
-    assert loaded.value.refs == ("refs/heads/main", "refs/tags/*")
+    assert loaded.value.refs == (
+        "refs/heads/main", "refs/tags/*", "refs/tags/v*", "refs/heads/x", "!refs/heads/wip/*", "!refs/tags/*-rc", "HEAD",
+    )  # fmt: skip
+    assert load(UpConfig, {"refs": loaded.value.refs}, environ={}).value.refs == loaded.value.refs
     assert loaded.origins["refs"] == "flag --ref"
     file = write(home / "c.toml", 'labels = ["a", "b"]')
     assert load(RunnerConfig, {}, environ={}, config_file=file).value.labels == ("a", "b")

@@ -75,7 +75,11 @@ _ABOUT: Final[Mapping[str, _About]] = {
         values.duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX),
         "how often repositories are looked at; by default every 2s for paths and every 10s for URLs",
     ),
-    "refs": _About(values.listed(values.ref_pattern), "which refs are tested; by default all branches", flag="--ref"),
+    "refs": _About(
+        values.listed(values.ref_pattern),
+        "which refs are tested, like `main`, `tags/v*`, `!wip/*` or `HEAD`; by default all branches",
+        flag="--ref",
+    ),
     "repos": _About(values.listed(values.repository), "the repositories, paths or URLs", flag="REPO"),
     "slots": _About(values.whole(1, SLOTS_MAX), "how many attempts run at once; by default one for each core"),
     "labels": _About(values.listed(values.label), "what jobs can ask for", flag="--label"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from surveil.core.declared import LABEL
+from surveil.core.patterns import in_full
 from surveil.core.spelling import parse_duration, quoted
 
 LIST_MAX: Final = 1000
@@ -107,11 +108,11 @@ def label(value: object) -> str:
 
 
 def ref_pattern(value: object) -> str:
-    """A pattern of full ref names; one that does not start with `refs/` speaks of branches."""
+    """A pattern of ref names as `core.patterns` reads them, in full."""
     found = text(value)
     if found.startswith("-") or " " in found:
         raise ValueError(f"{quoted(found)} is not a pattern of refs like `refs/heads/*`")
-    return found if found.startswith("refs/") else f"refs/heads/{found}"
+    return in_full(found)
 
 
 def repository(value: object) -> str:

@@ -101,6 +101,17 @@ def _read(text: str, written: str) -> _Pattern:
         raise UsageError(f"The ref pattern {shown}... is longer than {PATTERN_CHARS_MAX} characters.")
     if not text or text.startswith(("-", "/")) or text.endswith("/") or _NEVER_IN_A_REF.search(text):
         raise UsageError(f"The ref pattern '{shown}' matches no ref; write one like main, release/* or tags/v*.")
-    if not text.startswith("refs/"):
-        text = "refs/" + text if text.startswith(("tags/", "heads/")) else "refs/heads/" + text
-    return _Pattern(tuple(text.split("*")))
+    return _Pattern(tuple(_from_the_root(text).split("*")))
+
+
+def in_full(text: str) -> str:
+    """A pattern that means the same with its whole beginning: `!tags/v*` is `!refs/tags/v*`."""
+    if text == "HEAD":
+        return text
+    return "!" + _from_the_root(text[1:]) if text.startswith("!") else _from_the_root(text)
+
+
+def _from_the_root(text: str) -> str:
+    if text.startswith("refs/"):
+        return text
+    return "refs/" + text if text.startswith(("tags/", "heads/")) else "refs/heads/" + text

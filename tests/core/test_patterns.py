@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from surveil.core.patterns import PATTERNS_MAX, read_patterns
+from surveil.core.patterns import PATTERNS_MAX, in_full, read_patterns
 from surveil.errors import UsageError
 
 
@@ -33,11 +33,15 @@ from surveil.errors import UsageError
         (["HEAD"], "refs/heads/trunk", True),
         (["HEAD"], "refs/heads/main", False),
         (["HEAD", "!trunk"], "refs/heads/trunk", False),
+        (["*", "!HEAD"], "refs/heads/HEAD", False),
+        (["*", "!HEAD"], "refs/heads/trunk", True),
+        (["*", "!tags/*"], "refs/heads/tags/x", True),
         ([r"caf\xe9"], r"refs/heads/caf\xe9", True),
     ],
 )
 def test_patterns_choose(patterns: list[str], ref: str, chosen: bool) -> None:
     assert read_patterns(patterns).match(ref, "refs/heads/trunk") is chosen
+    assert read_patterns(map(in_full, patterns)).match(ref, "refs/heads/trunk") is chosen
 
 
 @pytest.mark.parametrize(
