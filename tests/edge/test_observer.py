@@ -1,6 +1,6 @@
 """One observer watches all edge repositories at once: of each comes what the table says, and nobody else waits for it.
 
-`EDGES=full python -m pytest tests/edge` takes the large ones as large as their names say.
+`EDGES=full python -m pytest tests/edge` takes the large ones as large as their names say, here and in `test_whole`.
 """
 
 import asyncio
@@ -12,13 +12,12 @@ import pytest
 
 from surveil.mirror.command import run as run_git
 from surveil.mirror.mirror import Mirror
-from surveil.mirror.trouble import MirrorError
-from surveil.mirror.typed import resolve
 from surveil.protocol import CommitSeen
 from tests.edge.bench import FULL, SMALL
 from tests.edge.catalogue import EDGES, REPOSITORIES, Made, make_edges, nothing_touched
 from tests.edge.fates import Edge, Fate, Unread
 from tests.edge.outcomes import fate_of, fits, has_come
+from tests.edge.watching import by_name
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing
 from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import make_repository, serve_git
@@ -89,20 +88,7 @@ async def watch_all(folder: Path, edges: list[Edge], base: str) -> None:
     sound = make_repository(folder / REPOSITORIES / "a-sound-one")
     sound.commit("First", __surveil__yml=PIPELINE)
     scale = FULL if os.environ.get("EDGES") == "full" else SMALL
-    made: dict[str, Made] = {}
-    refused: dict[str, bool] = {}
-    for each in make_edges(folder, edges, scale):
-        wanted = each.edge.served if base else each.edge.local
-        inner = "" if each.bench.bare else "/.git"
-        repo = f"{base}/{REPOSITORIES}/{each.edge.name}{inner}" if base else str(each.path)
-        try:
-            key = resolve(repo, "/").key
-        except MirrorError as problem:
-            # It is refused by name before anything is watched.
-            refused[each.edge.name] = fits(Unread(str(problem)), wanted)
-        else:
-            made[key] = each
-    assert all(refused.values()), refused
+    made = by_name(make_edges(folder, edges, scale), base)
     fates = {repo: each.edge.served if base else each.edge.local for repo, each in made.items()}
     async with desk() as at_desk:
         watch = Watch(at_desk, made, folder / "runner")

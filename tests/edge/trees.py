@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -173,6 +174,11 @@ def _long_attributes(bench: Bench) -> None:
     bench.main(bench.commit(bench.entries({b".gitattributes": b"x" * 5000 + b" -text\n"})))
 
 
+def _outside(name: str, what: str, make: Callable[[Bench], object], told: str) -> Edge:
+    """What git puts into no work tree, and `told` why no pack of a server may hold it."""
+    return Edge(name, what, make, NoTree("invalid path"), remote=Told(told))
+
+
 EDGES: Final = (
     Edge("many-files", "100 000 files", _many, Built()),
     Edge("many-files-in-root", "20 000 files before the pipeline's", _many_in_root, Built()),
@@ -199,22 +205,10 @@ EDGES: Final = (
     Edge("link-empty", "a link to nothing", partial(_link_of, b""), NoTree("link")),
     Edge("link-long", "a link of 5 000 letters", partial(_link_of, b"x" * 5000), NoTree("link")),
     Edge("link-nul", "a link with a NUL", partial(_link_of, b"a\0b"), Built()),
-    Edge("entry-dot-git", "a file `.git`", partial(_entry, b".git"), NoTree("invalid path"), remote=Told("hasDotgit")),
-    Edge("entry-dot-dot", "a file `..`", partial(_entry, b".."), NoTree("invalid path"), remote=Told("hasDotdot")),
-    Edge(
-        "entry-slash",
-        "a file `a/../../b`",
-        partial(_entry, b"a/../../b"),
-        NoTree("invalid path"),
-        remote=Told("fullPathname"),
-    ),
-    Edge(
-        "entry-absolute",
-        "a file `/tmp/x`",
-        partial(_entry, b"/tmp/surveil-edge"),
-        NoTree("invalid path"),
-        remote=Told("fullPathname"),
-    ),
+    _outside("entry-dot-git", "a file `.git`", partial(_entry, b".git"), "hasDotgit"),
+    _outside("entry-dot-dot", "a file `..`", partial(_entry, b".."), "hasDotdot"),
+    _outside("entry-slash", "a file `a/../../b`", partial(_entry, b"a/../../b"), "fullPathname"),
+    _outside("entry-absolute", "a file `/tmp/x`", partial(_entry, b"/tmp/surveil-edge"), "fullPathname"),
     Edge(
         "entry-empty",
         "a file without a name",
@@ -223,19 +217,9 @@ EDGES: Final = (
         remote=Unread("empty filename"),
     ),
     Edge("entry-too-long", "a name of 300 letters", partial(_entry, b"n" * 300), NoTree("long"), remote=NoTree("long")),
-    Edge(
-        "folder-dot-git",
-        "a folder `.git` with configuration and hooks",
-        partial(_inside, b".git"),
-        NoTree("invalid path"),
-        remote=Told("hasDotgit"),
-    ),
-    Edge(
-        "folder-dot-GIT", "a folder `.GIT`", partial(_inside, b".GIT"), NoTree("invalid path"), remote=Told("hasDotgit")
-    ),
-    Edge(
-        "folder-short", "a folder `git~1`", partial(_inside, b"git~1"), NoTree("invalid path"), remote=Told("hasDotgit")
-    ),
+    _outside("folder-dot-git", "a folder `.git` with configuration and hooks", partial(_inside, b".git"), "hasDotgit"),
+    _outside("folder-dot-GIT", "a folder `.GIT`", partial(_inside, b".GIT"), "hasDotgit"),
+    _outside("folder-short", "a folder `git~1`", partial(_inside, b"git~1"), "hasDotgit"),
     Edge(
         "folder-hidden-letter",
         "a folder `.g\u200cit`",
@@ -256,13 +240,7 @@ EDGES: Final = (
         remote=Told("gitmodules"),
     ),
     Edge("module-alone", "a submodule without .gitmodules", _lone_module, Built()),
-    Edge(
-        "linked-gitmodules",
-        "a link `.gitmodules`",
-        partial(_linked_file, b".gitmodules"),
-        NoTree("invalid path"),
-        remote=Told("gitmodulesSymlink"),
-    ),
+    _outside("linked-gitmodules", "a link `.gitmodules`", partial(_linked_file, b".gitmodules"), "gitmodulesSymlink"),
     Edge("linked-gitattributes", "a link `.gitattributes`", partial(_linked_file, b".gitattributes"), Built()),
     Edge("lfs-pointers", "pointers of LFS, where there is no LFS", _pointers, Built()),
     Edge("attributes", "filters that are commands, and encodings that are none", _attributes, Built()),
