@@ -58,8 +58,14 @@ class SpoolWriter:
             self.sync()
 
     def due_at(self) -> int | None:
-        """When `sync` should be called at the latest, by the clock given; None when all is safe."""
-        return self._synced_at + SYNC_MS if self._unsynced else None
+        """When `sync` should be called at the latest, by the clock given; None when all is safe.
+
+        The first of a log is due at once: what it is found by is three more syncs, which then happen while the step
+        goes on, and not when everybody waits for its end.
+        """
+        if not self._unsynced:
+            return None
+        return self._synced_at + SYNC_MS if self._note is None else self._synced_at
 
     def sync(self) -> None:
         """Put on the platter what was written. Raises OSError."""

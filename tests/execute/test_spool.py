@@ -137,6 +137,22 @@ def test_a_disk_that_takes_no_more_leaves_whole_frames_behind(tmp_path: Path) ->
     reader.close()
 
 
+def test_the_first_of_a_log_is_put_on_the_platter_at_once_with_what_it_is_found_by(tmp_path: Path) -> None:
+    clock = Clock()
+    (tmp_path / "note").touch()
+    writer = SpoolWriter(str(tmp_path / "spool"), clock, note=str(tmp_path / "note"))
+    clock.now = 50
+    assert writer.due_at() is None
+    writer.append(b"x", 0)
+    clock.now = 60
+    assert writer.due_at() == 50
+    writer.sync()
+    assert writer.due_at() is None
+    writer.append(b"x", 0)
+    assert writer.due_at() == 60 + SYNC_MS
+    writer.close()
+
+
 def test_what_is_written_is_put_on_the_platter_after_a_while(tmp_path: Path) -> None:
     clock = Clock()
     writer = SpoolWriter(str(tmp_path / "spool"), clock)
