@@ -55,7 +55,7 @@ class Lane:
         self.port = listen(self._socket, address)
         self.inlet = Inlet(self._socket, self._look)
         self._endless = Endless(backlog_bytes(bulk=bulk))
-        self._crowd = Crowd(silent_max(), tell)
+        self._crowd = Crowd(silent_max(bulk=bulk), tell)
         self._taken = 0
 
     def close(self, linger_ms: int) -> None:

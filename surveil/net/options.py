@@ -115,12 +115,14 @@ def backlog_bytes(*, bulk: bool) -> int:
     return _BULK_WAITING_MAX * _BULK_FRAME_BYTES_MAX if bulk else _CONTROL_WAITING_MAX * MESSAGE_BYTES_MAX
 
 
-def silent_max() -> int:
-    """How many connections of one socket may have been let in and not have said a word: a quarter of what this process
-    may open, so that those who speak always find room.
+def silent_max(*, bulk: bool) -> int:
+    """How many connections of one socket may have been let in and not have said a word.
+
+    Idle runners are silent on bulk and speak on control, so they never take more than half of all files for it; and
+    whoever speaks always finds room.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (FILES_WANTED if soft == resource.RLIM_INFINITY else soft) // 4
+    return (FILES_WANTED if soft == resource.RLIM_INFINITY else soft) // (2 if bulk else 4)
 
 
 def peer_options(keys: KeyPair, server_key: str, *, bulk: bool) -> tuple[SocketOption, ...]:

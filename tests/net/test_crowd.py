@@ -145,7 +145,7 @@ def test_strangers_share_one_bound_however_many_keys_they_make(monkeypatch: pyte
 
 
 def test_of_too_many_connections_that_never_say_a_word_the_oldest_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "silent_max", lambda: 3)
+    monkeypatch.setattr(lane_module, "silent_max", lambda *, bulk: 9 if bulk else 3)
     monkeypatch.setattr(crowd_module, "SHAKEN_S", 0)
 
     async def scene() -> None:

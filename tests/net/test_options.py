@@ -14,7 +14,7 @@ import zmq
 from surveil.errors import InfrastructureError
 from surveil.net import options
 from surveil.net.keys import make_keys
-from surveil.net.options import SocketOption, apply_options, peer_options, server_options
+from surveil.net.options import SocketOption, apply_options, peer_options, server_options, silent_max
 
 SERVER, PEER = make_keys(), make_keys()
 WRITE_ONLY = {
@@ -121,3 +121,10 @@ def test_few_files_are_warned_of_and_too_few_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
     with pytest.raises(InfrastructureError, match=r"only 256 files.*ulimit -n 8192"):
         options.raise_file_limit()
+
+
+def test_idle_runners_are_never_too_many_before_there_are_no_files_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a connection that speaks and one that does not; if the silent ones were cut, all would come again."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1_024, 4_096))
+    assert silent_max(bulk=True) >= 1_024 // 2
+    assert silent_max(bulk=True) + silent_max(bulk=False) <= 1_024 * 3 // 4
