@@ -200,15 +200,16 @@ class Store(Protocol):
         """Write one batch as one transaction.
 
         `new` records are inserted; the jobs of a build are those that are stored under it, by position. Of `changed`
-        ones only what may change is written: state, reason, counters and times, but neither a job's spec nor what a
-        build was asked for. Runners are taken either way, because the mind forgets those that were away for long.
+        ones only what may change is written: state, reason, counters and times; what else they hold, a job's spec or
+        what a build was asked for, must be as it is stored. Runners are taken either way, because the mind forgets
+        those that were away for long.
 
         `log_ends` say how long the logs of given-up attempts are; each counts only for the runner's own attempt, and
         the first time.
 
         Raises:
-            DefectError: a verdict of a build, job or attempt would change, a job's attempt number would fall, a
-                record that is new exists, or one that changed does not.
+            DefectError: a verdict of a build, job or attempt would change, or anything else that never changes, a job's
+                attempt number would fall, a record that is new exists, or one that changed does not.
         """
 
     def add_peer(self, peer: Peer) -> Peer:

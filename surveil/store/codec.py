@@ -46,12 +46,12 @@ def _given(table: Table, changes: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(column.name for column in table.c if column.name not in changes and column.name != SUM)
 
 
-_BUILD_GIVEN: Final = _given(builds, BUILD_CHANGES)
-_JOB_GIVEN: Final = _given(jobs, JOB_CHANGES)
-_ATTEMPT_GIVEN: Final = _given(attempts, ATTEMPT_CHANGES)
-BUILD_COLUMNS: Final = (*_BUILD_GIVEN, *BUILD_CHANGES, SUM)
-JOB_COLUMNS: Final = (*_JOB_GIVEN, *JOB_CHANGES, SUM)
-ATTEMPT_COLUMNS: Final = (*_ATTEMPT_GIVEN, *ATTEMPT_CHANGES, SUM)
+BUILD_GIVEN: Final = _given(builds, BUILD_CHANGES)
+JOB_GIVEN: Final = _given(jobs, JOB_CHANGES)
+ATTEMPT_GIVEN: Final = _given(attempts, ATTEMPT_CHANGES)
+BUILD_COLUMNS: Final = (*BUILD_GIVEN, *BUILD_CHANGES, SUM)
+JOB_COLUMNS: Final = (*JOB_GIVEN, *JOB_CHANGES, SUM)
+ATTEMPT_COLUMNS: Final = (*ATTEMPT_GIVEN, *ATTEMPT_CHANGES, SUM)
 RUNNER_COLUMNS: Final = (*_given(runners), SUM)
 NOTE_COLUMNS: Final = (*_given(notes), SUM)
 PEER_COLUMNS: Final = (*_given(peers), SUM)
@@ -107,9 +107,11 @@ def build_row(build: Build) -> Row:
 
 
 def build_change(build: Build) -> Row:
-    """What of a build may change with the row's sum, its key, and its state again for the fence."""
+    """What of a build may change with the row's sum, what never does, its key first, and its state again for the
+    fence.
+    """
     row = build_row(build)
-    return (*row[len(_BUILD_GIVEN) :], build.id, row[len(_BUILD_GIVEN)])
+    return (*row[13:], *row[:13], row[13])
 
 
 def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
@@ -161,9 +163,11 @@ def job_row(job: Job, spec: bytes) -> Row:
 
 
 def job_change(job: Job, spec: bytes) -> Row:
-    """What of a job may change with the row's sum, its key, and its state and attempt again for the fence."""
+    """What of a job may change with the row's sum, what never does, its key first, and its state and attempt again for
+    the fence.
+    """
     row = job_row(job, spec)
-    return (*row[5:], row[0], row[1], row[5], row[7])
+    return (*row[5:], *row[:5], row[5], row[7])
 
 
 def job_skipped(row: Sequence[Any], attempts: int) -> dict[str, Any]:
@@ -208,9 +212,11 @@ def attempt_row(attempt: Attempt) -> Row:
 
 
 def attempt_change(attempt: Attempt) -> Row:
-    """What of an attempt may change with the row's sum, its key, and its state again for the fence."""
+    """What of an attempt may change with the row's sum, what never does, its key first, and its state again for the
+    fence.
+    """
     row = attempt_row(attempt)
-    return (*row[6:], row[0], row[1], row[2], row[7])
+    return (*row[6:], *row[:6], row[7])
 
 
 def log_end_row(attempt: Attempt, end: LogEnd) -> Row:

@@ -105,9 +105,13 @@ class Statements:
             put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
             put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
-            change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_KEY, VERDICTS)),
-            change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_KEY, VERDICTS, rising="attempt")),
-            change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)),
+            change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_GIVEN, codec.BUILD_KEY, VERDICTS)),
+            change_job=made(
+                *_change(jobs, codec.JOB_CHANGES, codec.JOB_GIVEN, codec.JOB_KEY, VERDICTS, rising="attempt")
+            ),
+            change_attempt=made(
+                *_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_GIVEN, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)
+            ),
             one_attempt=made(_ONE_ATTEMPT, *codec.ATTEMPT_KEY),
             end_log=made(_END_LOG, *codec.LOG_END_COLUMNS),
         )
@@ -139,20 +143,30 @@ def _put(table: Table, columns: Sequence[str], key: str) -> ClauseElement:
 
 
 def _change(
-    table: Table, changes: Sequence[str], key: Sequence[str], finals: frozenset[Any], *, rising: str = ""
+    table: Table,
+    changes: Sequence[str],
+    given: Sequence[str],
+    key: Sequence[str],
+    finals: frozenset[Any],
+    *,
+    rising: str = "",
 ) -> tuple[Any, ...]:
-    """Update `changes` of the row with this `key`, unless that would leave one of `finals` or lower the column
-    `rising`.
+    """Update `changes` of the row with this `key`, unless what it was `given` is something else, or that would leave
+    one of `finals` or lower the column `rising`.
+
+    The row's sum vouches for what it was given as well, and must not do so for what it was not.
 
     A row that may not change is not touched, so that the count of touched rows tells.
     """
     written = (*changes, SUM)
-    names = [*written, *(f"key_{name}" for name in key), "same_state"]
+    names = [*written, *(f"given_{name}" for name in given), "same_state"]
     # Not `NOT IN`: SQLite would build a table of the list anew for each row.
     unsettled = " AND ".join(f"{table.name}.state <> '{state}'" for state in sorted(finals))
     statement = update(table).values({name: bindparam(name) for name in written})
-    for name in key:
-        statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
+    for name in given:
+        value: Any = bindparam(f"given_{name}")
+        same = table.c[name] == value if name in key else table.c[name].is_not_distinct_from(value)
+        statement = statement.where(same)
     statement = statement.where(text(f"({unsettled} OR {table.name}.state = :same_state)"))
     if rising:
         statement = statement.where(table.c[rising] <= bindparam("fence"))

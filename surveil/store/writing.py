@@ -250,7 +250,7 @@ def _change(statement: Statement, driver: Any, records: Sequence[Record], rows: 
     """Update one row for each record.
 
     Raises:
-        DefectError: a row is missing, or is settled otherwise.
+        DefectError: a row is missing, is settled otherwise, or was given something else.
     """
     if not rows or statement.run(driver, rows) == len(rows):
         return
@@ -258,6 +258,6 @@ def _change(statement: Statement, driver: Any, records: Sequence[Record], rows: 
     refused = [record for record, row in zip(records, rows, strict=True) if statement.run(driver, [row]) != 1]
     named = ", ".join(f"{type(record).__name__.lower()} {record.id}" for record in refused[:_NAMED_MAX])
     raise DefectError(
-        f"{len(refused)} records were to change although they are settled, or were never stored: {named}. "
-        "This is a defect of surveil; nothing of the transaction was written"
+        f"{len(refused)} records were to change although they are settled, hold something else that never changes, or "
+        f"were never stored: {named}. This is a defect of surveil; nothing of the transaction was written"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from surveil.core.model import Attempt, AttemptState, LogEnd, Status
+from surveil.core.model import Attempt, AttemptState, LogEnd, Record, Status
 from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
@@ -26,6 +26,7 @@ from tests.store.records import (
     make_note,
     make_peer,
     make_runner,
+    make_spec,
     make_token,
     new,
 )
@@ -89,13 +90,22 @@ def test_what_may_change_changes(store: Store) -> None:
     assert store.load() == ([gone], 2)
 
 
-def test_only_what_may_change_changes(store: Store) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        make_build(sha="b" * 40),
+        make_build(retry_of=5),
+        make_job(position=4),
+        make_job(created_at=0),
+        make_job(spec=make_spec("test", "make tess")),
+        make_attempt(runner="s" * 40),
+        make_attempt(assigned_at=0),
+    ],
+)
+def test_only_what_may_change_changes(store: Store, wrong: Record) -> None:
     store.commit(new(make_build(), make_job(), make_attempt()))
-    store.commit(
-        changed(
-            make_build(sha="b" * 40), make_job(position=4, created_at=0), make_attempt(runner="s" * 40, assigned_at=0)
-        )
-    )
+    with pytest.raises(DefectError, match="1"):
+        store.commit(changed(wrong))
     assert store.reader.build(1) == BuildDetail(build=make_build(), jobs=(make_job(),), attempts=(make_attempt(),))
 
 

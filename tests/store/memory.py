@@ -120,19 +120,23 @@ class MemoryStore:
                 build = self.builds.get(record.id)
                 if build is None or (build.state in VERDICTS and build.state != record.state):
                     _refuse(record)
-                self.builds[record.id] = replace(build, **{name: getattr(record, name) for name in _BUILD_CHANGES})
+                may = {name: getattr(record, name) for name in _BUILD_CHANGES}
+                _refuse_others(replace(build, **may, jobs=record.jobs), record)
+                self.builds[record.id] = replace(build, **may)
             case Job():
                 job = self.jobs.get(record.id)
                 settled = job is not None and job.state in VERDICTS and job.state != record.state
                 if job is None or settled or record.attempt < job.attempt:
                     _refuse(record)
                 self.jobs[record.id] = replace(job, **{name: getattr(record, name) for name in _JOB_CHANGES})
+                _refuse_others(replace(self.jobs[record.id], repo=record.repo), record)
             case Attempt():
                 attempt = self.attempts.get(record.id)
                 if attempt is None or (attempt.state in _FINAL_ATTEMPTS and attempt.state != record.state):
                     _refuse(record)
                 kept = {name: getattr(attempt, name) for name in _ATTEMPT_STAYS}
                 self.attempts[record.id] = replace(record, **kept)
+                _refuse_others(self.attempts[record.id], record)
             case Runner():
                 pass
 
@@ -286,6 +290,12 @@ class MemoryReader:
 
     def close(self) -> None:
         pass
+
+
+def _refuse_others(stored: Record, record: Record) -> None:
+    """What never changes is as it was given."""
+    if stored != record:
+        _refuse(record)
 
 
 def _refuse(record: Record) -> NoReturn:
