@@ -17,8 +17,8 @@ from surveil.net.connection import Link
 
 REFUSED_MAX: Final = 2
 """One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
-STRANGE_MAX: Final = 5
-"""So many handshakes fail within some seconds, where somebody else holds the dispatcher's address."""
+STRANGE_MAX: Final = 3
+"""So many handshakes fail, and as many again after somebody spoke, where somebody else holds the address."""
 GREETING_S: Final = 1.0
 """So long one is listened for; whoever is asked has met no dispatcher yet, and has nothing else to do."""
 
@@ -45,6 +45,10 @@ class Refusals:
         self._address = address
         self._refused = 0
         self._strange = 0
+        self._asked_at = STRANGE_MAX
+        """After so many strange handshakes it is asked who is there."""
+        self._spoke = False
+        """Whether somebody spoke when that was asked last."""
         self._met = False
 
     @property
@@ -61,6 +65,7 @@ class Refusals:
         match link:
             case Link.CONNECTED:
                 self._refused = self._strange = 0
+                self._asked_at, self._spoke = STRANGE_MAX, False
                 self._met = True
             case Link.REFUSED:
                 self._refused += 1
@@ -72,7 +77,7 @@ class Refusals:
                     )
             case Link.STRANGE:
                 self._strange += 1
-                if self._strange >= STRANGE_MAX and not self._met and self._greets(self._address):
+                if not self._met and self._is_somebody_else():
                     return UnreachableError(
                         f"what answers at {self._address} does not hold the key of this {self._role}'s dispatcher: "
                         "check the address (--dispatcher ADDR); if the dispatcher was set up anew, join it with a new "
@@ -81,3 +86,13 @@ class Refusals:
             case _:
                 pass
         return None
+
+    def _is_somebody_else(self) -> bool:
+        """Whether somebody spoke at the address, and as many handshakes failed after that as before it: whoever has
+        just come back to the address speaks too, but then the next handshake succeeds.
+        """
+        if self._strange < self._asked_at:
+            return False
+        spoke, self._spoke = self._spoke, self._greets(self._address)
+        self._asked_at = self._strange + (STRANGE_MAX if self._spoke else 1)
+        return spoke and self._spoke

@@ -28,8 +28,8 @@ def test_a_key_that_is_refused_again_and_again_ends_its_process(role: Role) -> N
 
 def test_an_address_that_somebody_else_holds_ends_a_process_that_never_met_its_dispatcher() -> None:
     refusals = Refusals(Role.RUNNER, ADDRESS, lambda _: True)
-    heard = [refusals.hear(Link.STRANGE) for _ in range(STRANGE_MAX)]
-    assert heard[:-1] == [None] * (STRANGE_MAX - 1)
+    heard = [refusals.hear(Link.STRANGE) for _ in range(2 * STRANGE_MAX)]
+    assert heard[:-1] == [None] * (2 * STRANGE_MAX - 1)
     assert heard[-1] is not None
     assert heard[-1].exit_code == ExitCode.UNREACHABLE
     assert "does not hold the key of this runner's dispatcher" in str(heard[-1])
@@ -39,6 +39,16 @@ def test_an_address_that_somebody_else_holds_ends_a_process_that_never_met_its_d
 def test_a_dispatcher_that_is_away_behind_something_that_takes_its_connections_is_waited_for() -> None:
     refusals = Refusals(Role.RUNNER, ADDRESS, lambda _: False)
     assert [refusals.hear(Link.STRANGE) for _ in range(3 * STRANGE_MAX)] == [None] * (3 * STRANGE_MAX)
+
+
+def test_a_dispatcher_that_comes_back_just_when_it_is_asked_who_is_there_is_not_taken_for_somebody_else() -> None:
+    present = iter([False, False, True, False, True, True])
+    refusals = Refusals(Role.RUNNER, ADDRESS, lambda _: next(present))
+    # Two silent answers, one that speaks, and as many failures until it is asked again: silence.
+    assert [refusals.hear(Link.STRANGE) for _ in range(2 * STRANGE_MAX + 2)] == [None] * (2 * STRANGE_MAX + 2)
+    heard = [refusals.hear(Link.STRANGE) for _ in range(1 + STRANGE_MAX)]
+    assert heard[:-1] == [None] * STRANGE_MAX
+    assert heard[-1] is not None, "somebody spoke, and nobody was let in for as long again"
 
 
 @pytest.mark.parametrize("last_words", [b"", b"\xff"])
