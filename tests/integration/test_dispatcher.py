@@ -24,6 +24,7 @@ from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
 from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UnreachableError
 from surveil.hands.dispatching import Parts, assembled
+from surveil.net.audit import TURNED_AWAY
 from surveil.net.connection import Connection
 from surveil.net.enrolment import enrol
 from surveil.net.keys import OBSERVER_KEY, RUNNER_KEY, SERVER_KEY, load_keys
@@ -80,6 +81,7 @@ class PlayedRunner:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.seq = 0
+        self.cluster = ""
         self.heard: list[Any] = []
 
     async def hear(self, kind: type[Wanted]) -> Wanted:
@@ -98,17 +100,19 @@ class PlayedRunner:
             while not self.connection.send(message):
                 self.heard += await self.connection.receive(50)
 
+    def introduction(self, *, incarnation: int = 1, held: tuple[Held, ...] = (), labels: tuple[str, ...] = ()) -> Hello:
+        """Its next word about itself."""
+        self.seq += 1
+        return Hello(
+            name="played", software="1", host="here", cluster=self.cluster, incarnation=incarnation, birth=incarnation,
+            seq=self.seq, labels=labels, slots=1, held=held,
+        )  # fmt: skip
+
     async def hello(
         self, *, incarnation: int = 1, held: tuple[Held, ...] = (), labels: tuple[str, ...] = ()
     ) -> Welcome:
         """Introduce itself and be welcomed."""
-        self.seq += 1
-        await self.say(
-            Hello(
-                name="played", software="1", host="here", cluster="", incarnation=incarnation, birth=incarnation,
-                seq=self.seq, labels=labels, slots=1, held=held,
-            )
-        )  # fmt: skip
+        await self.say(self.introduction(incarnation=incarnation, held=held, labels=labels))
         welcome = await self.hear(Welcome)
         self.connection.use_bulk(welcome.bulk_port)
         return welcome
@@ -477,6 +481,26 @@ async def test_whoever_has_output_of_an_attempt_that_nobody_knows_is_told_to_for
         await runner.hello()
         await runner.say(Output(job="7/test", attempt=1, at=0, crc=zlib.crc32(b"x"), after_ms=0, data=b"x"))
         assert await runner.hear(Release) == Release(job="7/test", attempt=1, fate="stale")
+
+
+@in_a_loop
+async def test_a_runner_of_another_installation_is_refused_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "d"
+    async with dispatching(data), local_client(data) as client, played_runner(client, tmp_path / "r") as runner:
+        runner.cluster = "another"
+        await runner.say(runner.introduction())
+        refused = await runner.hear(Refused)
+        assert "belongs to installation another" in refused.reason
+        assert (refused.exit_code, refused.birth) == (5, 1)
+        status = (await client.ask("status", {})).body
+        assert status["offenders"] == [{"peer": "played", "role": "runner", "said": {TURNED_AWAY: 1}}]
+        assert (await client.ask("runners", {})).body == []
+        runner.cluster = (await client.ask("status", {})).body["dispatcher"]["id"]
+        assert (await runner.hello()).cluster == runner.cluster
+    told = [record for record in caplog.records if record.getMessage() == "a runner is refused"]
+    assert [vars(record)["surveil_keys"]["runner"] for record in told] == ["played"]
 
 
 @in_a_loop
