@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -17,7 +18,7 @@ from surveil.core.state import Changes
 from surveil.hands import closing
 from surveil.store.log_packed import SUFFIX
 from surveil.store.log_paths import log_stem
-from tests.hands.test_intake import HOME, JOB, NOW, OWNER, STRANGER, Desk, at_work, kept
+from tests.hands.test_intake import HOME, JOB, NOW, OWNER, STRANGER, Desk, at_work, kept, working
 from tests.store.records import changed, make_attempt, make_build, make_job, new
 
 if TYPE_CHECKING:
@@ -127,6 +128,36 @@ def test_a_log_for_which_nobody_comes_back_is_closed_at_the_deadline_and_not_bef
             desk.now += 1
             await desk.until(packed(tmp_path))
             assert desk.logs.read(JOB, 1, 0, 100).data == b"first"
+
+    asyncio.run(story())
+
+
+def test_an_attempt_whose_row_was_damaged_keeps_no_other_log_from_being_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with with_attempt(tmp_path, LOST) as desk:
+            desk.owners.damaged = "7/another"
+            desk.hear(0, b"first", job="7/another")
+            await desk.until(lambda: len(desk.said) == 1)
+            desk.hear(0, b"first")
+            await desk.until(lambda: len(desk.said) == 2)
+            desk.now = NOW + 2 + DAY_MS
+            await desk.until(packed(tmp_path))
+
+    asyncio.run(story())
+
+
+def test_a_build_whose_rows_were_damaged_keeps_no_other_builds_logs_from_being_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with with_attempt(tmp_path, LOST) as desk:
+            desk.logs.append("6/test", 1, 0, b"first", crc=crc32(b"first"), after_ms=0)
+            desk.hear(0, b"first")
+            await desk.until(lambda: bool(desk.said))
+            store = desk.store
+        desk = Desk(tmp_path, store)
+        desk.owners.damaged = "6/test"
+        desk.now = NOW + 2 + DAY_MS
+        async with working(desk):
+            await desk.until(packed(tmp_path))
 
     asyncio.run(story())
 

@@ -11,6 +11,7 @@ from zlib import crc32
 
 import pytest
 
+from surveil.core.model import Attempt
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.state import Changes
@@ -20,8 +21,9 @@ from surveil.hands.intake import Intake
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Kept, Message, Output, Refused, Release
-from surveil.store import StoreError
+from surveil.store import BuildDetail, StoreError
 from surveil.store.logs import LogStore
+from surveil.store.sums import DamagedError
 from tests.store.memory import MemoryReader, MemoryStore
 
 OWNER = Peer(key="o" * 40, role=Role.RUNNER, name="owner")
@@ -38,6 +40,18 @@ class Owners(MemoryReader):
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
         self.asked = 0
+        self.damaged = ""
+        """A job whose rows the disk changed."""
+
+    def attempt(self, job: str, number: int) -> Attempt | None:
+        if job == self.damaged:
+            raise DamagedError(f"attempt {number} at job {job} was damaged on disk")
+        return super().attempt(job, number)
+
+    def build(self, build: int) -> BuildDetail | None:
+        if self.damaged.startswith(f"{build}/"):
+            raise DamagedError(f"job {self.damaged} was damaged on disk")
+        return super().build(build)
 
     def owner(self, job: str, attempt: int) -> str | None:
         self.asked += 1
@@ -106,7 +120,12 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def at_work(root: Path, store: MemoryStore | None = None) -> AsyncIterator[Desk]:
-    desk = Desk(root, store)
+    async with working(Desk(root, store)) as desk:
+        yield desk
+
+
+@contextlib.asynccontextmanager
+async def working(desk: Desk) -> AsyncIterator[Desk]:
     works = [asyncio.create_task(desk.intake.run()), asyncio.create_task(desk.closing.run())]
     try:
         yield desk
