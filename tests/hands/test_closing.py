@@ -220,10 +220,14 @@ def test_a_log_that_is_whole_takes_no_more_even_from_its_runner(tmp_path: Path) 
             desk.hear(0, b"first")
             # It may be closed before its runner was told that it was kept.
             await desk.until(lambda: packed(tmp_path)() and bool(desk.said))
-            desk.said.clear()
-            desk.hear(5, b"forged")
-            await desk.until(lambda: bool(desk.said))
-            ((route, refused),) = desk.said
+            said = kept(5)
+            while said == kept(5):
+                # Its file has the name before the closing is over, and until then whoever speaks is only put off.
+                desk.said.clear()
+                desk.hear(5, b"forged")
+                await desk.until(lambda: bool(desk.said))
+                (said,) = desk.said
+            route, refused = said
             assert (route, type(refused).__name__) == (HOME, "Refused")
             assert desk.logs.read(JOB, 1, 0, 100).data == b"first"
 
