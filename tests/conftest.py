@@ -11,10 +11,15 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # How many seeds one test replays. Small enough to spread over processors and to stay far below the timeout.
 SEEDS_PER_TEST = 125
 SEEDS_DEFAULT = 2000
+
+# How long it takes to think of a case says how busy the machine is, and nothing of us.
+settings.register_profile("surveil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("surveil")
 
 SomeReport = TypeVar("SomeReport", pytest.TestReport, pytest.CollectReport)
 

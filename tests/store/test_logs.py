@@ -706,6 +706,10 @@ class AnyOrder(RuleBasedStateMachine):
     def append(self, job: str, at: int, size: int) -> None:
         at = min(at, self.end[job] + 3)
         data = self.truth[at : at + size]
+        if job in self.finished and at <= self.end[job] < at + len(data):
+            with pytest.raises(LogClosed):
+                put(self.logs, at, data, job=job)
+            return
         if job not in self.finished and at <= self.end[job]:
             self.end[job] = max(self.end[job], at + len(data))
         assert put(self.logs, at, data, job=job) == self.end[job]
