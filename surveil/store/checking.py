@@ -1,5 +1,4 @@
-"""Whether a data folder is whole: the database's pages and rows, the facts in it, and every byte of every
-log.
+"""Whether a data folder is whole: the database's pages and rows, the facts in it, and every byte of every log.
 
 What belongs here: looking, on a folder that may be in use. What does not: mending; a damaged folder is restored from
 a backup.

@@ -10,9 +10,10 @@ position, in the order of the tables.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from operator import itemgetter
 from sys import intern
 from typing import Any, Final
 
@@ -46,6 +47,11 @@ def _given(table: Table, changes: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(column.name for column in table.c if column.name not in changes and column.name != SUM)
 
 
+def _picked(columns: Sequence[str], wanted: Sequence[str]) -> Callable[[Row], Row]:
+    """What takes these values from a row that has its columns in this order."""
+    return itemgetter(*map(columns.index, wanted))
+
+
 BUILD_GIVEN: Final = _given(builds, BUILD_CHANGES)
 JOB_GIVEN: Final = _given(jobs, JOB_CHANGES)
 ATTEMPT_GIVEN: Final = _given(attempts, ATTEMPT_CHANGES)
@@ -57,6 +63,10 @@ NOTE_COLUMNS: Final = (*_given(notes), SUM)
 PEER_COLUMNS: Final = (*_given(peers), SUM)
 TOKEN_COLUMNS: Final = (*_given(tokens), SUM)
 CLUSTER_COLUMNS: Final = (*_given(cluster), SUM)
+
+_BUILD_CHANGE: Final = _picked(BUILD_COLUMNS, (*BUILD_CHANGES, SUM, *BUILD_GIVEN, "state"))
+_JOB_CHANGE: Final = _picked(JOB_COLUMNS, (*JOB_CHANGES, SUM, *JOB_GIVEN, "state", "attempt"))
+_ATTEMPT_CHANGE: Final = _picked(ATTEMPT_COLUMNS, (*ATTEMPT_CHANGES, SUM, *ATTEMPT_GIVEN, "state"))
 
 BUILDS: Final = Guard(builds, "build {id}", BUILD_COLUMNS[:-1])
 JOBS: Final = Guard(jobs, "job {build}/{name}", JOB_COLUMNS[:-1])
@@ -110,8 +120,7 @@ def build_change(build: Build) -> Row:
     """What of a build may change with the row's sum, what never does, its key first, and its state again for the
     fence.
     """
-    row = build_row(build)
-    return (*row[13:], *row[:13], row[13])
+    return _BUILD_CHANGE(build_row(build))
 
 
 def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
@@ -166,8 +175,7 @@ def job_change(job: Job, spec: bytes) -> Row:
     """What of a job may change with the row's sum, what never does, its key first, and its state and attempt again for
     the fence.
     """
-    row = job_row(job, spec)
-    return (*row[5:], *row[:5], row[5], row[7])
+    return _JOB_CHANGE(job_row(job, spec))
 
 
 def job_skipped(row: Sequence[Any], attempts: int) -> dict[str, Any]:
@@ -215,8 +223,7 @@ def attempt_change(attempt: Attempt) -> Row:
     """What of an attempt may change with the row's sum, what never does, its key first, and its state again for the
     fence.
     """
-    row = attempt_row(attempt)
-    return (*row[6:], *row[:6], row[7])
+    return _ATTEMPT_CHANGE(attempt_row(attempt))
 
 
 def log_end_row(attempt: Attempt, end: LogEnd) -> Row:

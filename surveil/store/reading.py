@@ -219,7 +219,7 @@ def load(engine: Engine) -> tuple[list[Record], int]:
         codec.CLUSTER.check(own)
         newest = _newest(connection)
         opened, under, tries = _under(connection, _open_build())
-        _check_tries(under, tries)
+        _check_running(under, tries)
         found: list[Record] = [*opened, *under, *tries]
         found += _given_up(connection, newest)
         found += _all(connection, select(runners).order_by(runners.c.name, runners.c.id), codec.runner_of)
@@ -235,10 +235,12 @@ def _newest(connection: Connection) -> int:
     return int(row.id)
 
 
-def _check_tries(jobs: Sequence[Job], attempts: Sequence[Attempt]) -> None:
-    """A row under another key than its own still has its place; it is missed where it belongs."""
-    going = {attempt.job for attempt in attempts if attempt.state in OPEN}
-    for job in jobs:
+def _check_running(under: Sequence[Job], tries: Sequence[Attempt]) -> None:
+    """See that every running job has its attempt: one whose key was damaged may be read nowhere, and is only missed
+    where it belongs.
+    """
+    going = {attempt.job for attempt in tries if attempt.state in OPEN}
+    for job in under:
         if job.state == Status.RUNNING and job.id not in going:
             raise DamagedError(f"job {job.id} was damaged on disk, it runs without an open attempt")
 

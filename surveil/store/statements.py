@@ -18,7 +18,7 @@ from sqlalchemy.sql import ClauseElement
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
 from surveil.store.sums import SUM, Row
-from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, tokens
+from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, specs, tokens
 
 _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
 
@@ -96,7 +96,7 @@ class Statements:
 
         return cls(
             new_build=made(_insert(builds, codec.BUILD_COLUMNS), *codec.BUILD_COLUMNS),
-            new_spec=made(_INSERT_SPEC, *codec.SPEC_COLUMNS),
+            new_spec=made(_insert(specs, codec.SPEC_COLUMNS, " ON CONFLICT (digest) DO NOTHING"), *codec.SPEC_COLUMNS),
             new_job=made(_insert(jobs, codec.JOB_COLUMNS), *codec.JOB_COLUMNS),
             new_attempt=made(_insert(attempts, codec.ATTEMPT_COLUMNS), *codec.ATTEMPT_COLUMNS),
             new_note=made(_insert(notes, codec.NOTE_COLUMNS), *codec.NOTE_COLUMNS),
@@ -116,8 +116,6 @@ class Statements:
             end_log=made(_END_LOG, *codec.LOG_END_COLUMNS),
         )
 
-
-_INSERT_SPEC: Final = text("INSERT INTO specs (digest, body) VALUES (:digest, :body) ON CONFLICT (digest) DO NOTHING")
 
 _ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
 _GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))

@@ -20,7 +20,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 SUM: Final = "row_sum"
 """The column that every table has for it."""
-_CURE: Final = "`surveil db check` names all that is; put back a copy that `surveil db backup` made"
+_CURE: Final = "`surveil db check` names all that is damaged; put back a copy that `surveil db backup` made"
 
 
 class DamagedError(StoreError):
