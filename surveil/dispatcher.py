@@ -180,7 +180,7 @@ class Dispatcher:
             peer = self._gate.peer(effect.runner)
             if self._audit.count(peer, TURNED_AWAY):
                 voice.warning("a runner is refused", runner=peer.name, reason=message.reason)
-        if isinstance(message, Busy) and self._state.greetings.came_too_often(effect.runner, self._policy):
+        if isinstance(message, Busy) and self._state.introductions.came_too_often(effect.runner, self._policy):
             self._audit.count(self._gate.peer(effect.runner), HELLOS)
         return message
 

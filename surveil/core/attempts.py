@@ -142,15 +142,21 @@ def lose_strays(state: State, now: int, policy: Policy) -> None:
     """Give up every open attempt that is not its job's newest: the store is a backup, and skipped the numbers that
     were handed out since it was made. What became of such an attempt meanwhile nobody here knows.
     """
-    # A number of which there is no attempt was skipped. If one was handed out since, its lease may still be good.
+    _outwait_the_unknown(state, now, policy)
+    for attempt in list(state.attempts.values()):
+        if attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
+            lose(state, attempt, RESTORED, now, policy, blamed=False)
+
+
+def _outwait_the_unknown(state: State, now: int, policy: Policy) -> None:
+    """Let the jobs that must not run twice wait where numbers were skipped: an attempt that was handed out since the
+    backup is known to nobody here, and its lease may still be good.
+    """
     trusted_until_at = now + policy.lease_ms + policy.margin_ms
     for job in list(state.jobs.values()):
         skipped = job.attempt and (job.id, job.attempt) not in state.attempts
         if skipped and job.spec.exclusive and job.state not in VERDICTS:
             state.put(replace(job, not_before_at=trusted_until_at), now)
-    for attempt in list(state.attempts.values()):
-        if attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
-            lose(state, attempt, RESTORED, now, policy, blamed=False)
 
 
 def _blame_job(job: Job, attempt: Attempt, now: int, policy: Policy) -> Job:

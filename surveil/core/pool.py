@@ -33,7 +33,7 @@ def hello(state: State, event: RunnerSaid, said: Hello, now: int, policy: Policy
         return [away]
     if session is not None and session.incarnation == said.incarnation and said.seq <= session.seq:
         return []
-    if state.greetings.is_one_too_many(key, now, policy):
+    if state.introductions.is_one_too_many(key, now, policy):
         return [_busy(state, event, now, policy)]
     restarted = known is not None and said.incarnation > known.incarnation
     runner = replace(

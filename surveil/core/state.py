@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from surveil.core.deadlines import Deadlines
-from surveil.core.greetings import Greetings
+from surveil.core.introductions import Introductions
 from surveil.core.journal import attempt_line, build_line, job_line, runner_line
 from surveil.core.model import (
     GIVEN_UP,
@@ -131,7 +131,7 @@ class State:
     """How much log there is of each attempt that takes a slot, by its runner's last word."""
     breaker_at: int | None = None
     """When so many runners were missed at once that we began to suspect ourselves."""
-    greetings: Greetings = field(default_factory=Greetings)
+    introductions: Introductions = field(default_factory=Introductions)
 
     copies: dict[str, int] = field(default_factory=dict)
     """When a copy of each runner was last written into the journal."""

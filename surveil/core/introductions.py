@@ -13,7 +13,7 @@ from surveil.core.policy import Policy
 
 
 @dataclass(slots=True)
-class Greetings:
+class Introductions:
     """The counts of one second."""
 
     second: int = 0
