@@ -293,7 +293,7 @@ STATUS: Final = {
     "ports": "what came to the dispatcher's ports since its start and should not have: `trouble`, `count`, and "
     "`last_from`, an address or `null`",
     "offenders": "the peers that did most of what they should not since the dispatcher's start: "
-    "`peer`, a name or `null` for strangers, `role`, and `said`, how often what",
+    "`peer`, a name or `null` for strangers, `role`, and `did`, how often what",
     "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
 }
 NOTE: Final = {

@@ -179,7 +179,8 @@ def status_view(
     offenders: Iterable[tuple[str, str, Mapping[str, int]]],
 ) -> dict[str, Any]:
     """The whole installation at a glance. `watching` maps an observer's name to what it watches; `waiting` says why
-    queued jobs wait; `troubles` are those of the ports; `offenders` are peers that say what they may not.
+    queued jobs wait; `troubles` are those of the ports; `offenders` are the peers that did most of what they should
+    not.
     """
     counts = dict.fromkeys(Status, 0)
     for job in state.jobs.values():
@@ -202,7 +203,7 @@ def status_view(
             "busy": sum(len(state.held_by.get(runner.id, ())) for runner in online),
         },
         "ports": [{"trouble": name, "count": count, "last_from": address} for name, count, address in troubles],
-        "offenders": [{"peer": name or None, "role": role, "said": dict(said)} for role, name, said in offenders],
+        "offenders": [{"peer": name or None, "role": role, "did": dict(did)} for role, name, did in offenders],
         "watching": [
             {"repo": watched.repo, "problem": watched.problem, "observer": observer}
             for observer, repos in sorted(watching.items())

@@ -29,7 +29,7 @@ from surveil.cli.findings import (
     check_system,
     check_user,
 )
-from surveil.cli.noise import all_troubles, peer_words, said_words
+from surveil.cli.noise import all_troubles, did_words, peer_words
 from surveil.cli.options import client_flags, example, json_flag
 from surveil.errors import ExitCode, NotAllowedError, SurveilError
 from surveil.screen.printing import print_json, print_line, print_table
@@ -173,6 +173,6 @@ def _of_noise(status: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(name="noise", health=Health.WEAK, sentence=sentence, next="surveil status")
     for each in status.get("offenders", []):
         who, peer = peer_words(**each), each["peer"]
-        sentence = f"{who[0].upper()}{who[1:]} did what it should not: {said_words(each['said'])}."
+        sentence = f"{who[0].upper()}{who[1:]} did what it should not: {did_words(each['did'])}."
         next_ = f"surveil peer revoke {shlex.quote(peer)} --role {each['role']}" if peer else "surveil token list"
         yield Finding(name="peer", health=Health.WEAK, sentence=sentence, next=next_)

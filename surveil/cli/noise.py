@@ -24,7 +24,7 @@ TROUBLES: Final = {
     "unread": "messages to a peer for which too much waits already that it does not read",
 }
 """What there may be at the ports."""
-SAID: Final = {
+DID: Final = {
     "may_not_say": "messages that its role may not say",
     "malformed": "messages that cannot be read",
     "endless_messages": "messages without an end",
@@ -51,9 +51,9 @@ def peer_words(*, peer: str | None, role: str, **_: object) -> str:
     return f"{role} {peer}" if peer else f"a {role}"
 
 
-def said_words(said: Mapping[str, int]) -> str:
+def did_words(did: Mapping[str, int]) -> str:
     """What a peer did since the dispatcher's start."""
-    return ", ".join(f"{count} {SAID.get(what, what)}" for what, count in said.items())
+    return ", ".join(f"{count} {DID.get(what, what)}" for what, count in did.items())
 
 
 def all_troubles(troubles: Iterable[Mapping[str, Any]]) -> str:

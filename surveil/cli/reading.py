@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.noise import peer_words, said_words, trouble_words
+from surveil.cli.noise import did_words, peer_words, trouble_words
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
@@ -81,7 +81,7 @@ def status(*, as_json: bool, **where: str | None) -> None:
             *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
             # A dispatcher of an older version does not tell.
             *(("its ports", trouble_words(**trouble)) for trouble in document.get("ports", [])),
-            *((peer_words(**each), said_words(each["said"])) for each in document.get("offenders", [])),
+            *((peer_words(**each), did_words(each["did"])) for each in document.get("offenders", [])),
             *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
         ]
     )

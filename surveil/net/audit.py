@@ -1,10 +1,11 @@
-"""What enrolled peers said that they may not say, or that was not so: counted, and told with their names.
+"""What enrolled peers did that they should not: said what they may not or what is not so, or took too much. It is
+counted, and told with their names.
 
 What belongs here: how often, by whom, and how seldom that is told. What does not: judging (admission, core, hands), and
 trouble that has no name (counts).
 
-None of it did anything. But a runner that says such things was broken into or is badly mistaken, and a person should
-look at it; and whoever says them all day must not fill the disk with our complaints.
+None of it had its way. But a runner that does such things was broken into or is badly mistaken, and a person should
+look at it; and whoever does them all day must not fill the disk with our complaints.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Audit:
             return counts[what] == times
 
     def worst(self, most: int) -> list[tuple[str, str, dict[str, int]]]:
-        """The peers that said the most of it since the start: role, name, and how often what."""
+        """The peers that did the most of it since the start: role, name, and how often what."""
         with self._lock:
             found = [(role, name, dict(counts)) for (role, name), counts in self._totals.items()]
         return sorted(found, key=lambda each: sum(each[2].values()), reverse=True)[:most]
@@ -84,6 +85,6 @@ class Audit:
                 self._silent_until[key] = (now or 0) + SILENCE_MS
         for (role, name), counts in due:
             voice.warning(
-                "a peer says what it may not or what is not so, counted since it was last told",
+                "a peer does what it should not, counted since it was last told",
                 **{"peer": name, "role": role, **counts},
             )

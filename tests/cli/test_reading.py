@@ -132,8 +132,8 @@ def test_status_and_doctor_name_the_peers_that_do_what_they_should_not(type_: Ty
     audited.count(Stranger("t" * 40), TOKENS)
     counter.desk.live.offenders, counter.desk.live.troubles = audited.worst, ServerCounts(foreign=12).troubles
     assert json.loads(type_("status", "--json").out)["offenders"] == [
-        {"peer": None, "role": "stranger", "said": {"tokens_refused": 3}},
-        {"peer": "eve\x1b[2J", "role": "observer", "said": {"may_not_say": 1}},
+        {"peer": None, "role": "stranger", "did": {"tokens_refused": 3}},
+        {"peer": "eve\x1b[2J", "role": "observer", "did": {"may_not_say": 1}},
     ]
     shown, found = type_("status").out, type_("doctor").out
     assert re.search(r"^a stranger +3 tokens that are worth nothing$", shown, re.MULTILINE)
@@ -147,7 +147,7 @@ def test_status_and_doctor_name_the_peers_that_do_what_they_should_not(type_: Ty
 def test_every_trouble_has_its_words() -> None:
     assert set(noise.TROUBLES) == set(TROUBLES)
     named = {value for name, value in vars(audit).items() if name.isupper() and isinstance(value, str)}
-    assert set(noise.SAID) == named
+    assert set(noise.DID) == named
 
 
 def test_runners_are_listed(type_: Type, counter: Counter) -> None:

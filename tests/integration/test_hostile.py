@@ -277,7 +277,7 @@ async def test_lies_about_its_own_work_change_nothing_once_that_has_ended(tmp_pa
             await scene.tries(bulk, OWN_BULK)
         (offender,) = (await scene.client.ask("status", {})).body["offenders"]
         assert (offender["peer"], offender["role"]) == ("mallory", "runner")
-        assert offender["said"][LOG_REFUSED] >= 1
+        assert offender["did"][LOG_REFUSED] >= 1
         shown = (await scene.client.ask("build", {"build": 1})).body
         (bait,) = [job for job in shown["jobs"] if job["name"] == "bait"]
         (attempt,) = bait["attempts"]
