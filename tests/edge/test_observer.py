@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 from surveil.mirror.command import run as run_git
 from surveil.mirror.mirror import Mirror
 from surveil.protocol import CommitSeen
-from tests.edge.bench import FULL, SMALL
 from tests.edge.catalogue import EDGES, REPOSITORIES, Made, make_edges, nothing_touched
 from tests.edge.fates import Edge, Fate, Unread
 from tests.edge.outcomes import fate_of, fits, has_come
-from tests.edge.watching import by_name
+from tests.edge.watching import by_name, wanted_scale
 from tests.integration.desk import PIPELINE, Desk, configure, desk, observing
 from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import make_repository, serve_git
@@ -87,8 +85,7 @@ async def watch_all(folder: Path, edges: list[Edge], base: str) -> None:
     """Watch these repositories, by their paths or below the address `base`, and one more that is sound."""
     sound = make_repository(folder / REPOSITORIES / "a-sound-one")
     sound.commit("First", __surveil__yml=PIPELINE)
-    scale = FULL if os.environ.get("EDGES") == "full" else SMALL
-    made = by_name(make_edges(folder, edges, scale), base)
+    made = by_name(make_edges(folder, edges, wanted_scale()), base)
     fates = {repo: each.edge.served if base else each.edge.local for repo, each in made.items()}
     async with desk() as at_desk:
         watch = Watch(at_desk, made, folder / "runner")

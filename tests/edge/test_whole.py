@@ -2,7 +2,6 @@
 nothing that they hold does anything to the screen.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,11 +9,11 @@ from typing import Any, Final
 import pytest
 
 from tests.corpora.naughty import harm
-from tests.edge.bench import FULL, PIPELINE, SMALL
+from tests.edge.bench import PIPELINE
 from tests.edge.catalogue import EDGES, REPOSITORIES, Made, make_edges, nothing_touched
 from tests.edge.fates import Built, Fate, NoTree, Quiet, Told, Unread
 from tests.edge.outcomes import fits
-from tests.edge.watching import by_name
+from tests.edge.watching import by_name, wanted_scale
 from tests.system.processes import Place, Running, eventually
 from tests.system.repository import commit, make_repository
 
@@ -64,7 +63,8 @@ class Installation:
         until = time.monotonic() + PATIENCE_S
         while True:
             self.look()
-            wrong = {repo: self.fate(repo) for repo, fate in wanted.items() if not fits(self.fate(repo), fate)}
+            found = {repo: self.fate(repo) for repo in wanted}
+            wrong = {repo: found[repo] for repo, fate in wanted.items() if not fits(found[repo], fate)}
             if not wrong:
                 return
             assert up.process.poll() is None, up.text[-4_000:]
@@ -82,11 +82,10 @@ def test_of_each_edge_repository_comes_the_verdict_that_the_table_says(place: Pl
     folder = place.folder / "edges"
     files = {"__surveil__yml": PIPELINE.decode(), "here": "x"}
     sound = make_repository(folder / REPOSITORIES / "a-sound-one", **files)
-    scale = FULL if os.environ.get("EDGES") == "full" else SMALL
     (place.folder / "settings.toml").write_text(SETTINGS)
     words = ("--config", "settings.toml", "--interval", "2s", "--ref", "*", "--ref", "tags/*")
     with nothing_touched(folder):
-        made = by_name(make_edges(folder, [edge for edge in EDGES if not edge.hangs], scale))
+        made = by_name(make_edges(folder, [edge for edge in EDGES if not edge.hangs], wanted_scale()))
         installation = Installation(place, made)
         with place.up(*words, *map(str, made), str(sound)) as up:
             up.wait_for("is up; Ctrl-C ends it.")

@@ -1,16 +1,23 @@
-"""What edge repositories are called once they are to be watched.
+"""What edge repositories are called once they are to be watched, and how large they are to be for it.
 
 What belongs here: their names, and the refusal of those that are not watched at all. What does not: watching them (the
 tests).
 """
 
+import os
 from collections.abc import Iterable
 
 from surveil.mirror.trouble import MirrorError
 from surveil.mirror.typed import resolve
+from tests.edge.bench import FULL, SMALL, Scale
 from tests.edge.catalogue import REPOSITORIES, Made
 from tests.edge.fates import Unread
 from tests.edge.outcomes import fits
+
+
+def wanted_scale() -> Scale:
+    """How large the large ones are in this test run."""
+    return FULL if os.environ.get("EDGES") == "full" else SMALL
 
 
 def by_name(made: Iterable[Made], base: str = "") -> dict[str, Made]:

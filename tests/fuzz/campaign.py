@@ -23,6 +23,7 @@ HANG_S: Final = 25
 MEMORY_MIB_MAX: Final = 768
 """A process that needs so much has been made to: the readers together, watched by the engine, need about a hundred."""
 START_S: Final = 600
+"""On a busy machine the engine takes minutes to import all readers; none of it is fuzzing yet."""
 ENGINE: Final = "atheris"
 _PULSE: Final = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 _STATISTIC: Final = re.compile(r"^stat::(\w+):\s+(\d+)$", re.MULTILINE)

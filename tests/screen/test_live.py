@@ -100,7 +100,8 @@ def test_verdicts_are_data_and_everything_else_is_not() -> None:
         return out.written(), err.written()
 
     out, err = asyncio.run(scene())
-    assert (out, err.splitlines()) == ("passed build 1\n", ["build 1: begins�--- build 1: ends ---�", "two", "lines"])
+    told = "build 1: begins\N{REPLACEMENT CHARACTER}--- build 1: ends ---\N{REPLACEMENT CHARACTER}"
+    assert (out, err.splitlines()) == ("passed build 1\n", [told, "two", "lines"])
 
 
 def test_verdicts_have_colours_on_a_terminal_unless_nobody_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
