@@ -495,7 +495,7 @@ async def test_a_runner_of_another_installation_is_refused_and_named(
         assert "belongs to installation another" in refused.reason
         assert (refused.exit_code, refused.birth) == (5, 1)
         status = (await client.ask("status", {})).body
-        assert status["offenders"] == [{"peer": "played", "role": "runner", "said": {TURNED_AWAY: 1}}]
+        assert status["offenders"] == [{"peer": "played", "role": "runner", "did": {TURNED_AWAY: 1}}]
         assert (await client.ask("runners", {})).body == []
         runner.cluster = (await client.ask("status", {})).body["dispatcher"]["id"]
         assert (await runner.hello()).cluster == runner.cluster
