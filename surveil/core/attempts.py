@@ -82,6 +82,7 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
         log_bytes=said.log_bytes, steps=said.steps, isolation=said.isolation,
         started_at=_at(attempt, said.started_after_ms, now), finished_at=_at(attempt, said.finished_after_ms, now),
     )  # fmt: skip
+    _judge_runner(state, known, said, now, policy)
     match said.outcome:
         case "passed":
             _conclude(state, known, Status.PASSED, said.reason, now)
@@ -94,7 +95,6 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
         case "cancelled":
             # We did not ask for its end, else its job would not be open: the machine's owner took it away.
             lose(state, replace(known, released=True), _own_loss(attempt, said), now, policy, blamed=False)
-    _judge_runner(state, known, said, now, policy)
 
 
 def _own_loss(attempt: Attempt, said: Finished) -> str:
@@ -262,20 +262,21 @@ def _judge_runner(state: State, attempt: Attempt, said: Finished, now: int, poli
             cordoned = "" if runner.probation_at is not None else runner.cordoned
             state.put(replace(runner, quick_errors=0, probation_at=None, cordoned=cordoned), now)
     elif said.outcome == "errored" and said.finished_after_ms < policy.black_hole_ms:
-        blame(state, attempt.runner, said.reason, now, policy)
+        # A job that errors wherever it is tried says nothing more about a runner than it did the first time.
+        blame(state, attempt.runner, said.reason, now, policy, again=state.jobs[attempt.job].errored > 0)
     elif said.outcome in {"lost", "cancelled"} and (session := state.sessions.get(attempt.runner)) is not None:
         # It gave up what it had, most likely because it ends; its next heartbeat says so if it does not.
         session.refusing = True
 
 
-def blame(state: State, runner_id: str, reason: str, now: int, policy: Policy) -> None:
-    """Count a quick error against a runner; enough of them in a row take it out of the pool until its probation."""
+def blame(state: State, runner_id: str, reason: str, now: int, policy: Policy, *, again: bool = False) -> None:
+    """Count a quick error against a runner; enough jobs in a row take it out of the pool until its probation."""
     runner = state.runners[runner_id]
-    runner = replace(runner, quick_errors=runner.quick_errors + 1)
+    runner = replace(runner, quick_errors=runner.quick_errors + (not again))
     if runner.quick_errors >= policy.black_hole_failures and (not runner.cordoned or runner.probation_at is not None):
         probation_at = now + policy.probation_ms
         state.probations.set(runner.id, probation_at)
-        quick = f"{runner.quick_errors} attempts in a row errored within {seconds(policy.black_hole_ms)} each"
+        quick = f"{runner.quick_errors} jobs in a row errored within {seconds(policy.black_hole_ms)} each"
         sentence = f"{quick}; the last: {reason}"
         runner = replace(runner, cordoned=sentence, probation_at=probation_at)
     state.put(runner, now)

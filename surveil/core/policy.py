@@ -48,7 +48,7 @@ class Policy:
     retry_ms: int = 2_000
     """The first wait before a job is tried again after a machine's error; it grows fourfold each time."""
     black_hole_failures: int = 5
-    """So many quick machine errors in a row cordon a runner."""
+    """So many jobs in a row that error quickly, by the machine's doing, cordon a runner."""
     black_hole_ms: int = 10_000
     """An attempt that errors within this is a quick one."""
     probation_ms: int = 300_000

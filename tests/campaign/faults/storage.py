@@ -226,7 +226,7 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
     file.write_bytes(content)
     role.start()
     refused = until(lambda: role.ended.code is not None)
-    said = role.said_now()
+    said, code = role.said_now(), role.ended.code
 
     def heal() -> None:
         if role.alive:
@@ -236,9 +236,10 @@ def _flipped(cluster: Cluster, role: Role, dice: Random, file: Path, what: str) 
         if role is cluster.dispatcher:
             cluster.wait_ready()
 
-    if not refused or role.ended.code not in {ExitCode.INFRASTRUCTURE, ExitCode.INVALID} or "Traceback" in said:
+    if not refused or code not in {ExitCode.INFRASTRUCTURE, ExitCode.INVALID} or "Traceback" in said:
         heal()
-        raise AssertionError(f"{role.name} went on with {what} ({file.name}), or said {said[-800:]!r}")
+        went = f"ended with code {code}" if refused else "went on"
+        raise AssertionError(f"{role.name} {went} when {what} ({file.name}, bit {bit}), and said {said[-800:]!r}")
     return Struck(
         f"{role.name}: {what}",
         interrupted=[role.name] if role in cluster.runners else (),
