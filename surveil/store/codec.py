@@ -26,7 +26,6 @@ from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, specs, tokens
 
-BUILD_KEY: Final = ("id",)
 BUILD_CHANGES: Final = ("state", "reason", "started_at", "finished_at")
 JOB_KEY: Final = ("build", "name")
 JOB_CHANGES: Final = (

@@ -105,13 +105,9 @@ class Statements:
             put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
             put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
-            change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_GIVEN, codec.BUILD_KEY, VERDICTS)),
-            change_job=made(
-                *_change(jobs, codec.JOB_CHANGES, codec.JOB_GIVEN, codec.JOB_KEY, VERDICTS, rising="attempt")
-            ),
-            change_attempt=made(
-                *_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_GIVEN, codec.ATTEMPT_KEY, _FINAL_ATTEMPTS)
-            ),
+            change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_GIVEN, VERDICTS)),
+            change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_GIVEN, VERDICTS, rising="attempt")),
+            change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_GIVEN, _FINAL_ATTEMPTS)),
             one_attempt=made(_ONE_ATTEMPT, *codec.ATTEMPT_KEY),
             end_log=made(_END_LOG, *codec.LOG_END_COLUMNS),
         )
@@ -141,16 +137,10 @@ def _put(table: Table, columns: Sequence[str], key: str) -> ClauseElement:
 
 
 def _change(
-    table: Table,
-    changes: Sequence[str],
-    given: Sequence[str],
-    key: Sequence[str],
-    finals: frozenset[Any],
-    *,
-    rising: str = "",
+    table: Table, changes: Sequence[str], given: Sequence[str], finals: frozenset[Any], *, rising: str = ""
 ) -> tuple[Any, ...]:
-    """Update `changes` of the row with this `key`, unless what it was `given` is something else, or that would leave
-    one of `finals` or lower the column `rising`.
+    """Update `changes` of a row, unless what it was `given` with its key is something else, or that would leave one of
+    `finals` or lower the column `rising`.
 
     The row's sum vouches for what it was given as well, and must not do so for what it was not.
 
@@ -163,8 +153,9 @@ def _change(
     statement = update(table).values({name: bindparam(name) for name in written})
     for name in given:
         value: Any = bindparam(f"given_{name}")
-        same = table.c[name] == value if name in key else table.c[name].is_not_distinct_from(value)
-        statement = statement.where(same)
+        # Only by an ordinary comparison is the row found; but a NULL is the same as NULL.
+        column = table.c[name]
+        statement = statement.where(column == value if column.primary_key else column.is_not_distinct_from(value))
     statement = statement.where(text(f"({unsettled} OR {table.name}.state = :same_state)"))
     if rising:
         statement = statement.where(table.c[rising] <= bindparam("fence"))
