@@ -15,7 +15,8 @@ from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.story_words import Line, LogBytes, tell
 from surveil.answer.views import time_text
 from surveil.core.model import VERDICTS, Note
-from surveil.core.spelling import did_you_mean
+from surveil.core.spelling import did_you_mean, quoted
+from surveil.errors import NotFoundError
 from surveil.store import ROWS_MAX, BuildDetail, Reader
 
 NOTES_READ_MAX: Final = 20_000
@@ -54,7 +55,8 @@ class Stories:
             raise not_found("build", number, "`surveil builds` lists those that there are.")
         names = [job.spec.name for job in detail.jobs]
         if name and name not in names:
-            raise not_found(f"job of build {number}", name, did_you_mean(name, names) or "it has no jobs.")
+            hint = did_you_mean(name, names) or "it has no jobs."
+            raise NotFoundError(f"Build {number} has no job {quoted(name)}; {hint}")
         job = f"{number}/{name}" if name else None
         notes, first, last = self._notes(number)
         # What came after its end is of interest up to the last word about it.

@@ -188,5 +188,5 @@ def test_there_is_no_story_of_what_there_is_not() -> None:
     desk, _ = played("build jobs=test")
     with pytest.raises(NotFoundError, match="There is no build `9`"):
         desk.ask("story", build=9)
-    with pytest.raises(NotFoundError, match=r"There is no job of build 1 `tset`; did you mean `test`\?"):
+    with pytest.raises(NotFoundError, match=r"Build 1 has no job `tset`; did you mean `test`\?"):
         desk.ask("story", build=1, job="tset")

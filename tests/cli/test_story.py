@@ -61,7 +61,7 @@ def test_scripts_get_a_line_of_json_for_each(type_: Type, counter: Counter) -> N
 @pytest.mark.parametrize(
     ("typed", "code", "sentence"),
     [
-        ("1/tset", 6, "There is no job of build 1 `tset`; did you mean `test`?"),
+        ("1/tset", 6, "Build 1 has no job `tset`; did you mean `test`?"),
         ("9", 6, "There is no build `9`; `surveil builds` lists those that there are."),
         ("test", 2, "`test` is no build's number; `surveil builds` lists them."),
     ],
