@@ -106,17 +106,21 @@ class _Consent:
         """
         if busy and not self.anyway:
             raise NotAllowedError(
-                f"{listed(busy)} {'runs' if len(busy) == 1 else 'run'} there now: wait until it is idle, or type the "
+                f"{_run(busy)} there now: wait until it is idle, or type the "
                 "command with --anyway, which is meant to harm none of them."
             )
         if self._yes:
             return
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError("A drill ends something that is at work, and nobody can be asked here: say --yes.")
-        running = f" Meanwhile {listed(busy)} run there." if busy else " No other job runs there."
+        running = f" Meanwhile {_run(busy)} there." if busy else " No other job runs there."
         tell(f"This builds a harmless job of {self._seconds} s on this installation, and then {what}.{running}")
         if not click.confirm("Do it?", default=False, err=True):
             raise NotAllowedError("Nothing was done.")
+
+
+def _run(jobs: Sequence[str]) -> str:
+    return f"{listed(jobs)} {'runs' if len(jobs) == 1 else 'run'}"
 
 
 def _kill(dispatcher: Dispatcher, course: Drill, data: Path, named: Path | None, consent: _Consent) -> Seen:

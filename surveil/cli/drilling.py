@@ -23,6 +23,7 @@ from surveil.errors import InfrastructureError, NotAllowedError, NotFoundError, 
 from surveil.execute.victims import Victim, find_victim, holder, kill_runner, start_again, stop_for
 from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.places import KEYS, RUNNERS
+from surveil.screen.words import Waits
 
 if TYPE_CHECKING:
     from surveil.cli.blocking import Dispatcher
@@ -37,6 +38,8 @@ COPIES_MAX: Final = 16
 BEGIN_S: Final = 120.0
 END_S: Final = 300.0
 LOOK_S: Final = 0.2
+WAITING_S: Final = 3.0
+"""A job that waits for so long is told why."""
 LINES_FIRST: Final = 3
 """So many lines are in the log before anything dies."""
 RETURN_S: Final = 30.0
@@ -222,9 +225,10 @@ class Drill:
 
     def _begun(self, build: int, wanted: set[str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The job, and its attempt, that prints by now on one of the `wanted` runners; on any where none is named."""
-        until = time.monotonic() + BEGIN_S
+        began = time.monotonic()
+        waits = Waits()
         document = self._dispatcher.build(build)
-        while time.monotonic() < until:
+        while (now := time.monotonic()) < began + BEGIN_S:
             for job in document["jobs"]:
                 attempt = job["attempts"][-1] if job["attempts"] else None
                 if job["state"] != "running" or attempt is None or (wanted and attempt["runner"] not in wanted):
@@ -236,11 +240,13 @@ class Drill:
                     f"The drill's job did not run as it should, so nothing was ended: build {build} {document['state']}"
                     f" ({document['reason'] or 'without a reason'})."
                 )
+            for news in waits.news(document) if now > began + WAITING_S else ():
+                self._tell(news)
             time.sleep(LOOK_S)
             document = self._dispatcher.build(build)
-        waits = next((job["waiting"] for job in document["jobs"] if job["waiting"]), None)
+        why = next((job["waiting"] for job in document["jobs"] if job["waiting"]), None)
         where = next((job["attempts"][-1]["runner"] for job in document["jobs"] if job["attempts"]), None)
-        reason = waits or (f"it went to runner {where}, which is not on this machine" if where else "it was not begun")
+        reason = why or (f"it went to runner {where}, which is not on this machine" if where else "it was not begun")
         raise InfrastructureError(f"The drill's job did not begin here within {BEGIN_S:.0f} s: {reason}.")
 
     def _let_go_of_copies(self, build: int, kept: Mapping[str, Any]) -> None:

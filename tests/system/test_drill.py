@@ -137,6 +137,20 @@ def test_nothing_is_killed_without_consent_or_under_other_peoples_jobs(place: Pl
         assert place.processes("surveil runner") == runner
 
 
+@pytest.mark.usefixtures("marking")
+def test_a_drill_that_finds_no_free_slot_says_what_it_waits_for(place: Place) -> None:
+    go = place.folder / "go"
+    repo = repository(place, f"while [ ! -e {go} ]; do sleep 0.1; done")
+    words = ["drill", "--yes", "--anyway", "--data", str(place.data), "--seconds", SECONDS]
+    with place.up(str(repo), "--slots", "1") as up:
+        up.wait_for("test on local-1")
+        with place.start(*words) as drill:
+            drill.wait_for("--- drill: waits for a free slot: 1 of 1 busy ---")
+            go.touch()
+            drill.wait_for("--- killed runner local-1 ")
+            assert drill.wait() == 0
+
+
 def answered(place: Place, answer: str) -> tuple[int, str]:
     """A drill on a terminal, where its question gets this answer; its exit code, and all that was shown."""
     master, terminal = pty.openpty()
