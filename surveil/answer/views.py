@@ -149,7 +149,11 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
 
 def _refusal(session: Session) -> str | None:
     """What a runner says that has an idle slot and takes nothing: its disk is nearly full, or it is about to stop."""
-    return f"takes nothing new now ({session.disk_free_mib} MiB of its disk are free)" if session.refusing else None
+    if not session.refusing:
+        return None
+    if session.disk_free_mib is None:
+        return "takes nothing new before its first heartbeat since its start"
+    return f"takes nothing new now ({session.disk_free_mib} MiB of its disk are free)"
 
 
 def runner_state(runner: Runner, session: Session | None) -> str:

@@ -143,10 +143,13 @@ class Waiting:
     def _why_no_room(self, at_work: Sequence[Runner]) -> str:
         refusing = [runner for runner in at_work if self._state.sessions[runner.id].refusing]
         if len(refusing) == len(at_work):
+            names = _named([runner.name for runner in refusing])
             free_mib = self._state.sessions[refusing[0].id].disk_free_mib
+            if free_mib is None:
+                return f"waits for the first heartbeat of {names}"
             return (
-                f"{_named([runner.name for runner in refusing])} takes nothing new now "
-                f"({free_mib} MiB free on the disk of {refusing[0].name}): `surveil runners` shows all"
+                f"{names} takes nothing new now ({free_mib} MiB free on the disk of {refusing[0].name}): "
+                "`surveil runners` shows all"
             )
         slots = sum(runner.slots for runner in at_work)
         busy = sum(len(self._state.held_by.get(runner.id, ())) for runner in at_work)

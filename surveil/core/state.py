@@ -68,7 +68,8 @@ class Session:
     refusing: bool = False
     """It said that it takes nothing now, though it has slots: its disk is full, or it just refused something."""
     load_percent: int = 0
-    disk_free_mib: int = 0
+    disk_free_mib: int | None = None
+    """What its last heartbeat said; None before its first."""
     mirrors: dict[str, None] = field(default_factory=dict)
     """The repositories that it has a mirror of, at most `MIRRORS_MAX`."""
     connected: bool = True

@@ -70,13 +70,13 @@ async def _test(config: UpConfig, data: Path, repos: Sequence[Address]) -> int:
         # Whoever listens for nobody else needs no port that people know.
         listen = ANY_PORT if config.listen == LISTEN_DEFAULT else config.listen
         async with running(config, data, listen, screen.say_soon, interrupts) as (tree, client):
-            codes += await interrupts.unless_first(_verdicts(tree, client, sound, screen))
+            teller = Teller(client, screen, FollowUp(over=True), runners_come=config.runners > 0)
+            codes += await interrupts.unless_first(_verdicts(tree, teller, client, sound))
     return int(next(code for code in WORST_FIRST if code in codes))
 
 
-async def _verdicts(tree: Tree, client: Client, heads: Sequence[_Head], screen: Screen) -> list[ExitCode]:
+async def _verdicts(tree: Tree, teller: Teller, client: Client, heads: Sequence[_Head]) -> list[ExitCode]:
     """Submit the commits and wait for their verdicts; raises what makes that impossible."""
-    teller = Teller(client, screen, FollowUp(over=True))
     asked = [asyncio.create_task(_verdict(client, teller, head)) for head in heads]
     failing = asyncio.create_task(tree.until_failed())
     try:

@@ -72,13 +72,17 @@ class FollowUp:
 class Teller:
     """Tells of the builds of one dispatcher on one screen.
 
-    `follow_up` makes the line that says what to type about a build that went wrong.
+    `follow_up` makes the line that says what to type about a build that went wrong. Where `runners_come`, the first
+    runner is on its way: until one is there, nobody is told to bring one.
     """
 
-    def __init__(self, client: Client, screen: Screen, follow_up: FollowUp | None = None) -> None:
+    def __init__(
+        self, client: Client, screen: Screen, follow_up: FollowUp | None = None, *, runners_come: bool = False
+    ) -> None:
         self._client = client
         self._screen = screen
         self._follow_up = follow_up or FollowUp()
+        self._runners_come = runners_come
         self._listening = asyncio.Semaphore(LOGS_MAX)
         self._telling: set[int] = set()
 
@@ -218,6 +222,10 @@ class Teller:
         """Say why jobs wait, once for each reason."""
         while True:
             await asyncio.sleep(WAITING_MS / 1000)
+            if self._runners_come:
+                runners = await self._client.listed("runners")
+                self._runners_come = all(runner["state"] == "offline" for runner in runners)
+                continue
             for news in told.waits.news(await self._client.build(told.number)):
                 prefix = "" if self._alone else f"build {told.number}, "
                 await self._screen.say(f"--- {prefix}{news} ---", "weak")

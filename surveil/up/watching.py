@@ -53,7 +53,7 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
             tree.watch([address.key for address in repos])
             try:
                 await interrupts.unless_first(_greet(tree, client, config, repos, screen))
-                await interrupts.unless_first(_live(tree, client, screen, _where(config)))
+                await interrupts.unless_first(_live(tree, client, config, screen))
             finally:
                 cut = await _open_builds(client)
                 await screen.say("Stopping; Ctrl-C again stops at once.")
@@ -94,10 +94,11 @@ async def _spare(tree: Tree, client: Client) -> str:
     return f"python -m surveil runner --join {token}   (good once, for {format_duration(SPARE_TOKEN_MS)})"
 
 
-async def _live(tree: Tree, client: Client, screen: Screen, where: str) -> None:
+async def _live(tree: Tree, client: Client, config: UpConfig, screen: Screen) -> None:
     """Tell of builds and problems until something cannot go on. Raises SurveilError."""
+    teller = Teller(client, screen, FollowUp(where=_where(config)), runners_come=config.runners > 0)
     doing = {
-        asyncio.create_task(_tell_builds(client, screen, where), name="builds"),
+        asyncio.create_task(_tell_builds(client, teller), name="builds"),
         asyncio.create_task(_tell_problems(client, screen), name="problems"),
         asyncio.create_task(_fail(tree), name="supervision"),
     }
@@ -120,9 +121,9 @@ async def _fail(tree: Tree) -> None:
     raise await tree.until_failed()
 
 
-async def _tell_builds(client: Client, screen: Screen, where: str) -> None:
-    """Tell of each build that is open now or begins later; `where` are the flags by which commands find us."""
-    teller, turns = Teller(client, screen, FollowUp(where=where)), asyncio.Semaphore(BUILDS_MAX)
+async def _tell_builds(client: Client, teller: Teller) -> None:
+    """Tell of each build that is open now or begins later."""
+    turns = asyncio.Semaphore(BUILDS_MAX)
 
     async def tell(build: int, *, taken_up: bool = False) -> None:
         async with turns:

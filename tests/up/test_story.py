@@ -38,6 +38,10 @@ class Dispatcher:
         self._logs = logs or {}
         self.notes: list[dict[str, Any]] = []
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.runners: list[str | None] = []
+        """The states that the only runner has, one look after another; None where it has not joined."""
+        self.then: list[dict[str, Any]] = []
+        """The build's jobs after the last of these looks."""
         self.looks_first = 0
         """The journal has nothing to tell before somebody looked at the build so often."""
         self._looked = asyncio.Event()
@@ -47,6 +51,11 @@ class Dispatcher:
         if self.looks_first <= 0:
             self._looked.set()
         return self._build
+
+    async def listed(self, _what: str) -> list[dict[str, Any]]:
+        state = self.runners.pop(0)
+        self._build["jobs"] = self._build["jobs"] if self.runners else self.then
+        return [] if state is None else [{"name": "local-1", "state": state}]
 
     async def ask(self, what: str, about: Mapping[str, Any], **_: Any) -> Answered:
         self.asked.append((what, about))
@@ -65,13 +74,19 @@ class Dispatcher:
 
 
 def told(
-    dispatcher: Dispatcher, follow_up: FollowUp | None = None, *, taken_up: bool = False, terminal: bool = False
+    dispatcher: Dispatcher,
+    follow_up: FollowUp | None = None,
+    *,
+    taken_up: bool = False,
+    terminal: bool = False,
+    runners_come: bool = False,
 ) -> tuple[str, str]:
     """What stands on stdout and on stderr at the end."""
 
     async def scene() -> tuple[str, str]:
         out, err = Stream(terminal=terminal), Stream(terminal=terminal)
-        teller = Teller(dispatcher, Screen(out, err), follow_up)  # type: ignore[arg-type]  # It asks for no more.
+        client: Any = dispatcher  # It is asked for no more.
+        teller = Teller(client, Screen(out, err), follow_up, runners_come=runners_come)
         await teller.tell(7, taken_up=taken_up)
         return out.written(), err.written()
 
@@ -198,3 +213,17 @@ def test_why_a_job_waits_is_told_once_for_each_reason(monkeypatch: pytest.Monkey
     monkeypatch.setattr(story, "WAITING_MS", 1)
     _, err = told(dispatcher)
     assert [line for line in err.splitlines() if "slot" in line] == ["--- a, b: waits for a free slot: 2 of 2 busy ---"]
+
+
+@pytest.mark.parametrize(("runners_come", "said"), [(True, "is busy"), (False, "bring a runner")])
+def test_nobody_is_told_to_bring_a_runner_while_one_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, *, runners_come: bool, said: str
+) -> None:
+    dispatcher = Dispatcher(state="queued", jobs=[job("a", "queued", attempts=[], waiting="bring a runner")])
+    dispatcher.runners = [None, "offline", "online"]
+    dispatcher.then = [job("a", "queued", attempts=[], waiting="is busy")]
+    dispatcher.notes = [{"what": "build", "id": "7", "state": "passed", "reason": ""}]
+    dispatcher.looks_first = 4
+    monkeypatch.setattr(story, "WAITING_MS", 1)
+    _, err = told(dispatcher, runners_come=runners_come)
+    assert [line for line in err.splitlines() if line.startswith("---")] == [f"--- a: {said} ---"]
