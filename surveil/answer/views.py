@@ -148,7 +148,9 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
 
 
 def _refusal(session: Session) -> str | None:
-    """What a runner says that has an idle slot and takes nothing: its disk is nearly full, or it is about to stop."""
+    """What a runner says that has an idle slot and takes nothing: its disk is nearly full, it has just started, or it
+    is about to stop.
+    """
     if not session.refusing:
         return None
     if session.disk_free_mib is None:
