@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surveil.core.model import OPEN, Attempt, AttemptId, AttemptState
-from surveil.protocol import Bye, Finished, FromRunner, Heartbeat, Hello, Rejected
+from surveil.protocol import Bye, Finished, FromRunner, Heartbeat, Held, Hello, Rejected
 from tests.simulation.violation import require
 
 if TYPE_CHECKING:
@@ -33,9 +33,15 @@ class _Known:
     seq: int
     heard_at: int
     listed_at: dict[AttemptId, int] = field(default_factory=dict)
+    last: frozenset[AttemptId] = frozenset()
+    """What its last word listed; words of two incarnations may be heard at one instant."""
     closed_at: int | None = None
     bye_at: int | None = None
     returning: bool = False
+
+    def lists(self, held: tuple[Held, ...], now: int) -> None:
+        self.last = frozenset((item.job, item.attempt) for item in held)
+        self.listed_at.update(dict.fromkeys(self.last, now))
 
 
 class Causes:
@@ -71,11 +77,11 @@ class Causes:
                     listed = known.listed_at if known is not None else {}
                     known = _Known(incarnation, seq, now, listed)
                     self._known[dispatcher.epoch, runner] = known
-                    known.listed_at.update({(item.job, item.attempt): now for item in message.held})
+                    known.lists(message.held, now)
             case Heartbeat(incarnation=incarnation, seq=seq):
                 if known is not None and known.incarnation == incarnation and seq > known.seq:
                     known.seq, known.heard_at = seq, now
-                    known.listed_at.update({(item.job, item.attempt): now for item in message.held})
+                    known.lists(message.held, now)
             case Bye(incarnation=incarnation, returning=returning):
                 if known is not None and known.incarnation == incarnation:
                     known.bye_at, known.returning = now, returning
@@ -167,7 +173,7 @@ class Causes:
     def _excused(self, known: _Known, attempt: Attempt, at: int) -> bool:
         """Whether the runner's own words, or its connection's end, were reason enough."""
         policy = self.world.policy
-        if known.incarnation > attempt.incarnation and known.listed_at.get(attempt.id, 0) < known.heard_at:
+        if known.incarnation > attempt.incarnation and attempt.id not in known.last:
             return True
         away_ms = 0 if known.bye_at is None else at - known.bye_at
         return known.bye_at is not None and (not known.returning or away_ms >= policy.returning_ms * 9 // 10)
