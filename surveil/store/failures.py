@@ -8,13 +8,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from surveil.store import StoreError
 
+CAUSE_CHARS_MAX: Final = 200
+"""SQLite quotes what it cannot read up to its end, which in a damaged schema is the rest of a table."""
+
 
 def cause_of(error: Exception) -> str:
-    """Why the database refused, in one line: SQLAlchemy's own text goes on with the statement and an address."""
-    return " ".join(str(error.__cause__ or error).split())
+    """Why the database refused, in one short line: SQLAlchemy's own text goes on with the statement and an address."""
+    cause = " ".join(str(error.__cause__ or error).split())
+    return cause if len(cause) <= CAUSE_CHARS_MAX else cause[: CAUSE_CHARS_MAX - 1] + "…"
 
 
 def is_full(error: Exception) -> bool:

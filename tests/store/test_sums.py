@@ -172,6 +172,16 @@ def test_an_entry_that_an_index_lost_is_noticed_at_the_start(data: Path) -> None
             open_store(data, now=1)
 
 
+def test_a_schema_that_was_damaged_is_told_of_in_a_short_sentence(data: Path) -> None:
+    with closing(sqlite3.connect(data / FILE)) as database, database:
+        database.execute("PRAGMA writable_schema = ON")
+        broken = 'CREATE TABLE attempts ( "' + 200 * "column "
+        database.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'attempts'", (broken,))
+    with pytest.raises(StoreError, match=r"malformed database schema.*…\): put back a copy") as refused:
+        open_store(data, now=1)
+    assert len(str(refused.value)) - len(str(data)) < 400
+
+
 def test_a_database_that_is_too_large_for_a_look_at_all_of_it_is_opened_with_a_warning(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
