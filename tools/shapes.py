@@ -282,7 +282,7 @@ RUNNER: Final = {
     "incarnation": "how many times it was started",
     "last_seen_at": "when it was heard last",
     "load": "its machine's load in percent of its processors; `null` while it is not heard",
-    "disk_free_mib": "free disk for work trees in MiB; `null` while it is not heard",
+    "disk_free_mib": "free disk for work trees in MiB; `null` while it is not heard, and before its first heartbeat",
     "version": "its version of surveil",
 }
 STATUS: Final = {
