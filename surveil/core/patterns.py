@@ -25,12 +25,13 @@ _NEVER_IN_A_REF: Final = re.compile(r"[\x00-\x20\x7f~^:?\[]|\.\.|@\{|//")
 
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
+class Stars:
     """One pattern: the texts between its stars."""
 
     parts: tuple[str, ...]
 
     def matches(self, ref: str) -> bool:
+        """Whether the whole text is as the pattern says."""
         first, *rest = self.parts
         if not rest:
             return ref == first
@@ -53,8 +54,8 @@ class Patterns:
     texts: tuple[str, ...]
     head: bool
     """Whether the branch that HEAD names is chosen, whichever it is."""
-    wanted: tuple[_Pattern, ...]
-    unwanted: tuple[_Pattern, ...]
+    wanted: tuple[Stars, ...]
+    unwanted: tuple[Stars, ...]
 
     def match(self, ref: str, head: str | None) -> bool:
         """Whether this ref is chosen while HEAD names `head`."""
@@ -80,8 +81,8 @@ def read_patterns(texts: Iterable[str]) -> Patterns:
     written = tuple(texts)
     if len(written) > PATTERNS_MAX:
         raise UsageError(f"{len(written)} ref patterns are more than the {PATTERNS_MAX} allowed; use a * instead.")
-    wanted: list[_Pattern] = []
-    unwanted: list[_Pattern] = []
+    wanted: list[Stars] = []
+    unwanted: list[Stars] = []
     head = False
     for text in written:
         if text == "HEAD":
@@ -95,13 +96,13 @@ def read_patterns(texts: Iterable[str]) -> Patterns:
     return Patterns(texts=written or DEFAULT, head=head, wanted=tuple(wanted), unwanted=tuple(unwanted))
 
 
-def _read(text: str, written: str) -> _Pattern:
+def _read(text: str, written: str) -> Stars:
     shown = "".join(c if c.isprintable() else "?" for c in written[:PATTERN_CHARS_MAX])
     if len(text) > PATTERN_CHARS_MAX:
         raise UsageError(f"The ref pattern {shown}... is longer than {PATTERN_CHARS_MAX} characters.")
     if not text or text.startswith(("-", "/")) or text.endswith("/") or _NEVER_IN_A_REF.search(text):
         raise UsageError(f"The ref pattern '{shown}' matches no ref; write one like main, release/* or tags/v*.")
-    return _Pattern(tuple(_from_the_root(text).split("*")))
+    return Stars(tuple(_from_the_root(text).split("*")))
 
 
 def in_full(text: str) -> str:

@@ -42,14 +42,14 @@ def format_duration(duration_ms: int) -> str:
     return f"{duration_ms}ms" if duration_ms else "0s"
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def closest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
     """Find the known word that `word` most likely was meant to be, or None where none is near."""
     if len(word) > QUOTED_CHARACTERS_MAX:
         return None
     from difflib import get_close_matches  # noqa: PLC0415  # only mistakes pay for this import
 
     by_plain = {name.lower().replace("-", "_"): name for name in known}
-    near = get_close_matches(word.lower().replace("-", "_"), list(by_plain), n=1, cutoff=0.6)
+    near = get_close_matches(word.lower().replace("-", "_"), list(by_plain), n=1, cutoff=likeness)
     return by_plain[near[0]] if near else None
 
 

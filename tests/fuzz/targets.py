@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import commits, logs, messages, minds, notes, pipelines, records, screens, settings, shown, words
+from tests.fuzz import (
+    commits,
+    conditions,
+    logs,
+    messages,
+    minds,
+    notes,
+    pipelines,
+    records,
+    screens,
+    settings,
+    shown,
+    words,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,7 @@ _SINGLE: Final[Mapping[str, Target]] = {
     "logs": Target(logs.check, logs.seeds),
     "notes": Target(notes.check, notes.seeds),
     "commits": Target(commits.check, commits.seeds),
+    "conditions": Target(conditions.check, conditions.seeds),
     "records": Target(records.check, records.seeds),
     "screens": Target(screens.check, screens.seeds),
     "settings": Target(settings.check, settings.seeds),
@@ -49,7 +63,7 @@ def together(*names: str) -> Target:
 TARGETS: Final[Mapping[str, Target]] = {
     **_SINGLE,
     "disks": together("logs", "notes"),
-    "rest": together("commits", "minds", "records", "screens", "settings", "shown", "words"),
+    "rest": together("commits", "conditions", "minds", "records", "screens", "settings", "shown", "words"),
 }
 ALONE: Final = tuple(_SINGLE)
 SHORT: Final = ("messages", "pipelines", "disks", "rest")
