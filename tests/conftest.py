@@ -5,9 +5,10 @@ Fixtures that only one folder needs live in that folder's own conftest.
 """
 
 import itertools
+import logging
 import os
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
 
 import pytest
@@ -133,3 +134,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _skips_fail((yield))
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """Let a test begin this process's own log, and have it afterwards as it was: later tests read what is said."""
+    logger = logging.getLogger("surveil")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)

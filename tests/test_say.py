@@ -3,22 +3,14 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from surveil.say import LEVELS, Voice, begin
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 NASTY = 'x\n12:00:00 dispatcher: all is well key=1 "quoted" \x1b[31m\u202e'
-
-
-@pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    logger = logging.getLogger("surveil")
-    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:

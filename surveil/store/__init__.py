@@ -35,7 +35,7 @@ class StoreError(InfrastructureError):
 
 
 class FullError(StoreError):
-    """There is no room on the disk; nothing of the transaction was written, and everything before it is as it was."""
+    """There is no room on the disk; nothing of the transaction or flush counts, and all before it is as it was."""
 
 
 class FencedError(StoreError):

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from surveil.store import StoreError
+from surveil.disk import is_out_of_room
+from surveil.store import FullError, StoreError
 
 CAUSE_CHARS_MAX: Final = 200
 """SQLite quotes what it cannot read up to its end, which in a damaged schema is the rest of a table."""
@@ -33,11 +34,13 @@ def disk_failures(doing: str) -> Iterator[None]:
     """Say what could not be done where the disk fails.
 
     Raises:
-        StoreError: instead of any `OSError`.
+        FullError: instead of an `OSError` that says so.
+        StoreError: instead of any other one.
     """
     try:
         yield
     except OSError as error:
-        raise StoreError(
+        kind = FullError if is_out_of_room(error) else StoreError
+        raise kind(
             f"could not {doing} ({error.strerror or error}): look at the disk's free space, health and permissions"
         ) from error

@@ -9,7 +9,6 @@ One thread appends and flushes. `finish` may be called by another one, and every
 
 from __future__ import annotations
 
-import errno
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +65,7 @@ class LogStore:
         """Folders with new names in them that are not durable yet."""
         self._finishing: dict[AttemptId, int] = {}
         self._unflushed = 0
-        self._sync_failed = False
+        self._failure: OSError | None = None
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="log-sync")
 
@@ -115,11 +114,12 @@ class LogStore:
         it may be acknowledged.
 
         Raises:
-            StoreError: the disk failed. What is durable is not known any more, so the process must end and start again.
+            FullError, StoreError: the disk is full or failing. What is durable of what was not acknowledged is not
+                known any more, so whoever uses this must start again from what is stored.
         """
         with self._lock, disk_failures("make the logs durable"):
-            if self._sync_failed:
-                raise OSError(errno.EIO, "it failed before")
+            if self._failure is not None:
+                raise self._failure
             self._sync(list(self._open))
             said, self._said = self._said, {}
         return said
@@ -183,7 +183,7 @@ class LogStore:
 
     def close(self) -> None:
         """Flush, and let go of all files. Closing twice is harmless."""
-        if not self._sync_failed:
+        if self._failure is None:
             self.flush()
         with self._lock:
             while self._open:
@@ -267,8 +267,8 @@ class LogStore:
         """
         try:
             self._sync_in_order(keys)
-        except OSError:
-            self._sync_failed = True
+        except OSError as error:
+            self._failure = error
             raise
 
     def _sync_in_order(self, keys: Iterable[AttemptId]) -> None:

@@ -13,7 +13,7 @@ import sqlite3
 import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
-from threading import Timer
+from threading import Event, Thread
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -47,6 +47,7 @@ often."""
 CACHE_KIB: Final = 32 * 1024
 CHECK_S_MAX: Final = 10.0
 """A start looks at the database's pages for so long, which is enough for those of a million builds."""
+INTERRUPT_S: Final = 0.05
 ATTEMPTS_SKIPPED: Final = 1000
 """Open jobs of a restored backup go on so many attempts later, for the same reason: a number is handed out once."""
 BUILDS_SKIPPED: Final = 1_000_000
@@ -211,8 +212,9 @@ def _integrity(engine: Engine) -> str | None:
     with closing(engine.raw_connection()) as connection:
         driver = connection.driver_connection
         assert isinstance(driver, sqlite3.Connection), "the driver is SQLite's own"
-        enough = Timer(CHECK_S_MAX, driver.interrupt)
-        enough.start()
+        done = Event()
+        watch = Thread(target=_interrupt_late, args=(driver, done))
+        watch.start()
         try:
             return str(driver.execute("PRAGMA integrity_check(1)").fetchone()[0])
         except sqlite3.OperationalError as error:
@@ -220,8 +222,16 @@ def _integrity(engine: Engine) -> str | None:
                 raise
             return None
         finally:
-            enough.cancel()
-            enough.join()
+            done.set()
+            watch.join()
+
+
+def _interrupt_late(driver: sqlite3.Connection, done: Event) -> None:
+    """Interrupt what takes longer than `CHECK_S_MAX`, again and again: a word before it has begun is lost."""
+    patience_s = CHECK_S_MAX
+    while not done.wait(patience_s):
+        driver.interrupt()
+        patience_s = INTERRUPT_S
 
 
 def _take_over(engine: Engine, path: Path, now: int) -> Cluster:

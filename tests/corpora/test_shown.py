@@ -157,6 +157,7 @@ def test_what_the_dispatcher_knows_of_others_is_inert(
     looks_at(type_("doctor"))
 
 
+@pytest.mark.usefixtures("own_log")
 def test_what_processes_write_to_their_own_logs_is_inert(capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("text", "json"):
         begin("observer", log_format=form, log_level="info")

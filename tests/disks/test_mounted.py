@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.disks.mounted import Mounted, mark, mounted, read_trace
+from tests.disks.needs import ON_A_DISK_OF_OURS
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-)
+pytestmark = ON_A_DISK_OF_OURS
 
 
 def test_files_folders_links_and_pipes_work_as_ever(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A disk that fails at one call: what was promised before and after is there, also after a loss of power."""
 
 import errno
-import os
 import random
 from contextlib import closing
 from pathlib import Path
@@ -13,13 +12,12 @@ from surveil.store import StoreError
 from surveil.store.log_paths import log_stem
 from surveil.store.logs import LogStore, read_log
 from tests.disks.mounted import mounted
+from tests.disks.needs import ON_A_DISK_OF_OURS
 from tests.power.errors import WAYS, Way, strike
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-    ),
+    ON_A_DISK_OF_OURS,
 ]
 CALLS_MAX = 12
 """Every way has more calls than this; `python -m tests.power.errors` strikes each one."""

@@ -1,17 +1,15 @@
 """Power is lost at any moment, and everything that was promised until then is there."""
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.disks.needs import ON_A_DISK_OF_OURS
 from tests.power.__main__ import losses, traced
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-    ),
+    ON_A_DISK_OF_OURS,
 ]
 EACH = 0.15
 """Of seven steps one: several hundred losses in a few seconds. `python -m tests.power` takes all."""

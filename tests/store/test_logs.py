@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from surveil.store import StoreError
+from surveil.store import FullError, StoreError
 from surveil.store.log_chunks import CHUNK_BYTES_MAX, SLOT_BYTES
 from surveil.store.log_live import DATA, INDEX, LiveReader, LogSlice
 from surveil.store.log_packed import BLOCK_BYTES, SUFFIX
@@ -224,6 +225,34 @@ def test_a_compressed_log_is_on_the_platter_before_the_live_one_goes(
     monkeypatch.setattr(Path, "unlink", watched)
     assert logs.finish(JOB, 1, 10)
     assert gone == [True, True]
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+def test_a_disk_that_is_full_only_when_the_log_is_to_last_says_so_until_the_log_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    logs = LogStore(tmp_path)
+    put(logs, 0, b"before")
+    assert logs.flush() == {(JOB, 1): 6}
+    put(logs, 6, b" after")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"surveil.store.log_live.os.{call}", full)
+        with pytest.raises(FullError, match="No space left"):
+            logs.flush()
+    # What was not acknowledged may or may not be there by now, so there is no going on.
+    with pytest.raises(FullError, match="No space left"):
+        logs.flush()
+    logs.close()
+    again = LogStore(tmp_path)
+    length = again.length(JOB, 1)
+    assert length in {6, 12}
+    put(again, length, b" after"[length - 6 :])
+    assert again.flush() == ({(JOB, 1): 12} if length == 6 else {})
+    assert whole(again) == b"before after"
+    again.close()
 
 
 def test_a_failing_disk_acknowledges_nothing(logs: LogStore, monkeypatch: pytest.MonkeyPatch) -> None:

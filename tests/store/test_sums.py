@@ -190,7 +190,9 @@ def test_a_database_that_is_too_large_for_a_look_at_all_of_it_is_opened_with_a_w
             "CREATE TABLE ballast AS WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n "
             "LIMIT 300000) SELECT i, hex(randomblob(16)) FROM n"
         )
-    monkeypatch.setattr("surveil.store.sqlite.CHECK_S_MAX", 0.001)
+    # At once: even an interruption that comes before the look has begun ends it.
+    monkeypatch.setattr("surveil.store.sqlite.CHECK_S_MAX", 0.0)
+    monkeypatch.setattr("surveil.store.sqlite.INTERRUPT_S", 0.001)
     with closing(open_store(data, now=1)) as store:
         assert store.load()
     assert "too large for a look at all of it: run `surveil db check`" in caplog.text

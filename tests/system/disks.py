@@ -17,9 +17,9 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def fill(folder: Path) -> Path:
-    """Leave no byte on the disk of this folder."""
+    """Leave no byte on the disk of this folder, or take those that were freed since."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
+    with filler.open("ab", buffering=0) as file:
         try:
             while file.write(b"\0" * 4096):
                 continue

@@ -1,22 +1,19 @@
 """A dispatcher whose disk fails, with real processes: it ends with a sentence, and forgets nothing that it said."""
 
 import errno
-import os
-from pathlib import Path
 
 import pytest
 
 from surveil.errors import ExitCode
 from tests.disks.mounted import mounted
+from tests.disks.needs import ON_A_DISK_OF_OURS
 from tests.net.stage import free_ports
 from tests.system.processes import Place, eventually
 from tests.system.repository import make_repository, pipeline
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-    ),
+    ON_A_DISK_OF_OURS,
 ]
 
 

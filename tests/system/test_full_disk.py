@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from surveil.errors import ExitCode
+from surveil.store.log_live import INDEX
 from tests.disks.mounted import mounted
+from tests.disks.needs import ON_A_DISK_OF_OURS
 from tests.net.stage import free_ports
 from tests.system.disks import fill, small_disk
 from tests.system.processes import Place, eventually
@@ -21,6 +23,12 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
 
 def submitted(place: Place, repo: str) -> subprocess.CompletedProcess[str]:
     return place.run("submit", "--repo", repo, "--data", str(place.data))
+
+
+def runner_of(place: Place) -> tuple[str, ...]:
+    """The command that brings a runner to the dispatcher of this place."""
+    token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+    return ("runner", "--data", str(place.folder / "runner"), "--slots", "1", "--join", token)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a dispatcher a disk of its own")
@@ -35,9 +43,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
         place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher,
     ):
         dispatcher.wait_for("dispatcher is ready")
-        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
-        words = ("runner", "--data", str(place.folder / "runner"), "--slots", "1", "--join", token)
-        with place.start(*words) as runner:
+        with place.start(*runner_of(place)) as runner:
             runner.wait_for("connected")
             assert submitted(place, str(repo)).stdout == "1\n"
             assert eventually(mark.exists)
@@ -85,9 +91,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
     assert eventually(lambda: place.processes() == [])
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-)
+@ON_A_DISK_OF_OURS
 def test_a_disk_that_is_full_again_while_a_dispatcher_starts_anew_is_waited_for(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true"))
     with mounted(place.data) as disk:
@@ -110,4 +114,23 @@ def test_a_disk_that_is_full_again_while_a_dispatcher_starts_anew_is_waited_for(
         with place.start(*words) as dispatcher:
             assert dispatcher.wait() == ExitCode.INFRASTRUCTURE
             assert "the disk is full: make room" in dispatcher.text
+    assert eventually(lambda: place.processes() == [])
+
+
+@ON_A_DISK_OF_OURS
+def test_a_disk_without_room_for_the_books_of_a_log_is_waited_for_as_any_full_one(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo all of it"))
+    with mounted(place.data) as disk:
+        words = ("dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}")
+        with place.start(*words) as dispatcher:
+            dispatcher.wait_for("dispatcher is ready")
+            disk.fail("write", number=errno.ENOSPC, path=f"logs/.*{re.escape(INDEX)}$")
+            with place.start(*runner_of(place)):
+                assert submitted(place, str(repo)).stdout == "1\n"
+                dispatcher.wait_for("disk is full, so it takes nothing new")
+                disk.work()
+                dispatcher.wait_for("dispatcher is ready", times=2)
+                assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
+                assert eventually(lambda: place.run("logs", "1", "--data", str(place.data)).stdout == "all of it\n")
+            assert dispatcher.process.poll() is None
     assert eventually(lambda: place.processes() == [])

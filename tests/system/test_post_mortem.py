@@ -5,7 +5,6 @@ byte for byte, and changes nothing else.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 from surveil.execute.spool import SYNC_MS, SpoolReader
 from surveil.store.log_packed import SUFFIX
 from tests.disks.mounted import mounted
+from tests.disks.needs import ON_A_DISK_OF_OURS
 from tests.net.stage import free_ports
 from tests.system.processes import Place, Running, eventually, kill, signal_process, with_descendants
 from tests.system.test_faults import AGENT, LEASE, Pool, begun
@@ -168,9 +168,7 @@ def test_a_runner_that_comes_back_after_a_power_cut_delivers_the_rest_of_the_log
     assert hosts.logs(build, 1)[0] == rest
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="only root can mount a disk of ours, by /dev/fuse"
-)
+@ON_A_DISK_OF_OURS
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_was_on_the_platter_for_a_second_is_delivered_and_nothing_that_never_was(place: Place, seed: int) -> None:
     """The machine's power is cut for good: its disk has lost what was not synced."""
