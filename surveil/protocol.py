@@ -95,11 +95,15 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix."""
+    """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix.
+
+    `when` is `passed`, `failed`, `always` or an expression of `core.expressions`. Of the jobs of one repository that
+    name the same `concurrency` group, one runs at a time; empty is no group.
+    """
 
     name: Name
     needs: Names = ()
-    when: Literal["passed", "always"] = "passed"
+    when: Text = "passed"
     labels: Names = ()
     env: Env
     timeout_ms: int
@@ -107,11 +111,23 @@ class JobSpec:
     on_runner_loss: Literal["retry", "fail", "hold"] = "retry"
     steps: Annotated[tuple[StepSpec, ...], Most(256)]
     matrix: Env
+    continue_on_error: bool = False
+    fail_fast: bool = False
+    priority: Annotated[int, Signed()] = 0
+    concurrency: Text = ""
+    cancel_superseded: bool = False
 
     @property
     def exclusive(self) -> bool:
-        """Whether the runner must end the job itself when its lease runs out, so that no two tries ever overlap."""
-        return self.on_runner_loss != "retry"
+        """Whether the runner must end the job itself when its lease runs out, so that no two tries ever overlap, nor
+        two jobs of one concurrency group.
+        """
+        return self.on_runner_loss != "retry" or bool(self.concurrency)
+
+    @property
+    def declared_name(self) -> str:
+        """The name in the pipeline file, which the cells of a matrix have in common."""
+        return self.name.partition("[")[0] if self.matrix else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

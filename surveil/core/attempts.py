@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from surveil.core.builds import forget_if_settled, spread
-from surveil.core.effects import Effect, Send
+from surveil.core.ending import cancel_other_cells
 from surveil.core.journal import seconds
 from surveil.core.model import GIVEN_UP, OPEN, VERDICTS, Attempt, AttemptState, Job, LogEnd, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
-from surveil.protocol import Cancel, Finished, Outcome, Progress, StepReport
+from surveil.protocol import Finished, Outcome, Progress, StepReport
 
 _ENDED: Final[Mapping[Outcome, AttemptState]] = {
     "passed": AttemptState.PASSED,
@@ -38,7 +38,10 @@ def is_current(state: State, attempt: Attempt) -> bool:
     if attempt.state in OPEN:
         return True
     # What its runner itself gave up or refused never comes back: an older word that says so only arrives late.
-    return attempt.state == AttemptState.LOST and not attempt.released and job.state in {Status.QUEUED, Status.HELD}
+    if attempt.state != AttemptState.LOST or attempt.released or job.state not in {Status.QUEUED, Status.HELD}:
+        return False
+    # Its lease was over, and so were its processes, before another job of its group was handed out.
+    return not job.spec.concurrency or state.groups.holder((job.repo, job.spec.concurrency)) is None
 
 
 def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
@@ -143,8 +146,10 @@ def lose_strays(state: State, now: int, policy: Policy) -> None:
     were handed out since it was made. What became of such an attempt meanwhile nobody here knows.
     """
     _outwait_the_unknown(state, now, policy)
-    for attempt in list(state.attempts.values()):
-        if attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
+    for attempt_id in list(state.attempts):
+        # What became of one may have ended the next, or have settled its build.
+        attempt = state.attempts.get(attempt_id)
+        if attempt is not None and attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
             lose(state, attempt, RESTORED, now, policy, blamed=False)
 
 
@@ -165,26 +170,6 @@ def _blame_job(job: Job, attempt: Attempt, now: int, policy: Policy) -> Job:
     if attempt.accepted_at is not None and now - attempt.accepted_at < policy.poison_ms and attempt.runner not in early:
         early = (*early, attempt.runner)
     return replace(job, lost=job.lost + 1, lost_early=early)
-
-
-def cancel(state: State, job: Job, reason: str, now: int, policy: Policy) -> list[Effect]:
-    """End a job by a person's wish. Its attempt keeps its slot until the runner says that the processes are gone."""
-    effects: list[Effect] = []
-    attempt = state.attempts.get((job.id, job.attempt))
-    if job.state == Status.RUNNING and attempt is not None:
-        until_at = state.leases.get(attempt.id)
-        assert until_at is not None, f"{job.id} runs without a lease"
-        state.put(replace(attempt, state=AttemptState.CANCELLED, reason=reason, finished_at=now), now)
-        state.linger(attempt, until_at, now + policy.cancel_repeat_ms)
-        effects.append(cancel_order(attempt, reason, policy))
-    state.put(replace(job, state=Status.CANCELLED, reason=reason, finished_at=now), now)
-    return effects
-
-
-def cancel_order(attempt: Attempt, reason: str, policy: Policy) -> Send:
-    """The word to a runner that an attempt is to end."""
-    order = Cancel(job=attempt.job, attempt=attempt.number, grace_ms=policy.cancel_grace_ms, reason=reason)
-    return Send(runner=attempt.runner, message=order)
 
 
 def end_log(state: State, runner: str, said: Finished) -> None:
@@ -221,8 +206,12 @@ def _put_job(state: State, job: Job, now: int) -> None:
 
 def _conclude(state: State, attempt: Attempt, verdict: Status, reason: str, now: int) -> None:
     state.put(attempt, now)
-    job = state.jobs[attempt.job]
-    _put_job(state, replace(job, state=verdict, reason=reason, finished_at=now), now)
+    job = replace(state.jobs[attempt.job], state=verdict, reason=reason, finished_at=now)
+    state.put(job, now)
+    if verdict == Status.FAILED:
+        cancel_other_cells(state, job, now)
+    spread(state, job.build, now)
+    forget_if_settled(state, job.build)
 
 
 def _fail(state: State, attempt: Attempt, now: int) -> None:

@@ -7,13 +7,18 @@ job comes to its end (attempts), and where it runs (schedule).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from surveil.core.ending import supersede
 from surveil.core.events import BuildWanted
 from surveil.core.model import VERDICTS, Build, Job, Status
 from surveil.core.state import State
 from surveil.frozen import replace
 from surveil.protocol import JobSpec
+
+TOLERATED_SHOWN_MAX: Final = 3
+"""So many jobs that failed and may are named in the reason of a build that passed."""
 
 
 def open_build(state: State, wanted: BuildWanted, now: int) -> int:
@@ -50,11 +55,16 @@ def _reason_of(wanted: BuildWanted) -> str:
 def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, now: int) -> Job:
     job = Job(
         id=f"{build.id}/{spec.name}", build=build.id, position=position, repo=build.repo, spec=spec, created_at=now,
-        state=Status.BLOCKED if spec.needs else Status.QUEUED, reason=_waits_for(spec.needs),
+        state=Status.QUEUED if _is_free(spec) else Status.BLOCKED, reason=_waits_for(spec.needs),
     )  # fmt: skip
     if carried is not None:
         return replace(job, state=Status.PASSED, reason=carried, finished_at=now)
     return job
+
+
+def _is_free(spec: JobSpec) -> bool:
+    """Whether nothing is to be asked before it is queued, and nothing follows from that."""
+    return not spec.needs and spec.when in {"passed", "always"} and not spec.cancel_superseded
 
 
 def _waits_for(needs: tuple[str, ...]) -> str:
@@ -62,7 +72,21 @@ def _waits_for(needs: tuple[str, ...]) -> str:
 
 
 def spread(state: State, build_id: int, now: int) -> None:
-    """Let the jobs of a build follow from each other until nothing moves, then say how the build stands."""
+    """Let the jobs of a build follow from each other until nothing moves, then say how the build stands. What that ends
+    in earlier builds is followed there as well.
+    """
+    ahead = [build_id]
+    while ahead:
+        here = ahead.pop()
+        ahead += _follow(state, here, now)
+        fold(state, here, now)
+        if here != build_id:
+            forget_if_settled(state, here)
+
+
+def _follow(state: State, build_id: int, now: int) -> list[int]:
+    """Let the jobs of a build follow from each other; returns the earlier builds in which jobs were ended by that."""
+    touched: list[int] = []
     moved = True
     while moved:
         moved = False
@@ -71,7 +95,9 @@ def spread(state: State, build_id: int, now: int) -> None:
             if following is not None:
                 state.put(following, now)
                 moved = True
-    fold(state, build_id, now)
+                if following.state == Status.QUEUED:
+                    touched += supersede(state, following, now)
+    return touched
 
 
 def _unblocked(state: State, job: Job, now: int) -> Job | None:
@@ -79,7 +105,7 @@ def _unblocked(state: State, job: Job, now: int) -> Job | None:
     needs = [state.jobs[f"{job.build}/{name}"] for name in job.spec.needs]
     if any(need.state not in VERDICTS for need in needs):
         return None
-    hindrance = next((need for need in needs if need.state != Status.PASSED), None)
+    hindrance = next((need for need in needs if need.counts_as != Status.PASSED), None)
     if hindrance is None or job.spec.when == "always":
         return replace(job, state=Status.QUEUED, reason="")
     reason = f"needs {hindrance.spec.name}, which {_ended(hindrance.state)}"
@@ -103,9 +129,19 @@ def fold(state: State, build_id: int, now: int) -> None:
         state.put(replace(build, state=status, started_at=started_at), now)
         return
     jobs = [state.jobs[job_id] for job_id in build.jobs]
-    culprit = next((job for job in jobs if job.state == status and status != Status.PASSED), None)
-    reason = build.reason if culprit is None else f"{culprit.spec.name}: {culprit.reason}"
+    culprit = next((job for job in jobs if job.counts_as == status and status != Status.PASSED), None)
+    reason = _with_tolerated(build.reason, jobs) if culprit is None else f"{culprit.spec.name}: {culprit.reason}"
     state.put(replace(build, state=status, reason=reason, started_at=started_at, finished_at=now), now)
+
+
+def _with_tolerated(reason: str, jobs: Sequence[Job]) -> str:
+    """A passed build's reason: what failed in it all the same, because it may."""
+    names = [job.spec.name for job in jobs if job.counts_as != job.state]
+    if not names:
+        return reason
+    more = f" and {len(names) - TOLERATED_SHOWN_MAX} more" if len(names) > TOLERATED_SHOWN_MAX else ""
+    tolerated = f"without {', '.join(names[:TOLERATED_SHOWN_MAX])}{more}, which may fail"
+    return f"{reason}; {tolerated}" if reason else tolerated
 
 
 def _status_of(standing: Mapping[Status, int]) -> Status:

@@ -15,7 +15,6 @@ from typing import Literal, TypeAlias, assert_never
 from surveil.core.attempts import (
     adopt,
     blame,
-    cancel,
     end_lingering,
     end_log,
     finish,
@@ -26,6 +25,7 @@ from surveil.core.attempts import (
 )
 from surveil.core.builds import forget_if_settled, open_build, spread
 from surveil.core.effects import Acknowledge, Effect, SendBack
+from surveil.core.ending import cancel
 from surveil.core.events import (
     BuildWanted,
     CancelWanted,
@@ -65,7 +65,8 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
         case BuildWanted():
             return [Acknowledge(mid=event.mid, build=open_build(state, event, now))]
         case CancelWanted():
-            return _cancel(state, event, now, policy)
+            _cancel(state, event, now)
+            return []
         case UnholdWanted():
             return _unhold(state, event, now)
         case RunnerWanted():
@@ -89,7 +90,7 @@ def next_deadline(state: State, now: int) -> int | None:
     """When a `Tick` is due even if nothing happens, or None; never before `now`."""
     candidates = (
         state.leases.next(), state.silences.next(), state.repeats.next(),
-        state.probations.next(), state.ready.waiting.next(),
+        state.probations.next(), state.ready.waiting.next(), state.groups.opens_at(now),
     )  # fmt: skip
     due = [at for at in candidates if at is not None]
     return max(now, min(due)) if due else None
@@ -161,15 +162,13 @@ def _release(event: RunnerSaid, said: Finished, fate: Fate) -> SendBack:
     return SendBack(runner=event.runner, via=event.via, message=Release(job=said.job, attempt=said.attempt, fate=fate))
 
 
-def _cancel(state: State, wanted: CancelWanted, now: int, policy: Policy) -> list[Effect]:
-    effects: list[Effect] = []
+def _cancel(state: State, wanted: CancelWanted, now: int) -> None:
     for job in _jobs_named(state, wanted.build, wanted.names):
         if job.state not in VERDICTS:
-            effects += cancel(state, job, wanted.reason, now, policy)
+            cancel(state, job, wanted.reason, now)
     if wanted.build in state.builds:
         spread(state, wanted.build, now)
         forget_if_settled(state, wanted.build)
-    return effects
 
 
 def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:

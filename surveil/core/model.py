@@ -120,6 +120,12 @@ class Job:
     started_at: int | None = None
     finished_at: int | None = None
 
+    @property
+    def counts_as(self) -> Status:
+        """What its state means for its build and for those that need it: a failure that it may have is none."""
+        tolerated = self.spec.continue_on_error and self.state in {Status.FAILED, Status.ERRORED}
+        return Status.PASSED if tolerated else self.state
+
 
 AttemptId: TypeAlias = tuple[str, int]
 """A job's id and the attempt's number."""

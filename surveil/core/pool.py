@@ -186,6 +186,7 @@ def _take_stock(
             # Cancelled and still ending: its slot is really taken, and revoked it would get no grace.
             state.leases.set(attempt.id, until_at)
             state.logged[attempt.id] = item.log_bytes
+            renewed.append(ref)
             continue
         if not item.finished:
             turn_back(state, key, (item.job, item.attempt), now)
@@ -214,8 +215,12 @@ def _lose_absent(state: State, runner: Runner, held: tuple[Held, ...], now: int,
     process be on another machine after all, with the same data folder, it trusts its lease to the end.
     """
     present = {(item.job, item.attempt) for item in held}
-    for attempt in state.attempts_of(runner.id):
-        if attempt.id not in present and not state.jobs[attempt.job].spec.exclusive:
+    for attempt_id in list(state.held_by.get(runner.id, ())):
+        # What became of one may have ended the next, or have settled its build.
+        attempt = state.attempts.get(attempt_id)
+        if attempt is None or attempt_id in present or attempt_id not in state.leases:
+            continue
+        if not state.jobs[attempt.job].spec.exclusive:
             held_for = f"{seconds(now - attempt.assigned_at)} after it was given"
             _give_up(state, attempt, f"runner {runner.name} restarted and no longer had it {held_for}", now, policy)
 

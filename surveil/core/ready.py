@@ -7,25 +7,33 @@ What belongs here: order within and between repositories. What does not: whether
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from surveil.core.deadlines import Deadlines
 from surveil.core.model import Job
 
-Group: TypeAlias = tuple[str, tuple[str, ...]]
-"""A repository and a set of labels: jobs of one group differ only in age, so the oldest speaks for all."""
+Group: TypeAlias = tuple[str, tuple[str, ...], str]
+"""A repository, a set of labels and a concurrency group: jobs of one group differ only in their turn, so the first
+speaks for all.
+"""
 
-_Place: TypeAlias = tuple[int, int, str]
+PRIORITY_MS: Final = 600_000
+"""What one step of priority is worth: the job has its turn as if it had been asked for so much earlier. Therefore
+nothing waits for ever, however much that is more urgent keeps coming.
+"""
+
+Place: TypeAlias = tuple[int, int, int, str]
+"""A job's turn: when it was asked for as far as its priority goes, its build, its position there, and its id."""
 
 
 class ReadyJobs:
-    """Queued jobs by group, oldest first; jobs that wait for a back-off to pass stand aside until they are due."""
+    """Queued jobs by group, in their turn; jobs that wait for a back-off to pass stand aside until they are due."""
 
     __slots__ = ("_groups", "_jobs", "waiting")
 
     def __init__(self) -> None:
-        self._jobs: dict[str, tuple[Group, _Place, int]] = {}
-        self._groups: dict[Group, list[_Place]] = {}
+        self._jobs: dict[str, tuple[Group, Place, int]] = {}
+        self._groups: dict[Group, list[Place]] = {}
         self.waiting: Deadlines[str] = Deadlines()
 
     def __contains__(self, job_id: str) -> bool:
@@ -39,8 +47,9 @@ class ReadyJobs:
         known = self._jobs.get(job.id)
         if known is not None and known[2] == job.not_before_at:
             return
-        group = (job.repo, tuple(sorted(job.spec.labels)))
-        place = (job.build, job.position, job.id)
+        group = (job.repo, tuple(sorted(job.spec.labels)), job.spec.concurrency)
+        turn_at = job.created_at - job.spec.priority * PRIORITY_MS
+        place = (turn_at, job.build, job.position, job.id)
         self._jobs[job.id] = (group, place, job.not_before_at)
         if job.not_before_at:
             self.waiting.set(job.id, job.not_before_at)
@@ -58,8 +67,8 @@ class ReadyJobs:
             group, place, _ = self._jobs[job_id]
             heappush(self._groups.setdefault(group, []), place)
 
-    def heads(self) -> list[tuple[Group, _Place]]:
-        """The oldest job of each group, groups in their order of appearance."""
+    def heads(self) -> list[tuple[Group, Place]]:
+        """The first job of each group, groups in their order of appearance."""
         heads = []
         for group in list(self._groups):
             place = self._head(group)
@@ -69,12 +78,12 @@ class ReadyJobs:
                 heads.append((group, place))
         return heads
 
-    def _head(self, group: Group) -> _Place | None:
+    def _head(self, group: Group) -> Place | None:
         heap = self._groups[group]
         while heap:
             place = heap[0]
-            known = self._jobs.get(place[2])
-            if known is not None and known[1] == place and place[2] not in self.waiting:
+            known = self._jobs.get(place[-1])
+            if known is not None and known[1] == place and place[-1] not in self.waiting:
                 return place
             heappop(heap)
         return None

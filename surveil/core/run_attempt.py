@@ -164,8 +164,10 @@ def fence_at(state: RunState, held: HeldAttempt, policy: RunnerPolicy) -> int | 
 
 
 def renew(state: RunState, held: HeldAttempt, until_at: int, now: int) -> list[Effect]:
-    """The dispatcher trusts us with the attempt until then. A lease that is over already starts nothing."""
-    if not held.open or held.ending is not None or until_at <= max(now, held.lease_until_at or 0):
+    """The dispatcher trusts us with the attempt until then, also with its end if that has begun. A lease that is over
+    already starts nothing.
+    """
+    if not held.open or until_at <= max(now, held.lease_until_at or 0):
         return []
     was = held.phase
     held = put(state, replace(held, lease_until_at=until_at))

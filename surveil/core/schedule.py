@@ -1,5 +1,5 @@
-"""Which queued job goes to which runner: order first (fair between repositories, oldest first), then the runner
-that will finish first.
+"""Which queued job goes to which runner: order first (fair between repositories, then the most urgent, then the
+oldest), then the runner that will finish first.
 
 What belongs here: the choice, the order to the runner, and its repeats. What does not: the queue itself (ready), what
 an attempt comes to (attempts), and telling people why a job waits (`surveil.answer.waiting`).
@@ -11,9 +11,9 @@ from heapq import heapify, heappop, heapreplace
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
-from surveil.core.attempts import cancel_order
 from surveil.core.builds import fold
 from surveil.core.effects import Effect, Send
+from surveil.core.ending import cancel_order
 from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
 from surveil.core.policy import Policy
 from surveil.core.ready import Group
@@ -31,8 +31,10 @@ COLD_PENALTY: Final = 40
 """What a missing mirror of the repository counts, in percent of a busy machine: a first clone costs about that."""
 
 
+_Kind: TypeAlias = tuple[str, tuple[str, ...]]
+"""A repository and a set of labels: what matters to runners of a job."""
 _Line: TypeAlias = list[tuple[int, str]]
-"""A heap of what each runner costs a group of jobs, with its key."""
+"""A heap of what each runner costs a kind of jobs, with its key."""
 
 
 def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
@@ -42,31 +44,36 @@ def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
     """
     state.ready.release(now)
     effects: list[Effect] = []
-    lines: dict[Group, _Line] = {}
+    lines: dict[_Kind, _Line] = {}
     moved = True
     while moved and state.roomy and len(state.ready):
         moved = False
-        heads = state.ready.heads()
+        heads = [head for head in state.ready.heads() if _may_run(state, head[0], now)]
         heads.sort(key=lambda head: (state.running_of.get(head[0][0], 0), head[1]))
         served: dict[str, None] = {}
-        for group, (_, _, job_id) in heads:
+        for (repo, labels, _), place in heads:
             # A repository has as many heads as it asks for kinds of runners, and one turn all the same.
-            runner = None if group[0] in served else choose(state, lines, group, now)
+            runner = None if repo in served else choose(state, lines, (repo, labels), now)
             if runner is not None:
-                effects.append(assign(state, state.jobs[job_id], runner, now, policy))
-                served[group[0]] = None
+                effects.append(assign(state, state.jobs[place[-1]], runner, now, policy))
+                served[repo] = None
                 moved = True
     return effects
 
 
-def choose(state: State, lines: dict[Group, _Line], group: Group, now: int) -> Runner | None:
-    """The runner that will finish a job of this group first, of those that fit and have room; None when there is none.
+def _may_run(state: State, group: Group, now: int) -> bool:
+    """Whether no other job of the same concurrency group runs."""
+    return not group[2] or state.groups.is_open((group[0], group[2]), now)
+
+
+def choose(state: State, lines: dict[_Kind, _Line], kind: _Kind, now: int) -> Runner | None:
+    """The runner that will finish a job of this kind first, of those that fit and have room; None when there is none.
     `lines` are for the jobs that are handed out together.
     """
-    runner = _first(state, lines.get(group, []), group[0], now)
+    runner = _first(state, lines.get(kind, []), kind[0], now)
     if runner is None:
-        lines[group] = _line_up(state, group, now)
-        runner = _first(state, lines[group], group[0], now)
+        lines[kind] = _line_up(state, kind, now)
+        runner = _first(state, lines[kind], kind[0], now)
     return runner
 
 
@@ -85,9 +92,9 @@ def _first(state: State, line: _Line, repo: str, now: int) -> Runner | None:
     return None
 
 
-def _line_up(state: State, group: Group, now: int) -> _Line:
-    """The runners that fit a group and have room, those with a mirror of its repository first."""
-    repo, wanted = group[0], frozenset(group[1])
+def _line_up(state: State, kind: _Kind, now: int) -> _Line:
+    """The runners that fit a kind of jobs and have room, those with a mirror of its repository first."""
+    repo, wanted = kind[0], frozenset(kind[1])
     found: dict[str, None] = {}
     full: list[str] = []
     for key in chain(islice(state.warm.get(repo, ()), CANDIDATES_MAX), state.roomy):

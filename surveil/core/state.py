@@ -8,13 +8,14 @@ is impossible.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, assert_never
 
 from surveil.core.deadlines import Deadlines
+from surveil.core.groups import Groups
 from surveil.core.introductions import Introductions
 from surveil.core.journal import attempt_line, build_line, job_line, runner_line
 from surveil.core.model import (
@@ -152,12 +153,13 @@ class State:
     """
     _settled_mids: deque[str] = field(default_factory=deque)
     ready: ReadyJobs = field(default_factory=ReadyJobs)
+    groups: Groups = field(default_factory=Groups)
     held_by: dict[str, dict[AttemptId, None]] = field(default_factory=dict)
     """Attempts that take a slot of each runner: the open ones, and cancelled ones that have not ended."""
     running_of: dict[str, int] = field(default_factory=dict)
     """How many jobs of each repository run."""
     standing: dict[int, dict[Status, int]] = field(default_factory=dict)
-    """How many jobs of each build stand where; what is nowhere is not there."""
+    """How many jobs of each build count as standing where; what is nowhere is not there."""
     blocked_of: dict[int, dict[str, None]] = field(default_factory=dict)
     """The jobs of each build that wait for others, in the build's order."""
     roomy: dict[str, None] = field(default_factory=dict)
@@ -246,10 +248,12 @@ class State:
             self.ready.add(job)
         else:
             self.ready.discard(job.id)
+        if job.spec.concurrency:
+            self.groups.follow(job)
 
     def _stand(self, job: Job, before: Status | None) -> None:
         """Count where a job stands now, and no more where it stood before."""
-        state, standing = job.state, self.standing.setdefault(job.build, {})
+        state, standing = job.counts_as, self.standing.setdefault(job.build, {})
         standing[state] = standing.get(state, 0) + 1
         if before is not None:
             standing[before] -= 1
@@ -272,7 +276,7 @@ class State:
         if old is not None and old.state != state:
             assert state in NEXT_ATTEMPT[old.state], f"{attempt.job} attempt {attempt.number}: {old.state} to {state}"
         if state in OPEN:
-            self.held_by.setdefault(attempt.runner, {})[key] = None
+            self._take_slot(attempt)
         elif old is not None and old.state in OPEN:
             self.leave(attempt)
 
@@ -286,9 +290,16 @@ class State:
 
     # ---- indexes that follow runners -------------------------------------------------------------
 
+    def _take_slot(self, attempt: Attempt) -> None:
+        self.held_by.setdefault(attempt.runner, {})[attempt.id] = None
+        job = self.jobs[attempt.job]
+        if job.spec.concurrency:
+            self.groups.hold(job, attempt.id)
+
     def leave(self, attempt: Attempt) -> None:
-        """Free the slot that the attempt took, and its deadlines."""
+        """Free the slot that the attempt took, its group and its deadlines."""
         key, held = attempt.id, self.held_by.get(attempt.runner)
+        self.groups.free(key)
         if held is not None:
             held.pop(key, None)
             if not held:
@@ -300,7 +311,7 @@ class State:
 
     def linger(self, attempt: Attempt, until_at: int, repeat_at: int) -> None:
         """Let a cancelled attempt keep its slot until its runner says that it ended, or the lease runs out."""
-        self.held_by.setdefault(attempt.runner, {})[attempt.id] = None
+        self._take_slot(attempt)
         self.leases.set(attempt.id, until_at)
         self.repeats.set(attempt.id, repeat_at)
 
@@ -345,7 +356,7 @@ class State:
         while len(self.past) > PAST_MAX:
             del self.past[next(iter(self.past))]
 
-    # ---- loading and checking --------------------------------------------------------------------
+    # ---- loading -----------------------------------------------------------------------------
 
     @classmethod
     def load(cls, records: Iterable[Record], *, identity: Identity, next_build: int) -> State:
@@ -361,36 +372,3 @@ class State:
         state.limit_past()
         state.take_changes()
         return state
-
-    def check(self) -> None:
-        """Assert that records, indexes and deadlines agree. For tests and simulation; it looks at everything."""
-        for job in self.jobs.values():
-            assert job.build in self.builds, f"{job.id} belongs to no open build"
-            assert (job.state == Status.QUEUED) == (job.id in self.ready), (
-                f"{job.id} is {job.state}, yet wrongly in or out of the queue"
-            )
-            if job.state == Status.RUNNING:
-                assert self.attempts[job.id, job.attempt].state in OPEN, f"{job.id} runs without an open attempt"
-        for attempt in self.attempts.values():
-            if attempt.state in OPEN:
-                job = self.jobs[attempt.job]
-                assert job.state == Status.RUNNING, (
-                    f"{attempt.job} is {job.state} while attempt {attempt.number} is open"
-                )
-                assert job.attempt == attempt.number, f"{attempt.job} has two open attempts"
-                assert attempt.id in self.leases, f"{attempt.job} attempt {attempt.number} is open without a lease"
-        for runner, held in self.held_by.items():
-            for key in held:
-                assert self.attempts[key].runner == runner, f"{key} is counted at a stranger"
-        for key in self.logged:
-            assert key in self.leases, f"{key} has a log that grows, and no lease"
-        for key in self.leases:
-            assert key in self.held_by.get(self.attempts[key].runner, {}), f"{key} has a lease and takes no slot"
-        for build in self.builds.values():
-            states = [self.jobs[job_id].state for job_id in build.jobs]
-            assert self.standing.get(build.id, {}) == Counter(states), f"the jobs of build {build.id} are miscounted"
-            blocked = [job_id for job_id in build.jobs if self.jobs[job_id].state == Status.BLOCKED]
-            assert list(self.blocked_of.get(build.id, ())) == blocked, f"build {build.id} blocks others than it says"
-        for repo, count in self.running_of.items():
-            real = sum(job.state == Status.RUNNING for job in self.jobs.values() if job.repo == repo)
-            assert count == real, f"{repo} runs {real} jobs and {count} are counted"

@@ -199,8 +199,8 @@ class Keeper:
         due = [*deadlines, self.kill_at, self.spool.due_at(), self.bell.due_at]
         if self.ending is None:
             due.append(self.timeout_at)
-            if self.lease_until is not None:
-                due.append(self.now + LOOK_MS)
+        if self.lease_until is not None:
+            due.append(self.now + LOOK_MS)
         earliest = min((at for at in due if at is not None), default=None)
         self.poll.poll(None if earliest is None else max(0, earliest - boot_ms()))
         self.now = boot_ms()
@@ -218,7 +218,8 @@ class Keeper:
             self._obey(line.decode(errors="replace"))
         if self.terminated:
             self._end(End("lost", "the attempt's keeper was ended by a signal from outside"), 0)
-        if self.ending is None and self.lease_until is not None and self.now >= self.lease_until:
+        # Whoever is given a grace to end has no longer than the lease: another may run after that.
+        if self.lease_until is not None and self.now >= self.lease_until:
             self._end(End("lost", "the attempt's lease ran out: nothing was heard of the dispatcher"), 0)
         due = self.spool.due_at()
         if due is not None and self.now >= due:

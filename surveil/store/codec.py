@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from operator import itemgetter
 from sys import intern
@@ -21,7 +21,7 @@ from sqlalchemy import Table
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
-from surveil.protocol import JobSpec, StepReport, pack_part, unpack_part
+from surveil.protocol import JobSpec, StepReport, StepSpec, pack_part, unpack_part
 from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, specs, tokens
@@ -37,6 +37,16 @@ ATTEMPT_CHANGES: Final = (
     "incarnation", "state", "reason", "accepted_at", "started_at", "finished_at", "exit_code", "log_bytes", "steps",
     "isolation", "released",
 )  # fmt: skip
+_SPEC_ALWAYS: Final = frozenset({
+    "name", "needs", "when", "labels", "env", "timeout_ms", "retry", "on_runner_loss", "steps", "matrix",
+})  # fmt: skip
+_STEP_ALWAYS: Final = frozenset({"name", "run", "shell", "timeout_ms", "continue_on_error", "env"})
+"""The fields that the first version stored. Whatever came later is stored where it says something: else a job that an
+earlier version stored would have another digest now, and could not change any more.
+"""
+_SILENT: Final[Mapping[type, Mapping[str, Any]]] = {
+    kind: {field.name: field.default for field in fields(kind)} for kind in (JobSpec, StepSpec)
+}
 LOG_END_COLUMNS: Final = ("log_bytes", SUM, "key_build", "key_name", "key_number", "key_runner")
 SPEC_COLUMNS: Final = tuple(specs.c.keys())
 
@@ -141,8 +151,17 @@ def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
 
 def spec_row(spec: JobSpec) -> tuple[bytes, str]:
     """A spec's digest and its text."""
-    body = _dumps(pack_part(spec))
+    fields = _said(pack_part(spec), JobSpec, _SPEC_ALWAYS)
+    fields["steps"] = [_said(step, StepSpec, _STEP_ALWAYS) for step in fields["steps"]]
+    body = _dumps(fields)
     return sha256(body.encode()).digest(), body
+
+
+def _said(packed: Mapping[str, Any], kind: type, always: frozenset[str]) -> dict[str, Any]:
+    """The fields that are always stored, and of the others those that say something."""
+    silent = _SILENT[kind]
+    # Lists of parts are packed as lists, and their defaults are tuples.
+    return {name: value for name, value in packed.items() if name in always or (value != silent[name] and value != [])}
 
 
 def spec_of(body: str, digest: bytes) -> JobSpec:

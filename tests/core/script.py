@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from surveil.core.consistency import check_state
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import (
@@ -57,16 +58,23 @@ START_AT = 1_000_000_000
 
 
 def job_spec(text: str) -> JobSpec:
-    """Read `name<need+need(retry=1,loss=fail,labels=a+b,when=always)`."""
-    match = re.fullmatch(r"([\w-]+)(?:<([\w+-]+))?(?:\((.*)\))?", text)
+    """Read `name<need+need(retry=1,loss=fail,labels=a+b,when=always)`; a name may have its matrix values behind it,
+    `name[x=1]`.
+    """
+    match = re.fullmatch(r"([\w-]+(?:\[[\w=]+\])?)(?:<([\w+=\[\]-]+))?(?:\((.*)\))?", text)
     assert match is not None, f"{text!r} is no job"
     name, needs, options = match.groups()
-    chosen = dict(option.split("=") for option in options.split(",")) if options else {}
+    chosen = dict(option.split("=", 1) for option in options.split(",")) if options else {}
     known: dict[str, Any] = {
         "retry": int(chosen.pop("retry", "0")),
         "on_runner_loss": chosen.pop("loss", "retry"),
         "when": chosen.pop("when", "passed"),
         "labels": tuple(chosen.pop("labels", "").split("+")) if "labels" in (options or "") else (),
+        "continue_on_error": chosen.pop("may_fail", "no") == "yes",
+        "fail_fast": chosen.pop("fail_fast", "no") == "yes",
+        "priority": int(chosen.pop("priority", "0")),
+        "concurrency": chosen.pop("group", ""),
+        "cancel_superseded": chosen.pop("supersede", "no") == "yes",
     }
     assert not chosen, f"{text!r} has unknown options {chosen}"
     step = StepSpec(name="step", run="true", env={})
@@ -76,7 +84,7 @@ def job_spec(text: str) -> JobSpec:
         env={},
         timeout_ms=60_000,
         steps=(step,),
-        matrix={},
+        matrix=dict([value[:-1].split("=")]) if (value := name.partition("[")[2]) else {},
         **known,
     )
 
@@ -101,10 +109,10 @@ class Player:
         """Do what one command line says; return what came out."""
         self.out = []
         word, *rest = shlex.split(line)
-        plain = [item for item in rest if "=" not in item or item.startswith("jobs=")]
-        options = dict(item.split("=", 1) for item in rest if "=" in item)
-        getattr(self, f"do_{word}")(*[item for item in plain if "=" not in item], **options)
-        self.state.check()
+        options = dict(item.split("=", 1) for item in rest if re.match(r"\w+=", item))
+        plain = [item for item in rest if not re.match(r"\w+=", item)]
+        getattr(self, f"do_{word}")(*plain, **options)
+        check_state(self.state)
         return self.out
 
     def feed(self, event: Event) -> None:

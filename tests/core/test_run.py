@@ -493,6 +493,16 @@ def test_a_lease_counts_from_when_we_spoke_not_from_when_we_were_answered(exclus
     assert exclusive.renew(ONE) == []
 
 
+def test_an_exclusive_job_that_is_being_cancelled_goes_on_ending_for_as_long_as_its_lease_is_renewed(
+    exclusive: Runner,
+) -> None:
+    job, attempt = ONE
+    assert exclusive.hear(Cancel(job=job, attempt=attempt, grace_ms=10_000, reason="by ann"))
+    exclusive.after(2_000)
+    spoke_at = exclusive.state.sent_at[exclusive.state.seq]
+    assert exclusive.renew(ONE) == [SetLease(id=ONE, until_at=spoke_at + 8_000)]
+
+
 def test_an_exclusive_job_whose_lease_ran_out_in_preparation_is_not_begun(runner: Runner) -> None:
     runner.hear(runner.assign(loss="hold"))
     finished = [m for m in runner.said(runner.after(8_000)) if isinstance(m, Finished)]

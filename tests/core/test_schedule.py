@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from surveil.core.consistency import check_state
 from surveil.core.dispatch import handle
 from surveil.core.effects import Send
 from surveil.core.events import BuildWanted, RunnerSaid, Tick
@@ -39,7 +40,7 @@ def hand_out(*, runners: int, slots: int, jobs: int, labelled: int = 0) -> Count
     )  # fmt: skip
     handle(state, wanted, NOW, POLICY)
     effects = handle(state, Tick(), NOW, POLICY)
-    state.check()
+    check_state(state)
     orders = [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.message, Assign)]
     assert len(orders) == len(effects)
     return Counter(order.runner for order in orders)

@@ -271,6 +271,15 @@ def test_a_lease_that_runs_out_ends_the_job_as_lost(kept: Kept) -> None:
     assert "lease" in status.reason
 
 
+def test_whoever_is_cancelled_has_no_more_time_to_end_than_the_lease(kept: Kept) -> None:
+    kept.start(job("trap '' TERM; echo ready; sleep 60"), lease_ms=3_000)
+    kept.wait_for_log(b"ready")
+    kept.say("cancel 50000")
+    status = kept.wait()
+    assert (status.outcome, status.reason) == ("cancelled", "cancelled")
+    assert 3_000 <= status.finished_after_ms < 40_000
+
+
 def test_a_renewed_lease_lets_the_job_go_on(kept: Kept) -> None:
     kept.start(job("echo ready; sleep 2; echo done"), lease_ms=1_000)
     kept.wait_for_log(b"ready")

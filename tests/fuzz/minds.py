@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, get_args
 
+from surveil.core.consistency import check_state
 from surveil.core.model import OPEN
 from surveil.errors import ProtocolError
 from surveil.protocol import FromRunner, Heartbeat, Held, Hello, Message, Output, Want, decode
@@ -38,7 +39,7 @@ def check(data: bytes) -> None:
         player.now += 1
         trusted_until_at = player.state.leases.get(("1/fair", 1))
         player.hear("forger", message)
-        player.state.check()
+        check_state(player.state)
         assert player.state.leases.get(("1/fair", 1)) == trusted_until_at, f"{message} renewed another's lease"
         player.play("beat honest held=1/fair#1 free=1")
         if draw.seldom(4):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from surveil.core.consistency import check_state
 from surveil.core.effects import Effect, SendBack
 from surveil.core.events import CancelWanted, Event, RunnerDisconnected, RunnerSaid
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Job, Record, Runner, Status
@@ -194,7 +195,7 @@ class Checkers:
     def compare(self, dispatcher: Dispatcher) -> None:
         """Memory agrees with itself and with the disk."""
         state, store = dispatcher.state, self.world.store
-        state.check()
+        check_state(state)
         pairs: tuple[tuple[Mapping[Any, Record], Mapping[Any, Record]], ...] = (
             (state.builds, store.builds),
             (state.jobs, store.jobs),

@@ -28,6 +28,11 @@ def make_spec(name: str = "test", script: str = "make test") -> JobSpec:
         on_runner_loss="hold",
         steps=(step, StepSpec(name="", run="true", env={})),
         matrix={"python": "3.12"},
+        continue_on_error=True,
+        fail_fast=True,
+        priority=-3,
+        concurrency="deploy",
+        cancel_superseded=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,10 @@ import pytest
 from surveil.core.model import Job, Status
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.places import LOCK, Hold
+from surveil.protocol import JobSpec, StepSpec, pack_part, unpack_part
 from surveil.store import DefectError, FencedError, StoreError
 from surveil.store.backup import backup
+from surveil.store.codec import spec_of, spec_row
 from surveil.store.sqlite import ATTEMPTS_SKIPPED, BUILDS_SKIPPED, FILE, open_reader, open_store
 from tests.platter import Platter
 from tests.store.records import (
@@ -31,6 +35,7 @@ from tests.store.records import (
     make_note,
     make_peer,
     make_runner,
+    make_spec,
     make_token,
     new,
 )
@@ -55,6 +60,24 @@ def test_the_cluster_keeps_its_name_and_each_start_has_a_higher_epoch(tmp_path: 
     assert len({cluster.id for cluster in seen}) == 1
     assert len(seen[0].id) == 32
     assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_job_that_an_earlier_version_stored_goes_on_under_the_digest_that_it_has() -> None:
+    spec = JobSpec(name="test", env={}, timeout_ms=1, matrix={}, steps=(StepSpec(name="s", run="true", env={}),))
+    first = {"name", "needs", "when", "labels", "env", "timeout_ms", "retry", "on_runner_loss", "steps", "matrix"}
+    step = {"name", "run", "shell", "timeout_ms", "continue_on_error", "env"}
+    old = {name: value for name, value in pack_part(spec).items() if name in first}
+    old["steps"] = [{name: value for name, value in each.items() if name in step} for each in old["steps"]]
+    body = json.dumps(old, ensure_ascii=False, separators=(",", ":"))
+    assert spec_row(spec) == (sha256(body.encode()).digest(), body)
+    assert unpack_part(JobSpec, json.loads(body)) == spec
+
+
+def test_what_a_later_version_added_is_stored_where_it_says_something() -> None:
+    spec = make_spec()
+    digest, body = spec_row(spec)
+    assert spec_of(body, digest) == spec
+    assert spec_row(replace(spec, priority=0)) != (digest, body)
 
 
 def test_two_installations_have_two_names(tmp_path: Path) -> None:
