@@ -44,6 +44,8 @@ PIPELINE_BYTES_MAX: Final = TEXT_BYTES_MAX
 HELD_MAX: Final = ITEMS_MAX
 MIRRORS_MAX: Final = 1_000
 """Of one runner; more would only make the choice between runners slower."""
+ARTIFACTS_MAX: Final = 64
+"""Of one job."""
 HAVE_MAX: Final = 64
 """So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
@@ -94,6 +96,20 @@ class StepSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSpec:
+    """Files that are kept under a name when the steps have ended: those that one of the patterns in `paths` matches.
+
+    With `required`, a job that passed and has none of them failed. `retention_ms` 0 is as long as the dispatcher keeps
+    artifacts.
+    """
+
+    name: Name
+    paths: Annotated[tuple[Text, ...], Most(256)]
+    required: bool = False
+    retention_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix.
 
@@ -116,6 +132,7 @@ class JobSpec:
     priority: Annotated[int, Signed()] = 0
     concurrency: Text = ""
     cancel_superseded: bool = False
+    artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
 
     @property
     def exclusive(self) -> bool:
@@ -128,6 +145,11 @@ class JobSpec:
     def declared_name(self) -> str:
         """The name in the pipeline file, which the cells of a matrix have in common."""
         return self.name.partition("[")[0] if self.matrix else self.name
+
+    @property
+    def collects(self) -> bool:
+        """Whether there is something to do for it on its runner once its steps have ended."""
+        return bool(self.artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from surveil.core.model import AttemptId
 from surveil.core.peers import Role
 from surveil.core.run import handle, next_deadline
 from surveil.core.run_events import (
+    Collect,
     Connected,
     DetachWanted,
     Disconnected,
@@ -269,6 +270,8 @@ class Agent:
             case Kill(id=attempt):
                 voice.error("attempt did not end in time and is killed", job=attempt[0], attempt=attempt[1])
                 executor.kill(attempt)
+            case Collect(assign=assign, outcome=outcome):
+                executor.collect(assign, outcome)
             case Forget(id=attempt):
                 self._logs.forget(attempt)
                 executor.forget(attempt)

@@ -16,6 +16,7 @@ from typing import assert_never
 
 from surveil.core import run_attempt as life
 from surveil.core.run_events import (
+    Collected,
     Connected,
     DetachWanted,
     Disconnected,
@@ -123,7 +124,7 @@ def _believe(state: RunState, event: Event, now: int, policy: RunnerPolicy) -> l
 def _happened(
     state: RunState,
     held: HeldAttempt,
-    event: Prepared | PreparationFailed | StepsChanged | Ended | KeeperLost | LogGrew | LogKept,
+    event: Prepared | PreparationFailed | StepsChanged | Ended | Collected | KeeperLost | LogGrew | LogKept,
     now: int,
     policy: RunnerPolicy,
 ) -> list[Effect]:
@@ -137,6 +138,8 @@ def _happened(
             return life.steps_changed(state, held, steps)
         case Ended():
             return life.ended(state, held, event, now, policy)
+        case Collected():
+            return life.collected(state, held, event, now, policy)
         case KeeperLost(log_bytes=log_bytes):
             return life.keeper_lost(state, held, log_bytes, now, policy)
         case LogGrew(log_bytes=log_bytes):

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from surveil.core import run_verdict as verdict
 from surveil.core.model import AttemptId
 from surveil.core.run_events import (
+    Collect,
+    Collected,
     Effect,
     Ended,
     Forget,
@@ -144,7 +147,10 @@ def recover(state: RunState, found: FoundAttempt, now: int, policy: RunnerPolicy
         ),
     )
     if found.ended is not None:
-        return ended(state, held, found.ended, now, policy)
+        effects = ended(state, held, found.ended, now, policy)
+        if found.collected is None:
+            return effects
+        return collected(state, state.held[held.id], found.collected, now, policy)
     if found.launched and not found.kept:
         lost = Ending(outcome="lost", reason="the runner restarted and found the attempt's processes gone")
         return finish(state, held, now, policy, ending=lost)
@@ -156,8 +162,8 @@ def recover(state: RunState, found: FoundAttempt, now: int, policy: RunnerPolicy
 
 def fence_at(state: RunState, held: HeldAttempt, policy: RunnerPolicy) -> int | None:
     """When we end the attempt for want of the dispatcher's word, if none comes."""
-    if not held.open or held.ending is not None:
-        return None
+    if not held.open or held.ending is not None or held.phase is Phase.COLLECTING:
+        return None  # Nothing of it runs any more that somebody else might run as well.
     if held.assign.spec.exclusive:
         return held.lease_until_at
     return state.heard_at + policy.alone_ms
@@ -214,6 +220,8 @@ def end(
     """End an attempt from our side. The first reason stays; a shorter grace than before is passed on."""
     if not held.open:
         return []
+    if held.draft is not None:
+        return _report(state, held, verdict.uncollected(held.draft, held.assign.spec, ending), now, policy)
     held = put(state, replace(held, ending=held.ending or ending))
     if held.phase is not Phase.RUNNING:
         return finish(state, held, now, policy, ending=held.ending or ending)
@@ -226,6 +234,8 @@ def end(
 
 def overrun(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) -> list[Effect]:
     """The attempt should have ended by now: kill its keeper, and if even that brings no end, declare one."""
+    if held.draft is not None:
+        return _collecting_is_late(state, held, held.draft, now, policy)
     late = Ending(outcome="errored", reason="the attempt did not end when its time was up, and was killed")
     if held.phase is not Phase.RUNNING or held.killed:
         return finish(state, held, now, policy, ending=held.ending or late)
@@ -234,26 +244,42 @@ def overrun(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy) 
 
 
 def ended(state: RunState, held: HeldAttempt, event: Ended, now: int, policy: RunnerPolicy) -> list[Effect]:
-    """The keeper wrote down how the attempt ended. Only an end that we brought about gets our words for it."""
-    if not held.open:
+    """The keeper wrote down how the attempt ended. Only an end that we brought about gets our words for it.
+
+    It is said when all is collected that the job asked for, unless we ended the attempt ourselves meanwhile.
+    """
+    if not held.open or held.draft is not None:
         return []
     outcome, reason = event.outcome, event.reason
     if held.ending is not None and outcome in {"cancelled", "lost"}:
         outcome, reason = held.ending.outcome, held.ending.reason
     held = put(state, replace(held, steps=event.steps, log_bytes=max(held.log_bytes, event.log_bytes)))
-    report = Finished(
-        job=held.assign.job,
-        attempt=held.assign.attempt,
-        outcome=outcome,
-        reason=reason,
-        exit_code=event.exit_code,
-        started_after_ms=event.started_after_ms,
-        finished_after_ms=event.finished_after_ms,
-        log_bytes=event.log_bytes,
-        steps=event.steps,
-        isolation=event.isolation,
-    )
-    return _report(state, held, report, now, policy)
+    report = verdict.of_steps(event, outcome, reason)
+    if not verdict.collects(held.assign.spec, outcome):
+        return _report(state, held, report, now, policy)
+    if held.ending is not None:
+        return _report(state, held, verdict.uncollected(report, held.assign.spec, held.ending), now, policy)
+    due_at = now + policy.collecting_ms
+    held = put(state, replace(held, phase=Phase.COLLECTING, draft=report, end_due_at=due_at))
+    return [*say_steps(state, held), Collect(id=held.id, assign=held.assign, outcome=outcome)]
+
+
+def collected(state: RunState, held: HeldAttempt, event: Collected, now: int, policy: RunnerPolicy) -> list[Effect]:
+    """What is to be kept of it is kept: now say what its steps came to."""
+    if held.draft is None:
+        return []
+    return _report(state, held, verdict.after_collecting(held.draft, event), now, policy)
+
+
+def _collecting_is_late(
+    state: RunState, held: HeldAttempt, draft: Finished, now: int, policy: RunnerPolicy
+) -> list[Effect]:
+    if not state.welcomed:
+        # Nobody is there to take it; that is not its fault, and it goes on when somebody is.
+        put(state, replace(held, end_due_at=now + policy.collecting_ms))
+        return []
+    late = Ending(outcome="errored", reason=f"this took longer than {policy.collecting_ms // 60_000} minutes")
+    return _report(state, held, verdict.uncollected(draft, held.assign.spec, late), now, policy)
 
 
 def finish(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy, *, ending: Ending) -> list[Effect]:
@@ -261,7 +287,7 @@ def finish(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy, *
     if not held.open:
         return []
     finished_after_ms = max(0, now - held.accepted_at)
-    steps = tuple(_closed(step, finished_after_ms) for step in held.steps)
+    steps = tuple(verdict.closed(step, finished_after_ms) for step in held.steps)
     report = Finished(
         job=held.assign.job,
         attempt=held.assign.attempt,
@@ -276,16 +302,9 @@ def finish(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy, *
     return _report(state, replace(held, steps=steps), report, now, policy)
 
 
-def _closed(step: StepReport, finished_after_ms: int) -> StepReport:
-    if step.state == "pending":
-        return replace(step, state="skipped")
-    if step.state == "running":
-        return replace(step, state="errored", finished_after_ms=finished_after_ms)
-    return step
-
-
 def _report(state: RunState, held: HeldAttempt, report: Finished, now: int, policy: RunnerPolicy) -> list[Effect]:
-    held = put(state, replace(held, phase=Phase.FINISHED, finished=report, end_due_at=None, repeat_at=now, repeats=0))
+    done = replace(held, phase=Phase.FINISHED, draft=None, finished=report, end_due_at=None, repeat_at=now, repeats=0)
+    held = put(state, done)
     return say_finished(state, held, now, policy)
 
 
@@ -334,6 +353,8 @@ def log_resumed(state: RunState, held: HeldAttempt, at: int) -> list[Effect]:
 
 def keeper_lost(state: RunState, held: HeldAttempt, log_bytes: int, now: int, policy: RunnerPolicy) -> list[Effect]:
     """Nobody can say any more how the attempt would have ended; that is never taken for a verdict."""
+    if held.draft is not None:
+        return []  # It had done its work.
     log_grew(state, held, log_bytes)
     lost = Ending(outcome="lost", reason="the process that watched over the attempt died")
     return finish(state, state.held[held.id], now, policy, ending=held.ending or lost)

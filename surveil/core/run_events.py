@@ -83,6 +83,20 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What the job asked to be kept of an attempt is kept, as far as it could be; `remarks` say what was not.
+
+    `missing` says of what the job cannot pass without that the steps did not make it, and `unkept` that it could not be
+    kept; both are clauses for people, and empty where there is nothing of the kind.
+    """
+
+    id: AttemptId
+    remarks: tuple[str, ...] = ()
+    missing: str = ""
+    unkept: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperLost:
     """The attempt's keeper died without a result, and its processes with it. Nobody knows how the attempt
     would have ended.
@@ -135,7 +149,7 @@ class DetachWanted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAttempt:
     """An attempt that an earlier incarnation left on disk: not `launched`, or kept by a living keeper, or
-    `ended`, or neither: lost.
+    `ended` and perhaps `collected`, or neither: lost.
     """
 
     assign: Assign
@@ -143,6 +157,7 @@ class FoundAttempt:
     launched: bool
     kept: bool = False
     ended: Ended | None = None
+    collected: Collected | None = None
     steps: tuple[StepReport, ...] = ()
     log_bytes: int = 0
 
@@ -164,6 +179,7 @@ Event: TypeAlias = (
     | PreparationFailed
     | StepsChanged
     | Ended
+    | Collected
     | KeeperLost
     | LogGrew
     | LogKept
@@ -250,6 +266,17 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collect:
+    """Keep what the job asks for of the attempt's work, whose steps came to `outcome`; `Collected` tells that it is
+    done. Once more is harmless.
+    """
+
+    id: AttemptId
+    assign: Assign
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
     """Delete all that is left of the attempt."""
 
@@ -288,6 +315,7 @@ Effect: TypeAlias = (
     | SetLease
     | Signal
     | Kill
+    | Collect
     | Forget
     | SetBulk
     | ResumeLog

@@ -49,6 +49,8 @@ class RunnerPolicy:
     """A keeper that was asked to end, and has not so long after the grace, is killed: ending its processes by force
     takes it 10 s at the most (`offspring.ROUNDS_MAX`), and how it would have ended is known.
     """
+    collecting_ms: int = 1_800_000
+    """How long what is to be kept of an attempt may take on its way to a dispatcher that is there."""
     released_log_ms: int = 86_400_000
     """How long the log of a released attempt is offered to a dispatcher that does not take it."""
     stop_ms: int = 5_000
@@ -66,6 +68,8 @@ class Phase(StrEnum):
     """Found on disk, never started; it waits for the dispatcher to say that it is still ours."""
     PREPARING = "preparing"
     RUNNING = "running"
+    COLLECTING = "collecting"
+    """Its steps have ended, and what its job asked to be kept of their work is being kept."""
     FINISHED = "finished"
 
 
@@ -89,7 +93,7 @@ class HeldAttempt:
     keeper knows.
     """
     end_due_at: int | None
-    """When its keeper must have ended it, or is killed."""
+    """When its keeper must have ended it, or is killed; when collecting must have ended, or is given up."""
     steps: tuple[StepReport, ...] = ()
     log_bytes: int = 0
     kept_bytes: int = 0
@@ -97,6 +101,8 @@ class HeldAttempt:
     killed: bool = False
     revoked: bool = False
     released: bool = False
+    draft: Finished | None = None
+    """What its steps came to; it is said once all is collected."""
     finished: Finished | None = None
     repeat_at: int = 0
     repeats: int = 0
@@ -184,6 +190,8 @@ class RunState:
         for attempt, held in self.held.items():
             assert attempt == held.id, f"{held.id} is kept under another name"
             assert held.open == (held.finished is None), f"{attempt} is open exactly while it has no result"
+            collecting = held.phase is Phase.COLLECTING
+            assert collecting == (held.draft is not None), f"{attempt} has a draft exactly while it is collected"
             assert self.tombstones.get(attempt[0], 0) >= attempt[1], f"{attempt} is held without a tombstone"
         assert not self.welcomed or self.connected, "a welcome without a connection"
         assert (self.heartbeat_at is not None) == self.welcomed, "it beats exactly while it is welcomed"

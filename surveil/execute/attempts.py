@@ -23,6 +23,7 @@ from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended, FoundAttempt
 from surveil.errors import ProtocolError
 from surveil.execute import files
+from surveil.execute.collecting import noted
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
@@ -178,6 +179,7 @@ class Folder:
             launched=not self.same_boot or (self.path / files.ORDER).exists(),
             kept=kept,
             ended=None if status is None else ended(self.id, status),
+            collected=noted(self.id, self.path),
             steps=() if status is None else steps(status),
             log_bytes=self.log_bytes(),
         )

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from surveil.core.model import AttemptId
-from surveil.core.run_events import Ended, FoundAttempt, KeeperLost, LogGrew, PreparationFailed, Prepared, StepsChanged
+from surveil.core.run_events import (
+    Collected,
+    Ended,
+    FoundAttempt,
+    KeeperLost,
+    LogGrew,
+    PreparationFailed,
+    Prepared,
+    StepsChanged,
+)
 from surveil.execute.output import Chunk
-from surveil.protocol import Assign
+from surveil.protocol import Assign, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Broken:
     failure: BaseException
 
 
-Happening: TypeAlias = Prepared | PreparationFailed | StepsChanged | Ended | KeeperLost | LogGrew | Broken
+Happening: TypeAlias = Prepared | PreparationFailed | StepsChanged | Ended | Collected | KeeperLost | LogGrew | Broken
 Tell: TypeAlias = Callable[[Happening], None]
 
 
@@ -63,6 +72,12 @@ class Executor(Protocol):
 
     def kill(self, attempt: AttemptId) -> None:
         """End the attempt without regard for what watches over it; tells `KeeperLost`."""
+
+    def collect(self, assign: Assign, outcome: Outcome) -> None:
+        """Keep what the job asks for of an attempt that told `Ended`; tells `Collected` once, also in a next process.
+
+        Its work tree is there until then.
+        """
 
     def read_log(self, attempt: AttemptId, at: int, count: int) -> Chunk | None:
         """Up to `count` bytes of the log from byte `at` on; None if there are none. Raises ValueError if it is

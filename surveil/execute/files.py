@@ -6,7 +6,8 @@ only what a keeper may import.
 The folder: `accepted.json` (the agent's own note of the assignment), `order.json` (what the keeper is to do; that
 it exists means that a keeper was or is about to be started), `lock` (held by the living keeper, whose process id it
 holds), `status.json` (how the attempt stands; the keeper's last act is the final one), `spool` (the log), `control`
-(a named pipe to the keeper). Beside all the folders, the named pipe `bell` tells the agent which attempt has news.
+(a named pipe to the keeper), `collected.json` (the agent's own note that all is kept that is to be kept of the work).
+Beside all the folders, the named pipe `bell` tells the agent which attempt has news.
 """
 
 # ruff: noqa: PTH118, PTH123  # A keeper does without pathlib, which costs it memory and time.
@@ -24,6 +25,7 @@ ACCEPTED: Final = "accepted.json"
 ORDER: Final = "order.json"
 LOCK: Final = "lock"
 STATUS: Final = "status.json"
+COLLECTED: Final = "collected.json"
 SPOOL: Final = "spool"
 CONTROL: Final = "control"
 BELL: Final = "bell"

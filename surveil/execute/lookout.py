@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from surveil.core.run_events import LogGrew, StepsChanged
+from surveil.core.run_events import Ended, LogGrew, StepsChanged
 from surveil.execute import files
 from surveil.execute.attempts import Folder, ended, steps
 from surveil.execute.contract import Tell
@@ -30,9 +31,14 @@ class Watched:
         self.control: int | None = None
         self.pidfd: int | None = None
         self.gone = asyncio.Event()
-        """Nothing of the attempt runs: no preparation, no keeper, no process."""
+        """Nothing of the attempt runs: no preparation, no keeper, no process, no collecting."""
+        self.collecting = self.collected = False
+        self.unwanted = threading.Event()
+        """Nobody wants any more what is collected of it."""
         self.log_bytes = 0
         self.ended = False
+        self.final: Ended | None = None
+        """The keeper's last word, once it has said it."""
         self.doomed = False
         self.status_seen: tuple[int, int] | None = None
 
@@ -119,7 +125,7 @@ class Lookout:
             return
         final = ended(folder.id, status)
         if final is not None:
-            watched.ended = True
+            watched.ended, watched.final = True, final
             self._tell(final)
         else:
             self._tell(StepsChanged(id=folder.id, steps=steps(status)))

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from surveil.core.model import AttemptId
-from surveil.core.run_events import FoundAttempt, KeeperLost, PreparationFailed, Prepared
+from surveil.core.run_events import Collected, FoundAttempt, KeeperLost, PreparationFailed, Prepared
+from surveil.core.run_verdict import collects
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files
 from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of
+from surveil.execute.collecting import Collector, Unwanted, Work, after_power_cut, collect
 from surveil.execute.confines import Confines
 from surveil.execute.contract import Broken, Happening, Tell
 from surveil.execute.isolating import UNKEPT, Isolation
@@ -35,12 +38,12 @@ from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.command import Halt
 from surveil.mirror.spare import Spares
 from surveil.places import ATTEMPTS, MIRRORS, SPARES, WORKSPACES
-from surveil.protocol import Assign
+from surveil.protocol import Assign, Outcome
 from surveil.say import Voice
 from surveil.tasks import Tasks
 
 THREADS: Final = 4
-"""Checkouts and deletions at once; more would only fight for the disk."""
+"""Checkouts and deletions at once, and works collected; more would only fight for the disk."""
 LOG_BYTES_MAX: Final = 1024 * 1024 * 1024
 GONE_S: Final = 20.0
 """How long a keeper that has written its result may take to end, before it is killed."""
@@ -62,6 +65,7 @@ class ProcessExecutor:
         supply: Supply | None = None,
         access: Access = NO_ACCESS,
         isolation: Isolation = UNKEPT,
+        collectors: Sequence[Collector] = (),
     ) -> None:
         self._data = data.absolute()
         self._runner = runner
@@ -69,6 +73,7 @@ class ProcessExecutor:
         self._supply = supply
         self._access = access
         self._isolation = isolation
+        self._collectors = collectors
         self._spares = Spares(self._data / SPARES)
         self._unreadable = Unreadable(self._data)
         self._alone: asyncio.TimerHandle | None = None
@@ -81,6 +86,8 @@ class ProcessExecutor:
         self._halt = Halt()
         self._pool = ThreadPoolExecutor(THREADS, "workspace")
         self._starting = ThreadPoolExecutor(1, "start")
+        self._collecting = ThreadPoolExecutor(THREADS, "collect")
+        self._closing = threading.Event()
         self._tasks = Tasks(lambda failure: self._tell(Broken(failure)))
         self._tell_now: Tell = lambda _: None
 
@@ -109,6 +116,7 @@ class ProcessExecutor:
         """Stop telling and let go; keepers go on."""
         self._tell_now = lambda _: None
         self._halt.ring()
+        self._closing.set()
         if self._alone is not None:
             self._alone.cancel()
         self._upkeep.close()
@@ -118,7 +126,7 @@ class ProcessExecutor:
         self._attempts.clear()
         self._lookout.close()
         self._starting.submit(self._nursery.close)
-        for pool in (self._starting, self._pool):
+        for pool in (self._starting, self._collecting, self._pool):
             await asyncio.to_thread(pool.shutdown)
         self._halt.close()
 
@@ -154,10 +162,11 @@ class ProcessExecutor:
         kept = folder.found(folder.status(), kept=pidfd is not None)
         attempt.log_bytes = kept.log_bytes
         attempt.ended = kept.ended is not None or (kept.launched and pidfd is None)
+        attempt.final, attempt.collected = kept.ended, kept.collected is not None
         if pidfd is not None:
             attempt.control = os.open(folder.path / files.CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._lookout.watch(attempt, pidfd)
-        elif kept.launched:
+        elif kept.launched and not _waits_to_be_collected(attempt):
             attempt.gone.clear()
             self._tasks.start(self._clean(attempt))
         return kept
@@ -278,6 +287,40 @@ class ProcessExecutor:
             known.doomed = True
             known.kill_keeper()
 
+    def collect(self, assign: Assign, outcome: Outcome) -> None:
+        """Keep what the job asks for of its work; tells `Collected`, and removes the workspace."""
+        attempt = self._attempts.get((assign.job, assign.attempt))
+        if attempt is not None and not attempt.collecting:
+            attempt.collecting = True
+            attempt.gone.clear()
+            self._tasks.start(self._collect(attempt, outcome))
+
+    async def _collect(self, attempt: Watched, outcome: Outcome) -> None:
+        folder = attempt.folder
+        work = Work(
+            assign=folder.assign,
+            outcome=outcome,
+            workspace=folder.workspace,
+            unwanted=lambda: attempt.unwanted.is_set() or self._closing.is_set(),
+        )
+        try:
+            told = await self._in(self._collecting, partial(_collect, self._collectors, work, folder))
+        except Unwanted:
+            attempt.gone.set()
+            return  # It was forgotten; or we end, and the next process begins anew.
+        except OSError as error:
+            # Without its note it is collected again, should we be killed now: the files have to stay.
+            remark = f"the runner's disk does not do its part: {error.strerror}"
+            self._tell(Collected(id=folder.id, remarks=(remark,)))
+            attempt.gone.set()
+            return
+        finally:
+            attempt.collecting = False
+        attempt.collected = True
+        self._tell(told)
+        if attempt.pidfd is None:  # Else its keeper has yet to end.
+            await self._clean(attempt)
+
     def read_log(self, attempt: AttemptId, at: int, count: int) -> Chunk | None:
         """Up to `count` bytes of the log from byte `at` on; None if there are none. Raises ValueError if it is
         damaged.
@@ -291,6 +334,7 @@ class ProcessExecutor:
         """Delete all that is left of the attempt, as soon as nothing uses it."""
         known = self._attempts.pop(attempt, None)
         if known is not None:
+            known.unwanted.set()
             self._tasks.start(self._forget(known))
 
     async def _forget(self, attempt: Watched) -> None:
@@ -316,7 +360,12 @@ class ProcessExecutor:
                 voice.error("keeper failed", trouble=trouble.read_text(encoding="utf-8", errors="replace"))
             await self._in(self._pool, partial(self._end_left_behind, attempt.folder))
             self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
-        await self._clean(attempt)
+        if attempt.collecting:
+            return
+        if _waits_to_be_collected(attempt):
+            attempt.gone.set()
+        else:
+            await self._clean(attempt)
 
     # ---- how ----
 
@@ -335,3 +384,13 @@ class ProcessExecutor:
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+
+def _waits_to_be_collected(attempt: Watched) -> bool:
+    """Whether the files of an attempt that has ended are still to be kept."""
+    final = attempt.final
+    return final is not None and not attempt.collected and collects(attempt.folder.assign.spec, final.outcome)
+
+
+def _collect(collectors: Sequence[Collector], work: Work, folder: Folder) -> Collected:
+    return collect(collectors, work, folder.path) if folder.same_boot else after_power_cut(work, folder.path)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 from surveil.core import run
 from surveil.core.model import AttemptId
 from surveil.core.run_events import (
+    Collect,
+    Collected,
     Connected,
     DetachWanted,
     Disconnected,
@@ -50,6 +52,7 @@ from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.protocol import Kept, Message, StepReport
 from tests.simulation.clock import Timer
 from tests.simulation.host import Folder, Keeper
+from tests.simulation.invention import MISSING
 from tests.simulation.network import Line
 
 if TYPE_CHECKING:
@@ -115,6 +118,7 @@ class Agent:
             launched=folder.launched,
             kept=(folder.assign.job, folder.assign.attempt) in self.host.keepers,
             ended=folder.ended,
+            collected=folder.collected,
             steps=folder.steps,
             log_bytes=len(folder.spool),
         )
@@ -270,6 +274,8 @@ class Agent:
             case Kill(id=attempt):
                 if attempt in self.host.keepers:
                     self.host.keepers[attempt].die()
+            case Collect(id=attempt):
+                self.host.after(self.world.collect_dice.randint(0, 3_000), self._awake, self._collected, attempt)
             case Forget(id=attempt):
                 self.world.checkers.forgets(self.host, attempt)
                 disk.folders.pop(attempt, None)
@@ -301,6 +307,16 @@ class Agent:
             self._handle(PreparationFailed(id=attempt, reason="this machine's disk is broken"))
         else:
             self._handle(Prepared(id=attempt))
+
+    def _collected(self, attempt: AttemptId) -> None:
+        """Keep what is wanted of the work, and note it on disk before it is told."""
+        folder = self.host.disk.folders.get(attempt)
+        if folder is None:
+            return
+        missing = [one.name for one in folder.assign.spec.artifacts if one.required and one.name == MISSING]
+        folder.collected = Collected(id=attempt, missing="it made nothing" if missing else "")
+        self.world.truth.works[attempt].collected = True
+        self._handle(folder.collected)
 
     # ---- the log -------------------------------------------------------------------------------------------
 

@@ -141,7 +141,9 @@ class Checkers:
         if work is None:
             require(False, "I3", f"{name} is recorded as {told}, and never ran")
             return
-        really = (work.outcome, work.exit_code, work.written, work.host.key)
+        whole = told != "passed" or work.requires is None or work.collected
+        require(whole, "I3", f"{name} is recorded as passed before what it requires was kept")
+        really = (work.verdict, work.exit_code, work.written, work.host.key)
         recorded = (told, attempt.exit_code, attempt.log_bytes, attempt.runner)
         require(really == recorded, "I3", f"{name} is recorded as {recorded}, and was really {really}")
 

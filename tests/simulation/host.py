@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from surveil.core.model import AttemptId
-from surveil.core.run_events import Ended
+from surveil.core.run_events import Collected, Ended
 from surveil.protocol import Assign, Outcome, StepReport
 from tests.simulation.clock import HostClock, Timer
 from tests.simulation.network import Way
@@ -43,6 +43,7 @@ class Folder:
     """How much of the spool a power cut leaves for certain."""
     steps: tuple[StepReport, ...] = ()
     ended: Ended | None = None
+    collected: Collected | None = None
 
 
 @dataclass(slots=True)
@@ -159,6 +160,7 @@ class Keeper:
             exclusive=self.assign.spec.exclusive,
             started_at=host.world.schedule.now,
             output=self._plan.output,
+            requires=next((artifact.name for artifact in self.assign.spec.artifacts if artifact.required), None),
         )
         folder.launched = True
         folder.steps = tuple(StepReport(name=step.name, state="pending") for step in self.assign.spec.steps)

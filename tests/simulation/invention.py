@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from surveil.protocol import Assign, JobSpec, StepSpec
+from surveil.protocol import ArtifactSpec, Assign, JobSpec, StepSpec
 from tests.simulation.options import Options
 
 LABELS = ("gpu", "big")
 _STEPS_MAX = 3
+MISSING = "missing"
+"""The name of an artifact that no step ever makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Plan:
     stubborn: bool
 
 
-def invent_jobs(options: Options, dice: Random) -> tuple[JobSpec, ...]:
+def invent_jobs(options: Options, dice: Random, collect_dice: Random) -> tuple[JobSpec, ...]:
     """Ask for some jobs; `needs` point backwards, so that there is no circle."""
     jobs: list[JobSpec] = []
     for number in range(dice.randint(1, options.jobs_max)):
@@ -65,9 +67,18 @@ def invent_jobs(options: Options, dice: Random) -> tuple[JobSpec, ...]:
                 on_runner_loss=dice.choice(("fail", "hold")) if exclusive else "retry",
                 steps=steps,
                 matrix={},
+                artifacts=_artifacts(options, collect_dice),
             )
         )
     return tuple(jobs)
+
+
+def _artifacts(options: Options, dice: Random) -> tuple[ArtifactSpec, ...]:
+    """What a job wants kept of its work: mostly nothing, and sometimes what its steps do not make."""
+    if not _chance(dice, options.collects_pm):
+        return ()
+    name = MISSING if _chance(dice, 200) else "report"
+    return (ArtifactSpec(name=name, paths=("*",), required=_chance(dice, 500)),)
 
 
 def _nature(options: Options, dice: Random) -> str:

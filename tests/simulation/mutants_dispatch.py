@@ -152,7 +152,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:expire",
         old="while (attempt_id := state.leases.pop_due(now)) is not None:",
         new="for attempt_id in state.leases.take_due(now):",
-        seeds=(104,),
+        seeds=(338,),
         rule="crash",
     ),
     Mutant(

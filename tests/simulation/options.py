@@ -89,6 +89,8 @@ class Options:
     clock_ppm: int
     lease_ms: int
     margin_ms: int
+    collects_pm: int
+    """How many jobs have something to keep of their work."""
     codec_pm: int
     """How many messages really become bytes and back; the rest stay as they are, for speed."""
 
@@ -182,6 +184,7 @@ def _anything(seed: int, dice: Random) -> Options:
         clock_ppm=clock_ppm,
         lease_ms=lease,
         margin_ms=margin,
+        collects_pm=0,
         codec_pm=100,
     )
 
@@ -190,6 +193,7 @@ def draw(seed: int) -> Options:
     """Draw the world of this seed: most are anything, some look closely at one promise."""
     dice = Random(seed * 2 + 1)
     options = _with_copies(_anything(seed, dice), Random(seed * 2 + 3))
+    options = _with_collecting(options, Random(seed * 2 + 7))
     match dice.randrange(10):
         case 0:
             return _with_little_margin(options, clock_ppm=20_000, delay_ms=dice.choice((0, 5)))
@@ -204,6 +208,11 @@ def draw(seed: int) -> Options:
 def _with_copies(options: Options, dice: Random) -> Options:
     """One world in six has people who copy data folders; the dice are its own, so that the others stay as they were."""
     return replace(options, clone_every_ms=_sometimes(dice, 1 / 6, 5_000, 20_000))
+
+
+def _with_collecting(options: Options, dice: Random) -> Options:
+    """One world in seven has jobs whose work is collected; here, too, the dice are its own."""
+    return replace(options, collects_pm=_sometimes(dice, 1 / 7, 300, 1_000))
 
 
 def _with_little_margin(options: Options, *, clock_ppm: int, delay_ms: int) -> Options:

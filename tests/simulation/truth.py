@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.simulation.invention import MISSING
+
 if TYPE_CHECKING:
     from surveil.core.model import AttemptId
     from tests.simulation.host import Host
@@ -31,6 +33,15 @@ class Work:
     outcome: str | None = None
     """How its keeper wrote down that it ended; None while it runs, and for ever if the keeper never could."""
     exit_code: int | None = None
+    requires: str | None = None
+    """The artifact without which the job has not passed."""
+    collected: bool = False
+    """Whether what was to be kept of it was."""
+
+    @property
+    def verdict(self) -> str | None:
+        """What it came to, by the outcome of its steps and by what they made."""
+        return "failed" if self.outcome == "passed" and self.requires == MISSING else self.outcome
 
     @property
     def on_disk(self) -> int:

@@ -60,6 +60,7 @@ class World:
         self.options = options
         self.dice = Random(options.seed * 2)
         self.power_dice = Random(options.seed * 2 + 5)
+        self.collect_dice = Random(options.seed * 2 + 9)
         self.policy = options.policy()
         self.schedule = Schedule()
         self.store = ModelStore()
@@ -232,7 +233,7 @@ class World:
     def invent_commit(self, repo: int) -> invention.Commit:
         number = self.next_number()
         broken = self.chance(self.options.bad_pipeline_pm)
-        jobs = () if broken else invention.invent_jobs(self.options, self.dice)
+        jobs = () if broken else invention.invent_jobs(self.options, self.dice, self.collect_dice)
         commit = invention.Commit(f"repo-{repo}", f"{number:040x}", f"pipeline {number}", jobs)
         self._pipelines[commit.pipeline] = commit
         return commit

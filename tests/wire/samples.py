@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from surveil import protocol
-from surveil.protocol import Held, JobSpec, Message, Ref, Remark, StepReport, StepSpec, WatchedRepo
+from surveil.protocol import ArtifactSpec, Held, JobSpec, Message, Ref, Remark, StepReport, StepSpec, WatchedRepo
 
 STEP: Final = StepReport(
     name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536,
@@ -26,6 +26,7 @@ SPEC: Final = JobSpec(
         ),
     ),
     matrix={"python": "3.12"},
+    artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
 )
 HELD: Final = (Held(job="7/test", attempt=2, finished=True, log_bytes=70_000),)
 REFS: Final = (Ref(job="7/test", attempt=2, log_bytes=70_000),)
