@@ -39,6 +39,7 @@ WAYS: Final = (
     Way("write", errno.ENOSPC),
     Way("write", errno.EIO),
     Way("make", errno.ENOSPC),
+    Way("sync", errno.ENOSPC),
     Way("sync", errno.EIO),
     Way("sync", errno.EIO, done=True),
     Way("rename", errno.EIO),
@@ -99,9 +100,16 @@ def main() -> int:
                 struck += 1
                 failures += bool(found.problems)
                 if found.problems:
-                    sys.stdout.write(f"{way} at call {at} ({found.said}): {'; '.join(found.problems)}\n")
-    sys.stdout.write(f"{struck} calls failed: {failures} broke a promise\n")
+                    _say(f"{way} at call {at} ({found.said}): {'; '.join(found.problems)}")
+            _say(f"{way}: {struck} calls failed so far")
+    _say(f"{struck} calls failed: {failures} broke a promise")
     return 1 if failures else 0
+
+
+def _say(line: str) -> None:
+    """At once: it takes most of an hour."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
