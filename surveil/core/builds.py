@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from surveil.core.decisions import decide
 from surveil.core.ending import supersede
 from surveil.core.events import BuildWanted
+from surveil.core.facts import facts_of
 from surveil.core.model import VERDICTS, Build, Job, Status
 from surveil.core.state import State
 from surveil.frozen import replace
@@ -101,15 +103,25 @@ def _follow(state: State, build_id: int, now: int) -> list[int]:
 
 
 def _unblocked(state: State, job: Job, now: int) -> Job | None:
-    """The job as its needs make it, or None while one of them is still open."""
+    """The job as its needs and its condition make it, or None while one of its needs is still open."""
     needs = [state.jobs[f"{job.build}/{name}"] for name in job.spec.needs]
     if any(need.state not in VERDICTS for need in needs):
         return None
     hindrance = next((need for need in needs if need.counts_as != Status.PASSED), None)
-    if hindrance is None or job.spec.when == "always":
+    if job.spec.when == "passed":  # Most jobs, and no question for the evaluator.
+        reason = f"needs {hindrance.spec.name}, which {_ended(hindrance.state)}" if hindrance is not None else ""
+        return _answered(job, reason, now)
+    decision = decide(job.spec.when, facts_of(state, job))
+    if decision.problem:
+        reason = f"its `when` cannot be decided: {decision.problem}"
+        return replace(job, state=Status.ERRORED, reason=reason, finished_at=now)
+    return _answered(job, "" if decision.holds else f"its `when` is false: {decision.because}", now)
+
+
+def _answered(job: Job, hindrance: str, now: int) -> Job:
+    if not hindrance:
         return replace(job, state=Status.QUEUED, reason="")
-    reason = f"needs {hindrance.spec.name}, which {_ended(hindrance.state)}"
-    return replace(job, state=Status.SKIPPED, reason=reason, finished_at=now)
+    return replace(job, state=Status.SKIPPED, reason=hindrance, finished_at=now)
 
 
 def _ended(state: Status) -> str:

@@ -29,9 +29,12 @@ _Value: TypeAlias = str | bool | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """How a job that was needed ended, and what it put out."""
+    """How a job that was needed ended, and what it put out. A failure that is `tolerated` is none for those that need
+    it.
+    """
 
     state: str
+    tolerated: bool = False
     outputs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -40,6 +43,7 @@ class Facts:
     """All that a condition can ask for. `needs` are by their full names, each cell of a matrix on its own.
 
     `paths` are those that changed with the commit; None where nobody knows, and then everything counts as changed.
+    `behind` are the jobs that the needs needed in turn, and so on: where one of them failed, this one is told as well.
     """
 
     event: str
@@ -50,6 +54,7 @@ class Facts:
     matrix: Mapping[str, str]
     env: Mapping[str, str]
     needs: Mapping[str, Need]
+    behind: Mapping[str, Need] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ def decide(when: str, facts: Facts) -> Decision:
     evaluation = _Evaluation(facts)
     try:
         node = parse(WORDS.get(when, when))
-        holds = (asks_for_ends(node) or evaluation.passed()) and evaluation.flag(node)
+        holds = (asks_for_ends(node) or evaluation.passed(asked=False)) and evaluation.flag(node)
     except ExpressionError as error:
         return Decision(holds=False, because=evaluation.because(), problem=str(error))
     return Decision(holds=holds, because=evaluation.because())
@@ -142,14 +147,18 @@ class _Evaluation:
             raise ExpressionError("what should be true or false is neither", node.at)
         return value
 
-    def passed(self) -> bool:
-        """Whether all needs passed; remembers one that did not."""
-        hindrance = next((name for name, need in self.facts.needs.items() if need.state != "passed"), None)
-        self._tell_of(hindrance, "all that it needs passed")
+    def passed(self, *, asked: bool = True) -> bool:
+        """Whether all needs passed; remembers one that did not, and that they all did where that was asked."""
+        needs = self.facts.needs.items()
+        hindrance = next((name for name, need in needs if need.state != "passed" and not need.tolerated), None)
+        if asked or hindrance is not None:
+            self._tell_of(hindrance, "all that it needs passed")
         return hindrance is None
 
     def _failed(self) -> bool:
-        culprit = next((name for name, need in self.facts.needs.items() if need.state in {"failed", "errored"}), None)
+        needs = (*self.facts.needs.items(), *self.facts.behind.items())
+        failures = (name for name, need in needs if need.state in {"failed", "errored"} and not need.tolerated)
+        culprit = next(failures, None)
         self._tell_of(culprit, "nothing that it needs failed")
         return culprit is not None
 
@@ -157,7 +166,7 @@ class _Evaluation:
         if name is None:
             self.seen[otherwise] = None
         else:
-            state = self.facts.needs[name].state
+            state = (self.facts.needs.get(name) or self.facts.behind[name]).state
             self.seen[f"{quoted(name)} {'' if state in {'passed', 'failed'} else 'was '}{state}"] = None
 
     def _text(self, node: Node) -> str:

@@ -92,7 +92,7 @@ def test_a_tag_is_no_branch() -> None:
 def test_where_nobody_knows_what_changed_everything_did() -> None:
     facts = replace(FACTS, paths=None)
     assert decide("changed('nothing') && 'x' in paths", facts) == Decision(
-        holds=True, because="all that it needs passed, nobody knows what changed"
+        holds=True, because="nobody knows what changed"
     )
 
 
@@ -201,3 +201,17 @@ def test_no_text_breaks_the_language(text: str) -> None:
     assert (decision.because + decision.problem).isprintable()
     if not objections and "<" not in text:
         assert decision.problem == ""
+
+
+def test_a_failure_that_is_tolerated_is_none() -> None:
+    facts = replace(FACTS, needs={"lint": Need(state="failed", tolerated=True)})
+    assert decide("passed", facts).holds
+    assert decide("failed", facts) == Decision(holds=False, because="nothing that it needs failed")
+    assert decide("needs.lint.state == 'failed'", facts).holds
+
+
+def test_what_failed_behind_a_skipped_need_failed_for_whoever_needs_it() -> None:
+    facts = replace(FACTS, needs={"test": Need(state="skipped")}, behind={"build": Need(state="errored")})
+    assert decide("failed", facts) == Decision(holds=True, because="`build` was errored")
+    assert not decide("passed", facts).holds
+    assert not decide("failed", replace(facts, behind={"build": Need(state="passed")})).holds
