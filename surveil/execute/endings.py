@@ -53,6 +53,14 @@ def limit_words(error: OSError) -> str:
     return f"the attempt's limits cannot be set: {error.filename or 'control group'}: {error.strerror}"
 
 
+def secret_words(error: OSError) -> str:
+    """Why the files that hold secrets cannot be made."""
+    return (
+        f"the files for its secrets cannot be made in memory: {error.filename}: {error.strerror}; mount a tmpfs "
+        "there on the runner, or give the secrets to steps by variables"
+    )
+
+
 def disk_words(error: OSError) -> str:
     """What the system refused to the keeper itself, the log above all."""
     if error.errno in _DISK_ERRORS:

@@ -65,6 +65,8 @@ class Order(NamedTuple):
     """The command line of bubblewrap, but for its last words; empty for steps that are not kept apart."""
     cgroups: Sequence[str] = ()
     """The folders of the attempt's control groups."""
+    secrets: str = ""
+    """The folder in memory for files that hold secrets; empty where there are none."""
     memory_bytes: int = 0
     processes: int = 0
 

@@ -61,9 +61,12 @@ class Isolation:
         hint = f"; `{self.next}` changes that" if self.next else ""
         return f"Steps run without a sandbox, so they see what this user sees: {self.why}{hint}."
 
-    def argv(self, workspace: Workspace) -> list[str]:
-        """What builds the sandbox of an attempt; nothing without one."""
-        return [] if self.sandbox is None else self.sandbox.argv(workspace)
+    def argv(self, workspace: Workspace, secrets: str = "") -> list[str]:
+        """What builds the sandbox of an attempt; nothing without one. `secrets` is the folder for them that it sees."""
+        if self.sandbox is None:
+            return []
+        # Last of all: it lies below a folder that is the sandbox's own.
+        return self.sandbox.argv(workspace) + (["--ro-bind", secrets, secrets] if secrets else [])
 
 
 UNKEPT: Final = Isolation()

@@ -21,12 +21,22 @@ import signal
 from typing import Final
 
 from surveil.clock import boot_ms
-from surveil.execute import files, offspring
+from surveil.execute import entrusted, files, offspring
 from surveil.execute.bell import Bell
 from surveil.execute.confines import Confines
 from surveil.execute.enclosure import Enclosure, SandboxError
-from surveil.execute.endings import End, disk_words, failure_words, limit_words, start_words, timeout_words
+from surveil.execute.endings import (
+    End,
+    disk_words,
+    failure_words,
+    limit_words,
+    secret_words,
+    start_words,
+    timeout_words,
+)
+from surveil.execute.entrusted import NOTHING, Entrusted
 from surveil.execute.files import Order, RemarkStatus, Status, StepOrder, StepStatus
+from surveil.execute.masking import Cover, Forms
 from surveil.execute.spool import SpoolWriter
 from surveil.execute.steplog import PIPE_BYTES, StepLog
 
@@ -44,9 +54,13 @@ LOOK_MS: Final = 1_000
 class Keeper:
     """One attempt, from its first step to its result on disk."""
 
-    def __init__(self, folder: str, order: Order) -> None:
+    def __init__(self, folder: str, order: Order, trusted_with: Entrusted = NOTHING) -> None:
         self.folder = folder
         self.order = order
+        self.entrusted = trusted_with
+        self.forms = Forms(trusted_with.secrets())
+        self.secrets: dict[str, str] = {}
+        """The variables by which steps find the secrets."""
         self.steps = [StepStatus(name=step.name, state="pending") for step in order.steps]
         self.now = boot_ms()
         self.started_at = self.now
@@ -79,6 +93,7 @@ class Keeper:
         try:
             self._tell()
             self._confine()
+            self._unpack_secrets()
             for index, step in enumerate(self.order.steps):
                 exit_code = self._run_step(index, step)
                 limit = self.confines.news()
@@ -94,6 +109,8 @@ class Keeper:
             self.enclosure.end()
         offspring.kill_all()
         self.confines.remove()
+        if self.order.secrets:
+            entrusted.remove_files(self.order.secrets)
         self._finish(end)
 
     def _confine(self) -> None:
@@ -101,6 +118,13 @@ class Keeper:
             self.confines.make()
         except OSError as error:
             raise End("errored", limit_words(error)) from error
+
+    def _unpack_secrets(self) -> None:
+        try:
+            paths = entrusted.write_files(self.order.secrets, self.entrusted)
+        except OSError as error:
+            raise End("errored", secret_words(error)) from error
+        self.secrets = self.entrusted.variables | paths
 
     # ---- one step ----
 
@@ -118,7 +142,7 @@ class Keeper:
             try:
                 enter = None if self.enclosure is None else self.enclosure.ready()
                 place = offspring.Place(self.confines.join if self.order.cgroups else None, enter)
-                pid = offspring.start(step.argv, step.env, self.order.cwd, theirs, place)
+                pid = offspring.start(step.argv, step.env | self.secrets, self.order.cwd, theirs, place)
             except (OSError, SandboxError) as error:
                 self._step(index, state="errored", finished_after_ms=self._after())
                 raise End("errored", start_words(step.name, error)) from error
@@ -129,7 +153,8 @@ class Keeper:
             os.close(output)
 
     def _watch(self, index: int, step: StepOrder, pid: int, output: int) -> int:
-        log = StepLog(self._append, self.order.log_bytes_max, lambda sentence: self._remark(index, sentence))
+        cover = Cover(self.forms, boot_ms) if self.forms else None
+        log = StepLog(self._append, self.order.log_bytes_max, lambda sentence: self._remark(index, sentence), cover)
         step_timeout_at = self.now + step.timeout_ms if step.timeout_ms else None
         exited: offspring.Exit | None = None
         leak_at: int | None = None
@@ -137,8 +162,9 @@ class Keeper:
         open_ = True
         try:
             while exited is None or open_:
-                self._wait(step_timeout_at, leak_at)
+                self._wait(step_timeout_at, leak_at, log.due_at)
                 self._look()
+                log.release()
                 if exited is None:
                     self._enforce(step, pid, step_timeout_at)
                 if open_:
@@ -271,16 +297,21 @@ class Keeper:
     def _tell(self, outcome: str = "", reason: str = "", exit_code: int | None = None, *, sync: bool = False) -> None:
         status = Status(
             outcome=outcome,
-            reason=reason,
+            reason=self.forms.cover(reason),
             exit_code=exit_code,
             started_after_ms=max(0, self.started_at - self.order.accepted_boot_ms),
             finished_after_ms=self._after(),
             log_bytes=self.spool.log_bytes,
-            steps=self.steps,
+            steps=[self._shown(step) for step in self.steps] if self.forms else self.steps,
             isolation=self.order.isolation,
         )
         files.write_status(self.folder, status, sync=sync)
         self.bell.ring(self.now)
+
+    def _shown(self, step: StepStatus) -> StepStatus:
+        """The same step without anything secret, which may stand in its very name."""
+        remarks = [remark._replace(text=self.forms.cover(remark.text)) for remark in step.remarks]
+        return step._replace(name=self.forms.cover(step.name), remarks=remarks)
 
     def _finish(self, end: End) -> None:
         self.steps = [step._replace(state="skipped") if step.state == "pending" else step for step in self.steps]
@@ -297,9 +328,12 @@ class Keeper:
         self.spool.close()
 
 
-def keep(folder: str, lock: int) -> None:
-    """Be the keeper of the attempt in `folder`. The lock file is locked already, and stays so while we live."""
+def keep(folder: str, lock: int, handed_over: int | None = None) -> None:
+    """Be the keeper of the attempt in `folder`. The lock file is locked already, and stays so while we live.
+    `handed_over` is where secrets are read from, if there are any.
+    """
     offspring.become_keeper()
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    Keeper(folder, files.read_order(folder)).run()
+    trusted_with = NOTHING if handed_over is None else entrusted.take(handed_over)
+    Keeper(folder, files.read_order(folder), trusted_with).run()

@@ -17,6 +17,7 @@ from typing import Final
 from surveil.errors import InfrastructureError
 from surveil.execute import files
 from surveil.execute.attempts import keeper_of
+from surveil.execute.entrusted import NOTHING, Entrusted, hand_over
 from surveil.say import Voice
 
 ANSWER_S: Final = 5.0
@@ -35,8 +36,9 @@ class Nursery:
         self._zygote: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
-    def start_keeper(self, folder: Path) -> int:
-        """Start the keeper of the attempt in `folder`, whose order is written; return its pidfd.
+    def start_keeper(self, folder: Path, handed_over: int | None = None) -> int:
+        """Start the keeper of the attempt in `folder`, whose order is written; return its pidfd. It reads its secrets
+        from `handed_over`, which stays the caller's to close.
 
         The lock file is locked here and travels with the request: from now on it is locked for as long as a keeper
         lives or may still come to life, and holds the process id of one that ever did. So a zygote that does not answer
@@ -48,7 +50,7 @@ class Nursery:
         failure = ""
         for _ in range(TRIES):
             try:
-                return self._ask(folder)
+                return self._ask(folder, handed_over)
             except OSError as error:
                 failure = str(error)
             voice.warning("keepers are started by another process from now on", reason=failure)
@@ -77,12 +79,12 @@ class Nursery:
         os.close(gone)
         return keeper
 
-    def _ask(self, folder: Path) -> int:
+    def _ask(self, folder: Path, handed_over: int | None) -> int:
         lock = os.open(folder / files.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             asked = self._open()
-            socket.send_fds(asked, [os.fsencode(folder)], [lock])
+            socket.send_fds(asked, [os.fsencode(folder)], [lock] if handed_over is None else [lock, handed_over])
         except BlockingIOError as error:
             raise InfrastructureError(f"the attempt in {folder} is being run already") from error
         finally:
@@ -129,17 +131,33 @@ class Nursery:
             self._zygote = None
 
 
-def launch(nursery: Nursery, folder: Path, order: files.Order) -> int:
-    """Write the order and start the keeper; return its pidfd. Raises InfrastructureError."""
+def launch(nursery: Nursery, folder: Path, order: files.Order, secrets: Entrusted = NOTHING) -> int:
+    """Write the order and start the keeper, which gets the secrets past the disk; return its pidfd.
+
+    Raises InfrastructureError.
+    """
     try:
         with (folder / files.RESERVE).open("wb") as reserve:
             os.posix_fallocate(reserve.fileno(), 0, files.RESERVE_BYTES)
         files.write_order(str(folder), order)
     except OSError as error:
         raise InfrastructureError(f"the runner's disk does not take the order: {error}") from error
+    handed_over: int | None = None
     try:
-        return nursery.start_keeper(folder)
+        if secrets != NOTHING:
+            handed_over = _hand_over(secrets)
+        return nursery.start_keeper(folder, handed_over)
     except InfrastructureError:
         # Who was asked in vain, by us or by an agent before us, must not find it should he ever go on.
         (folder / files.ORDER).unlink(missing_ok=True)
         raise
+    finally:
+        if handed_over is not None:
+            os.close(handed_over)
+
+
+def _hand_over(secrets: Entrusted) -> int:
+    try:
+        return hand_over(secrets)
+    except OSError as error:
+        raise InfrastructureError(f"the attempt's secrets cannot be handed over: {error}") from error

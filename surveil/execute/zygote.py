@@ -4,8 +4,8 @@ cannot.
 What belongs here: taking requests and forking. What does not: what a keeper does (`keeper`), and the asking side
 (`nursery`). Imports only what a keeper may import. It ends when its agent does; its keepers go on.
 
-A request is the path of an attempt's folder, with the locked lock file as ancillary data; the answer is empty, with
-a pidfd of the keeper, or a sentence.
+A request is the path of an attempt's folder, with the locked lock file as ancillary data, and a file in memory beside
+it where the attempt has secrets; the answer is empty, with a pidfd of the keeper, or a sentence.
 """
 
 # ruff: noqa: PTH118, PTH123  # A keeper does without pathlib, which costs it memory and time.
@@ -23,13 +23,15 @@ from typing import Final
 from surveil.execute import files, keeper, offspring
 
 REQUEST_BYTES_MAX: Final = 8192
+GIVEN_MAX: Final = 2
+"""The lock, and what holds the attempt's secrets."""
 
 
 def serve(asked: socket.socket) -> None:
     """Fork a keeper for each request, until the agent is gone."""
     gc.freeze()  # What is shared with keepers stays shared, as no collection ever touches it.
     while True:
-        request, locks, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        request, given, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, GIVEN_MAX, socket.MSG_CMSG_CLOEXEC)
         if not request:
             return
         offspring.reap()  # Only now: a keeper that has ended keeps its process id until its pidfd was taken.
@@ -37,12 +39,17 @@ def serve(asked: socket.socket) -> None:
             pid = os.fork()
         except OSError as error:
             asked.send(f"the system starts no more processes: {error.strerror}".encode())
-            os.close(locks[0])
+            _close(given)
             continue
         if pid == 0:
-            _child(asked, request.decode(errors="surrogateescape"), locks[0])
+            _child(asked, request.decode(errors="surrogateescape"), *given)
         _answer(asked, pid)
-        os.close(locks[0])
+        _close(given)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _answer(asked: socket.socket, pid: int) -> None:
@@ -51,12 +58,12 @@ def _answer(asked: socket.socket, pid: int) -> None:
     os.close(pidfd)
 
 
-def _child(asked: socket.socket, folder: str, lock: int) -> None:
+def _child(asked: socket.socket, folder: str, lock: int, handed_over: int | None = None) -> None:
     """Be a keeper, and never come back into the zygote's loop."""
     status = 1
     try:
         asked.close()
-        keeper.keep(folder, lock)
+        keeper.keep(folder, lock, handed_over)
         status = 0
     except BaseException:  # noqa: BLE001  # The last frame of a process: it is written down, then all is over.
         with open(os.path.join(folder, files.TROUBLE), "w", encoding="utf-8") as file:

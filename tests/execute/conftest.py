@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from surveil.clock import boot_ms
 from surveil.execute import files, processes
+from surveil.execute.entrusted import NOTHING, Entrusted, folder_for
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import UNKEPT, Isolation, find
 from surveil.execute.nursery import Nursery, launch
@@ -75,7 +77,9 @@ class Kept:
     control: int = field(init=False)
     pidfd: int = field(init=False)
 
-    def start(self, spec: JobSpec, *, lease_ms: int | None = None, log_bytes_max: int = 1 << 30) -> None:
+    def start(
+        self, spec: JobSpec, *, lease_ms: int | None = None, log_bytes_max: int = 1 << 30, secrets: Entrusted = NOTHING
+    ) -> None:
         self.folder = self.root / "attempt"
         self.folder.mkdir()
         self.workspace = Workspace.below(self.root / "space")
@@ -99,12 +103,18 @@ class Kept:
             log_bytes_max=log_bytes_max,
             bell=str(self.root / "bell"),
             isolation=self.isolation.name,
-            sandbox=self.isolation.argv(self.workspace),
+            sandbox=self.isolation.argv(self.workspace, self.memory if secrets.files else ""),
             cgroups=self.isolation.limits.folders(self.group),
             memory_bytes=self.isolation.limits.memory_bytes,
             processes=self.isolation.limits.processes,
+            secrets=self.memory if secrets.files else "",
         )
-        self.pidfd = launch(self.nursery, self.folder, order)
+        self.pidfd = launch(self.nursery, self.folder, order, secrets)
+
+    @property
+    def memory(self) -> str:
+        """The folder for its secrets."""
+        return folder_for(self.group)
 
     @property
     def group(self) -> str:
@@ -148,7 +158,7 @@ class Kept:
         """What still runs of it, by the folders that it knows."""
         return _left(self.workspace.root, None)
 
-    def run(self, spec: JobSpec, **how: int) -> files.Status:
+    def run(self, spec: JobSpec, **how: Any) -> files.Status:
         self.start(spec, **how)
         return self.wait()
 

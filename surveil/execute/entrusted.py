@@ -1,0 +1,115 @@
+"""What is entrusted to a keeper: the secrets of its attempt, which go from memory to memory and to no disk.
+
+What belongs here: the shape in which the agent hands them over, and the files in memory that steps read them from. What
+does not: where the agent has them from (`envelope`), and covering them in logs (`masking`). Imports only what a keeper
+may import.
+
+They travel in a nameless file in memory, whose descriptor is passed to the keeper as it is forked. A step finds them in
+its environment, or in files below a folder in `/dev/shm`, which is memory as well; what is there is only its user's.
+"""
+
+# ruff: noqa: PTH102, PTH106, PTH108, PTH114, PTH118, PTH120, PTH123, PTH208  # A keeper does without pathlib.
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import json
+import os
+from typing import Final, NamedTuple
+
+MEMORY: Final = "/dev/shm"  # noqa: S108  # the very folder is wanted
+"""Where files lie in memory."""
+PREFIX: Final = "surveil-"
+ENTRUSTED_BYTES_MAX: Final = 4 * 1024 * 1024
+_MOUNTS: Final = "/proc/self/mounts"
+_IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+
+
+class Entrusted(NamedTuple):
+    """The secrets of one attempt: by the variables that hold them, by the variables that name files with them, and
+    whatever else must not be shown.
+    """
+
+    variables: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+    files: dict[str, bytes] = {}  # noqa: RUF012  # the same
+    others: list[bytes] = []  # noqa: RUF012  # the same
+
+    def secrets(self) -> list[bytes]:
+        """All that must not be shown."""
+        values = [value.encode(errors="surrogateescape") for value in self.variables.values()]
+        return [*values, *self.files.values(), *self.others]
+
+
+NOTHING: Final = Entrusted()
+
+
+def folder_for(group: str) -> str:
+    """Where the files of an attempt lie, by the name of its control groups."""
+    return os.path.join(MEMORY, PREFIX + group)
+
+
+def hand_over(entrusted: Entrusted) -> int:
+    """A descriptor from which `take` reads this, in another process. Raises OSError."""
+    fields = {
+        "variables": entrusted.variables,
+        "files": {name: base64.b64encode(content).decode() for name, content in entrusted.files.items()},
+        "others": [base64.b64encode(content).decode() for content in entrusted.others],
+    }
+    descriptor = os.memfd_create("entrusted", os.MFD_CLOEXEC)
+    try:
+        rest = memoryview(json.dumps(fields).encode())
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def take(descriptor: int) -> Entrusted:
+    """What was handed over; closes the descriptor. Raises OSError and ValueError."""
+    try:
+        fields = json.loads(os.pread(descriptor, ENTRUSTED_BYTES_MAX, 0))
+    finally:
+        os.close(descriptor)
+    return Entrusted(
+        variables=fields["variables"],
+        files={name: base64.b64decode(content) for name, content in fields["files"].items()},
+        others=[base64.b64decode(content) for content in fields["others"]],
+    )
+
+
+def write_files(folder: str, entrusted: Entrusted) -> dict[str, str]:
+    """Write the files, and return the variables that name them. Raises OSError, also where they would reach a disk."""
+    if not entrusted.files:
+        return {}
+    if not is_in_memory(os.path.dirname(folder)):
+        raise OSError(errno.ENOTSUP, "it is no memory, and secrets are written to no disk", os.path.dirname(folder))
+    remove_files(folder)
+    os.mkdir(folder, 0o700)
+    paths = {}
+    for name, content in entrusted.files.items():
+        paths[name] = path = os.path.join(folder, name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+    return paths
+
+
+def remove_files(folder: str) -> None:
+    """Remove what `write_files` made; that nothing is there is fine. Never fails: whoever is left behind is swept."""
+    with contextlib.suppress(OSError):
+        if os.path.islink(folder):
+            os.unlink(folder)
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def is_in_memory(folder: str) -> bool:
+    """Whether files in this folder lie in memory."""
+    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as mounts:
+        mounted = [line.split(" ") for line in mounts]
+    return any(kind in _IN_MEMORY for _, place, kind, *_ in mounted if place == folder)
