@@ -55,6 +55,8 @@ _FOREIGN: Final[Mapping[str, str]] = {
 }
 """Names of other systems' conditions, and what to write here."""
 _STATES_ELSEWHERE: Final[Mapping[str, str]] = {"success": "passed", "failure": "failed", "canceled": "cancelled"}
+REFERENCE: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
+"""Where something is filled into a text: `${{ matrix.python }}`."""
 NUMBER: Final = re.compile(r"v?([0-9]{1,18}(?:\.[0-9]{1,18}){0,15})(?:[-+ ].*)?", re.DOTALL)
 """A text that `<` and its like can compare: `3`, `3.11`, `v1.2.0`, `3.13-dev`."""
 
@@ -97,6 +99,15 @@ def check(node: Node, known: Known) -> list[ExpressionError]:
     if not checker.found and kind != "flag":
         hint = "compare it, for example `tag != ''`" if kind == "text" else "ask for a member: `'docs/a.md' in paths`"
         checker.object(node, f"a condition is true or false, and this is {_A[kind]}", hint)
+    return checker.found
+
+
+def check_text(node: Node, known: Known) -> list[ExpressionError]:
+    """What is wrong with what is to be filled in somewhere, where it must be a text."""
+    checker = _Checker(known)
+    kind = checker.type_of(node)
+    if not checker.found and kind != "text":
+        checker.object(node, f"a text is filled in here, and this is {_A[kind]}")
     return checker.found
 
 

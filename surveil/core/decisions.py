@@ -8,6 +8,7 @@ By `<` and its like texts are compared as people order versions, number by numbe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +16,7 @@ from itertools import zip_longest
 from typing import Final, TypeAlias
 
 from surveil.core import expressions as tree
-from surveil.core.conditions import NUMBER, STATES, WORDS, asks_for_ends, shown_name, texts_of
+from surveil.core.conditions import NUMBER, REFERENCE, STATES, TEXTS, WORDS, asks_for_ends, shown_name, texts_of
 from surveil.core.expressions import ExpressionError, Node, parse
 from surveil.core.globs import any_match, read_globs
 from surveil.core.patterns import Stars
@@ -102,7 +103,7 @@ def look_up(name: tree.Name, facts: Facts) -> str:
         case ("matrix", axis):
             return facts.matrix.get(axis, "")
         case ("env", variable):
-            return facts.env.get(variable, "")
+            return fill_in(facts.env.get(variable, ""), facts)
         case ("needs", job, "state"):
             states = {need.state for need in _cells(job, facts)}
             return next((state for state in STATES if state in states), "")
@@ -111,6 +112,26 @@ def look_up(name: tree.Name, facts: Facts) -> str:
             return cells[0].outputs.get(output, "") if len(cells) == 1 else ""
         case _:
             raise ExpressionError(f"there is no {quoted(shown_name(name))}", name.at)
+
+
+def fill_in(text: str, facts: Facts) -> str:
+    """The text with what is known only now in the place of `${{ needs.JOB.outputs.NAME }}`, `${{ branch }}` and so on.
+
+    What was filled in is not looked at again, whatever it holds; what is no such name stays as it stands.
+    """
+    return REFERENCE.sub(lambda found: _filled(found[0], found[1], facts), text) if "${{" in text else text
+
+
+def _filled(whole: str, inner: str, facts: Facts) -> str:
+    try:
+        node = parse(inner.strip())
+    except ExpressionError:
+        return whole
+    # Not variables: they may hold such a name themselves, their own even.
+    if isinstance(node, tree.Name) and (node.path[0] == "needs" or node.path in {(name,) for name in TEXTS}):
+        with contextlib.suppress(ExpressionError):
+            return look_up(node, facts)
+    return whole
 
 
 def _behind(prefix: str, ref: str) -> str:

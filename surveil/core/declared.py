@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 COMPLAINTS_MAX: Final = 50
@@ -17,7 +17,6 @@ COMPLAINTS_MAX: Final = 50
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
 """What a label looks like, a job's as well as a runner's."""
 
-When: TypeAlias = Literal["passed", "always"]
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 
@@ -43,10 +42,17 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text and where it stands."""
+    """A text and where it stands. A `straight` one stands there character by character, so that one knows where each
+    part of it is.
+    """
 
     value: str
     place: Place
+    straight: bool = False
+
+    def place_of(self, at: int) -> Place:
+        """Where the character number `at` (from 0) stands, or the text as a whole."""
+        return replace(self.place, column=self.place.column + at) if self.straight else self.place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +69,13 @@ class StepDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeclaration:
-    """A job as it was written; with a `matrix` it stands for one job for each combination of values."""
+    """A job as it was written; with a `matrix` it stands for one job for each cell: each combination of the values that
+    no entry of `exclude` leaves out, and what the entries of `include` add. Without `when` it is `passed`.
+    """
 
     name: Text
     needs: tuple[Text, ...] = ()
-    when: When = "passed"
+    when: Text | None = None
     labels: tuple[Text, ...] = ()
     env: Mapping[str, Text] = field(default_factory=dict)
     timeout_ms: int
@@ -75,3 +83,15 @@ class JobDeclaration:
     on_runner_loss: OnRunnerLoss = "retry"
     steps: tuple[StepDeclaration, ...]
     matrix: Mapping[str, tuple[Text, ...]] = field(default_factory=dict)
+    include: tuple[Mapping[str, Text], ...] = ()
+    exclude: tuple[Mapping[str, Text], ...] = ()
+    continue_on_error: bool = False
+    fail_fast: bool = False
+    priority: int = 0
+    concurrency: Text | None = None
+    cancel_superseded: bool = False
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether it stands for cells."""
+        return bool(self.matrix or self.include)

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from surveil.core.conditions import WORDS, asks_for_ends
 from surveil.core.declared import Complaint, JobDeclaration, Text
-from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.expressions import ExpressionError, parse
+from surveil.core.matrix import Cells
+from surveil.core.spelling import did_you_mean, printable, quoted
 from surveil.protocol import JobSpec
 
 _CIRCLE_SHOWN_MAX: Final = 8
 
-CellsByJob: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
+_WHEN_SHOWN_MAX: Final = 60
+
+CellsByJob: TypeAlias = Mapping[str, Cells]
 """Declared job to the full names of its cells to their matrix values."""
 
 
@@ -45,11 +50,31 @@ def check_needs(jobs: Sequence[JobDeclaration], cells: CellsByJob) -> Iterator[C
                     need.place,
                     did_you_mean(need.value, [name for name in cells if name != job.name.value]),
                 )
-        if job.when == "always" and not job.needs:
-            message = f"job {quoted(job.name.value)} says `when: always` but needs nothing"
-            yield Complaint(
-                message, job.name.place, "`when` speaks of the jobs under `needs`: add them, or remove `when`"
-            )
+        if job.when is not None and not job.needs and _asks_for_ends(job.when.value):
+            message = f"job {quoted(job.name.value)} says `when: {printable(job.when.value)[:_WHEN_SHOWN_MAX]}`"
+            hint = "`when` speaks of the jobs under `needs`: add them, or remove `when`"
+            yield Complaint(f"{message} but needs nothing", job.name.place, hint)
+
+
+def _asks_for_ends(when: str) -> bool:
+    """Whether a condition is about needs. `passed` alone is what holds anyway."""
+    try:
+        return when != "passed" and asks_for_ends(parse(WORDS.get(when, when)))
+    except ExpressionError:
+        return False  # That is complained about elsewhere.
+
+
+def cells_of_needs(job: JobDeclaration, cells: CellsByJob) -> dict[str, tuple[str, ...]]:
+    """By each name that the job's texts may use for what it needs, the full names that are meant: a job's own name
+    means those of its cells that are needed.
+    """
+    full_names = resolve_needs(job, cells)
+    found: dict[str, tuple[str, ...]] = {name: (name,) for name in full_names}
+    for name in full_names:
+        owner = _job_of(name, cells)
+        if owner is not None and owner != name:
+            found[owner] = (*found.get(owner, ()), name)
+    return found
 
 
 def find_cycles(jobs: Sequence[JobDeclaration], cells: CellsByJob) -> Iterator[Complaint]:

@@ -1,29 +1,32 @@
-"""From declared jobs to job specs: matrix cells, filled-in values, limits; or complaints with their places.
+"""From declared jobs to job specs, within limits; or complaints with their places.
 
 What belongs here: what a pipeline means. What does not: how it is written down (`surveil.pipeline` reads text
-and makes declarations), its graph (`core.graph`), and what happens to its jobs later (`core.dispatch`).
+and makes declarations), its graph (`core.graph`), its matrices (`core.matrix`), what is filled into texts
+(`core.filling`), and what happens to its jobs later (`core.dispatch`).
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from typing import Final
 
+from surveil.core.conditions import WORDS, Known, check, path_patterns
 from surveil.core.declared import (
     COMPLAINTS_MAX,
     LABEL,
     START,
     Complaint,
     JobDeclaration,
-    Place,
     StepDeclaration,
     Text,
 )
-from surveil.core.graph import check_needs, find_cycles, resolve_needs
-from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.expressions import ExpressionError, parse
+from surveil.core.filling import Filler, Later
+from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cycles, resolve_needs
+from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
+from surveil.core.spelling import quoted
 from surveil.protocol import JobSpec, StepSpec
 
 JOBS_MAX: Final = 256
@@ -31,8 +34,6 @@ JOBS_MAX: Final = 256
 STEPS_MAX: Final = 100
 NAME_BYTES_MAX: Final = 120
 """UTF-8 bytes of a job's full name; it becomes part of file names, which hold 255."""
-TEXT_BYTES_MAX: Final = 256 * 1024
-"""UTF-8 bytes of one script or value after substitution."""
 JOB_BYTES_MAX: Final = 768 * 1024
 """UTF-8 bytes of one job; it travels in one message of at most 1 MiB."""
 ENV_MAX: Final = 500
@@ -40,9 +41,10 @@ ENV_MAX: Final = 500
 EXPANDED_BYTES_MAX: Final = 8 * 1024 * 1024
 """UTF-8 bytes of all jobs together: 256 cells of a large script would otherwise fill memory."""
 STEP_NAME_CHARACTERS_MAX: Final = 80
-
-_EXPRESSION: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
-_MATRIX_NAME: Final = re.compile(r"matrix\.([A-Za-z_][A-Za-z0-9_]*)")
+GROUP_CHARACTERS_MAX: Final = 200
+"""Of a concurrency group's name, before what is known later is filled in."""
+GLOBS_MAX: Final = 100
+"""Lists of patterns that all conditions of a pipeline may ask for; each is matched with every path that changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +57,19 @@ class Expansion:
 
 def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion:
     """Expand every job's matrix and connect the jobs. `env` is the whole pipeline's, under each job's own."""
-    complaints = [*_check_size(jobs), *_check_matrices(jobs)]
+    cells, complaints = _find_all_cells(jobs)
     if complaints:
         return _refuse(complaints)
-    cells = {job.name.value: _cells(job) for job in jobs}
     complaints = [*check_needs(jobs, cells), *find_cycles(jobs, cells)]
     specs: list[JobSpec] = []
     pipeline_bytes = 0
     for job in jobs:
+        known, needs = _known(job, env, cells), resolve_needs(job, cells)
         for name, values in cells[job.name.value].items():
-            cell = _Cell(job, name, values)
-            spec = cell.spec(env, resolve_needs(job, cells))
-            complaints += cell.complaints
-            if cell.complaints:
+            cell = _Cell(job, name, Filler(job.name.value, values, known))
+            spec = cell.spec(env, needs)
+            complaints += cell.filler.complaints
+            if cell.filler.complaints:
                 break  # The other cells would say the same again.
             specs.append(spec)
             pipeline_bytes += (job_bytes := _weigh(spec))
@@ -82,6 +84,7 @@ def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion
                     Complaint(f"all jobs together are larger than {mib} MiB once expanded", job.name.place)
                 )
                 return _refuse(complaints)
+    complaints += _check_globs(jobs)
     return _refuse(complaints) if complaints else Expansion(tuple(specs), ())
 
 
@@ -92,68 +95,59 @@ def _refuse(complaints: Sequence[Complaint]) -> Expansion:
     return Expansion((), tuple(in_file_order[:COMPLAINTS_MAX]))
 
 
-def _check_size(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
+def _find_all_cells(jobs: Sequence[JobDeclaration]) -> tuple[CellsByJob, list[Complaint]]:
+    complaints: list[Complaint] = []
     if not jobs:
-        yield Complaint("the pipeline has no jobs", START, "add a job with at least one step under `jobs`")
+        hint = "add a job with at least one step under `jobs`"
+        complaints.append(Complaint("the pipeline has no jobs", START, hint))
+    cells: dict[str, Cells] = {}
     total = 0
     for job in jobs:
-        count = 1
-        for values in job.matrix.values():
-            count *= len(values)
+        complaints += _check_steps(job)
+        count = combinations_of(job)
+        if count <= COMBINATIONS_MAX:
+            cells[job.name.value], wrong = find_cells(job)
+            complaints += wrong
+            count = len(cells[job.name.value]) or count
         total += count
         if total - count <= JOBS_MAX < total:
             more = f"with the {count} cells of its matrix " if count > 1 else ""
-            yield Complaint(
-                f"a pipeline has at most {JOBS_MAX} jobs; {more}{quoted(job.name.value)} makes it {total}",
-                job.name.place,
-                "shorten a matrix, or put several commands into one job",
-            )
-        if not job.steps:
-            yield Complaint(
-                f"job {quoted(job.name.value)} has no steps",
-                job.name.place,
-                "add `steps` with at least one `run`",
-            )
-        if len(job.steps) > STEPS_MAX:
-            yield Complaint(
-                f"job {quoted(job.name.value)} has {len(job.steps)} steps; at most {STEPS_MAX} are allowed",
-                job.steps[STEPS_MAX].run.place,
-            )
+            message = f"a pipeline has at most {JOBS_MAX} jobs; {more}{quoted(job.name.value)} makes it {total}"
+            hint = "shorten a matrix, or put several commands into one job"
+            complaints.append(Complaint(message, job.name.place, hint))
+    return cells, complaints
 
 
-def _check_matrices(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
+def _check_steps(job: JobDeclaration) -> Iterator[Complaint]:
+    if not job.steps:
+        message = f"job {quoted(job.name.value)} has no steps"
+        yield Complaint(message, job.name.place, "add `steps` with at least one `run`")
+    if len(job.steps) > STEPS_MAX:
+        message = f"job {quoted(job.name.value)} has {len(job.steps)} steps; at most {STEPS_MAX} are allowed"
+        yield Complaint(message, job.steps[STEPS_MAX].run.place)
+
+
+def _check_globs(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
+    seen: set[tuple[str, ...]] = set()
     for job in jobs:
-        variables: dict[str, str] = {}
-        for axis, values in job.matrix.items():
-            if not values:
-                yield Complaint(
-                    f"matrix {quoted(axis)} has no values", job.name.place, "list at least one, or remove it"
-                )
-            elif (other := variables.setdefault(axis.upper(), axis)) != axis:
-                message = f"matrix {quoted(axis)} and {quoted(other)} would both be MATRIX_{axis.upper()}"
-                yield Complaint(message, values[0].place, "rename one of them")
-            seen: set[str] = set()
-            for value in values:
-                if value.value in seen:
-                    yield Complaint(f"matrix {quoted(axis)} lists {quoted(value.value)} twice", value.place)
-                seen.add(value.value)
-                if not value.value or not value.value.isprintable() or set(value.value) & set("[],/"):
-                    message = f"matrix value {quoted(value.value)} cannot be part of a job's name"
-                    yield Complaint(message, value.place, "use printable text without `[`, `]`, `,` and `/`")
+        if job.when is None:
+            continue
+        with contextlib.suppress(ExpressionError):  # That was complained about already.
+            seen.update(path_patterns(parse(job.when.value)))
+        if len(seen) > GLOBS_MAX:
+            message = f"the conditions of all jobs ask for more than {GLOBS_MAX} different lists of changed paths"
+            yield Complaint(message, job.when.place, "use `**`, or ask for the same lists")
+            return
 
 
-def _cells(job: JobDeclaration) -> dict[str, dict[str, str]]:
-    """Name every combination of a job's matrix: axes sorted by name, values in the order of the file."""
-    if not job.matrix:
-        return {job.name.value: {}}
-    axes = sorted(job.matrix)
-    combinations = product(*([value.value for value in job.matrix[axis]] for axis in axes))
-    cells: dict[str, dict[str, str]] = {}
-    for combination in combinations:
-        values = dict(zip(axes, combination, strict=True))
-        label = ",".join(f"{axis}={value}" for axis, value in values.items())
-        cells[f"{job.name.value}[{label}]"] = values
-    return cells
+def _known(job: JobDeclaration, env: Mapping[str, Text], cells: CellsByJob) -> Known:
+    """What this job's texts and its condition may name."""
+    axes = {axis for values in cells[job.name.value].values() for axis in values}
+    return Known(
+        matrix=axes,
+        env={*env, *job.env, *(f"MATRIX_{axis.upper()}" for axis in axes)},
+        needs=cells_of_needs(job, cells),
+    )
 
 
 @dataclass(slots=True)
@@ -162,35 +156,61 @@ class _Cell:
 
     job: JobDeclaration
     name: str
-    values: Mapping[str, str]
-    complaints: list[Complaint] = field(default_factory=list)
+    filler: Filler
 
     def spec(self, pipeline_env: Mapping[str, Text], needs: tuple[str, ...]) -> JobSpec:
         """Fill in everything. In `env` later wins: the pipeline's, the cell's `MATRIX_*`, the job's."""
-        job = self.job
+        job, values = self.job, self.filler.values
         if len(self.name.encode()) > NAME_BYTES_MAX:
             message = f"the job's full name {quoted(self.name)} is longer than {NAME_BYTES_MAX} bytes"
-            self._complain(message, job.name.place, "use a shorter name or shorter matrix values")
-        variables = {f"MATRIX_{axis.upper()}": value for axis, value in self.values.items()}
+            self.filler.complain(message, job.name.place, "use a shorter name or shorter matrix values")
+        variables = {f"MATRIX_{axis.upper()}": value for axis, value in values.items()}
         env = self._fill_env(pipeline_env) | variables | self._fill_env(job.env)
         if max(len(env), *(len(step.env) for step in job.steps)) > ENV_MAX:
-            self._complain(f"job {quoted(job.name.value)} sets more than {ENV_MAX} variables", job.name.place)
+            self.filler.complain(f"job {quoted(job.name.value)} sets more than {ENV_MAX} variables", job.name.place)
         return JobSpec(
             name=self.name,
             needs=needs,
-            when=job.when,
+            when=self._condition(),
             labels=tuple(dict.fromkeys(self._label(label) for label in job.labels)),
             env=env,
             timeout_ms=job.timeout_ms,
             retry=job.retry,
             on_runner_loss=job.on_runner_loss,
             steps=tuple(self._step(step) for step in job.steps),
-            matrix=dict(self.values),
+            matrix=dict(values),
+            continue_on_error=job.continue_on_error,
+            fail_fast=job.fail_fast,
+            priority=job.priority,
+            concurrency=self._group(),
+            cancel_superseded=job.cancel_superseded,
         )
 
+    def _condition(self) -> str:
+        when = self.job.when
+        if when is None:
+            return "passed"
+        if when.value not in WORDS:
+            try:
+                errors = check(parse(when.value), self.filler.known)
+            except ExpressionError as unreadable:
+                errors = [unreadable]
+            for error in errors:
+                self.filler.complain(f"`when`: {error}", when.place_of(error.at), error.hint)
+        return when.value
+
+    def _group(self) -> str:
+        if self.job.concurrency is None:
+            return ""
+        group = self.filler.fill(self.job.concurrency, Later.COMMIT)
+        if len(group) > GROUP_CHARACTERS_MAX:
+            message = f"the name of a concurrency group has at most {GROUP_CHARACTERS_MAX} characters"
+            self.filler.complain(message, self.job.concurrency.place)
+        return group
+
     def _step(self, step: StepDeclaration) -> StepSpec:
-        run = self._fill(step.run)
-        named = self._fill(step.name) if step.name is not None else _name_from(run)
+        run = self.filler.fill(step.run, Later.NEEDS)
+        named = self.filler.fill(step.name) if step.name is not None else _name_from(run)
         return StepSpec(
             name=_cut(named),
             run=run,
@@ -201,42 +221,14 @@ class _Cell:
         )
 
     def _label(self, label: Text) -> str:
-        filled = self._fill(label)
+        filled = self.filler.fill(label)
         if LABEL.fullmatch(filled) is None:
             hint = "labels are letters, digits and `_.:/=+-`, at most 64"
-            self._complain(f"{quoted(filled)} is not a label", label.place, hint)
+            self.filler.complain(f"{quoted(filled)} is not a label", label.place, hint)
         return filled
 
     def _fill_env(self, env: Mapping[str, Text]) -> dict[str, str]:
-        return {name: self._fill(value) for name, value in env.items()}
-
-    def _fill(self, text: Text) -> str:
-        if "${{" not in text.value:
-            return text.value
-        filled = _EXPRESSION.sub(lambda match: self._value_of(match, text.place), text.value)
-        if len(filled.encode()) > TEXT_BYTES_MAX:
-            self._complain(
-                f"this text is larger than {TEXT_BYTES_MAX // 1024} KiB once its matrix values are filled in",
-                text.place,
-            )
-        return filled
-
-    def _value_of(self, match: re.Match[str], place: Place) -> str:
-        named = _MATRIX_NAME.fullmatch(match[1].strip())
-        if named is None:
-            message = f"{quoted(match[0])} means nothing here: only `${{{{ matrix.NAME }}}}` is filled in"
-            self._complain(message, place, "read other values from the environment, for example `$SURVEIL_SHA`")
-        elif named[1] not in self.values:
-            message = f"job {quoted(self.job.name.value)} has no matrix value {quoted(named[1])}"
-            self._complain(message, place, did_you_mean(named[1], self.values) or "add it under `matrix`")
-        else:
-            return self.values[named[1]]
-        return match[0]
-
-    def _complain(self, message: str, place: Place, hint: str = "") -> None:
-        complaint = Complaint(message, place, hint)
-        if complaint not in self.complaints and len(self.complaints) < COMPLAINTS_MAX:
-            self.complaints.append(complaint)
+        return {name: self.filler.fill(value, Later.NEEDS) for name, value in env.items()}
 
 
 def _name_from(script: str) -> str:

@@ -60,7 +60,7 @@ class JobTable(Strict):
     image: NoImage = None
     labels: Texts = ()
     needs: Texts = ()
-    when: WhenValue = "passed"
+    when: WhenValue | None = None
     matrix: dict[Axis, Texts] = Field(default_factory=dict)
     env: Env = Field(default_factory=dict)
     timeout: Duration = TIMEOUT_MS_DEFAULT

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from surveil.core.declared import OnRunnerLoss, Text, When
+from surveil.core.declared import OnRunnerLoss, Text
 from surveil.core.spelling import parse_duration, quoted
 from surveil.pipeline.document import Kind, Scalar
 
@@ -130,6 +130,13 @@ def _one_of(*choices: str) -> PlainValidator:
     return PlainValidator(check)
 
 
+def _when(value: object) -> Text:
+    text = _text(value)
+    if text.value not in {"passed", "always"}:
+        raise ValueError(f"{quoted(text.value)} is not one of `passed`, `always`")
+    return text
+
+
 def _listed(value: object) -> object:
     """One value stands for a list of one."""
     return [value] if isinstance(value, Scalar) and value.kind is not Kind.NOTHING else value
@@ -180,5 +187,5 @@ Axis: TypeAlias = Annotated[str, AfterValidator(_axis)]
 Flag: TypeAlias = Annotated[bool, PlainValidator(_flag)]
 Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
 Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]
-WhenValue: TypeAlias = Annotated[When, _one_of("passed", "always")]
+WhenValue: TypeAlias = Annotated[Text, PlainValidator(_when)]
 OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, _one_of("retry", "fail", "hold")]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveil.core.conditions import Known, check
-from surveil.core.decisions import REASONS_MAX, Decision, Facts, Need, decide
+from surveil.core.decisions import REASONS_MAX, Decision, Facts, Need, decide, fill_in
 from surveil.core.expressions import ExpressionError, parse
 
 FACTS = Facts(
@@ -215,3 +215,31 @@ def test_what_failed_behind_a_skipped_need_failed_for_whoever_needs_it() -> None
     assert decide("failed", facts) == Decision(holds=True, because="`build` was errored")
     assert not decide("passed", facts).holds
     assert not decide("failed", replace(facts, behind={"build": Need(state="passed")})).holds
+
+
+# ---- what is filled in ----
+
+UNKNOWN = "${{ needs.build }} ${{ x }} ${{ env.LEVEL }} ${{ 'x' }} ${{"
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("v${{ needs.build.outputs.version }}!", "v1.10.0!"),
+        ("${{needs.build.state}} ${{ branch }}", "passed release/1.2"),
+        ("${{ needs.build.outputs.nothing }}", ""),
+        (UNKNOWN, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_what_is_known_late_is_filled_in(text: str, filled: str) -> None:
+    assert fill_in(text, FACTS) == filled
+
+
+def test_what_was_filled_in_is_not_looked_at_again() -> None:
+    facts = replace(FACTS, needs={"build": Need(state="passed", outputs={"a": "${{ needs.build.outputs.a }}"})})
+    assert fill_in("${{ needs.build.outputs.a }}", facts) == "${{ needs.build.outputs.a }}"
+
+
+def test_a_condition_sees_a_variable_as_its_steps_will() -> None:
+    facts = replace(FACTS, env={"V": "v${{ needs.build.outputs.version }}", "W": "${{ env.W }}"})
+    assert decide("env.V == 'v1.10.0' && env.W == '${' || contains(env.W, 'env.W')", facts).holds

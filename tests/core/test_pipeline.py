@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from surveil.core.declared import Complaint, JobDeclaration, Place, StepDeclaration, Text
+from surveil.core.filling import TEXT_BYTES_MAX
 from surveil.core.graph import in_order
 from surveil.core.pipeline import (
     ENV_MAX,
     EXPANDED_BYTES_MAX,
+    GLOBS_MAX,
     JOB_BYTES_MAX,
     JOBS_MAX,
     NAME_BYTES_MAX,
     STEPS_MAX,
-    TEXT_BYTES_MAX,
     Expansion,
     expand,
 )
 from surveil.protocol import JobSpec, StepSpec
 
 HOUR_MS = 3_600_000
+NOTHING = "means nothing here: only `${{ matrix.NAME }}` and `${{ needs.JOB.outputs.NAME }}` are filled in"
 
 
 def text(value: str, line: int = 1, column: int = 1) -> Text:
@@ -134,9 +137,9 @@ def test_matrix_values_are_filled_into_scripts_names_labels_and_environments() -
     assert spec.steps[0].name == "tox -e py39 # 39"
 
 
-def test_a_value_that_looks_like_an_expression_is_not_filled_in_again() -> None:
-    (spec,) = expand({}, [job("t", run="${{ matrix.a }}", matrix={"a": ["${{ matrix.b }}"], "b": ["x"]})]).jobs
-    assert spec.steps[0].run == "${{ matrix.b }}"
+def test_a_value_that_looks_like_an_expression_is_refused_because_it_could_be_filled_in_later() -> None:
+    said = complaints(expand({}, [job("t", run="${{ matrix.a }}", matrix={"a": ["${{ needs.x.outputs.y }}"]})]))
+    assert said == ["4:1 a matrix value is taken as it stands: nothing is filled in"]
 
 
 def test_needing_a_matrix_job_is_needing_all_of_its_cells_and_a_cell_can_be_needed_alone() -> None:
@@ -187,8 +190,9 @@ def test_a_diamond_is_no_circle() -> None:
     ("run", "said"),
     [
         ("echo ${{ matrix.pyton }}", "3:1 job `t` has no matrix value `pyton`"),
-        ("${{ secrets.KEY }}", "3:1 `${{ secrets.KEY }}` means nothing here: only `${{ matrix.NAME }}` is filled in"),
-        ("${{}}", "3:1 `${{}}` means nothing here: only `${{ matrix.NAME }}` is filled in"),
+        ("${{ secrets.KEY }}", f"3:1 `${{{{ secrets.KEY }}}}` {NOTHING}"),
+        ("${{}}", f"3:1 `${{{{}}}}` {NOTHING}"),
+        ("echo ${{ branch }}", f"3:1 `${{{{ branch }}}}` {NOTHING}"),
     ],
 )
 def test_an_expression_that_means_nothing_is_a_complaint_once_for_all_cells(run: str, said: str) -> None:
@@ -266,7 +270,7 @@ def test_a_step_without_a_name_is_called_by_the_first_line_that_does_something(s
 
 def test_when_always_without_needs_is_a_complaint() -> None:
     declared = JobDeclaration(
-        name=text("t"), when="always", timeout_ms=1, steps=(StepDeclaration(name=None, run=text("x")),)
+        name=text("t"), when=text("always"), timeout_ms=1, steps=(StepDeclaration(name=None, run=text("x")),)
     )
     assert complaints(expand({}, [declared])) == ["1:1 job `t` says `when: always` but needs nothing"]
 
@@ -277,3 +281,110 @@ def test_complaints_come_in_the_order_of_the_file() -> None:
         "11:1 job `a` needs `y`, which does not exist",
         "31:1 job `b` needs `x`, which does not exist",
     ]
+
+
+def test_a_value_that_only_other_cells_have_is_the_empty_text() -> None:
+    declared = replace(job("t", run="make <${{ matrix.flags }}>", matrix={"v": ["1", "2"]}), include=(ENTRY,))
+    specs = expand({}, [declared]).jobs
+    assert {spec.name: spec.steps[0].run for spec in specs} == {"t[v=1]": "make <-x>", "t[v=2]": "make <>"}
+    assert "MATRIX_FLAGS" not in specs[1].env
+
+
+ENTRY = {"v": text("1"), "flags": text("-x")}
+
+
+def conditional(when: str, *needs: str, env: Mapping[str, str] | None = None) -> JobDeclaration:
+    declared = job("t", *needs, env=env, matrix={"v": ["1", "2"]})
+    return replace(declared, when=Text(when, Place(7, 11), straight=True))
+
+
+def test_a_condition_is_kept_as_it_was_written() -> None:
+    when = "changed('docs/**') && matrix.v == 1 && env.A == 'b' && env.MATRIX_V < 3 && needs.build.state == 'failed'"
+    assert {spec.when for spec in expand({}, [job("build"), conditional(when, "build", env={"A": "b"})]).jobs} == {
+        "passed",
+        when,
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("brnch == 'x'", "7:11 `when`: there is no `brnch`"),
+        ("branch == 'x' && matrix.w == '1'", "7:28 `when`: there is no `matrix.w`"),
+        ("needs.biuld.state == 'passed'", "7:11 `when`: the job `biuld` is not among its `needs`"),
+        ("needs.test.outputs.x == 'y'", "7:11 `when`: `test` is 2 jobs, each with outputs of its own"),
+        ("branch ==", "7:20 `when`: expected a value, not the end"),
+    ],
+)
+def test_a_condition_that_makes_no_sense_is_a_complaint_once_at_its_place(when: str, said: str) -> None:
+    jobs = [job("build"), job("test", matrix={"a": ["1", "2"]}), conditional(when, "build", "test")]
+    assert complaints(expand({}, jobs)) == [said]
+
+
+def test_a_condition_that_is_not_written_in_one_line_is_placed_where_it_begins() -> None:
+    declared = replace(conditional("always() && nonsense", "a"), when=Text("always() && nonsense", Place(7, 11)))
+    assert complaints(expand({}, [job("a"), declared])) == ["7:11 `when`: there is no `nonsense`"]
+
+
+def test_conditions_about_needs_need_some() -> None:
+    said = complaints(expand({}, [replace(conditional("branch == 'x' || failed()"), name=text("t", 4))]))
+    assert said == ["4:1 job `t` says `when: branch == 'x' || failed()` but needs nothing"]
+    assert names(expand({}, [conditional("branch == 'x'")])) == ["t[v=1]", "t[v=2]"]
+
+
+def test_conditions_ask_for_a_bounded_number_of_lists_of_paths() -> None:
+    jobs = [replace(conditional(f"changed('{number}')"), name=text(f"j{number}")) for number in range(GLOBS_MAX + 1)]
+    assert len(expand({}, jobs[:-1]).jobs) == 2 * GLOBS_MAX
+    assert complaints(expand({}, jobs)) == [
+        f"7:11 the conditions of all jobs ask for more than {GLOBS_MAX} different lists of changed paths"
+    ]
+
+
+def test_one_cell_that_is_needed_is_what_its_job_means_in_a_condition() -> None:
+    jobs = [job("test", matrix={"a": ["1", "2"]}), conditional("needs.test.outputs.x == 'y'", "test[a=1]")]
+    assert len(expand({}, jobs).jobs) == 4
+
+
+def test_outputs_of_needs_stay_in_scripts_and_variables_until_they_are_known() -> None:
+    reference = "${{ needs.build.outputs.version }}"
+    declared = job("t", "build", run=f"echo {reference} ${{{{ matrix.v }}}}", env={"V": reference}, matrix={"v": ["1"]})
+    spec = expand({}, [job("build"), declared]).jobs[1]
+    assert spec.steps[0].run == f"echo {reference} 1"
+    assert spec.env["V"] == reference
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (job("t", "build", run="${{ needs.bild.outputs.x }}"), "3:1 the job `bild` is not among its `needs`"),
+        (
+            job("t", "build", run="${{ needs.build }}"),
+            "3:1 `needs.build` is no value: write `needs.JOB.state` or `needs.JOB.outputs.NAME`",
+        ),
+        (
+            job("t", "build", labels=["${{ needs.build.outputs.x }}"]),
+            "1:1 `${{ needs.build.outputs.x }}` means nothing here: only `${{ matrix.NAME }}` is filled in",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_known_is_a_complaint(declared: JobDeclaration, said: str) -> None:
+    assert said in complaints(expand({}, [job("build"), declared]))
+
+
+def test_a_concurrency_group_knows_the_commits_names_later() -> None:
+    declared = replace(
+        job("t", matrix={"v": ["1"]}),
+        concurrency=text("deploy ${{ matrix.v }} ${{ branch }}"),
+        cancel_superseded=True,
+        continue_on_error=True,
+        fail_fast=True,
+        priority=-3,
+    )
+    (spec,) = expand({}, [declared]).jobs
+    assert (spec.concurrency, spec.cancel_superseded) == ("deploy 1 ${{ branch }}", True)
+    assert (spec.continue_on_error, spec.fail_fast, spec.priority) == (True, True, -3)
+    wrong = replace(declared, concurrency=text("${{ needs.a.outputs.b }}"))
+    (said,) = complaints(expand({}, [wrong]))
+    assert said.endswith("only `${{ matrix.NAME }}` and `${{ branch }}` and the like are filled in")
+    long = replace(declared, concurrency=text("x" * 201))
+    assert complaints(expand({}, [long])) == ["1:1 the name of a concurrency group has at most 200 characters"]
