@@ -78,7 +78,10 @@ class Dispatcher:
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
         self.submissions = Submissions(
-            parts.store.reader, start=self._tasks.start, put=lambda wanted: self._inbox.put(wanted, lambda: None)
+            parts.store.reader,
+            start=self._tasks.start,
+            put=lambda wanted: self._inbox.put(wanted, lambda: None),
+            trust=parts.trust,
         )
         self._fulfiller = Fulfiller(
             gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,

@@ -76,6 +76,11 @@ Names: TypeAlias = Annotated[tuple[Name, ...], Most(256)]
 ExitStatus: TypeAlias = Annotated[int, Signed()]
 """What a process ended with; minus the number of the signal that killed it."""
 
+Paths: TypeAlias = Annotated[tuple[Text, ...], Most(1000)]
+"""Files of a repository. A list that would be longer is not said at all."""
+
+Trigger: TypeAlias = Literal["push", "pull_request", "schedule", "manual"]
+"""What a build was made for. A tag is pushed, and a merge request is a pull request."""
 Outcome: TypeAlias = Literal["passed", "failed", "errored", "cancelled", "lost"]
 StepState: TypeAlias = Literal["pending", "running", "passed", "failed", "errored", "cancelled", "skipped"]
 
@@ -378,7 +383,10 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assign:
-    """Run this attempt. Its first lease runs from the moment the runner sent heartbeat or hello number `anchor`."""
+    """Run this attempt. Its first lease runs from the moment the runner sent heartbeat or hello number `anchor`.
+
+    What is not `trusted` was written by strangers: it gets no secrets, and keeps nothing that others will use.
+    """
 
     epoch: int
     incarnation: int
@@ -390,6 +398,8 @@ class Assign:
     ref: Text
     sha: Sha
     spec: JobSpec
+    event: Text = ""
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,20 +447,26 @@ class CommitSeen:
     """A ref now points here. `mid` names the fact and makes repeating it harmless; repeated until `Seen`.
 
     `pipeline` is the text of the pipeline file called `pipeline_file`, or what zero-configuration `rule`
-    wrote in its stead, or None with the `problem` that a person must solve.
+    wrote in its stead, or None with the `problem` that a person must solve. `base` is the branch that HEAD names; of a
+    ref that is not `trusted`, where strangers may write, the pipeline is that branch's and not the commit's own.
+    `paths` are the files that the commit changes, None where nobody knows; `inputs` are what a person typed.
     """
 
     mid: Text
     repo: Text
     ref: Text
     sha: Sha
-    event: Literal["push", "manual"]
+    event: Trigger
     message: Text
     author: Text
     pipeline: Script | None
     pipeline_file: Text
     rule: Text = ""
     problem: Text = ""
+    trusted: bool = True
+    base: Text = ""
+    paths: Paths | None = None
+    inputs: Env | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from surveil.core.events import BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
+from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
 from surveil.core.peers import Peer
 from surveil.protocol import CommitSeen
 
@@ -39,6 +39,7 @@ class Question(StrEnum):
     RETRY = "retry"
     CANCEL = "cancel"
     UNHOLD = "unhold"
+    APPROVE = "approve"
     TOKEN_CREATE = "token_create"  # noqa: S105  # a question's name, not a secret
     TOKENS = "tokens"
     TOKEN_REVOKE = "token_revoke"  # noqa: S105  # the same
@@ -81,9 +82,11 @@ class RetryWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsWish:
-    """End jobs, or let held ones be tried again: give `event` to the mind, and answer once it is on disk."""
+    """End jobs, let held ones be tried again, or approve them all: give `event` to the mind, and answer once it is on
+    disk.
+    """
 
-    event: CancelWanted | UnholdWanted
+    event: CancelWanted | UnholdWanted | ApprovalWanted
 
     def reply(self, state: str) -> Reply:
         """The answer; `state` is the build's after the commit."""

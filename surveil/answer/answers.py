@@ -152,6 +152,7 @@ class Answers:
             Question.RETRY,
             Question.CANCEL,
             Question.UNHOLD,
+            Question.APPROVE,
             Question.RUNNER,
             Question.TOKEN_CREATE,
             Question.TOKEN_REVOKE,
@@ -173,6 +174,9 @@ class Answers:
             case Question.UNHOLD:
                 detail = await self._detail(about.number("build"))
                 return wishes.unhold(about, detail, who)
+            case Question.APPROVE:
+                detail = await self._detail(about.number("build"))
+                return wishes.approve(about, detail, who)
             case Question.RUNNER:
                 return wishes.order_runner(about, await self._read(self._let_in), who)
             case Question.TOKEN_CREATE:

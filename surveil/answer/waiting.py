@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from surveil.answer.views import runner_state
-from surveil.core.model import Job, Runner, Status
+from surveil.core.model import VERDICTS, Job, Runner, Status
 from surveil.core.state import State
 
 NAMED_MAX: Final = 3
@@ -48,9 +48,9 @@ class Waiting:
         first = None
         for job in build["jobs"]:
             job["waiting"] = self.why(job["id"])
-            if first is None and job["state"] == Status.QUEUED:
+            if first is None and job["state"] == build["state"]:
                 first = job["waiting"]
-        build["waiting"] = first if build["state"] == Status.QUEUED else None
+        build["waiting"] = first if build["state"] in {Status.QUEUED, Status.HELD} else None
         return build
 
     def reasons(self) -> list[dict[str, Any]]:
@@ -78,6 +78,9 @@ class Waiting:
     # ---- how --------------------------------------------------------------------------------------------------------
 
     def _why(self, job: Job) -> str | None:
+        build = self._state.builds.get(job.build)
+        if build is not None and build.awaits_approval and job.state not in VERDICTS:
+            return f"waits for approval: `surveil approve {job.build}` lets it run"
         match job.state:
             case Status.QUEUED:
                 return self._why_queued(job)

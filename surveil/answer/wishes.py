@@ -24,7 +24,7 @@ from surveil.answer import (
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.views import time_text
 from surveil.core.declared import LABEL
-from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import VERDICTS, Job, Runner, Status
 from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.core.spelling import did_you_mean, quoted
@@ -94,7 +94,12 @@ def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
             repo=build.repo,
             ref=build.ref,
             sha=build.sha,
-            event="manual",
+            event=build.event,
+            base=build.base,
+            trusted=build.trusted,
+            paths=build.paths,
+            inputs=build.inputs,
+            approved=build.approved,
             message=build.message,
             author=build.author,
             pipeline_file=build.pipeline_file,
@@ -119,12 +124,31 @@ def cancel(about: Arguments, detail: BuildDetail, who: str) -> JobsWish | Reply:
 def unhold(about: Arguments, detail: BuildDetail, who: str) -> JobsWish:
     """Another try for jobs that wait for a person's word."""
     names, reason = _some_jobs(about, detail, f"let go by {who}")
+    if detail.build.awaits_approval and detail.build.state not in VERDICTS:
+        raise NotAllowedError(
+            f"Build {detail.build.id} is of {detail.build.ref}, where strangers may write: read what it would run, and "
+            f"type `surveil approve {detail.build.id}`."
+        )
     held = [job.spec.name for job in detail.jobs if job.state == Status.HELD]
     if not held or not set(names) <= set(held):
         waiting = f"only {', '.join(map(quoted, held))} of it" if held else "nothing of it"
         number = detail.build.id
         raise NotAllowedError(f"In build {number} {waiting} is held; `surveil show {number}` says how its jobs stand.")
     return JobsWish(event=UnholdWanted(build=detail.build.id, names=names, reason=reason))
+
+
+def approve(about: Arguments, detail: BuildDetail, who: str) -> JobsWish | Reply:
+    """Leave to run for a build of a ref where strangers may write. One that has it already keeps it."""
+    about.number("build")
+    about.finish()
+    build = detail.build
+    if build.trusted:
+        raise NotAllowedError(f"Build {build.id} is of {build.ref}, which is trusted: nobody has to approve it.")
+    if build.state in VERDICTS:
+        raise NotAllowedError(f"Build {build.id} is over already: {build.state.value}, {build.reason or 'as it is'}.")
+    if build.approved:
+        return Reply(body={"build": build.id, "state": build.state.value})
+    return JobsWish(event=ApprovalWanted(build=build.id, by=f"approved by {who}"))
 
 
 def order_runner(about: Arguments, runners: Sequence[Runner], who: str) -> RunnerWish:

@@ -145,6 +145,24 @@ def unhold(build: int, jobs: tuple[str, ...], *, reason: str, as_json: bool, **w
         tell(f"Build {build} goes on.")
 
 
+@click.command(epilog=example("surveil show 12", "surveil approve 12"))
+@click.argument("build", type=BUILD)
+@client_flags
+@json_flag
+def approve(build: int, *, as_json: bool, **where: str | None) -> None:
+    """Let a build of an untrusted ref run.
+
+    Strangers may have written its commit, so read that first. It runs with the pipeline file of the branch that it is
+    meant for, and without secrets. The next commit of the same ref has to be approved anew.
+    """
+    with connected(where) as dispatcher:
+        document = dispatcher.ask("approve", {"build": build}).body
+    if as_json:
+        print_json(document)
+    else:
+        tell(f"Build {build} is approved.")
+
+
 def _answer(dispatcher: Dispatcher, build: int, *, as_json: bool, wait: bool, timeout_ms: int | None) -> int:
     """Print the build's number, and where wanted wait for its verdict."""
     if as_json and not wait:

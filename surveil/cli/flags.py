@@ -24,6 +24,7 @@ _METAVARS: Final[Mapping[str, str]] = {
     "database": "URL",
     "join": "TOKEN",
     "refs": "PATTERN",
+    "trusted_refs": "PATTERN",
     "labels": "LABEL",
     "interval": "DURATION",
     "name": "NAME",
@@ -35,7 +36,7 @@ _METAVARS: Final[Mapping[str, str]] = {
     "log_format": "FORM",
     "log_level": "LEVEL",
 }
-_LISTS: Final = frozenset({"refs", "labels", "expose"})
+_LISTS: Final = frozenset({"refs", "trusted_refs", "labels", "expose"})
 _SWITCHES: Final = frozenset({"once"})
 _REPOS: Final = "repos"
 

@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "submit": Entry("acting", "submit", "Test a commit now."),
         "retry": Entry("acting", "retry", "Build the same commit again."),
         "cancel": Entry("acting", "cancel", "End a build, or some of its jobs."),
+        "approve": Entry("acting", "approve", "Let a build of an untrusted ref run."),
         "unhold": Entry("acting", "unhold", "Let held jobs of a build be tried again."),
     },
     "Use more machines": {

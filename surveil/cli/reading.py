@@ -155,6 +155,9 @@ def print_build(build: Mapping[str, Any]) -> None:
             ("reason", why(build)),
             ("repository", build["repo"]),
             ("ref", build["ref"]),
+            ("event", build.get("event") or ""),
+            ("trust", _trust(build)),
+            ("inputs", ", ".join(f"{name}={value}" for name, value in (build.get("inputs") or {}).items())),
             ("commit", build["sha"]),
             ("message", first_line(build["message"])),
             ("author", build["author"]),
@@ -181,6 +184,14 @@ def print_build(build: Mapping[str, Any]) -> None:
         print_line(line)
     for line in _remarks(build):
         print_line(line)
+
+
+def _trust(build: Mapping[str, Any]) -> str:
+    """What is to be known of an untrusted build; an older dispatcher knows none."""
+    if build.get("trusted", True):
+        return ""
+    base = f"; its pipeline file is that of {build['base']}" if build["base"] else ""
+    return f"not trusted: strangers may have written the commit{base}"
 
 
 def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:

@@ -70,6 +70,7 @@ class DispatcherConfig:
     listen: str = LISTEN_DEFAULT
     http: str | None = None
     database: str | None = None
+    trusted_refs: tuple[str, ...] = ()
     spawn: int = 0
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
@@ -90,6 +91,7 @@ class ObserverConfig:
     name: str = field(default_factory=name_of_this_machine)
     repos: tuple[str, ...] = ()
     refs: tuple[str, ...] = REFS_DEFAULT
+    trusted_refs: tuple[str, ...] = ()
     interval_ms: int | None = None
     ssh_config: Path | None = None
     credentials: Path | None = None
@@ -127,6 +129,7 @@ class UpConfig:
     database: str | None = None
     repos: tuple[str, ...] = ()
     refs: tuple[str, ...] = REFS_DEFAULT
+    trusted_refs: tuple[str, ...] = ()
     interval_ms: int | None = None
     runners: int = 1
     slots: int = field(default_factory=slots_of_this_machine)

@@ -80,6 +80,12 @@ _ABOUT: Final[Mapping[str, _About]] = {
         "which refs are tested, like `main`, `tags/v*`, `!wip/*` or `HEAD`; by default all branches",
         flag="--ref",
     ),
+    "trusted_refs": _About(
+        values.listed(values.ref_pattern),
+        "refs that are trusted beside branches and tags, like `refs/pull/*` where only your team opens pull requests; "
+        "`!PATTERN` distrusts; observers and their dispatcher need the same",
+        flag="--trusted-ref",
+    ),
     "repos": _About(values.listed(values.repository), "the repositories, paths or URLs", flag="REPO"),
     "slots": _About(values.whole(1, SLOTS_MAX), "how many attempts run at once; by default one for each core"),
     "labels": _About(values.listed(values.label), "what jobs can ask for", flag="--label"),

@@ -24,7 +24,7 @@ CONFIG_VARIABLE: Final = "SURVEIL_CONFIG"
 
 NOT_SETTINGS: Final = frozenset(
     {CONFIG_VARIABLE, "SURVEIL"}
-    | {f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "RUNNER", "WORKSPACE")}
+    | {f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "WORKSPACE")}
 )
 """Variables that configure nothing: they tell a step about itself, and surveil may well be what a step runs."""
 NOT_SETTINGS_PREFIXES: Final = ("SURVEIL_GIT_", "SURVEIL_TEST_")

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from surveil.core.decisions import decide
-from surveil.core.ending import supersede
-from surveil.core.events import BuildWanted
+from surveil.core.ending import cancel, supersede
+from surveil.core.events import ApprovalWanted, BuildWanted
 from surveil.core.facts import facts_of
 from surveil.core.model import VERDICTS, Build, Job, Status
 from surveil.core.state import State
 from surveil.frozen import replace
 from surveil.protocol import JobSpec
 
+AWAITS_APPROVAL: Final = "waits until a person approves it"
 TOLERATED_SHOWN_MAX: Final = 3
 """So many jobs that failed and may are named in the reason of a build that passed."""
 
@@ -30,16 +31,20 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
         return known
     build = Build(
         id=state.next_build, mid=wanted.mid, repo=wanted.repo, ref=wanted.ref, sha=wanted.sha, event=wanted.event,
+        base=wanted.base, trusted=wanted.trusted, paths=wanted.paths, inputs=wanted.inputs, approved=wanted.approved,
         message=wanted.message, author=wanted.author, pipeline_file=wanted.pipeline_file, rule=wanted.rule,
         complaints=wanted.complaints, retry_of=wanted.retry_of, created_at=now,
         jobs=tuple(f"{state.next_build}/{spec.name}" for spec in wanted.jobs),
         state=Status.QUEUED, reason=_reason_of(wanted),
     )  # fmt: skip
+    _give_way(state, wanted, now)
     if wanted.complaints or not wanted.jobs:
         reason = wanted.complaints[0] if wanted.complaints else "the pipeline has no jobs"
         state.put(replace(build, state=Status.ERRORED, reason=reason, finished_at=now), now, wanted.by)
         state.forget(state.builds[build.id])
         return build.id
+    if build.awaits_approval:
+        build = replace(build, state=Status.HELD, reason=f"{build.ref} is not trusted: it {AWAITS_APPROVAL}")
     state.put(build, now, wanted.by)
     for position, spec in enumerate(wanted.jobs):
         state.put(_new_job(build, position, spec, wanted.carried.get(spec.name), now), now)
@@ -50,7 +55,7 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
 
 def _reason_of(wanted: BuildWanted) -> str:
     if wanted.retry_of is not None:
-        return f"a retry of build {wanted.retry_of}"
+        return f"a retry of build {wanted.retry_of}" + (f", {wanted.approved}" if wanted.approved else "")
     return f"nothing told surveil what to run, so it chose by {wanted.rule}" if wanted.rule else ""
 
 
@@ -59,6 +64,8 @@ def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, no
         id=f"{build.id}/{spec.name}", build=build.id, position=position, repo=build.repo, spec=spec, created_at=now,
         state=Status.QUEUED if _is_free(spec) else Status.BLOCKED, reason=_waits_for(spec.needs),
     )  # fmt: skip
+    if build.awaits_approval and job.state == Status.QUEUED:
+        job = replace(job, state=Status.HELD, reason=AWAITS_APPROVAL)
     if carried is not None:
         return replace(job, state=Status.PASSED, reason=carried, finished_at=now)
     return job
@@ -67,6 +74,33 @@ def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, no
 def _is_free(spec: JobSpec) -> bool:
     """Whether nothing is to be asked before it is queued, and nothing follows from that."""
     return not spec.needs and spec.when in {"passed", "always"} and not spec.cancel_superseded
+
+
+def _give_way(state: State, wanted: BuildWanted, now: int) -> None:
+    """Let go of builds of older commits of the same ref that nobody approved, and nobody should any more."""
+    if wanted.retry_of is not None or wanted.event not in {"push", "pull_request"}:
+        return
+    reason = f"build {state.next_build} is of a newer commit of {wanted.ref}"
+    for older in list(state.awaiting.get((wanted.repo, wanted.ref), ())):
+        for job_id in state.builds[older].jobs:
+            job = state.jobs[job_id]
+            if job.state not in VERDICTS:
+                cancel(state, job, reason, now)
+        fold(state, older, now)
+        forget_if_settled(state, older)
+
+
+def approve(state: State, wanted: ApprovalWanted, now: int) -> None:
+    """Let an untrusted build be run, once and for this commit alone."""
+    build = state.builds.get(wanted.build)
+    if build is None or not build.awaits_approval:
+        return
+    state.put(replace(build, state=Status.QUEUED, reason=wanted.by, approved=wanted.by), now)
+    for job_id in build.jobs:
+        job = state.jobs[job_id]
+        if job.state == Status.HELD:
+            state.put(replace(job, state=Status.QUEUED, reason=wanted.by), now)
+    spread(state, build.id, now)
 
 
 def _waits_for(needs: tuple[str, ...]) -> str:
@@ -89,7 +123,7 @@ def spread(state: State, build_id: int, now: int) -> None:
 def _follow(state: State, build_id: int, now: int) -> list[int]:
     """Let the jobs of a build follow from each other; returns the earlier builds in which jobs were ended by that."""
     touched: list[int] = []
-    moved = True
+    moved = not state.builds[build_id].awaits_approval
     while moved:
         moved = False
         for job_id in list(state.blocked_of.get(build_id, ())):
@@ -163,8 +197,8 @@ def _status_of(standing: Mapping[Status, int]) -> Status:
     if Status.RUNNING in standing:
         return Status.RUNNING
     still_open = standing.keys() - VERDICTS
-    if still_open == {Status.HELD}:
-        return Status.HELD
+    if still_open and still_open <= {Status.HELD, Status.BLOCKED}:
+        return Status.HELD  # What is blocked while nothing runs waits for what is held.
     if still_open:
         return Status.RUNNING if len(still_open) < len(standing) else Status.QUEUED
     for verdict in (Status.FAILED, Status.ERRORED, Status.CANCELLED):

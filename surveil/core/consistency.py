@@ -52,6 +52,10 @@ def _check_build(state: State, build: Build) -> None:
     assert state.standing.get(build.id, {}) == counted, f"the jobs of build {build.id} are miscounted"
     blocked = [job.id for job in jobs if job.state == Status.BLOCKED]
     assert list(state.blocked_of.get(build.id, ())) == blocked, f"build {build.id} blocks others than it says"
+    goes_on = any(job.state in {Status.QUEUED, Status.RUNNING} for job in jobs)
+    assert not (build.awaits_approval and goes_on), f"build {build.id} goes on, and nobody approved it"
+    awaiting = build.id in state.awaiting.get((build.repo, build.ref), ())
+    assert awaiting == (build.awaits_approval and build.state not in VERDICTS), f"build {build.id} is wrongly awaited"
 
 
 def _check_groups(state: State) -> None:

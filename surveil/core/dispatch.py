@@ -23,10 +23,11 @@ from surveil.core.attempts import (
     progress,
     refuse,
 )
-from surveil.core.builds import forget_if_settled, open_build, spread
+from surveil.core.builds import approve, forget_if_settled, open_build, spread
 from surveil.core.effects import Acknowledge, Effect, SendBack
 from surveil.core.ending import cancel
 from surveil.core.events import (
+    ApprovalWanted,
     BuildWanted,
     CancelWanted,
     Event,
@@ -69,6 +70,9 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
             return []
         case UnholdWanted():
             return _unhold(state, event, now)
+        case ApprovalWanted():
+            approve(state, event, now)
+            return []
         case RunnerWanted():
             return order(state, event, now)
         case Recovered():
@@ -172,6 +176,8 @@ def _cancel(state: State, wanted: CancelWanted, now: int) -> None:
 
 
 def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:
+    if wanted.build in state.builds and state.builds[wanted.build].awaits_approval:
+        return []  # To let a job be tried again is not to approve what strangers wrote.
     for job in _jobs_named(state, wanted.build, wanted.names):
         if job.state == Status.HELD:
             state.put(replace(job, state=Status.QUEUED, reason=wanted.reason), now)

@@ -39,7 +39,8 @@ class BuildWanted:
     """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or
     `complaints`.
 
-    `carried` names jobs that need not run again, each with the sentence that says why (`retry --failed`).
+    `carried` names jobs that need not run again, each with the sentence that says why (`retry --failed`). `approved`
+    says who let an untrusted commit be built, where that was decided before.
     """
 
     mid: str
@@ -47,6 +48,10 @@ class BuildWanted:
     ref: str
     sha: str
     event: str
+    base: str = ""
+    trusted: bool = True
+    paths: tuple[str, ...] | None = None
+    inputs: Mapping[str, str] | None = None
     message: str
     author: str
     pipeline_file: str
@@ -55,6 +60,7 @@ class BuildWanted:
     complaints: tuple[str, ...] = ()
     retry_of: int | None = None
     carried: Mapping[str, str]
+    approved: str = ""
     by: str = ""
     """Who wants it, in words for the journal: `seen by observer web-1`."""
 
@@ -75,6 +81,14 @@ class UnholdWanted:
     build: int
     names: tuple[str, ...] = ()
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted:
+    """A person read what an untrusted commit would do, and lets it be built; `by` says who, in words."""
+
+    build: int
+    by: str
 
 
 class RunnerOrder(StrEnum):
@@ -118,6 +132,7 @@ Event: TypeAlias = (
     | BuildWanted
     | CancelWanted
     | UnholdWanted
+    | ApprovalWanted
     | RunnerWanted
     | Recovered
     | Stalled

@@ -20,7 +20,8 @@ def facts_about(build: Build, job: Job, needs: dict[str, Need], behind: dict[str
     """The same of a job whose needs are known."""
     spec = job.spec
     return Facts(
-        event=build.event, repo=build.repo, ref=build.ref, sha=build.sha, paths=None, matrix=spec.matrix, env=spec.env,
+        event=build.event, repo=build.repo, ref=build.ref, sha=build.sha, paths=build.paths, matrix=spec.matrix,
+        env=spec.env,
         needs=needs, behind=behind,
     )  # fmt: skip
 

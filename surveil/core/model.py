@@ -77,7 +77,10 @@ GIVEN_UP: Final = frozenset({AttemptState.CANCELLED, AttemptState.LOST})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Everything done for one commit of one ref. `mid` is the name of the fact that asked for it."""
+    """Everything done for one commit of one ref. `mid` is the name of the fact that asked for it.
+
+    One that is not `trusted` waits until it is `approved`, which says by whom, and its pipeline is that of its `base`.
+    """
 
     id: int
     mid: str
@@ -85,6 +88,11 @@ class Build:
     ref: str
     sha: str
     event: str
+    base: str = ""
+    trusted: bool = True
+    paths: tuple[str, ...] | None = None
+    """The files that its commit changes, None where nobody knows."""
+    inputs: Mapping[str, str] | None = None
     message: str
     author: str
     pipeline_file: str
@@ -94,9 +102,15 @@ class Build:
     jobs: tuple[str, ...]
     state: Status
     reason: str
+    approved: str = ""
     created_at: int
     started_at: int | None = None
     finished_at: int | None = None
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether nothing of it may run before a person says so."""
+        return not self.trusted and not self.approved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

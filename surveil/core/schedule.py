@@ -190,5 +190,6 @@ def _order(state: State, attempt: Attempt, session: Session, policy: Policy) -> 
         epoch=state.identity.epoch, incarnation=attempt.incarnation, anchor=session.seq,
         job=job.id, attempt=attempt.number,
         build=build.id, repo=build.repo, ref=build.ref, sha=build.sha, spec=job.spec,
+        event=build.event, trusted=build.trusted,
     )  # fmt: skip
     return Send(runner=attempt.runner, message=order)

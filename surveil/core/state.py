@@ -162,6 +162,8 @@ class State:
     """How many jobs of each build count as standing where; what is nowhere is not there."""
     blocked_of: dict[int, dict[str, None]] = field(default_factory=dict)
     """The jobs of each build that wait for others, in the build's order."""
+    awaiting: dict[tuple[str, str], dict[int, None]] = field(default_factory=dict)
+    """By repository and ref the builds that await approval."""
     roomy: dict[str, None] = field(default_factory=dict)
     """Runners that may have a free slot, in the order in which they got one."""
     warm: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -286,6 +288,13 @@ class State:
         )
         self.builds[build.id] = build
         self.by_mid[build.mid] = build.id
+        awaiting = self.awaiting.setdefault((build.repo, build.ref), {})
+        if build.awaits_approval and build.state not in VERDICTS:
+            awaiting[build.id] = None
+        else:
+            awaiting.pop(build.id, None)
+        if not awaiting:
+            del self.awaiting[build.repo, build.ref]
         self.next_build = max(self.next_build, build.id + 1)
 
     # ---- indexes that follow runners -------------------------------------------------------------

@@ -132,6 +132,7 @@ class Folder:
             repo=assign.repo,
             ref=assign.ref,
             sha=assign.sha,
+            event=assign.event,
             runner=runner,
         )
         return files.Order(

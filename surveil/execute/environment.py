@@ -33,6 +33,7 @@ def job_environment(
     repo: str,
     ref: str,
     sha: str,
+    event: str,
     runner: str,
     path: str | None = None,
 ) -> dict[str, str]:
@@ -56,6 +57,7 @@ def job_environment(
         "SURVEIL_REPO": repo,
         "SURVEIL_REF": ref,
         "SURVEIL_SHA": sha,
+        "SURVEIL_EVENT": event,
         "SURVEIL_RUNNER": runner,
         "SURVEIL_WORKSPACE": str(workspace.work),
     }

@@ -111,7 +111,7 @@ class LocalRun:
                 raise InfrastructureError(f"no folder could be made for the job: {error}") from error
             environment = job_environment(
                 spec, workspace, build="0", job=spec.name, attempt=1, repo=self._repo, ref=self._ref, sha=self._sha,
-                runner="local", path=path,
+                event="manual", runner="local", path=path,
             )  # fmt: skip
             now = boot_ms()
             cgroups = self._isolation.limits.folders(root.name)

@@ -19,6 +19,7 @@ from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
+from surveil.core.trust import Trust, read_trust
 from surveil.errors import InvalidError
 from surveil.hands.closing import Closing
 from surveil.hands.gate import Gate
@@ -53,6 +54,7 @@ class Parts:
     closing: Closing
     answers: Answers
     live: Live
+    trust: Trust
     back_up: Callable[[Path], int]
     address: Address
     """Where processes on this machine reach it."""
@@ -70,6 +72,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
     warning = raise_file_limit()
     if warning is not None:
         voice.warning(warning)
+    trust = read_trust(config.trusted_refs)
     clock = Clock()
     check_pair(config.data, database_path(config.data, config.database or ""))
     store = open_store(config.data, now=clock.now(), database=config.database or "")
@@ -104,7 +107,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
 
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, closing=closing,
-            answers=answers, live=live, back_up=back_up, address=listen.from_here(),
+            answers=answers, live=live, trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, known, config.policy)),
         )  # fmt: skip
 

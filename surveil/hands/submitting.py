@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from surveil import pipeline
 from surveil.core.events import BuildWanted
+from surveil.core.spelling import printable
+from surveil.core.trust import Trust, trigger_of
 from surveil.lanes import Lanes
 from surveil.protocol import CommitSeen, JobSpec
 from surveil.store import Reader
@@ -25,16 +27,29 @@ PIPELINES_KEPT: Final = 64
 KEPT_CHARACTERS_MAX: Final = 16 * 1024
 """A longer text is read anew each time: its jobs could be much longer still."""
 
+_BELIEVED: Final = (
+    "{ref} is no ref that this dispatcher trusts, and whoever saw the commit read the commit's own pipeline file: "
+    "upgrade that observer, or give both the same --trusted-ref"
+)
+
 Then: TypeAlias = Callable[[int], None]
 
 
 class Submissions:
-    """Commits that were submitted and have no build yet. `start` runs a task; `put` lets a build be made."""
+    """Commits that were submitted and have no build yet. `start` runs a task; `put` lets a build be made; `trust` has
+    the last word on what is trusted, whatever whoever saw a commit says.
+    """
 
     def __init__(
-        self, reader: Reader, *, start: Callable[[Coroutine[Any, Any, None]], None], put: Callable[[BuildWanted], None]
+        self,
+        reader: Reader,
+        *,
+        start: Callable[[Coroutine[Any, Any, None]], None],
+        put: Callable[[BuildWanted], None],
+        trust: Trust,
     ) -> None:
         self._reader = reader
+        self._trust = trust
         self._start = start
         self._put = put
         self._waiting: dict[str, list[Then]] = {}
@@ -75,15 +90,21 @@ class Submissions:
     async def _wanted(self, commit: CommitSeen, by: str) -> BuildWanted:
         """What a commit's pipeline text asks for: jobs, or complaints for its author."""
         jobs: tuple[JobSpec, ...] = ()
+        trusted = commit.trusted and self._trust.trusts(commit.ref)
         complaints: tuple[str, ...] = (commit.problem,)
-        if commit.pipeline is not None:
+        if commit.trusted and not trusted and not commit.problem:
+            # What came with it is the commit's own file, which strangers may have written.
+            complaints = (_BELIEVED.format(ref=printable(commit.ref)),)
+        elif commit.pipeline is not None:
             loaded = await self._load(commit.pipeline, commit.pipeline_file)
             if isinstance(loaded, pipeline.Invalid):
                 complaints = loaded.sentences()
             else:
                 jobs, complaints = loaded.jobs, ()
         return BuildWanted(
-            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event,
+            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha,
+            event=commit.event if commit.event == "manual" else trigger_of(commit.ref),
+            base=commit.base, trusted=trusted, paths=commit.paths, inputs=commit.inputs,
             message=commit.message, author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule,
             jobs=jobs, complaints=complaints, carried={}, by=by,
         )  # fmt: skip

@@ -28,7 +28,7 @@ IMAGE_HINT: Final = "remove `image`, and use `labels` to choose machines that ha
 
 SET_BY_SURVEIL: Final = frozenset(
     ["CI", "SURVEIL"]
-    + [f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "RUNNER", "WORKSPACE")]
+    + [f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "WORKSPACE")]
 )
 """Variables that every step gets from surveil; a file that set them would lie to its own steps."""
 

@@ -26,7 +26,7 @@ from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, specs, tokens
 
-BUILD_CHANGES: Final = ("state", "reason", "started_at", "finished_at")
+BUILD_CHANGES: Final = ("state", "reason", "approved", "started_at", "finished_at")
 JOB_KEY: Final = ("build", "name")
 JOB_CHANGES: Final = (
     "state", "reason", "attempt", "failed", "errored", "lost", "lost_early", "not_before_at", "started_at",
@@ -119,9 +119,11 @@ def texts_of(body: str) -> tuple[str, ...]:
 def build_row(build: Build) -> Row:
     """All of a build but its list of jobs, which is the jobs' own rows."""
     return summed((
-        build.id, build.mid, build.repo, build.ref, build.sha, build.event, build.message, build.author,
-        build.pipeline_file, build.rule, texts(build.complaints), build.retry_of, build.created_at,
-        _TEXT[build.state], build.reason, build.started_at, build.finished_at,
+        build.id, build.mid, build.repo, build.ref, build.sha, build.event, build.base, int(build.trusted),
+        None if build.paths is None else texts(build.paths),
+        None if build.inputs is None else _dumps(dict(build.inputs)),
+        build.message, build.author, build.pipeline_file, build.rule, texts(build.complaints), build.retry_of,
+        build.created_at, _TEXT[build.state], build.reason, build.approved, build.started_at, build.finished_at,
     ))  # fmt: skip
 
 
@@ -140,9 +142,11 @@ def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
     BUILDS.check(row)
     return Build(
         id=row[0], mid=row[1], repo=intern(row[2]), ref=intern(row[3]), sha=row[4], event=intern(row[5]),
-        message=row[6], author=intern(row[7]), pipeline_file=intern(row[8]), rule=intern(row[9]),
-        complaints=texts_of(row[10]), retry_of=row[11], jobs=tuple(job_ids), state=_STATUS[row[12]],
-        reason=intern(row[13]), created_at=row[14], started_at=row[15], finished_at=row[16],
+        base=intern(row[6]), trusted=bool(row[7]), paths=None if row[8] is None else texts_of(row[8]),
+        inputs=None if row[9] is None else json.loads(row[9]), message=row[10], author=intern(row[11]),
+        pipeline_file=intern(row[12]), rule=intern(row[13]), complaints=texts_of(row[14]), retry_of=row[15],
+        jobs=tuple(job_ids), state=_STATUS[row[16]], reason=intern(row[17]), approved=intern(row[18]),
+        created_at=row[19], started_at=row[20], finished_at=row[21],
     )  # fmt: skip
 
 

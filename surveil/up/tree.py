@@ -100,7 +100,8 @@ class Tree:
         config = self._config
         interval = () if config.interval_ms is None else ("--interval", f"{config.interval_ms}ms")
         refs = [word for ref in config.refs for word in ("--ref", ref)]
-        flags = ("--data", str(folder), "--name", "up", *interval, *refs, "--", *repos)
+        trusted = [word for ref in config.trusted_refs for word in ("--trusted-ref", ref)]
+        flags = ("--data", str(folder), "--name", "up", *interval, *refs, *trusted, "--", *repos)
         where = str(self.address.from_here())
         self._observing = Enrolment(folder, where, lambda: self.make_token("observer"), self._settings)
         self._main.want(
@@ -149,7 +150,9 @@ class Tree:
         async def prepare() -> Mapping[str, str]:
             return {**self._settings, **settings_of_dispatcher(self._config)}
 
-        command = surveil_command(DISPATCHER, "--data", str(self._data), "--listen", str(listen), "--spawn", "0")
+        trusted = [word for ref in self._config.trusted_refs for word in ("--trusted-ref", ref)]
+        flags = ("--data", str(self._data), "--listen", str(listen), "--spawn", "0", *trusted)
+        command = surveil_command(DISPATCHER, *flags)
         return Part(name=DISPATCHER, command=command, prepare=prepare)
 
     def _start_runners(self, here: Address) -> None:

@@ -172,3 +172,13 @@ def test_status_tells_the_reasons_of_most_jobs_first(state: State) -> None:
     queued(state, "big", name="two")
     queued(state, "gpu", name="three")
     assert [(each["jobs"], each["oldest"]) for each in Waiting(state, NOW).reasons()] == [(2, "1/one"), (1, "1/two")]
+
+
+def test_a_job_of_strangers_waits_for_approval_and_its_build_says_so(state: State) -> None:
+    state.put(make_build(1, ("test",), state=Status.HELD, approved=""), NOW)
+    held = make_job(1, "test", state=Status.HELD)
+    state.put(held, NOW)
+    sentence = "waits for approval: `surveil approve 1` lets it run"
+    assert why(state, held.id) == sentence
+    document = {"state": "held", "jobs": [{"id": held.id, "state": "held"}]}
+    assert Waiting(state, NOW).annotate(document)["waiting"] == sentence

@@ -16,7 +16,7 @@ from surveil.answer import (
     SubmitWish,
     TokenWish,
 )
-from surveil.core.events import CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import ApprovalWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import Job, Status
 from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, NotFoundError, SurveilError, UsageError
@@ -220,3 +220,42 @@ def test_whoever_is_revoked_already_is_told_so() -> None:
     desk.store.revoke_peer("o" * 40, now=5)
     with pytest.raises(NotAllowedError, match="revoked already"):
         desk.reply("peer_revoke", name="eye", role="observer")
+
+
+def strangers(state: Status = Status.HELD, **build: Any) -> Desk:
+    desk = Desk()
+    held = job("test", Status.HELD if state == Status.HELD else state)
+    about: dict[str, Any] = {
+        "ref": "refs/pull/5/head",
+        "trusted": False,
+        "approved": "",
+        "state": state,
+        "complaints": (),
+    }
+    desk.store.commit(new(make_build(**(about | build)), held))
+    return desk
+
+
+def test_a_build_of_strangers_is_approved_by_whoever_asks_and_not_by_letting_its_jobs_go() -> None:
+    wish = strangers().reply("approve", build=1)
+    assert wish == JobsWish(event=ApprovalWanted(build=1, by="approved by a person"))
+    with pytest.raises(
+        NotAllowedError, match=r"strangers may write: read what it would run, and type `surveil approve"
+    ):
+        strangers().reply("unhold", build=1)
+
+
+def test_an_approval_that_makes_no_difference_says_why() -> None:
+    assert strangers(approved="approved by ann").reply("approve", build=1) == Reply(body={"build": 1, "state": "held"})
+    with pytest.raises(NotAllowedError, match="refs/pull/5/head, which is trusted: nobody has to approve it"):
+        strangers(trusted=True).reply("approve", build=1)
+    with pytest.raises(NotAllowedError, match="Build 1 is over already: cancelled, build 2 is of a newer commit"):
+        strangers(Status.CANCELLED, reason="build 2 is of a newer commit").reply("approve", build=1)
+
+
+@pytest.mark.parametrize("approved", ["", "approved by ann"])
+def test_a_retry_is_as_trusted_and_approved_as_what_it_repeats(approved: str) -> None:
+    wish = strangers(Status.FAILED, approved=approved, event="pull_request").reply("retry", build=1, mid=MID)
+    assert isinstance(wish, RetryWish)
+    assert (wish.event.trusted, wish.event.approved, wish.event.event) == (False, approved, "pull_request")
+    assert (wish.event.base, wish.event.inputs) == ("refs/heads/trunk", make_build().inputs)

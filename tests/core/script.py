@@ -17,6 +17,7 @@ from surveil.core.consistency import check_state
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
 from surveil.core.events import (
+    ApprovalWanted,
     BuildWanted,
     CancelWanted,
     Event,
@@ -200,11 +201,23 @@ class Player:
     def do_gone(self, runner: str) -> None:
         self.feed(RunnerDisconnected(runner=runner))
 
-    def do_build(self, jobs: str, mid: str = "", repo: str = "r", carried: str = "", complaint: str = "") -> None:
+    def do_build(  # noqa: PLR0917  # words of a scenario line, given by name
+        self,
+        jobs: str,
+        mid: str = "",
+        repo: str = "r",
+        carried: str = "",
+        complaint: str = "",
+        ref: str = "refs/heads/main",
+        trusted: str = "yes",
+        retry_of: str = "",
+        approved: str = "",
+    ) -> None:
         specs = tuple(job_spec(text) for text in jobs.split()) if jobs else ()
         self.feed(
             BuildWanted(
-                mid=mid or f"m{self.state.next_build}", repo=repo, ref="refs/heads/main", sha="a" * 40, event="push",
+                mid=mid or f"m{self.state.next_build}", repo=repo, ref=ref, sha="a" * 40, event="push",
+                trusted=trusted == "yes", retry_of=int(retry_of) if retry_of else None, approved=approved,
                 message="", author="", pipeline_file=".surveil.yml", jobs=specs,
                 complaints=(complaint,) if complaint else (),
                 carried={name: "passed in build 1" for name in carried.split(",") if name},
@@ -216,6 +229,9 @@ class Player:
 
     def do_unhold(self, build: str, *names: str) -> None:
         self.feed(UnholdWanted(build=int(build), names=names, reason="let go by ann"))
+
+    def do_approve(self, build: str) -> None:
+        self.feed(ApprovalWanted(build=int(build), by="approved by ann"))
 
     def do_order(self, runner: str, order: str) -> None:
         self.feed(RunnerWanted(runner=runner, order=RunnerOrder(order), reason="ann says so"))

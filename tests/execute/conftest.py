@@ -91,7 +91,7 @@ class Kept:
         self.control = os.open(self.folder / files.CONTROL, os.O_RDWR | os.O_NONBLOCK)
         environment = job_environment(
             spec, self.workspace, build="7", job="job", attempt=1, repo="r", ref="refs/heads/main", sha="a" * 40,
-            runner="spare",
+            event="push", runner="spare",
         )  # fmt: skip
         now = boot_ms()
         order = files.Order(

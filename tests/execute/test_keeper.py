@@ -114,7 +114,8 @@ def test_the_environment_is_what_the_interface_promises_and_nothing_else(
     found.pop("PWD", None)  # The shell's own.
     assert found == {
         "CI": "true", "SURVEIL": "true", "SURVEIL_BUILD": "7", "SURVEIL_JOB": "job", "SURVEIL_ATTEMPT": "1",
-        "SURVEIL_REPO": "r", "SURVEIL_REF": "refs/heads/main", "SURVEIL_SHA": "a" * 40, "SURVEIL_RUNNER": "spare",
+        "SURVEIL_REPO": "r", "SURVEIL_REF": "refs/heads/main", "SURVEIL_SHA": "a" * 40, "SURVEIL_EVENT": "push",
+        "SURVEIL_RUNNER": "spare",
         "SURVEIL_WORKSPACE": str(kept.workspace.work), "HOME": str(kept.workspace.home),
         "TMPDIR": str(kept.workspace.tmp), "PATH": os.environ["PATH"], "FROM_JOB": "1", "FROM_STEP": "2",
     }  # fmt: skip

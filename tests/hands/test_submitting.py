@@ -10,6 +10,7 @@ import pytest
 
 from surveil import pipeline
 from surveil.core.events import BuildWanted
+from surveil.core.trust import read_trust
 from surveil.hands.submitting import KEPT_CHARACTERS_MAX, PIPELINES_KEPT, READING_MAX, Submissions
 from surveil.protocol import CommitSeen
 from surveil.store import Reader
@@ -27,11 +28,14 @@ class Stage:
 
     known: dict[str, int] = field(default_factory=dict)
     put: list[BuildWanted] = field(default_factory=list)
+    trusted: tuple[str, ...] = ()
     told: list[tuple[str, int]] = field(default_factory=list)
     tasks: Tasks = field(default_factory=lambda: Tasks(lambda _: None))
 
     def __post_init__(self) -> None:
-        self.submissions = Submissions(cast("Reader", self), start=self.tasks.start, put=self.put.append)
+        self.submissions = Submissions(
+            cast("Reader", self), start=self.tasks.start, put=self.put.append, trust=read_trust(self.trusted)
+        )
 
     def build_of_mid(self, mid: str) -> int | None:
         return self.known.get(mid)
@@ -147,5 +151,46 @@ def test_more_than_may_be_read_at_once_is_not_taken() -> None:
         stage.submissions.acknowledge("m0", 1)
         assert stage.submit(replace(COMMIT, mid="another"))
         await stage.settle()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("ref", "said", "more", "trusted", "event"),
+    [
+        ("refs/heads/main", True, (), True, "push"),
+        ("refs/tags/v1", True, (), True, "push"),
+        ("refs/heads/main", False, (), False, "push"),
+        ("refs/pull/5/head", False, (), False, "pull_request"),
+        ("refs/merge-requests/5/head", False, ("refs/merge-requests/*",), False, "pull_request"),
+        ("refs/merge-requests/5/head", True, ("refs/merge-requests/*",), True, "pull_request"),
+    ],
+)
+def test_the_dispatcher_trusts_no_more_than_it_is_told_and_no_more_than_the_observer(
+    ref: str, *, said: bool, more: tuple[str, ...], trusted: bool, event: str
+) -> None:
+    async def scene() -> None:
+        stage = Stage(trusted=more)
+        assert stage.submit(replace(COMMIT, ref=ref, trusted=said, base="refs/heads/main", paths=("a",)))
+        await stage.settle()
+        (wanted,) = stage.put
+        assert (wanted.trusted, wanted.event, wanted.complaints) == (trusted, event, ())
+        assert (wanted.base, wanted.paths, len(wanted.jobs)) == ("refs/heads/main", ("a",), 1)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("ref", "more"), [("refs/pull/5/head", ()), ("refs/heads/bot/x", ("!refs/heads/bot/*",))])
+@pytest.mark.parametrize("event", ["push", "manual"])
+def test_an_untrusted_commit_that_came_with_its_own_pipeline_is_not_run_by_it(
+    ref: str, more: tuple[str, ...], event: Any
+) -> None:
+    async def scene() -> None:
+        stage = Stage(trusted=more)
+        assert stage.submit(replace(COMMIT, ref=ref, event=event))
+        await stage.settle()
+        (wanted,) = stage.put
+        assert (wanted.trusted, wanted.jobs) == (False, ())
+        assert wanted.complaints[0].startswith(f"{ref} is no ref that this dispatcher trusts")
 
     asyncio.run(scene())

@@ -55,6 +55,9 @@ class Checkers:
         """The open attempts of each job and, under its key, of each runner."""
         self.trusted: dict[str, int] = {}
         """The facts whose reporters were told that they are on disk, with their builds."""
+        self.approved: set[int | str] = set()
+        """The builds that somebody approved, whether or not the word arrived, and the facts that made retries of them.
+        """
         self._commits = 0
 
     # ---- commits -------------------------------------------------------------------------------------------
@@ -160,6 +163,9 @@ class Checkers:
         """A new attempt: was the job ready, and did the runner fit?"""
         name, job = f"{attempt.job}#{attempt.number}", self.jobs[attempt.job]
         runner = self.runners[attempt.runner]
+        build = self.world.store.builds[job.build]
+        approved = job.build in self.approved or build.mid in self.approved
+        require(build.trusted or approved, "I17", f"{name} began, and nobody approved what strangers wrote")
         for need in job.spec.needs:
             state = self.jobs[f"{job.build}/{need}"].state
             met = state == Status.PASSED or (job.spec.when == "always" and state in VERDICTS)

@@ -98,6 +98,7 @@ class Ending:
             "held_by": len(state.held_by),
             "running_of": len(state.running_of),
             "logged": len(state.logged),
+            "awaiting": len(state.awaiting),
         }
         over = {name: count for name, count in left.items() if count}
         require(not over, "I13 L5", f"with nothing left to do, memory still holds {over}")

@@ -39,6 +39,8 @@ class Options:
     stubborn_pm: int
     """How many processes do not end when they are asked to."""
     bad_pipeline_pm: int
+    stranger_pm: int
+    """How many commits that people submit are of refs where strangers write."""
     delay_ms: int
     loss_pm: int
     twice_pm: int
@@ -171,6 +173,7 @@ def _anything(seed: int, dice: Random) -> Options:
         die_pm=dice.choice((0, 0, 300)),
         detach_every_ms=_sometimes(dice, often, 8_000, 40_000),
         clone_every_ms=0,
+        stranger_pm=0,
         kill_observer_every_ms=_sometimes(dice, often, 8_000, 40_000),
         push_force_pm=dice.choice((0, 200)),
         delete_ref_pm=dice.choice((0, 100)),
@@ -194,6 +197,7 @@ def draw(seed: int) -> Options:
     dice = Random(seed * 2 + 1)
     options = _with_copies(_anything(seed, dice), Random(seed * 2 + 3))
     options = _with_collecting(options, Random(seed * 2 + 7))
+    options = replace(options, stranger_pm=_sometimes(Random(seed * 2 + 11), 0.5, 500, 1_000))
     match dice.randrange(10):
         case 0:
             return _with_little_margin(options, clock_ppm=20_000, delay_ms=dice.choice((0, 5)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from surveil.core.events import BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import VERDICTS, Build, Status
 from surveil.protocol import CommitSeen, Message, Seen
 from tests.simulation.network import Line, Way
@@ -34,12 +34,15 @@ class Submitter:
     def submit(self) -> None:
         world = self.world
         commit = world.invent_commit(world.dice.randrange(world.options.repos))
+        stranger = world.trust_dice.randrange(1000) < world.options.stranger_pm
+        ref = f"refs/pull/{world.trust_dice.randint(1, 3)}/head" if stranger else "refs/heads/main"
         seen = CommitSeen(
             mid=f"manual:{world.next_number()}",
             repo=commit.repo,
-            ref="refs/heads/main",
+            ref=ref,
             sha=commit.sha,
-            event="manual",
+            event="pull_request" if stranger else "manual",
+            trusted=not stranger,
             message="",
             author="",
             pipeline=commit.pipeline,
@@ -77,7 +80,7 @@ class People:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def _ask(self, event: CancelWanted | UnholdWanted | RunnerWanted | BuildWanted) -> None:
+    def _ask(self, event: CancelWanted | UnholdWanted | ApprovalWanted | RunnerWanted | BuildWanted) -> None:
         dispatcher = self.world.dispatcher
         if dispatcher is None or not dispatcher.alive or dispatcher.paused:
             return
@@ -85,8 +88,12 @@ class People:
         match event:
             case BuildWanted(mid=mid):
                 self.world.asked.add(mid)
+                if event.approved:
+                    self.world.checkers.approved.add(mid)
             case UnholdWanted(build=build):
                 self.world.checkers.causes.unheld.add(build)
+            case ApprovalWanted(build=build):
+                self.world.checkers.approved.add(build)
             case RunnerWanted(runner=runner):
                 self.world.checkers.causes.ordered(runner)
             case CancelWanted():
@@ -121,7 +128,9 @@ class People:
                 repo=build.repo,
                 ref=build.ref,
                 sha=build.sha,
-                event="manual",
+                event=build.event,
+                trusted=build.trusted,
+                approved=build.approved,
                 message="",
                 author="",
                 pipeline_file=build.pipeline_file,
@@ -132,8 +141,11 @@ class People:
         )
 
     def decide(self) -> None:
-        """Decide what becomes of held jobs: try again, mostly."""
+        """Decide what becomes of held jobs: approve what strangers wrote, try again what was lost, mostly."""
         for build in list(self.world.store.builds.values()):
+            if build.awaits_approval and build.state not in VERDICTS:
+                self._judge(build)
+                continue
             held = [job for job in map(self.world.store.jobs.get, build.jobs) if job and job.state == Status.HELD]
             names = [job.spec.name for job in held]
             if not held:
@@ -142,6 +154,17 @@ class People:
                 self._ask(UnholdWanted(build=build.id, names=(), reason="somebody released it"))
             else:
                 self._ask(CancelWanted(build=build.id, names=tuple(names), reason="somebody gave it up"))
+
+    def _judge(self, build: Build) -> None:
+        """Approve a build, mostly; or cancel some of it, try to let it go by the wrong door, or leave it for later."""
+        dice = self.world.trust_dice.random()
+        if dice < 0.35:  # chances
+            self._ask(ApprovalWanted(build=build.id, by="somebody approved it"))
+        elif dice < 0.75:
+            names = tuple(job.partition("/")[2] for job in build.jobs)
+            self._ask(CancelWanted(build=build.id, names=names[:1], reason="somebody did not like it"))
+        elif dice < 0.85:
+            self._ask(UnholdWanted(build=build.id, reason="somebody took it for a lost job"))
 
     def hears_of_hold(self, build: int) -> None:
         """A job is held: an eager person lets it go at once."""

@@ -61,6 +61,8 @@ class World:
         self.dice = Random(options.seed * 2)
         self.power_dice = Random(options.seed * 2 + 5)
         self.collect_dice = Random(options.seed * 2 + 9)
+        self.trust_dice = Random(options.seed * 2 + 13)
+        """Of its own, so that the worlds in which nobody is a stranger stay as they were."""
         self.policy = options.policy()
         self.schedule = Schedule()
         self.store = ModelStore()
@@ -247,6 +249,7 @@ class World:
             ref=said.ref,
             sha=said.sha,
             event=said.event,
+            trusted=said.trusted,
             message=said.message,
             author=said.author,
             pipeline_file=said.pipeline_file,

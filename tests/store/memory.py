@@ -27,9 +27,12 @@ from surveil.store import PAST_BUILDS_MAX, ROWS_MAX, BuildDetail, Cluster, Count
 from surveil.store.codec import split_job
 
 _FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
-_BUILD_CHANGES = ("state", "reason", "started_at", "finished_at")
+_BUILD_CHANGES = ("state", "reason", "approved", "started_at", "finished_at")
 _JOB_CHANGES = (
-    *_BUILD_CHANGES,
+    "state",
+    "reason",
+    "started_at",
+    "finished_at",
     "attempt",
     "failed",
     "errored",

@@ -59,7 +59,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Busy(retry_ms=1_500),
     protocol.Assign(
         epoch=5, incarnation=3, anchor=17, job="7/test", attempt=2, build=7, repo="https://example.org/r.git",
-        ref="refs/heads/main", sha=SHA, spec=SPEC,
+        ref="refs/heads/main", sha=SHA, spec=SPEC, event="pull_request", trusted=False,
     ),
     protocol.Cancel(job="7/test", attempt=2, grace_ms=10_000, reason="somebody asked"),
     protocol.Release(job="7/test", attempt=2, fate="recorded"),
@@ -68,7 +68,8 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.CommitSeen(
         mid="push:r:refs/heads/main:" + SHA, repo="https://example.org/r.git", ref="refs/heads/main", sha=SHA,
         event="push", message="Mend it", author="A <a@example.org>", pipeline="version: 1\n",
-        pipeline_file=".surveil.yml", rule="pyproject", problem="a problem",
+        pipeline_file=".surveil.yml", rule="pyproject", problem="a problem", trusted=False, base="refs/heads/main",
+        paths=("docs/index.md",), inputs={"target": "staging"},
     ),
     protocol.Seen(mid="manual:1", build=7),
     protocol.Watching(birth=5, repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),

@@ -6,20 +6,17 @@ What is stored is taken as it is: nobody can know what it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
-from zlib import crc32
+from typing import Final
 
 import sqlalchemy as sa
 from alembic import op
 
-from surveil.codec import pack_row
+from surveil.store.migrations.summing import sum_rows
 
 revision: Final = "0003"
 down_revision: Final = "0002"
 
 _NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_ROWS: Final = 10_000
-"""Rows that are read, summed and written at one time."""
 
 # The columns of each sum, in its order.
 _CLUSTER: Final = ("one", "id", "epoch", "first_build", "copied_at")
@@ -58,22 +55,4 @@ def upgrade() -> None:
 def _sum(table: str, covered: Sequence[str], keys: int = 1) -> None:
     """Add a table's column of sums, and fill it; the first columns are the key."""
     op.add_column(table, sa.Column("row_sum", _NUMBER))
-    known = sa.table(table, *(sa.column(name) for name in (*covered, "row_sum")))
-    key = [known.c[name] for name in covered[:keys]]
-    write = sa.update(known).values(row_sum=sa.bindparam("sum_now"))
-    write = write.where(*(column == sa.bindparam(f"key_{column.name}") for column in key))
-    last: Sequence[Any] | None = None
-    while True:
-        wanted = sa.select(*(known.c[name] for name in covered)).order_by(*key).limit(_ROWS)
-        if last is not None:
-            wanted = wanted.where(sa.tuple_(*key) > last)
-        rows = [tuple(row) for row in op.get_bind().execute(wanted)]
-        if not rows:
-            return
-        filled = [_filled(row, covered[:keys]) for row in rows]
-        op.get_bind().execute(write, filled)
-        last = rows[-1][:keys]
-
-
-def _filled(row: Sequence[Any], key: Sequence[str]) -> dict[str, Any]:
-    return {"sum_now": crc32(pack_row(row))} | {f"key_{name}": row[at] for at, name in enumerate(key)}
+    sum_rows(table, covered, keys)
