@@ -225,7 +225,7 @@ class Observer:
         if found.refs is None:
             self._put(Unchanged(repo=repo))
             return
-        self._put(Observed(repo=repo, head=found.refs.head, refs=found.refs.refs))
+        self._put(Observed(repo=repo, head=found.refs.head, head_sha=found.refs.head_sha, refs=found.refs.refs))
         self._follow(repo, found)
 
     # ---- file events ----

@@ -335,6 +335,7 @@ def test_variables_of_other_roles_and_of_steps_are_no_mistakes() -> None:
         "data": "default",
         "dispatcher": "default",
         "join": "default",
+        "trusted_refs": "default",
         "ssh_config": "default",
         "credentials": "default",
     }

@@ -60,6 +60,9 @@ def submit(about: Arguments, who: str) -> SubmitWish:
         pipeline_file=about.text("pipeline_file", ""),
         rule=about.text("rule", ""),
         problem=about.text("problem", ""),
+        # Whoever submits can say that strangers may have written it, and never that they have not.
+        trusted=not about.flag("untrusted"),
+        base=about.text("base", ""),
     )
     about.finish()
     if commit.pipeline is None and not commit.problem:

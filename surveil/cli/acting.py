@@ -61,12 +61,15 @@ def submit(
     from surveil.cli.commits import read_commit
     from surveil.cli.settings import client_settings
     from surveil.client.access import ENROLLED_FOLDER
+    from surveil.core.trust import read_trust
     from surveil.mirror.access import Access
 
     check_wait(wait=wait, timeout=timeout)
     settings = client_settings({**where, "ssh_config": ssh_config, "credentials": credentials})
     access = Access(ssh_config=settings.ssh_config, credentials=settings.credentials)
-    commit = read_commit(repo, ref, sha, settings.data / ENROLLED_FOLDER / MIRRORS, access)
+    trust = read_trust(settings.trusted_refs)
+    mirrors = settings.data / ENROLLED_FOLDER / MIRRORS
+    commit = read_commit(repo, ref, sha, mirrors=mirrors, access=access, trust=trust)
     with connected(where) as dispatcher:
         build = dispatcher.ask("submit", commit).body["build"]
         return _answer(dispatcher, build, as_json=as_json, wait=wait, timeout_ms=timeout)

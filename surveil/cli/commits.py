@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.trust import DETACHED, Trust
 from surveil.errors import NotFoundError, UsageError
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address
+from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA, RefList
-from surveil.mirror.sighting import look
+from surveil.mirror.sighting import look, look_at_stranger
 from surveil.mirror.typed import resolve
-from surveil.up.repositories import DETACHED, submission
+from surveil.up.repositories import submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,11 @@ class Chosen:
     sha: str
 
 
-def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Path, access: Access) -> dict[str, Any]:
+def read_commit(
+    repo: str | None, ref: str | None, sha: str | None, *, mirrors: Path, access: Access, trust: Trust
+) -> dict[str, Any]:
     """What the question `submit` takes, for the commit that these three name; by default HEAD of the repository
-    around this folder.
+    around this folder. The pipeline of a ref that is not trusted is that of the branch that HEAD names.
 
     Raises:
         NotFoundError: there is no such ref or commit.
@@ -42,9 +46,14 @@ def read_commit(repo: str | None, ref: str | None, sha: str | None, mirrors: Pat
     cwd = str(Path.cwd())
     address = resolve(cwd if repo is None else repo, cwd)
     mirror = Mirror(mirrors, address, access=access)
-    chosen = choose(address, mirror.refs(), ref, sha)
-    sighting = look(mirror, chosen.sha, chosen.ref if chosen.ref != DETACHED else None)
-    return submission(address, chosen.ref, sighting)
+    refs = mirror.refs()
+    chosen = choose(address, refs, ref, sha)
+    if trust.trusts(chosen.ref):
+        sighting = look(mirror, chosen.sha, chosen.ref)
+        return submission(address, chosen.ref, sighting)
+    base = Base(ref=refs.head or "", sha=refs.head_sha or "")
+    sighting = look_at_stranger(mirror, chosen.sha, chosen.ref, base)
+    return submission(address, chosen.ref, sighting) | {"untrusted": True, "base": base.ref}
 
 
 def choose(address: Address, refs: RefList, ref: str | None, sha: str | None) -> Chosen:

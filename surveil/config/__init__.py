@@ -163,6 +163,7 @@ class ClientConfig:
     data: Path = field(default_factory=data_home)
     dispatcher: str | None = None
     join: str | None = None
+    trusted_refs: tuple[str, ...] = ()
     ssh_config: Path | None = None
     credentials: Path | None = None
 

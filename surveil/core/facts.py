@@ -21,8 +21,7 @@ def facts_about(build: Build, job: Job, needs: dict[str, Need], behind: dict[str
     spec = job.spec
     return Facts(
         event=build.event, repo=build.repo, ref=build.ref, sha=build.sha, paths=build.paths, matrix=spec.matrix,
-        env=spec.env,
-        needs=needs, behind=behind,
+        env=spec.env, needs=needs, behind=behind,
     )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def _due(state: State, repo: Repo, now: int) -> list[Effect]:
         repo.polling, repo.stirred, repo.polled_at = True, False, now
         effects.append(Poll(repo=repo.repo))
     if state.connected:
-        effects += _repeat(repo, now)
+        effects += _repeat(state, repo, now)
     state.schedule(repo)
     return effects
 
@@ -171,7 +171,7 @@ def _observed(state: State, repo: Repo, event: Observed, now: int) -> list[Effec
         effects.append(Deleted(repo=repo.repo, ref=ref, sha=repo.acknowledged.pop(ref)))
         repo.numbers.pop(ref, None)
         remember = True
-    repo.seen, repo.head = seen, event.head
+    repo.seen, repo.head, repo.head_sha = seen, event.head, event.head_sha
     repo.queue = deque(sorted(ref for ref, sha in seen.items() if repo.last_word(ref) != sha))
     if remember:
         effects.append(Remember(repo=repo.repo))
@@ -226,22 +226,25 @@ def _fill(state: State, repo: Repo, now: int) -> list[Effect]:
             repeat_at=now + _repeat_ms(mid, 1),
         )
         repo.newest[ref] = mid
-        effects.append(_report(repo, sent))
+        effects.append(_report(state, repo, sent))
     return effects
 
 
-def _repeat(repo: Repo, now: int) -> list[Effect]:
+def _repeat(state: State, repo: Repo, now: int) -> list[Effect]:
     effects: list[Effect] = []
     for sent in sorted(repo.sent.values(), key=lambda sent: sent.number):
         if sent.repeat_at <= now:
             sent.tries += 1
             sent.repeat_at = now + _repeat_ms(sent.mid, sent.tries)
-            effects.append(_report(repo, sent))
+            effects.append(_report(state, repo, sent))
     return effects
 
 
-def _report(repo: Repo, sent: Sent) -> Report:
-    return Report(mid=sent.mid, repo=repo.repo, ref=sent.ref, sha=sent.sha, old_sha=sent.old_sha, change=sent.change)
+def _report(state: State, repo: Repo, sent: Sent) -> Report:
+    return Report(
+        mid=sent.mid, repo=repo.repo, ref=sent.ref, sha=sent.sha, old_sha=sent.old_sha, change=sent.change,
+        trusted=state.trust.trusts(sent.ref), base=repo.head or "", base_sha=repo.head_sha or "",
+    )  # fmt: skip
 
 
 def _repeat_ms(mid: str, tries: int) -> int:
@@ -256,7 +259,7 @@ def _everywhere(state: State, now: int) -> list[Effect]:
         for sent in repo.sent.values():
             sent.tries, sent.repeat_at = 0, now
         if state.connected:
-            effects += _repeat(repo, now)
+            effects += _repeat(state, repo, now)
             effects += _fill(state, repo, now)
         state.schedule(repo)
     return effects

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from surveil.core.deadlines import Deadlines
 from surveil.core.patterns import Patterns, read_patterns
+from surveil.core.trust import Trust, read_trust
 
 STIRRED_MS: Final = 20
 """Changes in files come in bursts; a repository is read at most once in this time."""
@@ -30,10 +31,13 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """A poll found these refs (the objects they hold, tags unpeeled) and HEAD naming `head`, if any."""
+    """A poll found these refs (the objects they hold, tags unpeeled) and HEAD naming `head`, if any, with the commit
+    `head_sha`.
+    """
 
     repo: str
     head: str | None
+    head_sha: str | None = None
     refs: Mapping[str, str]
 
 
@@ -105,7 +109,9 @@ class Poll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Tell the dispatcher that `ref` holds `sha`; `old_sha` is what it held when last reported."""
+    """Tell the dispatcher that `ref` holds `sha`; `old_sha` is what it held when last reported. `base` is the branch
+    that HEAD names, and `base_sha` its commit; the pipeline of a ref that is not `trusted` is taken from there.
+    """
 
     mid: str
     repo: str
@@ -113,6 +119,9 @@ class Report:
     sha: str
     old_sha: str | None
     change: Change
+    trusted: bool = True
+    base: str = ""
+    base_sha: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +202,7 @@ class Repo:
     numbers: dict[str, int] = field(default_factory=dict)
     seen: Mapping[str, str] = field(default_factory=dict)
     head: str | None = None
+    head_sha: str | None = None
     sent: dict[str, Sent] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     queue: deque[str] = field(default_factory=deque)
@@ -214,7 +224,8 @@ class Repo:
 class State:
     """All that one observer knows. Changed by `handle` alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust | None = None) -> None:
+        self.trust = read_trust() if trust is None else trust
         self.repos: dict[str, Repo] = {}
         self.connected = False
         self.reports = 0

@@ -17,6 +17,7 @@ from surveil.config import ObserverConfig
 from surveil.core.observe_model import Record, State
 from surveil.core.patterns import read_patterns
 from surveil.core.peers import Role
+from surveil.core.trust import read_trust
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
 from surveil.hands.records import Records
 from surveil.mirror.access import Access
@@ -62,13 +63,13 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
     if not config.repos:
         raise UsageError("An observer needs at least one repository to watch: a path or a URL.")
     addresses = resolve_all(config.repos, str(Path.cwd()))
-    patterns = read_patterns(config.refs)
+    patterns, trust = read_patterns(config.refs), read_trust(config.trusted_refs)
     access = Access(ssh_config=config.ssh_config, credentials=config.credentials)
     access.check()
     with Hold(config.data, "an observer"), contextlib.closing(Halt()) as halt:
         known = await _dispatcher(config)
         keys = load_keys(config.data / KEYS / OBSERVER_KEY)
-        records, clock, state = Records(config.data / REFS), Clock(), State()
+        records, clock, state = Records(config.data / REFS), Clock(), State(trust)
         watched: dict[str, Watched] = {}
         for address in addresses:
             watched[address.key] = Watched(address, config.data / MIRRORS, patterns.prefixes(), halt, access)

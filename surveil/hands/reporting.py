@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from surveil.core.observe_model import Acknowledged, Event, Report, ReportFailed
+from surveil.core.trust import trigger_of
 from surveil.lanes import Lanes
-from surveil.mirror.sighting import Sighting, look
+from surveil.mirror.changes import Base, asks_for_changes, changed_paths
+from surveil.mirror.mirror import Mirror
+from surveil.mirror.sighting import Sighting, look, look_at_stranger
 from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watched import Watched
 from surveil.protocol import CommitSeen, Message
@@ -98,7 +101,7 @@ class Reports:
     async def _read(self, report: Report) -> None:
         watched = self._watched[report.repo]
         try:
-            sighting = await self._in_thread(watched, lambda: look(watched.mirror, report.sha, report.ref))
+            sighting, paths = await self._in_thread(watched, lambda: _see(watched.mirror, report))
         except MirrorError as problem:
             self._cannot_read(report, problem)
             return
@@ -106,7 +109,7 @@ class Reports:
             self._reading.discard(report.mid)
         if self._unread.pop(report.mid, None) is not None:
             self._changed()
-        self._tell(report, sighting)
+        self._tell(report, sighting, paths)
         change = "forced" if await self._forced(watched, report) else report.change
         voice.info(f"ref {change}", repo=report.repo, ref=report.ref, sha=sighting.sha, was=report.old_sha)
 
@@ -134,26 +137,44 @@ class Reports:
             self._put(Acknowledged(mid=report.mid))
         elif problem.trouble in _LASTING:
             lost = Sighting(sha=report.sha, message="", author="", pipeline=None, pipeline_file="", problem=sentence)
-            self._tell(report, lost)
+            self._tell(report, lost, None)
         else:
             self._unread[report.mid] = _Unread(report.repo, sentence)
             self._changed()
             self._put(ReportFailed(mid=report.mid))
 
-    def _tell(self, report: Report, sighting: Sighting) -> None:
+    def _tell(self, report: Report, sighting: Sighting, paths: tuple[str, ...] | None) -> None:
         message = CommitSeen(
             mid=report.mid,
             repo=report.repo,
             ref=report.ref,
             sha=sighting.sha,
-            event="push",
+            event=trigger_of(report.ref),
             message=sighting.message,
             author=sighting.author,
             pipeline=sighting.pipeline,
             pipeline_file=sighting.pipeline_file,
             rule=sighting.rule,
             problem=sighting.problem,
+            trusted=report.trusted,
+            base=report.base,
+            paths=paths,
         )
         # Kept until it is acknowledged: a repeat needs no git, and cannot fail because the commit was forced away.
         self._ready[report.mid] = message
         self._send(message)
+
+
+def _see(mirror: Mirror, report: Report) -> tuple[Sighting, tuple[str, ...] | None]:
+    """The commit of a report with its pipeline, and the files that it changes, if the pipeline may ask. Blocks. Raises
+    MirrorError.
+    """
+    base = Base(ref=report.base, sha=report.base_sha)
+    if report.trusted:
+        sighting = look(mirror, report.sha, report.ref)
+    else:
+        sighting = look_at_stranger(mirror, report.sha, report.ref, base)
+    if not asks_for_changes(sighting.pipeline):
+        return sighting, None
+    merging = not report.trusted or trigger_of(report.ref) == "pull_request"
+    return sighting, changed_paths(mirror, sighting.sha, report.ref, before=report.old_sha, base=base, merging=merging)

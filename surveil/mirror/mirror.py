@@ -38,6 +38,9 @@ from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
 
 _HEADER_BYTES: Final = 200
 """What `git cat-file --batch` says before and after each object."""
+CHANGED_MAX: Final = 1_000
+"""So many changed files are told of; whoever changes more has changed everything."""
+CHANGED_BYTES_MAX: Final = 64 * 1024
 PACKS_MAX: Final = 20
 KEEP_REFS_S: Final = 30 * 24 * 3600
 """How long a fetched commit is kept after its ref was last fetched."""
@@ -179,6 +182,25 @@ class Mirror:
         check_sha(new)
         with self.folder.disk(), self.folder.using():
             return self.git("merge-base", "--is-ancestor", old, new, may_fail=True).status == 0
+
+    def changed(self, old: str | None, new: str, *, since_parting: bool = False) -> tuple[str, ...] | None:
+        """The files in which `new` differs from `old`, or from where it left the history of `old`, or from its own
+        first parent where there is no `old`; sorted, renamed ones under both names. None where a commit is not here or
+        has no parent, or the files are more than anybody would go through.
+
+        Raises MirrorError.
+        """
+        check_sha(new)
+        against = f"{new}^1" if old is None else check_sha(old)
+        how = ("-r", "-z", "--name-only", "--no-renames", *(("--merge-base",) if since_parting else ()))
+        with self.folder.disk(), self.folder.using():
+            output = self.git(
+                "diff-tree", *how, against, new, output_bytes_max=CHANGED_BYTES_MAX, cut=True, may_fail=True
+            )
+        if output.status != 0 or len(output.stdout) > CHANGED_BYTES_MAX:
+            return None
+        names = output.stdout.decode("utf-8", "backslashreplace").split("\0")[:-1]
+        return None if len(names) > CHANGED_MAX else tuple(sorted(names))
 
     # ---- keeping ----
 

@@ -8,9 +8,11 @@ One process of git answers everything: the commit, its root folder, and every fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from surveil.mirror.address import show
+from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.objects import Commit
 from surveil.mirror.trouble import MirrorError
@@ -49,6 +51,21 @@ def look(mirror: Mirror, sha: str, ref: str | None = None) -> Sighting:
         mirror.fetch(sha, ref)
         commit = mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX)
     return sight(commit)
+
+
+def look_at_stranger(mirror: Mirror, sha: str, ref: str, base: Base) -> Sighting:
+    """Fetch a commit that strangers may have written, and give it the pipeline of the base branch. Blocks. Raises
+    MirrorError.
+    """
+    mirror.fetch(sha, ref)
+    strange = mirror.read(sha)
+    if not base.sha:
+        sentence = (
+            f"{show(ref)} is not trusted, and HEAD of the repository names no branch whose pipeline file could be taken"
+        )
+        return _problem(strange, "", sentence)
+    own = look(mirror, base.sha, base.ref or None)
+    return replace(own, sha=strange.sha, message=strange.message, author=strange.author)
 
 
 def sight(commit: Commit) -> Sighting:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from surveil.core.trust import DETACHED
 from surveil.errors import NotFoundError
 from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.sighting import Sighting, look
 from surveil.mirror.typed import resolve_all
-
-DETACHED: Final = "HEAD"
-"""What a build counts for where HEAD names no branch."""
 
 
 def find_repositories(typed: Sequence[str]) -> tuple[Address, ...]:

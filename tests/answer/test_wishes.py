@@ -66,6 +66,14 @@ def test_a_submitted_commit_becomes_what_an_observer_would_have_said() -> None:
     assert wish.reply(7) == Reply(body={"build": 7})
 
 
+def test_whoever_submits_can_distrust_a_commit_and_never_trust_it_more() -> None:
+    wish = Desk().reply("submit", untrusted=True, **COMMIT | {"base": "refs/heads/trunk"})
+    assert isinstance(wish, SubmitWish)
+    assert (wish.commit.trusted, wish.commit.base) == (False, "refs/heads/trunk")
+    with pytest.raises(UsageError, match="takes no argument `trusted`"):
+        Desk().reply("submit", trusted=True, **COMMIT)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -72,6 +72,17 @@ def test_submit_of_a_tag_or_a_beginning_of_a_sha_counts_for_what_was_named(
     assert "write a .surveil.yml" in commits[0].problem
 
 
+def test_submit_of_a_pull_request_takes_the_pipeline_of_the_main_branch(
+    type_: Type, counter: Counter, repository: Path
+) -> None:
+    strange = git("commit-tree", "v0^{tree}", "-p", "HEAD", "-m", "Theirs", cwd=repository)
+    git("update-ref", "refs/pull/5/head", strange, cwd=repository)
+    assert type_("submit", "--ref", "pull/5/head").code == 0
+    commit = submitted(counter).commit
+    assert (commit.ref, commit.sha, commit.message) == ("refs/pull/5/head", strange, "Theirs")
+    assert (commit.trusted, commit.base, commit.pipeline) == (False, "refs/heads/main", PIPELINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

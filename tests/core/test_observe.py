@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -40,6 +41,7 @@ from surveil.core.observe_model import (
     Unchanged,
 )
 from surveil.core.patterns import read_patterns
+from surveil.core.trust import read_trust
 
 REPO = "/srv/a"
 MAIN = "refs/heads/main"
@@ -73,8 +75,10 @@ class Watcher:
             assert self.do(Connected()) == []
 
     def do(self, event: Event, after_ms: int = 0) -> list[Effect]:
+        """What comes of it, but for the base of reports, which has tests of its own."""
         self.now += after_ms
-        return handle(self.state, event, self.now)
+        effects = handle(self.state, event, self.now)
+        return [replace(effect, base="") if isinstance(effect, Report) else effect for effect in effects]
 
     def look(self, head: str | None = MAIN, **refs: str) -> list[Effect]:
         """A poll in its turn that finds these branches."""
@@ -304,6 +308,37 @@ def test_tags_are_reported_where_patterns_choose_them() -> None:
     assert watcher.find(MAIN, refs | {"refs/tags/v2": sha("3"), "refs/tags/more": sha("4")}) == [
         report("refs/tags/v2", "3")
     ]
+
+
+@pytest.mark.parametrize(
+    ("ref", "more", "trusted"),
+    [
+        (MAIN, (), True),
+        ("refs/tags/v1", (), True),
+        ("refs/pull/5/head", (), False),
+        ("refs/merge-requests/5/head", (), False),
+        ("refs/anything/else", (), False),
+        ("refs/pull/5/head", ("refs/pull/*",), True),
+        ("refs/heads/bot/x", ("!bot/*",), False),
+    ],
+)
+def test_a_report_says_whether_strangers_write_its_ref_and_where_head_is(
+    ref: str, more: tuple[str, ...], *, trusted: bool
+) -> None:
+    state = State(read_trust(more))
+    state.watch(REPO, read_patterns(("refs/*",)), INTERVAL_MS, None, 0)
+    for event in (Connected(), Tick()):
+        handle(state, event, 0)
+    head = sha("h")
+    handle(state, Observed(repo=REPO, head=MAIN, head_sha=head, refs={MAIN: head}), 0)
+    handle(state, Tick(), INTERVAL_MS)
+    moved = {MAIN: head} | {ref: sha("x")}
+    found = [
+        effect
+        for effect in handle(state, Observed(repo=REPO, head=MAIN, head_sha=head, refs=moved), INTERVAL_MS)
+        if isinstance(effect, Report)
+    ]
+    assert [(said.ref, said.trusted, said.base, said.base_sha) for said in found] == [(ref, trusted, MAIN, head)]
 
 
 def test_refs_that_only_new_patterns_choose_are_no_news() -> None:

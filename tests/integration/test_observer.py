@@ -48,6 +48,7 @@ def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledg
                     author="Ada",
                     pipeline=PIPELINE,
                     pipeline_file=".surveil.yml",
+                    base="refs/heads/main",
                 )
                 # The next poll in its turn is a minute away: only the files can tell.
                 second = repository.commit("Second")
@@ -267,6 +268,41 @@ def test_tags_become_their_commits_and_a_tag_of_a_file_becomes_nothing(repositor
             assert "refs/tags/file" not in {said.ref for said in at_desk.heard}
 
     run(story())
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_pull_request_comes_with_the_pipeline_of_the_base_branch(
+    repository: Repository, tmp_path: Path, *, remote: bool
+) -> None:
+    ours = PIPELINE + "# changed\n"
+    base = repository.commit("Ours", **{".surveil__yml": ours})
+    repository.git("checkout", "--quiet", "-b", "fork")
+    fork = repository.commit("Theirs", **{".surveil__yml": PIPELINE.replace("true", "env"), "theirs__txt": "t"})
+    repository.git("checkout", "--quiet", "main")
+    repository.git("branch", "--quiet", "-D", "fork")
+
+    async def story(repo: str) -> None:
+        async with desk() as at_desk:
+            refs = ("main", "refs/pull/*/head")
+            async with observing(configure(at_desk, tmp_path / "data", repo, refs=refs)):
+                known = await at_desk.hears(base)
+                assert (known.trusted, known.base, known.event) == (True, "refs/heads/main", "push")
+                repository.git("update-ref", "refs/pull/5/head", fork)
+                said = await at_desk.hears(fork, ref="refs/pull/5/head")
+        assert said == replace(
+            known,
+            mid=f"push:{repo}:refs/pull/5/head:{fork}",
+            ref="refs/pull/5/head",
+            sha=fork,
+            message="Theirs",
+            event="pull_request",
+            trusted=False,
+            paths=(".surveil.yml", "theirs.txt"),
+        )
+        assert said.pipeline == ours
+
+    with serve_git(tmp_path) as address:
+        run(story(f"{address}/source/.git" if remote else str(repository.path)))
 
 
 @needs_sshd

@@ -97,7 +97,7 @@ def every_call(world: World) -> list[str]:
         mirror = world.mirror(address)
         refs = mirror.refs()
         seen = look(mirror, world.sha, refs.head)
-        grew = mirror.grew(world.first, world.sha)
+        grew = (mirror.grew(world.first, world.sha), mirror.changed(world.first, world.sha))
         tree = mirror.path.parent / "tree"
         checkout(mirror, world.sha, tree, "refs/heads/main")
         bring(mirror, world.first, tree, "refs/heads/main")
@@ -190,8 +190,8 @@ def test_every_call_of_git_stands_behind_our_options_and_in_our_surroundings(
 
 
 COMMANDS: Final = frozenset({
-    "cat-file", "fetch", "for-each-ref", "gc", "index-pack", "ls-files", "ls-remote", "merge-base", "pack-objects",
-    "read-tree", "repack", "rev-list", "rev-parse", "symbolic-ref", "update-ref", "version",
+    "cat-file", "diff-tree", "fetch", "for-each-ref", "gc", "index-pack", "ls-files", "ls-remote", "merge-base",
+    "pack-objects", "read-tree", "repack", "rev-list", "rev-parse", "symbolic-ref", "update-ref", "version",
 })  # fmt: skip
 """All that surveil ever asks of git. Four of them need a mirror with many packs, or refs in a table."""
 
@@ -211,6 +211,9 @@ def ask_for(world: World, address: Address, text: str) -> None:
             lambda: mirror.read(text),
             lambda: mirror.grew(text, world.sha),
             lambda: mirror.grew(world.sha, text),
+            lambda: mirror.changed(text, world.sha),
+            lambda: mirror.changed(world.sha, text),
+            lambda: mirror.changed(None, text),
             lambda: checkout(mirror, text, tree),
             lambda: bring(mirror, text, tree, ""),
             lambda: make_bundle(mirror, text, [], file),

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from surveil.mirror.address import parse
+from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror
-from surveil.mirror.sighting import Sighting, look
+from surveil.mirror.sighting import Sighting, look, look_at_stranger
 from surveil.mirror.trouble import MirrorError, Trouble
 from tests.mirror.repositories import Repository
 
@@ -68,3 +69,17 @@ def test_what_is_no_commit_is_told_from_what_is_not_there(repository: Repository
         with pytest.raises(MirrorError) as refused:
             sighting(repository, tmp_path, sha)
         assert refused.value.trouble is trouble
+
+
+def test_what_strangers_wrote_gets_the_pipeline_of_the_base_branch(repository: Repository, tmp_path: Path) -> None:
+    base = repository.commit("Ours", **{".surveil__yml": "# ours\n"})
+    repository.git("checkout", "--quiet", "-b", "fork")
+    strange = repository.commit("Theirs", **{".surveil__yml": "# theirs\n"})
+    mirror = Mirror(tmp_path / "mirrors", parse(str(repository.path), "/"))
+    ours = look_at_stranger(mirror, strange, "refs/pull/5/head", Base(ref="refs/heads/main", sha=base))
+    assert ours == Sighting(
+        sha=strange, message="Theirs", author="Ada", pipeline="# ours\n", pipeline_file=".surveil.yml"
+    )
+    nobodys = look_at_stranger(mirror, strange, "refs/pull/5/head", Base())
+    assert (nobodys.pipeline, nobodys.sha) == (None, strange)
+    assert nobodys.problem.startswith("refs/pull/5/head is not trusted, and HEAD of the repository names no branch")
