@@ -7,7 +7,7 @@ What does not: files, formats, and what the declarations lead to.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
@@ -22,10 +22,13 @@ OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in the file: line and column, both from 1, columns in characters."""
+    """Where something stands: line and column, both from 1, columns in characters; in an included `file`, or in the
+    pipeline file itself where that is empty.
+    """
 
     line: int
     column: int
+    file: str = ""
 
 
 START: Final = Place(1, 1)
@@ -38,6 +41,11 @@ class Complaint:
     message: str
     place: Place
     hint: str = ""
+
+
+def in_order_of_the_file(complaints: Iterable[Complaint]) -> list[Complaint]:
+    """Complaints as one reads: by their places, those about included files last."""
+    return sorted(complaints, key=lambda one: (one.place.file, one.place.line, one.place.column, one.message))
 
 
 @dataclass(frozen=True, slots=True)

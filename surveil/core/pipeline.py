@@ -21,6 +21,7 @@ from surveil.core.declared import (
     JobDeclaration,
     StepDeclaration,
     Text,
+    in_order_of_the_file,
 )
 from surveil.core.expressions import ExpressionError, parse
 from surveil.core.filling import Filler, Later
@@ -89,10 +90,7 @@ def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion
 
 
 def _refuse(complaints: Sequence[Complaint]) -> Expansion:
-    in_file_order = sorted(
-        complaints, key=lambda complaint: (complaint.place.line, complaint.place.column, complaint.message)
-    )
-    return Expansion((), tuple(in_file_order[:COMPLAINTS_MAX]))
+    return Expansion((), tuple(in_order_of_the_file(complaints)[:COMPLAINTS_MAX]))
 
 
 def _find_all_cells(jobs: Sequence[JobDeclaration]) -> tuple[CellsByJob, list[Complaint]]:
@@ -196,7 +194,8 @@ class _Cell:
             except ExpressionError as unreadable:
                 errors = [unreadable]
             for error in errors:
-                self.filler.complain(f"`when`: {error}", when.place_of(error.at), error.hint)
+                where = f"jobs.{quoted(self.job.name.value)[1:-1]}.when"
+                self.filler.complain(f"`{where}`: {error}", when.place_of(error.at), error.hint)
         return when.value
 
     def _group(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Place, Text
+from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Place, Text, in_order_of_the_file
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.pipeline.document import Listing, Node, Scalar, Table
 from surveil.pipeline.values import IMAGE_HINT, IMAGE_REFUSED, known_as
@@ -23,6 +23,10 @@ Tables: TypeAlias = Mapping[tuple[str, ...], type[BaseModel]]
 
 FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "after_script": "write a last step, or a job with `when: always`",
+    "allow_failure": "write `continue_on_error: true`",
+    "cancel-in-progress": "write `cancel_superseded: true`",
+    "continue-on-error": "write `continue_on_error: true`",
+    "fail-fast": "write `fail_fast: true` directly under the job",
     "before_script": "write it as the first step",
     "command": "a step's script is under `run`",
     "commands": "a step's script is under `run`",
@@ -30,7 +34,10 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "dependencies": "the jobs that must pass first are under `needs`",
     "depends_on": "the jobs that must pass first are under `needs`",
     "environment": "variables are under `env`",
-    "if": "use `needs` with `when: always`, or a condition inside `run`",
+    "if": "write the condition under `when`, or inside `run` for a single step",
+    "interruptible": "write `concurrency: {group: NAME, cancel_superseded: true}`",
+    "resource_group": "write `concurrency: {group: NAME}`",
+    "rules": "write one condition under `when`",
     "runs-on": "use `labels: [linux]` to choose machines",
     "script": "steps are written as `steps: [{run: COMMAND}]`",
     "stage": "order jobs with `needs`",
@@ -67,8 +74,16 @@ def check(model: type[_Model], tables: Tables, root: Node) -> _Model | list[Comp
         return model.model_validate(_bare(root))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        complaints = [_complaint(detail, tables, root) for detail in details[:COMPLAINTS_MAX]]
-        return sorted(complaints, key=lambda complaint: (complaint.place.line, complaint.place.column))
+        found: dict[tuple[str, str, Place], Complaint] = {}
+        for detail in details:
+            complaint = _complaint(detail, tables, root)
+            # What several jobs share by an alias is wrong once.
+            found.setdefault((*_what(detail), complaint.place), complaint)
+        return in_order_of_the_file(found.values())[:COMPLAINTS_MAX]
+
+
+def _what(detail: ErrorDetails) -> tuple[str, str]:
+    return detail["type"], str(detail["loc"][-1]) if detail["type"] in {"missing", "extra_forbidden"} else ""
 
 
 def place_at(root: Node, path: Sequence[str | int]) -> Place:
@@ -114,14 +129,14 @@ def _node_at(root: Node, path: Sequence[str | int]) -> Node | None:
 
 def _complaint(detail: ErrorDetails, tables: Tables, root: Node) -> Complaint:
     path = [part for part in detail["loc"] if part != "[key]"]
-    where = _path_text(path)
+    where = path_text(path)
     node = _node_at(root, path)
     about_key = "[key]" in detail["loc"] or node is None or not isinstance(node, Scalar)
     place = place_at(root, path) if about_key or node is None else node.place
     match detail["type"]:
         case "extra_forbidden":
             key = str(path[-1])
-            inside = f" in `{_path_text(path[:-1])}`" if path[:-1] else ""
+            inside = f" in `{path_text(path[:-1])}`" if path[:-1] else ""
             return Complaint(
                 f"unknown key {quoted(key)}{inside}",
                 place_at(root, path),
@@ -141,7 +156,7 @@ def _complaint(detail: ErrorDetails, tables: Tables, root: Node) -> Complaint:
                 "start each item with `- `",
             )
         case "dict_type" | "model_type":
-            hint = "write `run: COMMAND`" if "steps" in path else "write one `key: value` in each line"
+            hint = "write `run: COMMAND`" if "steps" in path[1:] else "write one `key: value` in each line"
             return Complaint(
                 f"`{where}`: expected keys and values, not {known_as(_bare(node) if node else None)}",
                 place,
@@ -168,7 +183,7 @@ def _hint_for_missing(key: str) -> str:
     }.get(key, "")
 
 
-def _path_text(path: Sequence[str | int]) -> str:
+def path_text(path: Sequence[str | int]) -> str:
     """`jobs.test.steps[0].run`, from which strangers' characters are gone."""
     text = ""
     for part in path:

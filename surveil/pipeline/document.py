@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -60,6 +60,8 @@ class Scalar:
     text: str
     plain: bool
     place: Place
+    inside: Place | None = None
+    """Where its first character stands, if the others follow it in one line as they are."""
 
     @property
     def kind(self) -> Kind:
@@ -97,6 +99,15 @@ class Table:
 Node: TypeAlias = Scalar | Listing | Table
 
 
+def _inside(event: Any, place: Place) -> Place | None:
+    """Where a scalar's text begins behind its quotes, if it stands there as it is: in one line, without escapes."""
+    quotes = event.style in {"'", '"'}
+    start, end = event.start_mark, event.end_mark
+    if start.line != end.line or end.column - start.column != len(event.value) + 2 * quotes:
+        return None
+    return replace(place, column=place.column + quotes)
+
+
 class _BadTextError(Exception):
     """Leaves the depths of this module for `read`, which makes it a value; it never gets out."""
 
@@ -105,13 +116,15 @@ class _BadTextError(Exception):
         self.complaint = Complaint(message, place, hint)
 
 
-def read(data: bytes | str) -> Node | Complaint:
-    """Read one document of at most `PIPELINE_BYTES_MAX` bytes; else a complaint, never an exception."""
+def read(data: bytes | str, file: str = "") -> Node | Complaint:
+    """Read one document of at most `PIPELINE_BYTES_MAX` bytes; else a complaint, never an exception. All places are in
+    `file`.
+    """
     try:
         text = decode(data)
-        return _Builder(text).build()
+        return _Builder(text, file).build()
     except _BadTextError as bad:
-        return bad.complaint
+        return replace(bad.complaint, place=replace(bad.complaint.place, file=file))
 
 
 def lines(text: str) -> list[str]:
@@ -186,6 +199,7 @@ class _Builder:
     """Takes events one by one; nesting of the text becomes a longer `stack`, never nesting of calls."""
 
     text: str
+    file: str = ""
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, _Anchored] = field(default_factory=dict)
     root: Node | None = None
@@ -237,11 +251,11 @@ class _Builder:
         return "check the indentation, the brackets and the quotes just before this place"
 
     def _take(self, event: Any) -> None:
-        place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
+        place = Place(event.start_mark.line + 1, event.start_mark.column + 1, self.file)
         match event:
             case yaml.ScalarEvent():
                 self._refuse_tag(event, place)
-                scalar = Scalar(event.value, bool(event.implicit[0]), place)
+                scalar = Scalar(event.value, bool(event.implicit[0]), place, _inside(event, place))
                 self._add(scalar, event.anchor, 1, len(event.value), 0)
             case yaml.AliasEvent():
                 self._take_alias(event.anchor, place)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from surveil.core.conditions import WORDS
 from surveil.core.graph import in_order
-from surveil.core.spelling import format_duration, printable
+from surveil.core.spelling import format_duration, printable, quoted
 from surveil.pipeline import Pipeline
 from surveil.protocol import JobSpec, StepSpec
+
+_ENDED = {"passed": " (passed)", "failed": " (one failed)", "always": " (however they end)"}
 
 
 def explain(pipeline: Pipeline) -> str:
@@ -34,12 +37,18 @@ def as_json(pipeline: Pipeline) -> dict[str, Any]:
 def _explain_job(job: JobSpec) -> list[str]:
     lines = [f"   {printable(job.name)}"]
     if job.needs:
-        condition = "however they end" if job.when == "always" else "passed"
-        lines.append(f"     needs     {', '.join(job.needs)} ({condition})")
+        lines.append(f"     needs     {', '.join(job.needs)}{_ENDED.get(job.when, '')}")
+    if job.when not in WORDS:
+        lines.append(f"     when      {printable(job.when)}")
     if job.labels:
         lines.append(f"     on        runners with {', '.join(job.labels)}")
     if job.env:
         lines.append(f"     env       {', '.join(sorted(job.env))}")
+    if job.concurrency:
+        superseding = ", where a newer job cancels older ones" if job.cancel_superseded else ""
+        lines.append(f"     alone in  the group {quoted(job.concurrency)}{superseding}")
+    if notes := _notes(job):
+        lines.append(f"     besides   {', '.join(notes)}")
     again = f", {job.retry} more after a failure" if job.retry else ""
     lines.append(
         f"     attempts  at most {format_duration(job.timeout_ms)} each{again}; a lost runner: {job.on_runner_loss}"
@@ -48,6 +57,17 @@ def _explain_job(job: JobSpec) -> list[str]:
         lines.append(f"     {number:>2}. {_explain_step(step)}")
         lines += [f"         | {printable(line)}" for line in _commands(step)]
     return lines
+
+
+def _notes(job: JobSpec) -> list[str]:
+    notes = []
+    if job.continue_on_error:
+        notes.append("may fail")
+    if job.fail_fast and job.matrix:
+        notes.append("a failure cancels the other cells")
+    if job.priority:
+        notes.append(f"priority {job.priority}")
+    return notes
 
 
 def _commands(step: StepSpec) -> list[str]:
@@ -76,6 +96,12 @@ def _job_json(job: JobSpec) -> dict[str, Any]:
         "timeout_ms": job.timeout_ms,
         "retry": job.retry,
         "on_runner_loss": job.on_runner_loss,
+        "continue_on_error": job.continue_on_error,
+        "fail_fast": job.fail_fast,
+        "priority": job.priority,
+        "concurrency": {"group": job.concurrency, "cancel_superseded": job.cancel_superseded}
+        if job.concurrency
+        else None,
         "steps": [
             {
                 "name": step.name,

@@ -6,13 +6,15 @@ What belongs here: the models of the file's keys. What does not: YAML (`document
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from surveil.core.declared import Complaint, JobDeclaration, StepDeclaration, Text
-from surveil.pipeline.checking import Declared, Strict, Tables, check, place_at
-from surveil.pipeline.document import Node
+from surveil.pipeline.checking import Declared, Strict, Tables, check, path_text, place_at
+from surveil.pipeline.document import Node, Scalar
+from surveil.pipeline.flattening import flatten_steps
 from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
     Axis,
@@ -22,14 +24,22 @@ from surveil.pipeline.values import (
     JobName,
     NoImage,
     OnRunnerLossValue,
+    Priority,
     Retry,
     Script,
     Shell,
     Texts,
+    TextValue,
     Title,
     Version,
     WhenValue,
+    axis_name,
 )
+
+
+def _named(value: object) -> object:
+    """A name alone stands for the group of that name."""
+    return {"group": value} if isinstance(value, Scalar) else value
 
 
 class StepTable(Strict):
@@ -54,6 +64,29 @@ class StepTable(Strict):
         )
 
 
+class MatrixTable(BaseModel):
+    """`jobs.NAME.matrix`: lists of values by name, and two keys about their combinations."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, arbitrary_types_allowed=True)
+    # How the library wants to be told what further keys hold.
+    __pydantic_extra__: dict[str, Texts] = Field(init=False)  # type: ignore[mutable-override]
+
+    include: list[dict[Axis, TextValue]] = Field(default_factory=list)
+    exclude: list[dict[Axis, TextValue]] = Field(default_factory=list)
+
+    @property
+    def axes(self) -> Mapping[str, tuple[Text, ...]]:
+        """The lists of values."""
+        return self.__pydantic_extra__ or {}
+
+
+class ConcurrencyTable(Strict):
+    """`jobs.NAME.concurrency`."""
+
+    group: TextValue
+    cancel_superseded: Flag = False
+
+
 class JobTable(Strict):
     """One entry of `jobs`."""
 
@@ -61,44 +94,76 @@ class JobTable(Strict):
     labels: Texts = ()
     needs: Texts = ()
     when: WhenValue | None = None
-    matrix: dict[Axis, Texts] = Field(default_factory=dict)
+    matrix: MatrixTable = Field(default_factory=MatrixTable)
+    fail_fast: Flag = False
     env: Env = Field(default_factory=dict)
     timeout: Duration = TIMEOUT_MS_DEFAULT
     retry: Retry = 0
     on_runner_loss: OnRunnerLossValue = "retry"
+    continue_on_error: Flag = False
+    priority: Priority = 0
+    concurrency: Annotated[ConcurrencyTable, BeforeValidator(_named)] | None = None
     steps: list[StepTable]
+
+    def declare(self, name: Text) -> JobDeclaration:
+        """The same as core.pipeline takes it."""
+        return JobDeclaration(
+            name=name,
+            needs=self.needs,
+            when=self.when,
+            labels=self.labels,
+            env=self.env,
+            timeout_ms=self.timeout,
+            retry=self.retry,
+            on_runner_loss=self.on_runner_loss,
+            steps=tuple(step.declare() for step in self.steps),
+            matrix=self.matrix.axes,
+            include=tuple(self.matrix.include),
+            exclude=tuple(self.matrix.exclude),
+            continue_on_error=self.continue_on_error,
+            fail_fast=self.fail_fast,
+            priority=self.priority,
+            concurrency=self.concurrency.group if self.concurrency else None,
+            cancel_superseded=bool(self.concurrency and self.concurrency.cancel_superseded),
+        )
 
 
 class PipelineTable(Strict):
-    """The whole file."""
+    """The whole file. What stands under `steps` is checked, and used by YAML's aliases."""
 
     version: Version = 1
     env: Env = Field(default_factory=dict)
+    steps: dict[JobName, list[StepTable]] = Field(default_factory=dict)
     jobs: dict[JobName, JobTable]
 
 
-TABLES: Final[Tables] = {(): PipelineTable, ("jobs", "*"): JobTable, ("jobs", "*", "steps", "*"): StepTable}
+TABLES: Final[Tables] = {
+    (): PipelineTable,
+    ("steps", "*", "*"): StepTable,
+    ("jobs", "*"): JobTable,
+    ("jobs", "*", "matrix"): MatrixTable,
+    ("jobs", "*", "concurrency"): ConcurrencyTable,
+    ("jobs", "*", "steps", "*"): StepTable,
+}
 
 
 def declare(root: Node) -> Declared | list[Complaint]:
     """Read the tree of a `.surveil.yml`."""
+    root = flatten_steps(root)
     checked = check(PipelineTable, TABLES, root)
     if isinstance(checked, list):
         return checked
-    jobs = []
-    for name, table in checked.jobs.items():
-        jobs.append(
-            JobDeclaration(
-                name=Text(name, place_at(root, ("jobs", name))),
-                needs=table.needs,
-                when=table.when,
-                labels=table.labels,
-                env=table.env,
-                timeout_ms=table.timeout,
-                retry=table.retry,
-                on_runner_loss=table.on_runner_loss,
-                steps=tuple(step.declare() for step in table.steps),
-                matrix=table.matrix,
-            )
-        )
-    return checked.env, jobs
+    complaints = list(_check_axes(checked, root))
+    jobs = [table.declare(Text(name, place_at(root, ("jobs", name)))) for name, table in checked.jobs.items()]
+    return complaints or (checked.env, jobs)
+
+
+def _check_axes(checked: PipelineTable, root: Node) -> Iterator[Complaint]:
+    """The names of a matrix' lists, which the model lets pass because it cannot know them."""
+    for job, table in checked.jobs.items():
+        for axis in table.matrix.axes:
+            try:
+                axis_name(axis)
+            except ValueError as error:
+                path = ("jobs", job, "matrix", axis)
+                yield Complaint(f"`{path_text(path)}`: {error}", place_at(root, path))

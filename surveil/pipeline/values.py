@@ -21,6 +21,7 @@ TIMEOUT_MS_DEFAULT: Final = 60 * 60_000
 TIMEOUT_MS_MIN: Final = 1000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 RETRY_MAX: Final = 10
+PRIORITY_MAX: Final = 100
 IMAGE_REFUSED: Final = (
     "`image` cannot be used yet: this version of surveil runs steps as processes of the runner's machine"
 )
@@ -131,10 +132,18 @@ def _one_of(*choices: str) -> PlainValidator:
 
 
 def _when(value: object) -> Text:
-    text = _text(value)
-    if text.value not in {"passed", "always"}:
-        raise ValueError(f"{quoted(text.value)} is not one of `passed`, `always`")
-    return text
+    """A word or a condition; what it means is asked when the names are known (`core.pipeline`)."""
+    scalar = _scalar(value)
+    return Text(scalar.text, scalar.inside or scalar.place, straight=scalar.inside is not None)
+
+
+def _priority(value: object) -> int:
+    scalar = _scalar(value)
+    if scalar.kind is not Kind.WHOLE or not re.fullmatch("[-+]?[0-9]{1,3}", scalar.text):
+        raise ValueError(f"{quoted(scalar.text)} is not a whole number")
+    if abs(int(scalar.text)) > PRIORITY_MAX:
+        raise ValueError(f"{quoted(scalar.text)} is outside of -{PRIORITY_MAX} to {PRIORITY_MAX}")
+    return int(scalar.text)
 
 
 def _listed(value: object) -> object:
@@ -150,7 +159,12 @@ def _variable(name: str) -> str:
     return name
 
 
-def _axis(name: str) -> str:
+def axis_name(name: str) -> str:
+    """Check the name of a matrix value, which becomes part of a variable's.
+
+    Raises:
+        ValueError: with a clause for people.
+    """
     if not _VARIABLE.fullmatch(name) or len(name) > AXIS_CHARACTERS_MAX:
         raise ValueError(f"{quoted(name)} cannot be a matrix name: use letters, digits and `_`, no digit first")
     return name
@@ -183,9 +197,10 @@ Version: TypeAlias = Annotated[int, PlainValidator(_version)]
 NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
 Env: TypeAlias = dict[Annotated[str, AfterValidator(_variable)], TextValue]
 JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
-Axis: TypeAlias = Annotated[str, AfterValidator(_axis)]
+Axis: TypeAlias = Annotated[str, AfterValidator(axis_name)]
 Flag: TypeAlias = Annotated[bool, PlainValidator(_flag)]
 Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
 Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]
+Priority: TypeAlias = Annotated[int, PlainValidator(_priority)]
 WhenValue: TypeAlias = Annotated[Text, PlainValidator(_when)]
 OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, _one_of("retry", "fail", "hold")]

@@ -309,11 +309,11 @@ def test_a_condition_is_kept_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ("brnch == 'x'", "7:11 `when`: there is no `brnch`"),
-        ("branch == 'x' && matrix.w == '1'", "7:28 `when`: there is no `matrix.w`"),
-        ("needs.biuld.state == 'passed'", "7:11 `when`: the job `biuld` is not among its `needs`"),
-        ("needs.test.outputs.x == 'y'", "7:11 `when`: `test` is 2 jobs, each with outputs of its own"),
-        ("branch ==", "7:20 `when`: expected a value, not the end"),
+        ("brnch == 'x'", "7:11 `jobs.t.when`: there is no `brnch`"),
+        ("branch == 'x' && matrix.w == '1'", "7:28 `jobs.t.when`: there is no `matrix.w`"),
+        ("needs.biuld.state == 'passed'", "7:11 `jobs.t.when`: the job `biuld` is not among its `needs`"),
+        ("needs.test.outputs.x == 'y'", "7:11 `jobs.t.when`: `test` is 2 jobs, each with outputs of its own"),
+        ("branch ==", "7:20 `jobs.t.when`: expected a value, not the end"),
     ],
 )
 def test_a_condition_that_makes_no_sense_is_a_complaint_once_at_its_place(when: str, said: str) -> None:
@@ -323,7 +323,7 @@ def test_a_condition_that_makes_no_sense_is_a_complaint_once_at_its_place(when: 
 
 def test_a_condition_that_is_not_written_in_one_line_is_placed_where_it_begins() -> None:
     declared = replace(conditional("always() && nonsense", "a"), when=Text("always() && nonsense", Place(7, 11)))
-    assert complaints(expand({}, [job("a"), declared])) == ["7:11 `when`: there is no `nonsense`"]
+    assert complaints(expand({}, [job("a"), declared])) == ["7:11 `jobs.t.when`: there is no `nonsense`"]
 
 
 def test_conditions_about_needs_need_some() -> None:

@@ -87,6 +87,10 @@ def test_the_json_holds_every_field_of_every_job() -> None:
         "timeout_ms": 600_000,
         "retry": 1,
         "on_runner_loss": "retry",
+        "continue_on_error": False,
+        "fail_fast": False,
+        "priority": 0,
+        "concurrency": None,
         "steps": [
             {
                 "name": "Tests",
@@ -100,3 +104,38 @@ def test_the_json_holds_every_field_of_every_job() -> None:
     }
     assert document["jobs"][3]["steps"][0]["shell"] is None
     assert document["jobs"][3]["steps"][0]["timeout_ms"] is None
+
+
+def test_what_decides_over_a_job_is_shown() -> None:
+    text = """\
+jobs:
+  a: {when: branch == 'main' && "x" != tag, priority: -2, continue_on_error: true, steps: [{run: make}]}
+  b:
+    needs: [a]
+    when: failed
+    fail_fast: true
+    matrix: {v: ["1"]}
+    concurrency: {group: "deploy ${{ branch }}", cancel_superseded: true}
+    steps: [{run: make}]
+  c: {needs: [a], when: needs.a.state == 'failed', concurrency: lock, steps: [{run: make}]}
+"""
+    pipeline = load(text, ".surveil.yml")
+    assert isinstance(pipeline, Pipeline)
+    assert [line for line in explain(pipeline).splitlines() if line.startswith("   ") and "attempts" not in line] == [
+        "   a",
+        "     when      branch == 'main' && \"x\" != tag",
+        "     besides   may fail, priority -2",
+        "      1. make  (sh -eu)",
+        "   b[v=1]",
+        "     needs     a (one failed)",
+        "     env       MATRIX_V",
+        "     alone in  the group `deploy ${{ branch }}`, where a newer job cancels older ones",
+        "     besides   a failure cancels the other cells",
+        "      1. make  (sh -eu)",
+        "   c",
+        "     needs     a",
+        "     when      needs.a.state == 'failed'",
+        "     alone in  the group `lock`",
+        "      1. make  (sh -eu)",
+    ]
+    assert as_json(pipeline)["jobs"][1]["concurrency"] == {"group": "deploy ${{ branch }}", "cancel_superseded": True}

@@ -43,6 +43,68 @@ def in_step(line: str) -> str:
     return f"jobs:\n  t:\n    steps:\n      - run: make\n        {line}\n"
 
 
+def test_every_key_about_other_jobs_reaches_the_job() -> None:
+    jobs = good("""\
+jobs:
+  build: {steps: [{run: make}]}
+  test:
+    needs: [build]
+    when: "needs.build.state == 'failed' || changed('src/**')"
+    matrix:
+      v: [1, 2]
+      exclude: [{v: 2}]
+      include: [{v: 1, w: a/b}, {v: 3.10}]
+    continue_on_error: true
+    fail_fast: true
+    priority: -7
+    concurrency: {group: "${{ matrix.v }} ${{ branch }}", cancel_superseded: true}
+    steps: [{run: "make ${{ matrix.w }} ${{ needs.build.outputs.x }}"}]
+  deploy: {concurrency: production, steps: [{run: make}]}
+""")
+    assert [job.name for job in jobs] == ["build", "test[v=1]", "test[v=3.10]", "deploy"]
+    assert jobs[1] == JobSpec(
+        name="test[v=1]",
+        needs=("build",),
+        when="needs.build.state == 'failed' || changed('src/**')",
+        env={"MATRIX_V": "1", "MATRIX_W": "a/b"},
+        timeout_ms=3_600_000,
+        steps=(
+            StepSpec(name="make a/b ${{ needs.build.outputs.x }}", run="make a/b ${{ needs.build.outputs.x }}", env={}),
+        ),
+        matrix={"v": "1", "w": "a/b"},
+        continue_on_error=True,
+        fail_fast=True,
+        priority=-7,
+        concurrency="1 ${{ branch }}",
+        cancel_superseded=True,
+    )
+    assert (jobs[3].concurrency, jobs[3].cancel_superseded) == ("production", False)
+
+
+def test_lists_of_steps_are_used_again_by_aliases_however_deep() -> None:
+    jobs = good("""\
+steps:
+  base: &base [{run: a}]
+  more: &more
+    - *base
+    - [[{run: b}], {run: c}]
+jobs:
+  x: {steps: [*more, {run: d}]}
+  y: {steps: *base}
+  z: {steps: &own [{run: e}, *base]}
+""")
+    assert [[step.run for step in job.steps] for job in jobs] == [["a", "b", "c", "d"], ["a"], ["e", "a"]]
+
+
+def test_a_mistake_in_shared_steps_is_told_once_and_at_its_place() -> None:
+    text = "steps:\n  s: &s\n    - {run: a, shel: b}\njobs:\n  t: {steps: [{run: x}, *s]}\n  u: {steps: [*s]}\n"
+    assert said(text) == ["3:16 unknown key `shel` in `steps.s[0]`"]
+    assert said("steps: {s: []}\njobs: {t: {steps: [[]]}}") == ["2:8 job `t` has no steps"]
+    assert said("steps: [{run: a}]\njobs: {t: {steps: [{run: a}]}}") == [
+        "1:1 `steps`: expected keys and values, not a list"
+    ]
+
+
 def test_every_key_of_the_file_reaches_the_job() -> None:
     jobs = good("""\
 version: 1
@@ -138,7 +200,7 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("retry: 11"), ["3:12 `jobs.t.retry`: `11` is not a whole number from 0 to 10"]),
         (in_job("retry: '1'"), ["3:12 `jobs.t.retry`: `1` is not a whole number from 0 to 10"]),
         (in_job("on_runner_loss: wait"), ["3:21 `jobs.t.on_runner_loss`: `wait` is not one of `retry`, `fail`, `hold`"]),
-        (in_job("when: never"), ["3:11 `jobs.t.when`: `never` is not one of `passed`, `always`"]),
+        (in_job("when: never"), ["3:11 `jobs.t.when`: there is no `never`"]),
         (in_job("env: {1A: x}"), ["3:11 `jobs.t.env.1A`: `1A` cannot be a variable's name: use letters, digits and `_`, no digit first"]),
         (in_job("env: {SURVEIL_SHA: x}"), ["3:11 `jobs.t.env.SURVEIL_SHA`: `SURVEIL_SHA` is set by surveil itself"]),
         (in_job("env: {A: }"), ['3:14 `jobs.t.env.A`: there is no value: write one, or "" for the empty text']),
@@ -149,6 +211,22 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("needs: {a: b}"), ["3:5 `jobs.t.needs`: expected a list, not keys and values"]),
         (in_job("needs: t"), ["3:12 jobs wait for each other in a circle: `t` needs `t`"]),
         (in_job("matrix: {py-v: [1]}"), ["3:14 `jobs.t.matrix.py-v`: `py-v` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
+        (in_job("matrix: {v: [1], include: [2]}"), ["3:32 `jobs.t.matrix.include[0]`: expected keys and values, not `2`"]),
+        (in_job("matrix: {v: [1], include: [{v-w: 2}]}"), ["3:33 `jobs.t.matrix.include[0].v-w`: `v-w` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
+        (in_job("matrix: {v: [1], exclude: {v: 1}}"), ["3:22 `jobs.t.matrix.exclude`: expected a list, not keys and values"]),
+        (in_job("matrix: {v: [1], exclude: [{v: 2}]}"), ["3:36 `exclude` leaves out `2`, which matrix `v` does not list"]),
+        (in_job("when: branch == 'x' && brnch"), ["3:28 `jobs.t.when`: there is no `brnch`"]),
+        (in_job("when: \"branch == 'x' && brnch\""), ["3:29 `jobs.t.when`: there is no `brnch`"]),
+        (in_job("when: >\n      branch == 'x'\n      && brnch"), ["3:11 `jobs.t.when`: there is no `brnch`"]),
+        (in_job("when: [always]"), ["3:5 `jobs.t.when`: expected a single value, not a list"]),
+        (in_job("when: failed"), ["2:3 job `t` says `when: failed` but needs nothing"]),
+        (in_job("priority: high"), ["3:15 `jobs.t.priority`: `high` is not a whole number"]),
+        (in_job("priority: 101"), ["3:15 `jobs.t.priority`: `101` is outside of -100 to 100"]),
+        (in_job("concurrency: {cancel_superseded: true}"), ["3:5 `jobs.t.concurrency.group` is missing"]),
+        (in_job("concurrency: {group: a, grp: b}"), ["3:29 unknown key `grp` in `jobs.t.concurrency`"]),
+        (in_job("concurrency: [a]"), ["3:5 `jobs.t.concurrency`: expected keys and values, not a list"]),
+        (in_job("concurrency: "), ['3:5 `jobs.t.concurrency.group`: there is no value: write one, or "" for the empty text']),
+        (in_job("fail_fast: yes"), ["3:16 `jobs.t.fail_fast`: `yes` is neither `true` nor `false`"]),
         (in_job("image: python:3.12"), [f"3:5 {IMAGE_REFUSED}"]),
         (in_step("continue_on_error: on"), ["5:28 `jobs.t.steps[0].continue_on_error`: `on` is neither `true` nor `false`"]),
         (in_step("shell: a;b"), ["5:16 `jobs.t.steps[0].shell`: `a;b` is not a shell: write a program and its options, like `bash` or `sh -eu`"]),

@@ -17,7 +17,13 @@ from surveil.pipeline.values import SET_BY_SURVEIL
 PAGE = (Path(__file__).parents[2] / "docs/reference/pipeline.md").read_text()
 FENCE = re.compile(r"^```yaml *(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-PREFIXES = {(): "", ("jobs", "*"): "jobs.NAME.", ("jobs", "*", "steps", "*"): "jobs.NAME.steps[]."}
+PREFIXES = {
+    (): "",
+    ("jobs", "*"): "jobs.NAME.",
+    ("jobs", "*", "matrix"): "jobs.NAME.matrix.",
+    ("jobs", "*", "concurrency"): "jobs.NAME.concurrency.",
+    ("jobs", "*", "steps", "*"): "jobs.NAME.steps[].",
+}
 
 EXAMPLES = FENCE.findall(PAGE)
 SECTIONS = dict(SECTION.findall(PAGE))
