@@ -85,7 +85,7 @@ class Dispatcher:
         )
         self._fulfiller = Fulfiller(
             gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
-            live=parts.live, reader=parts.store.reader,
+            live=parts.live, reader=parts.store.reader, safe=parts.safe,
         )  # fmt: skip
         self._audit = parts.server.audit
         self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))

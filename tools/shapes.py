@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from surveil.answer.log_facts import LogFacts, log_facts
+from surveil.answer.secrets import secret_view
 from surveil.answer.story import story_view
 from surveil.answer.story_words import Line
 from surveil.answer.views import (
@@ -26,6 +27,7 @@ from surveil.cli.drilling_report import Seen, document
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
+from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Identity, Session, State
 from surveil.protocol import JobSpec, Remark, StepReport, StepSpec, WatchedRepo
 from surveil.store import Token
@@ -160,6 +162,15 @@ _PEER: Final = Peer(
     name="eye",
     created_at=NOW,
 )
+_SECRET: Final = Secret(
+    name="NPM_TOKEN",
+    scope=Scope(repo="https://example.org/*", ref="refs/heads/main"),
+    source=Source.HERE,
+    key="0fd2aa4c9be31d57",
+    encrypted=b"",
+    created_at=NOW - 86_400_000,
+    changed_at=NOW,
+)
 
 
 def _facts(attempt: Attempt) -> LogFacts:
@@ -184,6 +195,7 @@ def shapes() -> list[Shape]:
         Shape("Line of a story", "`story` (a line for each)", story_view(_STORY_LINE, NOW - 8_100), STORY),
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
         Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
+        Shape("Secret", "`secret ls` (a list)", secret_view(_SECRET), SECRET),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
         Shape("Report of a drill", "`drill`", document(_DRILL), DRILL),
         Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
@@ -339,6 +351,16 @@ PEER: Final = {
     "labels": "labels that its token granted; none means that it may carry any",
     "created_at": "when it joined",
     "revoked_at": "when it was taken out; null while it is let in",
+}
+SECRET: Final = {
+    "name": "what pipelines call it",
+    "repo": "the pattern for repositories, `null` for all",
+    "ref": "the pattern for refs, `null` for all",
+    "job": "the pattern for jobs, `null` for all",
+    "source": "`here`, or `vault` where only the place in a Vault is kept here",
+    "key": "the id of the key that it is encrypted with",
+    "created_at": "when it was set for the first time",
+    "changed_at": "when it was set last",
 }
 PIECE_EXAMPLE: Final = {
     "job": "12/test", "attempt": 1, "at": 0, "bytes": 12, "text": "collected 3\n", "missing": None,

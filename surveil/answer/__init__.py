@@ -12,12 +12,13 @@ checked and complete, and the dispatcher performs it with everything else that c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
 from surveil.core.peers import Peer
+from surveil.core.scopes import Scope, Source
 from surveil.protocol import CommitSeen
 
 WAIT_MS_MAX: Final = 30_000
@@ -46,6 +47,10 @@ class Question(StrEnum):
     PEERS = "peers"
     PEER_REVOKE = "peer_revoke"
     DB_BACKUP = "db_backup"
+    SECRET_SET = "secret_set"  # noqa: S105  # a question's name, not a secret
+    SECRETS = "secrets"
+    SECRET_REMOVE = "secret_remove"  # noqa: S105  # the same
+    SECRET_REKEY = "secret_rekey"  # noqa: S105  # the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +159,55 @@ class BackupWish:
         return Reply(body={"path": self.destination, "bytes": size_bytes})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretWish:
+    """Keep a secret of this name for the jobs of this scope."""
+
+    name: str
+    scope: Scope
+    value: bytes = field(repr=False)
+    source: Source
+    by: str
+
+    def reply(self) -> Reply:
+        """The answer, once it is on disk."""
+        return Reply(body={"name": self.name})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveSecretWish:
+    """Forget the secret of this name and scope."""
+
+    name: str
+    scope: Scope
+    by: str
+
+    def reply(self) -> Reply:
+        """The answer, once it is gone."""
+        return Reply(body={"name": self.name})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekeyWish:
+    """Encrypt all secrets with a new key."""
+
+    by: str
+
+    def reply(self, *, secrets: int) -> Reply:
+        """The answer, once it is done."""
+        return Reply(body={"secrets": secrets})
+
+
 Wish: TypeAlias = (
-    SubmitWish | RetryWish | JobsWish | RunnerWish | TokenWish | RevokeTokenWish | RevokePeerWish | BackupWish
+    SubmitWish
+    | RetryWish
+    | JobsWish
+    | RunnerWish
+    | TokenWish
+    | RevokeTokenWish
+    | RevokePeerWish
+    | BackupWish
+    | SecretWish
+    | RemoveSecretWish
+    | RekeyWish
 )

@@ -19,6 +19,7 @@ from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
+from surveil.answer.secrets import rekey, remove_secret, secret_view, set_secret
 from surveil.answer.story import Stories
 from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
@@ -142,6 +143,8 @@ class Answers:
                 )
             case Question.PEERS:
                 return await self._listed(about, self._reader.peers, wishes.peer_view)
+            case Question.SECRETS:
+                return await self._listed(about, self._reader.secrets, secret_view)
             case _:
                 return await self._wish(question, about, who)
 
@@ -158,6 +161,9 @@ class Answers:
             Question.TOKEN_REVOKE,
             Question.PEER_REVOKE,
             Question.DB_BACKUP,
+            Question.SECRET_SET,
+            Question.SECRET_REMOVE,
+            Question.SECRET_REKEY,
         ],
         about: Arguments,
         who: str,
@@ -187,6 +193,12 @@ class Answers:
                 return wishes.revoke_peer(about, await self._read(self._reader.peers), who)
             case Question.DB_BACKUP:
                 return wishes.back_up(about)
+            case Question.SECRET_SET:
+                return set_secret(about, who)
+            case Question.SECRET_REMOVE:
+                return remove_secret(about, who)
+            case Question.SECRET_REKEY:
+                return rekey(about, who)
             case _:
                 assert_never(question)
 

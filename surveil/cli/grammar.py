@@ -67,6 +67,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
     "Look after it": {
         "doctor": Entry("doctor", "doctor", "Say what is missing or weak here, and what to type about it."),
         "drill": Entry("drill", "drill", "Kill a runner under a harmless job, and report the recovery."),
+        "secret": Entry("secrets", "secret", "Keep secrets for jobs: set, list and remove them."),
         "config": Entry("upkeep", "config", "Show the settings and where each one comes from."),
         "db": Entry("upkeep", "db", "Check and back up the dispatcher's data."),
         "completion": Entry("upkeep", "completion", "Print what makes your shell complete surveil's commands."),

@@ -24,6 +24,8 @@ from surveil.errors import InvalidError
 from surveil.hands.closing import Closing
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
+from surveil.hands.safe import Safe
+from surveil.hands.safe_keys import SafeKeys
 from surveil.net.addresses import Address, parse_address
 from surveil.net.audit import LOG_REFUSED
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
@@ -50,6 +52,7 @@ class Parts:
     clock: Clock
     server: Server
     gate: Gate
+    safe: Safe
     intake: Intake
     closing: Closing
     answers: Answers
@@ -85,6 +88,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         known = Peers(clock.now)
         gate = Gate(store=store, writer=writer, known=known, now=clock.now, server_key=keys.public)
         await gate.open(local.public)
+        safe = Safe(store=store, writer=writer, keys=SafeKeys(config.data), now=clock.now)
         server = await stack.enter_async_context(Server(parse_address(config.listen, listening=True), keys, known))
         listen = parse_address(config.listen, listening=True).with_port(server.control_port)
         gate.address = listen.for_others()
@@ -106,8 +110,8 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
             return copied.database_bytes + copied.log_bytes
 
         yield Parts(
-            store=store, writer=writer, clock=clock, server=server, gate=gate, intake=intake, closing=closing,
-            answers=answers, live=live, trust=trust, back_up=back_up, address=listen.from_here(),
+            store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, intake=intake,
+            closing=closing, answers=answers, live=live, trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, known, config.policy)),
         )  # fmt: skip
 

@@ -15,11 +15,14 @@ from typing import assert_never
 from surveil.answer import (
     BackupWish,
     JobsWish,
+    RekeyWish,
+    RemoveSecretWish,
     Reply,
     RetryWish,
     RevokePeerWish,
     RevokeTokenWish,
     RunnerWish,
+    SecretWish,
     SubmitWish,
     TokenWish,
     Wish,
@@ -30,6 +33,7 @@ from surveil.core.events import BuildWanted, Event, RunnerOrder, RunnerWanted
 from surveil.core.peers import Role
 from surveil.errors import InfrastructureError
 from surveil.hands.gate import Gate
+from surveil.hands.safe import Safe
 from surveil.protocol import CommitSeen
 from surveil.store import Reader
 
@@ -52,8 +56,10 @@ class Fulfiller:
         back_up: Callable[[Path], int],
         live: Live,
         reader: Reader,
+        safe: Safe,
     ) -> None:
         self._gate = gate
+        self._safe = safe
         self._perform = perform
         self._submit = submit
         self._back_up = back_up
@@ -94,6 +100,14 @@ class Fulfiller:
                 return wish.reply()
             case BackupWish():
                 return wish.reply(size_bytes=await asyncio.to_thread(self._back_up, Path(wish.destination)))
+            case SecretWish():
+                await self._safe.set(wish.name, wish.scope, wish.value, wish.source, wish.by)
+                return wish.reply()
+            case RemoveSecretWish():
+                await self._safe.remove(wish.name, wish.scope, wish.by)
+                return wish.reply()
+            case RekeyWish():
+                return wish.reply(secrets=await self._safe.rekey(wish.by))
             case _:
                 assert_never(wish)
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from surveil.core.model import Attempt, Build, Job, Note, Record, Runner
 from surveil.core.peers import Peer, Role
+from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
 from surveil.errors import InfrastructureError
 
@@ -169,6 +170,9 @@ class Reader(Protocol):
     def tokens(self) -> list[Token]:
         """Every join token, spent and revoked ones too, oldest first."""
 
+    def secrets(self) -> list[Secret]:
+        """Every secret, encrypted, by name and scope."""
+
     def close(self) -> None:
         """Let go of all connections. Closing twice is harmless."""
 
@@ -227,6 +231,12 @@ class Store(Protocol):
 
     def revoke_token(self, token: str, *, now: int) -> bool:
         """Make the token with this id worthless; False where no live token has it."""
+
+    def put_secrets(self, secrets: Sequence[Secret]) -> None:
+        """Keep these in the place of those of the same name and scope, all or none; at least one."""
+
+    def remove_secret(self, name: str, scope: Scope) -> bool:
+        """Forget the secret of this name and scope; False where there is none."""
 
     def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
         """Spend one use of the token whose secret has this SHA-256, and let `key` in with its role and labels: both

@@ -21,10 +21,11 @@ from sqlalchemy import Table
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
+from surveil.core.scopes import Scope, Secret, Source
 from surveil.protocol import JobSpec, StepReport, StepSpec, pack_part, unpack_part
 from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
-from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, specs, tokens
+from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, secrets, specs, tokens
 
 BUILD_CHANGES: Final = ("state", "reason", "approved", "started_at", "finished_at")
 JOB_KEY: Final = ("build", "name")
@@ -71,6 +72,8 @@ RUNNER_COLUMNS: Final = (*_given(runners), SUM)
 NOTE_COLUMNS: Final = (*_given(notes), SUM)
 PEER_COLUMNS: Final = (*_given(peers), SUM)
 TOKEN_COLUMNS: Final = (*_given(tokens), SUM)
+SECRET_COLUMNS: Final = (*_given(secrets), SUM)
+SECRET_KEY: Final = ("name", "repo", "ref", "job")
 CLUSTER_COLUMNS: Final = (*_given(cluster), SUM)
 
 _BUILD_CHANGE: Final = _picked(BUILD_COLUMNS, (*BUILD_CHANGES, SUM, *BUILD_GIVEN, "state"))
@@ -84,8 +87,9 @@ RUNNERS: Final = Guard(runners, "runner {name}", RUNNER_COLUMNS[:-1])
 NOTES: Final = Guard(notes, "line {position} of the journal", NOTE_COLUMNS[:-1])
 PEERS: Final = Guard(peers, "the key of {role} {name}", PEER_COLUMNS[:-1])
 TOKENS: Final = Guard(tokens, "token {id}", TOKEN_COLUMNS[:-1])
+SECRETS: Final = Guard(secrets, "the secret {name}", SECRET_COLUMNS[:-1])
 CLUSTER: Final = Guard(cluster, "the cluster's identity", CLUSTER_COLUMNS[:-1])
-GUARDS: Final = (CLUSTER, BUILDS, JOBS, ATTEMPTS, RUNNERS, NOTES, PEERS, TOKENS)
+GUARDS: Final = (CLUSTER, BUILDS, JOBS, ATTEMPTS, RUNNERS, NOTES, PEERS, TOKENS, SECRETS)
 """Of all tables but that of specs, whose rows are found by the digest of all that they hold."""
 
 # Looking a state up by its text is several times quicker than asking the enumeration, and every row has one.
@@ -330,4 +334,22 @@ def token_of(row: Sequence[Any]) -> Token:
     return Token(
         id=row[0], digest=row[1], role=Role(row[2]), labels=texts_of(row[3]), uses_left=row[4], created_at=row[5],
         expires_at=row[6], revoked_at=row[7],
+    )  # fmt: skip
+
+
+def secret_row(secret: Secret) -> Row:
+    """All of a secret."""
+    scope = secret.scope
+    return summed((
+        secret.name, scope.repo, scope.ref, scope.job, secret.source.value, secret.key, secret.encrypted,
+        secret.created_at, secret.changed_at,
+    ))  # fmt: skip
+
+
+def secret_of(row: Sequence[Any]) -> Secret:
+    """Read a secret, which stays encrypted."""
+    SECRETS.check(row)
+    return Secret(
+        name=row[0], scope=Scope(repo=row[1], ref=row[2], job=row[3]), source=Source(row[4]), key=row[5],
+        encrypted=row[6], created_at=row[7], changed_at=row[8],
     )  # fmt: skip

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from surveil.core.model import GIVEN_UP, OPEN, Attempt, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
+from surveil.core.scopes import Secret
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
 from surveil.store import (
@@ -43,6 +44,7 @@ from surveil.store.tables import (
     notes,
     peers,
     runners,
+    secrets,
     specs,
     tokens,
 )
@@ -204,6 +206,12 @@ class SqlReader:
         """Every token."""
         with reading(self.engine) as connection:
             return _all(connection, select(tokens).order_by(tokens.c.created_at, tokens.c.id), codec.token_of)
+
+    def secrets(self) -> list[Secret]:
+        """Every secret."""
+        key = [secrets.c[name] for name in codec.SECRET_KEY]
+        with reading(self.engine) as connection:
+            return _all(connection, select(secrets).order_by(*key), codec.secret_of)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Table, bindparam, select, text, update
+from sqlalchemy import Dialect, Table, bindparam, delete, select, text, update
 from sqlalchemy.sql import ClauseElement
 
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
 from surveil.store.sums import SUM, Row
-from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, specs, tokens
+from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, secrets, specs, tokens
 
 _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
 
@@ -81,6 +81,8 @@ class Statements:
     put_runner: Statement
     put_peer: Statement
     put_token: Statement
+    put_secret: Statement
+    remove_secret: Statement
     change_build: Statement
     change_job: Statement
     change_attempt: Statement
@@ -105,6 +107,8 @@ class Statements:
             put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
             put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
+            put_secret=made(_put(secrets, codec.SECRET_COLUMNS, *codec.SECRET_KEY), *codec.SECRET_COLUMNS),
+            remove_secret=made(_REMOVE_SECRET, *codec.SECRET_KEY),
             change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_GIVEN, VERDICTS)),
             change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_GIVEN, VERDICTS, rising="attempt")),
             change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_GIVEN, _FINAL_ATTEMPTS)),
@@ -114,6 +118,7 @@ class Statements:
 
 
 _ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
+_REMOVE_SECRET: Final = delete(secrets).where(*(secrets.c[name] == bindparam(name) for name in codec.SECRET_KEY))
 _GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))
 _END_LOG: Final = text(
     "UPDATE attempts SET log_bytes = :log_bytes, released = 1, row_sum = :row_sum "  # noqa: S608  # words of our own
@@ -130,10 +135,10 @@ def _insert(table: Table, columns: Sequence[str], conflict: str = "") -> ClauseE
     return text(f"INSERT INTO {table.name} ({named}) VALUES ({values}){conflict}")  # noqa: S608  # our own names
 
 
-def _put(table: Table, columns: Sequence[str], key: str) -> ClauseElement:
+def _put(table: Table, columns: Sequence[str], *key: str) -> ClauseElement:
     """Insert a row, or write it over the one that has its key."""
-    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != key)
-    return _insert(table, columns, f" ON CONFLICT ({key}) DO UPDATE SET {changes}")
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return _insert(table, columns, f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}")
 
 
 def _change(

@@ -198,3 +198,19 @@ tokens: Final = Table(
     Column("row_sum", Number),
     UniqueConstraint("digest", name="tokens_digest"),
 )
+
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("repo", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    # Which key opens it, by its id; the key itself lies elsewhere.
+    Column("key", Text, nullable=False),
+    Column("encrypted", LargeBinary, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("changed_at", Number, nullable=False),
+    Column("row_sum", Number),
+)

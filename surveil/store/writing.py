@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from surveil.core.model import Attempt, Build, Job, LogEnd, Record, Runner
 from surveil.core.peers import Peer
+from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec
 from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
@@ -111,6 +112,17 @@ class SqlStore:
         """Spend one use of a token for a key."""
         with self._transaction() as connection:
             return redeem(connection, self._statements, digest, key=key, name=name, now=now)
+
+    def put_secrets(self, secrets: Sequence[Secret]) -> None:
+        """Keep these, all or none."""
+        with self._transaction() as connection:
+            self._statements.put_secret.run(connection.connection, list(map(codec.secret_row, secrets)))
+
+    def remove_secret(self, name: str, scope: Scope) -> bool:
+        """Forget one."""
+        with self._transaction() as connection:
+            key = (name, scope.repo, scope.ref, scope.job)
+            return self._statements.remove_secret.run(connection.connection, [key]) > 0
 
     def close(self) -> None:
         """Let go of everything."""

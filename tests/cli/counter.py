@@ -15,11 +15,14 @@ from pathlib import Path
 from surveil.answer import (
     BackupWish,
     JobsWish,
+    RekeyWish,
+    RemoveSecretWish,
     Reply,
     RetryWish,
     RevokePeerWish,
     RevokeTokenWish,
     RunnerWish,
+    SecretWish,
     SubmitWish,
     TokenWish,
     Wish,
@@ -126,7 +129,9 @@ class Counter:
                 return wish.reply("running")
             case TokenWish():
                 return wish.reply(token="svl1.token.00000000", token_id="abc1", expires_at="2026-01-01T00:00:00.000Z")
-            case RunnerWish() | RevokeTokenWish() | RevokePeerWish():
+            case RekeyWish():
+                return wish.reply(secrets=3)
+            case RunnerWish() | RevokeTokenWish() | RevokePeerWish() | SecretWish() | RemoveSecretWish():
                 return wish.reply()
             case BackupWish():
                 return wish.reply(size_bytes=4096)

@@ -11,6 +11,7 @@ import pytest
 
 from surveil.core.model import Attempt, AttemptState, LogEnd, Record, Status
 from surveil.core.peers import Role
+from surveil.core.scopes import Scope, Source
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
 from surveil.store import BuildDetail, Counts, DefectError, Store
@@ -26,6 +27,7 @@ from tests.store.records import (
     make_note,
     make_peer,
     make_runner,
+    make_secret,
     make_spec,
     make_token,
     new,
@@ -50,7 +52,7 @@ def test_an_empty_store_answers_every_question(store: Store) -> None:
     assert reader.journal_end() == 0
     assert reader.counts() == Counts(blocked=0, held=0, queued=0, running=0, online=0, offline=0, slots=0, busy=0)
     assert reader.owner("1/test", 1) is None
-    assert (reader.runners(), reader.peers(), reader.tokens()) == ([], [], [])
+    assert (reader.runners(), reader.peers(), reader.tokens(), reader.secrets()) == ([], [], [], [])
     assert reader.peer(KEY) is None
 
 
@@ -368,3 +370,16 @@ def test_the_end_of_a_given_up_log_is_taken_once_from_its_runner_alone(store: St
     told = replace(lost, released=True, log_bytes=5)
     assert end(1, 5) == (told, passed)
     assert end(1, 99) == (told, passed)
+
+
+def test_secrets_come_back_as_they_were_and_take_the_place_of_their_kind(store: Store) -> None:
+    narrow, wide = make_secret(), make_secret(scope=Scope(), encrypted=b"wide")
+    store.put_secrets([narrow, wide, make_secret("OTHER")])
+    assert store.reader.secrets() == [make_secret("OTHER"), wide, narrow]
+    again = replace(wide, encrypted=b"again", key="other", changed_at=9, source=Source.VAULT)
+    store.put_secrets([again])
+    assert store.reader.secrets() == [make_secret("OTHER"), again, narrow]
+    assert store.remove_secret("TOKEN", Scope())
+    assert not store.remove_secret("TOKEN", Scope()), "it is gone already"
+    assert not store.remove_secret("TOKEN", Scope(repo="https://example.org/*")), "no other scope is meant"
+    assert store.reader.secrets() == [make_secret("OTHER"), narrow]

@@ -30,7 +30,7 @@ from surveil.store.logs import LogStore
 from surveil.store.sqlite import FILE, open_store
 from tests.power.promises import DISPATCHER, OBSERVER, REPO, RUNNER, SPOOL
 from tests.power.workload import Worker
-from tests.store.records import make_peer, make_runner, new
+from tests.store.records import make_peer, make_runner, make_secret, new
 
 STEPS = 150
 
@@ -69,6 +69,7 @@ def make_folders(folder: Path) -> None:
     worker.start_runner()
     worker.store.commit(new(make_runner()))
     worker.store.add_peer(make_peer(role=Role.OBSERVER))
+    worker.store.put_secrets([make_secret()])
     for data in (DISPATCHER, RUNNER):
         known = KnownDispatcher(
             address=parse_address("tcp://box:7300"), server_key=make_keys().public, cluster="c" * 32, pid=4
@@ -146,6 +147,7 @@ def read_database(data: Path) -> Iterator[tuple[str, Any]]:
         yield "runners", reader.runners()
         yield "peers", reader.peers()
         yield "tokens", reader.tokens()
+        yield "secrets", reader.secrets()
         yield "counts", reader.counts()
 
 

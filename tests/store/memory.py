@@ -21,6 +21,7 @@ from surveil.core.model import (
     Status,
 )
 from surveil.core.peers import Peer
+from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
 from surveil.store import PAST_BUILDS_MAX, ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Token
@@ -55,6 +56,7 @@ class MemoryStore:
         self.lines: list[JournalLine] = []
         self.peers: dict[str, Peer] = {}
         self.tokens: dict[str, Token] = {}
+        self.secrets: dict[tuple[str, str, str, str], Secret] = {}
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -174,6 +176,12 @@ class MemoryStore:
         self.tokens[token] = replace(known, revoked_at=now)
         return True
 
+    def put_secrets(self, secrets: Sequence[Secret]) -> None:
+        self.secrets |= {_secret_key(secret.name, secret.scope): secret for secret in secrets}
+
+    def remove_secret(self, name: str, scope: Scope) -> bool:
+        return self.secrets.pop(_secret_key(name, scope), None) is not None
+
     def redeem(self, digest: bytes, *, key: str, name: str, now: int) -> Peer:
         token = next((token for token in self.tokens.values() if token.digest == digest), None)
         if token is None:
@@ -291,8 +299,15 @@ class MemoryReader:
     def tokens(self) -> list[Token]:
         return sorted(self._store.tokens.values(), key=lambda token: (token.created_at, token.id))
 
+    def secrets(self) -> list[Secret]:
+        return [self._store.secrets[key] for key in sorted(self._store.secrets)]
+
     def close(self) -> None:
         pass
+
+
+def _secret_key(name: str, scope: Scope) -> tuple[str, str, str, str]:
+    return (name, scope.repo, scope.ref, scope.job)
 
 
 def _refuse_others(stored: Record, record: Record) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, Runner, Status
 from surveil.core.peers import Peer, Role
+from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Changes
 from surveil.protocol import JobSpec, StepReport, StepSpec
 from surveil.store import Token
@@ -115,6 +116,18 @@ def make_token(name: str = "t1", **fields: Any) -> Token:
         "expires_at": 1000,
     }
     return Token(id=name, **(values | fields))
+
+
+def make_secret(name: str = "TOKEN", **fields: Any) -> Secret:
+    values: dict[str, Any] = {
+        "scope": Scope(repo="https://example.org/*", ref="refs/heads/main", job="deploy"),
+        "source": Source.HERE,
+        "key": "0123456789abcdef",
+        "encrypted": b"\0encrypted\xff",
+        "created_at": 5,
+        "changed_at": 6,
+    }
+    return Secret(name=name, **(values | fields))
 
 
 def new(*records: Record, notes: tuple[Note, ...] = ()) -> Changes:

@@ -116,5 +116,5 @@ def test_every_row_of_the_second_tables_gets_its_sum(engine: Engine) -> None:
         migrations.bring_up_to_date(connection, where="here")
         for guard in codec.GUARDS:
             found = connection.exec_driver_sql(f"SELECT * FROM {guard.table.name}").all()
-            assert len(found) == len(rows[guard.table.name])
+            assert len(found) == len(rows.get(guard.table.name, ()))
             assert all(map(guard.fits, found)), guard.table.name

@@ -10,6 +10,8 @@ dispatcher starts.
 
 from __future__ import annotations
 
+import functools
+import re
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from surveil.errors import InvalidError
 from surveil.store.tables import metadata
 
 HEAD: Final = "head"
+_FOLLOWS: Final = re.compile(r'^down_revision: Final = "([^"]+)"', re.MULTILINE)
 _FOLDER: Final = Path(__file__).parent
 _VERSION: Final = Table(
     "alembic_version",
@@ -70,13 +73,18 @@ def check(connection: Connection, *, where: str) -> str | None:
 
 
 def head() -> str:
-    """The revision of the tables as this version knows them."""
-    return max(_revisions())
+    """The revision of the tables as this version knows them: the one that no other follows."""
+    revisions = _revisions()
+    (last,) = revisions.keys() - set(revisions.values())
+    return last
 
 
-def _revisions() -> frozenset[str]:
-    """All that there are; each file's name begins with its own."""
-    return frozenset(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py"))
+@functools.cache
+def _revisions() -> dict[str, str]:
+    """All that there are, each with the one that it follows; a file's name begins with its own."""
+    files = (_FOLDER / "versions").glob("[0-9]*.py")
+    found = {path.name.partition("_")[0]: _FOLLOWS.search(path.read_text(encoding="utf-8")) for path in files}
+    return {revision: "" if follows is None else follows[1] for revision, follows in found.items()}
 
 
 def _upgrade(connection: Connection, to: str) -> None:
