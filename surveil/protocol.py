@@ -46,6 +46,8 @@ MIRRORS_MAX: Final = 1_000
 """Of one runner; more would only make the choice between runners slower."""
 ARTIFACTS_MAX: Final = 64
 """Of one job."""
+OUTPUTS_MAX: Final = 256
+"""Of one job."""
 HAVE_MAX: Final = 64
 """So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
@@ -183,6 +185,14 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutput:
+    """What a job puts out under a name for those that need it."""
+
+    name: Name
+    value: Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """An attempt that a runner still answers for: accepted, running, or finished and not yet released."""
 
@@ -212,6 +222,7 @@ class WatchedRepo:
 Refs: TypeAlias = Annotated[tuple[Ref, ...], Most(HELD_MAX)]
 HeldList: TypeAlias = Annotated[tuple[Held, ...], Most(HELD_MAX)]
 StepReports: TypeAlias = Annotated[tuple[StepReport, ...], Most(256)]
+Outputs: TypeAlias = Annotated[tuple[JobOutput, ...], Most(OUTPUTS_MAX)]
 
 
 # ---- runner to dispatcher ------------------------------------------------------------------------
@@ -293,6 +304,7 @@ class Finished:
     log_bytes: int
     steps: StepReports
     isolation: Text = ""
+    outputs: Outputs = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,15 @@ from surveil.answer import (
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.views import time_text
 from surveil.core.declared import LABEL
-from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import (
+    ApprovalWanted,
+    BuildWanted,
+    CancelWanted,
+    Carried,
+    RunnerOrder,
+    RunnerWanted,
+    UnholdWanted,
+)
 from surveil.core.model import VERDICTS, Job, Runner, Status
 from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.core.spelling import did_you_mean, quoted
@@ -87,7 +95,9 @@ def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
     if failed and not again and detail.jobs:
         raise NotAllowedError(f"Nothing of build {build.id} failed; `surveil retry {build.id}` builds all of it again.")
     carried = {
-        job.spec.name: f"carried over from build {build.id}, where it {job.state.value}"
+        job.spec.name: Carried(
+            reason=f"carried over from build {build.id}, where it {job.state.value}", outputs=job.outputs
+        )
         for job in detail.jobs
         if job.spec.name not in again
     }

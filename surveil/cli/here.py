@@ -22,13 +22,17 @@ from surveil.cli.options import example, json_flag, offered
 from surveil.cli.settings import load_flags
 from surveil.cli.worktree import read_source, root_of
 from surveil.config import RunConfig
+from surveil.core.decisions import Need
+from surveil.core.ending import ends_cell, fail_fast_words
+from surveil.core.following import Commit, Look, facts_of, whether
 from surveil.core.graph import in_order
+from surveil.core.outputs import complete
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import ExitCode, NotFoundError, SurveilError
 from surveil.execute import isolating
 from surveil.execute.local import LocalRun
 from surveil.pipeline import Invalid
-from surveil.protocol import JobSpec, StepReport
+from surveil.protocol import JobOutput, JobSpec, StepReport
 from surveil.screen.colours import is_terminal
 from surveil.screen.printing import print_json, tell
 from surveil.screen.terminal import SafeOutput
@@ -50,6 +54,18 @@ class _Result:
     took_ms: int = 0
     steps: tuple[StepReport, ...] = ()
     isolation: str = ""
+    outputs: tuple[JobOutput, ...] = ()
+
+    @property
+    def tolerated(self) -> bool:
+        """Whether it failed, and may."""
+        return self.spec.continue_on_error and self.state in {"failed", "errored"}
+
+    @property
+    def need(self) -> Need:
+        """How it looks to the jobs that need it."""
+        outputs = {output.name: output.value for output in self.outputs}
+        return Need(state=self.state, tolerated=self.tolerated, outputs=outputs)
 
     def document(self) -> dict[str, Any]:
         """For `--json`: the keys that a job of a build has, as far as there are such things here."""
@@ -63,6 +79,7 @@ class _Result:
             "exit_code": self.exit_code,
             "took_ms": self.took_ms,
             "isolation": self.isolation or None,
+            "outputs": {output.name: output.value for output in self.outputs},
             "steps": [_step(step) for step in self.steps],
         }
 
@@ -125,7 +142,7 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any)
     results = [_Result(spec) for spec in choose(loaded.jobs, jobs)]
     isolation = _isolation(config)
     interrupted = _run_all(root_of(Path.cwd()), results, isolation, as_json=as_json)
-    state = verdict([result.state for result in results])
+    state = verdict(["passed" if result.tolerated else result.state for result in results])
     if as_json:
         print_json({"state": state, "jobs": [result.document() for result in results]})
     else:
@@ -137,7 +154,8 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any)
 
 
 def choose(specs: Sequence[JobSpec], wanted: Sequence[str]) -> list[JobSpec]:
-    """The jobs to run, each after all that it needs: those that were named and what they need, or all.
+    """The jobs to run, each after all that it needs and the more urgent before others: those that were named and what
+    they need, or all.
 
     Raises:
         NotFoundError: a name is nobody's.
@@ -155,7 +173,8 @@ def choose(specs: Sequence[JobSpec], wanted: Sequence[str]) -> list[JobSpec]:
         if name not in chosen:
             chosen[name] = None
             ahead += by_name[name].needs
-    return [by_name[name] for rank in in_order(specs) for name in rank if name in chosen]
+    ranks = (sorted(rank, key=lambda name: -by_name[name].priority) for rank in in_order(specs))
+    return [by_name[name] for rank in ranks for name in rank if name in chosen]
 
 
 def verdict(states: Sequence[str]) -> str:
@@ -176,7 +195,12 @@ def _isolation(config: RunConfig) -> isolating.Isolation:
 def _run_all(root: Path, results: Sequence[_Result], isolation: isolating.Isolation, *, as_json: bool) -> bool:
     """Run job after job; true if somebody interrupted it."""
     ref, sha = _head(root)
+    commit = Commit(event="manual", repo=str(root), ref=ref, sha=sha)
     by_name = {result.spec.name: result for result in results}
+
+    def look(name: str) -> tuple[JobSpec, Need]:
+        return by_name[name].spec, by_name[name].need
+
     with LocalRun(root, ref=ref, sha=sha, isolation=isolation) as local:
         interrupts = _Interrupts(local)
         with interrupts.heard():
@@ -184,27 +208,36 @@ def _run_all(root: Path, results: Sequence[_Result], isolation: isolating.Isolat
                 if interrupts.count:
                     result.state, result.reason = "cancelled", "interrupted before it began"
                     continue
-                needs = [by_name[name] for name in result.spec.needs]
-                hindrance = next((need for need in needs if need.state != "passed"), None)
-                if hindrance is not None and result.spec.when != "always":
-                    result.state, result.reason = "skipped", f"needs {hindrance.spec.name}, which {hindrance.state}"
-                    tell(f"--- {result.spec.name} skipped: {result.reason} ---", "skipped")
-                    continue
-                _run_job(local, result, interrupts, as_json=as_json)
+                _follow(result, results, commit, look)
+                if result.state == "queued":
+                    spec = complete(result.spec, facts_of(result.spec, commit, look))
+                    _run_job(local, spec, result, interrupts, as_json=as_json)
         return bool(interrupts.count)
 
 
-def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_json: bool) -> None:
+def _follow(result: _Result, results: Sequence[_Result], commit: Commit, look: Look) -> None:
+    """Say whether a job runs, by the rules of a build."""
+    failed = next((other for other in results if other.state == "failed" and ends_cell(other.spec, result.spec)), None)
+    if failed is not None:
+        result.state, result.reason = "cancelled", fail_fast_words(failed.spec)
+    else:
+        status, result.reason = whether(result.spec, commit, look)
+        result.state = status.value
+    if result.state != "queued":
+        tell(f"--- {result.spec.name} {result.state}: {result.reason} ---", result.state)
+
+
+def _run_job(local: LocalRun, spec: JobSpec, result: _Result, interrupts: _Interrupts, *, as_json: bool) -> None:
     """All attempts at one job: another one after each failure, as long as the pipeline allows it."""
-    name = result.spec.name
-    if result.spec.labels:
-        tell(f"--- {name} asks for a runner with {', '.join(result.spec.labels)}; this machine is taken as one ---")
+    name = spec.name
+    if spec.labels:
+        tell(f"--- {name} asks for a runner with {', '.join(spec.labels)}; this machine is taken as one ---")
     while True:
         result.attempt += 1
         tell(f"--- {name} attempt {result.attempt} ---", "running")
         output = _Output(to_stderr=as_json)
         try:
-            ended = local.run(result.spec, on_output=output.write)
+            ended = local.run(spec, on_output=output.write)
         except SurveilError as error:
             result.state, result.reason = "errored", str(error)
         else:
@@ -214,6 +247,7 @@ def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_js
             result.took_ms += ended.finished_after_ms
             result.steps = ended.steps
             result.isolation = ended.isolation
+            result.outputs = ended.outputs
         finally:
             output.finish()
         for remark in (each for step in result.steps for each in step.remarks):
@@ -222,7 +256,7 @@ def _run_job(local: LocalRun, result: _Result, interrupts: _Interrupts, *, as_js
             result.state = "errored"
         because = f": {result.reason}" if result.reason else ""
         tell(f"--- {name} attempt {result.attempt} {result.state}{because} ---", result.state)
-        if result.state != "failed" or result.attempt > result.spec.retry or interrupts.count:
+        if result.state != "failed" or result.attempt > spec.retry or interrupts.count:
             return
 
 

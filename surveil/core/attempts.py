@@ -17,7 +17,7 @@ from surveil.core.model import GIVEN_UP, OPEN, VERDICTS, Attempt, AttemptState, 
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
-from surveil.protocol import Finished, Outcome, Progress, StepReport
+from surveil.protocol import Finished, JobOutput, Outcome, Progress, StepReport
 
 _ENDED: Final[Mapping[Outcome, AttemptState]] = {
     "passed": AttemptState.PASSED,
@@ -88,9 +88,9 @@ def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Pol
     _judge_runner(state, known, said, now, policy)
     match said.outcome:
         case "passed":
-            _conclude(state, known, Status.PASSED, said.reason, now)
+            _conclude(state, known, Status.PASSED, said.reason, now, outputs=said.outputs)
         case "failed":
-            _fail(state, known, now)
+            _fail(state, known, now, outputs=said.outputs)
         case "errored":
             _err(state, known, now, policy)
         case "lost":
@@ -204,9 +204,11 @@ def _put_job(state: State, job: Job, now: int) -> None:
         forget_if_settled(state, job.build)
 
 
-def _conclude(state: State, attempt: Attempt, verdict: Status, reason: str, now: int) -> None:
+def _conclude(
+    state: State, attempt: Attempt, verdict: Status, reason: str, now: int, *, outputs: tuple[JobOutput, ...] = ()
+) -> None:
     state.put(attempt, now)
-    job = replace(state.jobs[attempt.job], state=verdict, reason=reason, finished_at=now)
+    job = replace(state.jobs[attempt.job], state=verdict, reason=reason, finished_at=now, outputs=outputs)
     state.put(job, now)
     if verdict == Status.FAILED:
         cancel_other_cells(state, job, now)
@@ -214,10 +216,10 @@ def _conclude(state: State, attempt: Attempt, verdict: Status, reason: str, now:
     forget_if_settled(state, job.build)
 
 
-def _fail(state: State, attempt: Attempt, now: int) -> None:
+def _fail(state: State, attempt: Attempt, now: int, *, outputs: tuple[JobOutput, ...]) -> None:
     job = state.jobs[attempt.job]
     if job.failed >= job.spec.retry:
-        _conclude(state, attempt, Status.FAILED, attempt.reason, now)
+        _conclude(state, attempt, Status.FAILED, attempt.reason, now, outputs=outputs)
         return
     state.put(attempt, now)
     reason = f"{attempt.reason}; retry {job.failed + 1} of {job.spec.retry}"

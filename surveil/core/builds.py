@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from surveil.core.decisions import decide
+from surveil.core.decisions import Need, fill_in
 from surveil.core.ending import cancel, supersede
-from surveil.core.events import ApprovalWanted, BuildWanted
-from surveil.core.facts import facts_of
+from surveil.core.events import ApprovalWanted, BuildWanted, Carried
+from surveil.core.following import Commit, Look, facts_of, whether
+from surveil.core.groups import GROUP_CHARACTERS_MAX
 from surveil.core.model import VERDICTS, Build, Job, Status
 from surveil.core.state import State
 from surveil.frozen import replace
@@ -59,7 +60,8 @@ def _reason_of(wanted: BuildWanted) -> str:
     return f"nothing told surveil what to run, so it chose by {wanted.rule}" if wanted.rule else ""
 
 
-def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, now: int) -> Job:
+def _new_job(build: Build, position: int, spec: JobSpec, carried: Carried | None, now: int) -> Job:
+    spec = _with_group(spec, build)
     job = Job(
         id=f"{build.id}/{spec.name}", build=build.id, position=position, repo=build.repo, spec=spec, created_at=now,
         state=Status.QUEUED if _is_free(spec) else Status.BLOCKED, reason=_waits_for(spec.needs),
@@ -67,8 +69,20 @@ def _new_job(build: Build, position: int, spec: JobSpec, carried: str | None, no
     if build.awaits_approval and job.state == Status.QUEUED:
         job = replace(job, state=Status.HELD, reason=AWAITS_APPROVAL)
     if carried is not None:
-        return replace(job, state=Status.PASSED, reason=carried, finished_at=now)
+        return replace(job, state=Status.PASSED, reason=carried.reason, outputs=carried.outputs, finished_at=now)
     return job
+
+
+def _with_group(spec: JobSpec, build: Build) -> JobSpec:
+    """The name of a job's concurrency group may depend on its commit, which the pipeline file does not know."""
+    if "${{" not in spec.concurrency:
+        return spec
+    name = fill_in(spec.concurrency, facts_of(replace(spec, needs=()), commit_of(build), _nobody))
+    return replace(spec, concurrency=name[:GROUP_CHARACTERS_MAX])
+
+
+def _nobody(name: str) -> tuple[JobSpec, Need]:
+    raise AssertionError(f"{name} is asked for before anything ran")
 
 
 def _is_free(spec: JobSpec) -> bool:
@@ -138,28 +152,27 @@ def _follow(state: State, build_id: int, now: int) -> list[int]:
 
 def _unblocked(state: State, job: Job, now: int) -> Job | None:
     """The job as its needs and its condition make it, or None while one of its needs is still open."""
-    needs = [state.jobs[f"{job.build}/{name}"] for name in job.spec.needs]
-    if any(need.state not in VERDICTS for need in needs):
+    if any(state.jobs[f"{job.build}/{name}"].state not in VERDICTS for name in job.spec.needs):
         return None
-    hindrance = next((need for need in needs if need.counts_as != Status.PASSED), None)
-    if job.spec.when == "passed":  # Most jobs, and no question for the evaluator.
-        reason = f"needs {hindrance.spec.name}, which {_ended(hindrance.state)}" if hindrance is not None else ""
-        return _answered(job, reason, now)
-    decision = decide(job.spec.when, facts_of(state, job))
-    if decision.problem:
-        reason = f"its `when` cannot be decided: {decision.problem}"
-        return replace(job, state=Status.ERRORED, reason=reason, finished_at=now)
-    return _answered(job, "" if decision.holds else f"its `when` is false: {decision.because}", now)
+    commit, look = commit_of(state.builds[job.build]), looking(state, job)
+    status, reason = whether(job.spec, commit, look)
+    return replace(job, state=status, reason=reason, finished_at=None if status == Status.QUEUED else now)
 
 
-def _answered(job: Job, hindrance: str, now: int) -> Job:
-    if not hindrance:
-        return replace(job, state=Status.QUEUED, reason="")
-    return replace(job, state=Status.SKIPPED, reason=hindrance, finished_at=now)
+def commit_of(build: Build) -> Commit:
+    """What the jobs of a build may know of its commit."""
+    return Commit(event=build.event, repo=build.repo, ref=build.ref, sha=build.sha, paths=build.paths)
 
 
-def _ended(state: Status) -> str:
-    return state.value if state in {Status.PASSED, Status.FAILED} else f"was {state.value}"
+def looking(state: State, job: Job) -> Look:
+    """How a job sees the others of its build."""
+
+    def look(name: str) -> tuple[JobSpec, Need]:
+        other = state.jobs[f"{job.build}/{name}"]
+        outputs = {output.name: output.value for output in other.outputs}
+        return other.spec, Need(state=other.state.value, tolerated=other.counts_as != other.state, outputs=outputs)
+
+    return look
 
 
 def fold(state: State, build_id: int, now: int) -> None:

@@ -12,7 +12,7 @@ from surveil.core.model import VERDICTS, Attempt, AttemptState, Job, Status
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
-from surveil.protocol import Cancel
+from surveil.protocol import Cancel, JobSpec
 
 
 def cancel(state: State, job: Job, reason: str, now: int) -> None:
@@ -36,13 +36,21 @@ def cancel_order(attempt: Attempt, reason: str, policy: Policy) -> Send:
 
 def cancel_other_cells(state: State, failed: Job, now: int) -> None:
     """A cell of a matrix failed for good: where its job says `fail_fast`, the others need not go on."""
-    if not (failed.spec.fail_fast and failed.spec.matrix) or failed.spec.continue_on_error:
-        return
-    name = failed.spec.declared_name
-    for job_id in state.builds[failed.build].jobs:
+    for job_id in state.builds[failed.build].jobs if failed.spec.fail_fast else ():
         other = state.jobs[job_id]
-        if other.spec.matrix and other.spec.declared_name == name and other.state not in VERDICTS:
-            cancel(state, other, f"{failed.spec.name} failed, and `fail_fast` ends the other cells", now)
+        if other.state not in VERDICTS and ends_cell(failed.spec, other.spec):
+            cancel(state, other, fail_fast_words(failed.spec), now)
+
+
+def ends_cell(failed: JobSpec, other: JobSpec) -> bool:
+    """Whether the failure of one job of a build ends another one. A failure that may be is none."""
+    cells = failed.matrix and other.matrix and failed.declared_name == other.declared_name
+    return bool(cells) and failed.fail_fast and not failed.continue_on_error
+
+
+def fail_fast_words(failed: JobSpec) -> str:
+    """Why the other cells of this one end."""
+    return f"{failed.name} failed, and `fail_fast` ends the other cells"
 
 
 def supersede(state: State, newer: Job, now: int) -> list[int]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from surveil.frozen import dataclass
-from surveil.protocol import FromRunner, JobSpec
+from surveil.protocol import FromRunner, JobOutput, JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,20 @@ class RunnerDisconnected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What a job that need not run again came to before: the sentence that says so, and what it put out."""
+
+    reason: str
+    outputs: tuple[JobOutput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildWanted:
     """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or
     `complaints`.
 
-    `carried` names jobs that need not run again, each with the sentence that says why (`retry --failed`). `approved`
-    says who let an untrusted commit be built, where that was decided before.
+    `carried` names jobs that need not run again (`retry --failed`). `approved` says who let an untrusted commit be
+    built, where that was decided before.
     """
 
     mid: str
@@ -59,7 +67,7 @@ class BuildWanted:
     jobs: tuple[JobSpec, ...]
     complaints: tuple[str, ...] = ()
     retry_of: int | None = None
-    carried: Mapping[str, str]
+    carried: Mapping[str, Carried]
     approved: str = ""
     by: str = ""
     """Who wants it, in words for the journal: `seen by observer web-1`."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from surveil.frozen import dataclass, members_at_hand
-from surveil.protocol import JobSpec, StepReport
+from surveil.protocol import JobOutput, JobSpec, StepReport
 
 
 @members_at_hand
@@ -133,6 +133,8 @@ class Job:
     created_at: int
     started_at: int | None = None
     finished_at: int | None = None
+    outputs: tuple[JobOutput, ...] = ()
+    """What the attempt that decided put out for the jobs that need this one."""
 
     @property
     def counts_as(self) -> Status:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from surveil.core.model import AttemptId
 from surveil.frozen import dataclass
-from surveil.protocol import Assign, FromRunner, Outcome, Refused, StepReport, ToRunner
+from surveil.protocol import Assign, FromRunner, JobOutput, Outcome, Refused, StepReport, ToRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ class Ended:
     log_bytes: int
     steps: tuple[StepReport, ...]
     isolation: str = ""
+    outputs: tuple[JobOutput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ def of_steps(event: Ended, outcome: Outcome, reason: str) -> Finished:
         log_bytes=event.log_bytes,
         steps=event.steps,
         isolation=event.isolation,
+        outputs=event.outputs if outcome in {"passed", "failed"} else (),
     )
 
 

@@ -11,15 +11,17 @@ from heapq import heapify, heappop, heapreplace
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
-from surveil.core.builds import fold
+from surveil.core.builds import commit_of, fold, looking
 from surveil.core.effects import Effect, Send
 from surveil.core.ending import cancel_order
+from surveil.core.following import facts_of
 from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
+from surveil.core.outputs import complete, is_open
 from surveil.core.policy import Policy
 from surveil.core.ready import Group
 from surveil.core.state import Session, State
 from surveil.frozen import replace
-from surveil.protocol import Assign
+from surveil.protocol import Assign, JobSpec
 
 CANDIDATES_MAX: Final = 64
 """Runners compared for the jobs of a group.
@@ -189,7 +191,14 @@ def _order(state: State, attempt: Attempt, session: Session, policy: Policy) -> 
     order = Assign(
         epoch=state.identity.epoch, incarnation=attempt.incarnation, anchor=session.seq,
         job=job.id, attempt=attempt.number,
-        build=build.id, repo=build.repo, ref=build.ref, sha=build.sha, spec=job.spec,
+        build=build.id, repo=build.repo, ref=build.ref, sha=build.sha, spec=_completed(state, job),
         event=build.event, trusted=build.trusted,
     )  # fmt: skip
     return Send(runner=attempt.runner, message=order)
+
+
+def _completed(state: State, job: Job) -> JobSpec:
+    """The job as its runner gets it. That it is not too large was seen to before it was queued."""
+    if not is_open(job.spec):
+        return job.spec
+    return complete(job.spec, facts_of(job.spec, commit_of(state.builds[job.build]), looking(state, job)))

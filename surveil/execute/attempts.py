@@ -28,7 +28,7 @@ from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
-from surveil.protocol import Assign, Outcome, Remark, StepReport, StepState, decode, encode
+from surveil.protocol import OUTPUTS_MAX, Assign, JobOutput, Outcome, Remark, StepReport, StepState, decode, encode
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _OUTCOMES: Final = frozenset(get_args(Outcome))
@@ -148,6 +148,7 @@ class Folder:
             cgroups=isolation.limits.folders(self.group),
             memory_bytes=isolation.limits.memory_bytes,
             processes=isolation.limits.processes,
+            outputs=str(self.workspace.outputs),
         )
 
     def log_bytes(self) -> int:
@@ -268,6 +269,7 @@ def ended(attempt: AttemptId, status: files.Status) -> Ended | None:
         log_bytes=status.log_bytes,
         steps=steps(status),
         isolation=status.isolation,
+        outputs=tuple(JobOutput(**output._asdict()) for output in status.outputs[:OUTPUTS_MAX]),
     )
 
 

@@ -60,6 +60,7 @@ def job_environment(
         "SURVEIL_EVENT": event,
         "SURVEIL_RUNNER": runner,
         "SURVEIL_WORKSPACE": str(workspace.work),
+        "SURVEIL_OUTPUT": str(workspace.outputs),
     }
 
 

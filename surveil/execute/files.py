@@ -32,8 +32,10 @@ BELL: Final = "bell"
 TROUBLE: Final = "trouble"
 """What a keeper that failed by a mistake of ours leaves behind for people to read."""
 RESERVE: Final = "reserve"
-RESERVE_BYTES: Final = 128 * 1024
-"""Held back so that a result can be written on a full disk; more than any status of 256 steps."""
+RESERVE_BYTES: Final = 384 * 1024
+"""Held back so that a result can be written on a full disk; more than any status of 256 steps, and outputs of 64 KiB in
+which each character is escaped.
+"""
 NUMBER_MAX: Final = 2**53
 """As in messages."""
 
@@ -69,6 +71,8 @@ class Order(NamedTuple):
     """The folder in memory for files that hold secrets; empty where there are none."""
     memory_bytes: int = 0
     processes: int = 0
+    outputs: str = ""
+    """The file to which steps write what they put out."""
 
 
 class RemarkStatus(NamedTuple):
@@ -91,6 +95,13 @@ class StepStatus(NamedTuple):
     remarks: list[RemarkStatus] = []  # noqa: RUF012  # no keeper changes a list, it makes another one
 
 
+class OutputStatus(NamedTuple):
+    """What the job puts out under a name; the fields of the protocol's `JobOutput`."""
+
+    name: str
+    value: str
+
+
 class Status(NamedTuple):
     """How an attempt stands. With an `outcome` it is final."""
 
@@ -102,9 +113,10 @@ class Status(NamedTuple):
     log_bytes: int
     steps: list[StepStatus]
     isolation: str
+    outputs: list[OutputStatus] = []  # noqa: RUF012  # no keeper changes a list, it makes another one
 
 
-_Noted = TypeVar("_Noted", Status, StepStatus, RemarkStatus)
+_Noted = TypeVar("_Noted", Status, StepStatus, RemarkStatus, OutputStatus)
 
 
 def write_order(folder: str, order: Order) -> None:
@@ -125,7 +137,8 @@ def read_order(folder: str) -> Order:
 def write_status(folder: str, status: Status, *, sync: bool) -> None:
     """Write how the attempt stands; with `sync`, it survives the machine's power. Raises OSError."""
     steps = [step._asdict() | {"remarks": [remark._asdict() for remark in step.remarks]} for step in status.steps]
-    write_fields(os.path.join(folder, STATUS), status._asdict() | {"steps": steps}, sync=sync)
+    outputs = [output._asdict() for output in status.outputs]
+    write_fields(os.path.join(folder, STATUS), status._asdict() | {"steps": steps, "outputs": outputs}, sync=sync)
 
 
 def read_status(folder: str) -> Status | None:
@@ -135,7 +148,10 @@ def read_status(folder: str) -> Status | None:
     except FileNotFoundError:
         return None
     try:
-        return _checked(Status(**fields | {"steps": [_step_of(step) for step in fields["steps"]]}))
+        steps = [_step_of(step) for step in fields["steps"]]
+        # A keeper of an earlier version puts nothing out.
+        outputs = [_checked(OutputStatus(**output)) for output in fields.get("outputs", ())]
+        return _checked(Status(**fields | {"steps": steps, "outputs": outputs}))
     except (TypeError, KeyError) as error:
         raise ValueError(f"{folder}/{STATUS} is not a status: {error}") from error
 

@@ -35,8 +35,9 @@ from surveil.execute.endings import (
     timeout_words,
 )
 from surveil.execute.entrusted import NOTHING, Entrusted
-from surveil.execute.files import Order, RemarkStatus, Status, StepOrder, StepStatus
+from surveil.execute.files import Order, OutputStatus, RemarkStatus, Status, StepOrder, StepStatus
 from surveil.execute.masking import Cover, Forms
+from surveil.execute.outputs import OutputsError, read_outputs
 from surveil.execute.spool import SpoolWriter
 from surveil.execute.steplog import PIPE_BYTES, StepLog
 
@@ -62,6 +63,7 @@ class Keeper:
         self.secrets: dict[str, str] = {}
         """The variables by which steps find the secrets."""
         self.steps = [StepStatus(name=step.name, state="pending") for step in order.steps]
+        self.outputs: list[OutputStatus] = []
         self.now = boot_ms()
         self.started_at = self.now
         self.spool = SpoolWriter(os.path.join(folder, files.SPOOL), boot_ms, note=os.path.join(folder, files.ACCEPTED))
@@ -111,7 +113,20 @@ class Keeper:
         self.confines.remove()
         if self.order.secrets:
             entrusted.remove_files(self.order.secrets)
-        self._finish(end)
+        self._finish(self._put_out(end))
+
+    def _put_out(self, end: End) -> End:
+        """Take what the steps put out. Whoever relies on it must not go on without, so what cannot be read is a
+        failure.
+        """
+        if not self.order.outputs or end.outcome not in {"passed", "failed"}:
+            return end
+        try:
+            found = read_outputs(self.order.outputs)
+            self.outputs = [OutputStatus(*map(self.forms.cover, output)) for output in found]
+        except OutputsError as error:
+            return End("failed", str(error)) if end.outcome == "passed" else end
+        return end
 
     def _confine(self) -> None:
         try:
@@ -304,6 +319,7 @@ class Keeper:
             log_bytes=self.spool.log_bytes,
             steps=[self._shown(step) for step in self.steps] if self.forms else self.steps,
             isolation=self.order.isolation,
+            outputs=self.outputs,
         )
         files.write_status(self.folder, status, sync=sync)
         self.bell.ring(self.now)

@@ -128,6 +128,7 @@ class LocalRun:
                 cgroups=cgroups,
                 memory_bytes=self._isolation.limits.memory_bytes,
                 processes=self._isolation.limits.processes,
+                outputs=str(workspace.outputs),
             )
             pidfd = launch(self._nursery, folder, order)
             open_files.callback(os.close, pidfd)

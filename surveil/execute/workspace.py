@@ -56,6 +56,11 @@ class Workspace:
         """What `/tmp` is in a sandbox, for programs that do not ask for TMPDIR."""
         return self.root / "common-tmp"
 
+    @property
+    def outputs(self) -> Path:
+        """The file to which steps write what the job puts out."""
+        return self.root / "outputs"
+
     def script(self, index: int) -> Path:
         """The file that holds the script of a step."""
         return self.root / "steps" / str(index)

@@ -22,7 +22,7 @@ from sqlalchemy import Table
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
-from surveil.protocol import JobSpec, StepReport, StepSpec, pack_part, unpack_part
+from surveil.protocol import JobOutput, JobSpec, StepReport, StepSpec, pack_part, unpack_part
 from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import attempts, builds, cluster, jobs, notes, peers, runners, secrets, specs, tokens
@@ -31,7 +31,7 @@ BUILD_CHANGES: Final = ("state", "reason", "approved", "started_at", "finished_a
 JOB_KEY: Final = ("build", "name")
 JOB_CHANGES: Final = (
     "state", "reason", "attempt", "failed", "errored", "lost", "lost_early", "not_before_at", "started_at",
-    "finished_at",
+    "finished_at", "outputs",
 )  # fmt: skip
 ATTEMPT_KEY: Final = ("build", "name", "number")
 ATTEMPT_CHANGES: Final = (
@@ -194,7 +194,16 @@ def job_row(job: Job, spec: bytes) -> Row:
     return summed((
         job.build, job.spec.name, job.position, spec, job.created_at, _TEXT[job.state], job.reason, job.attempt,
         job.failed, job.errored, job.lost, texts(job.lost_early), job.not_before_at, job.started_at, job.finished_at,
+        _outputs(job.outputs),
     ))  # fmt: skip
+
+
+def _outputs(outputs: Sequence[JobOutput]) -> str | None:
+    return _dumps([[output.name, output.value] for output in outputs]) if outputs else None
+
+
+def _outputs_of(body: str | None) -> tuple[JobOutput, ...]:
+    return () if body is None else tuple(JobOutput(name=name, value=value) for name, value in json.loads(body))
 
 
 def job_change(job: Job, spec: bytes) -> Row:
@@ -220,7 +229,7 @@ def job_of(row: Sequence[Any], repo: str, spec_by_digest: Mapping[bytes, JobSpec
         id=f"{row[0]}/{row[1]}", build=row[0], position=row[2], repo=repo, spec=spec_by_digest[row[3]],
         state=_STATUS[row[4]], reason=row[5], attempt=row[6], failed=row[7], errored=row[8], lost=row[9],
         lost_early=texts_of(row[10]), not_before_at=row[11],
-        created_at=row[12], started_at=row[13], finished_at=row[14],
+        created_at=row[12], started_at=row[13], finished_at=row[14], outputs=_outputs_of(row[15]),
     )  # fmt: skip
 
 

@@ -108,6 +108,8 @@ jobs: Final = Table(
     Column("created_at", Number, nullable=False),
     Column("started_at", Number),
     Column("finished_at", Number),
+    # Pairs of names and values; NULL where there are none, which most jobs have.
+    Column("outputs", Text),
     Column("row_sum", Number),
     sqlite_with_rowid=False,
 )

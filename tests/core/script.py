@@ -20,6 +20,7 @@ from surveil.core.events import (
     ApprovalWanted,
     BuildWanted,
     CancelWanted,
+    Carried,
     Event,
     Recovered,
     RunnerDisconnected,
@@ -220,7 +221,7 @@ class Player:
                 trusted=trusted == "yes", retry_of=int(retry_of) if retry_of else None, approved=approved,
                 message="", author="", pipeline_file=".surveil.yml", jobs=specs,
                 complaints=(complaint,) if complaint else (),
-                carried={name: "passed in build 1" for name in carried.split(",") if name},
+                carried={name: Carried(reason="passed in build 1") for name in carried.split(",") if name},
             )
         )  # fmt: skip
 

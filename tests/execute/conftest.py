@@ -108,6 +108,7 @@ class Kept:
             memory_bytes=self.isolation.limits.memory_bytes,
             processes=self.isolation.limits.processes,
             secrets=self.memory if secrets.files else "",
+            outputs=str(self.workspace.outputs),
         )
         self.pidfd = launch(self.nursery, self.folder, order, secrets)
 

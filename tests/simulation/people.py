@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import (
+    ApprovalWanted,
+    BuildWanted,
+    CancelWanted,
+    Carried,
+    RunnerOrder,
+    RunnerWanted,
+    UnholdWanted,
+)
 from surveil.core.model import VERDICTS, Build, Status
 from surveil.protocol import CommitSeen, Message, Seen
 from tests.simulation.network import Line, Way
@@ -121,7 +129,11 @@ class People:
             return
         store = self.world.store
         jobs = [store.jobs[job_id] for job_id in build.jobs]
-        carried = {job.spec.name: "it passed before" for job in jobs if job.state == Status.PASSED}
+        carried = {
+            job.spec.name: Carried(reason="it passed before", outputs=job.outputs)
+            for job in jobs
+            if job.state == Status.PASSED
+        }
         self._ask(
             BuildWanted(
                 mid=f"manual:{self.world.next_number()}",

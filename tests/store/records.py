@@ -9,7 +9,7 @@ from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, 
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Changes
-from surveil.protocol import JobSpec, StepReport, StepSpec
+from surveil.protocol import JobOutput, JobSpec, StepReport, StepSpec
 from surveil.store import Token
 
 KEY = "k" * 40
@@ -70,6 +70,7 @@ def make_job(build: int = 1, name: str = "test", **fields: Any) -> Job:
         "state": Status.QUEUED,
         "reason": "",
         "created_at": 1000 + build,
+        "outputs": (JobOutput(name="version", value=NASTY), JobOutput(name="empty", value="")),
     }
     return Job(id=f"{build}/{name}", build=build, **(values | fields))
 

@@ -118,3 +118,16 @@ def test_every_row_of_the_second_tables_gets_its_sum(engine: Engine) -> None:
             found = connection.exec_driver_sql(f"SELECT * FROM {guard.table.name}").all()
             assert len(found) == len(rows.get(guard.table.name, ()))
             assert all(map(guard.fits, found)), guard.table.name
+
+
+def test_a_job_that_was_damaged_before_its_table_grew_does_not_look_sound_after_it(engine: Engine) -> None:
+    job = "'test', 0, x'00', 'passed', '', 1, 0, 0, 0, '[]', 0, 1, 2, 3"
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0002")
+        for build in (1, 2):
+            connection.exec_driver_sql(f"INSERT INTO jobs VALUES ({build}, {job})")
+        migrations.bring_up_to_date(connection, where="here", to="0004")
+        connection.exec_driver_sql("UPDATE jobs SET reason = 'changed by the disk' WHERE build = 2")
+        migrations.bring_up_to_date(connection, where="here")
+        rows = connection.exec_driver_sql("SELECT * FROM jobs ORDER BY build").all()
+    assert [codec.JOBS.fits(row) for row in rows] == [True, False]

@@ -44,6 +44,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Finished(
         job="7/test", attempt=2, outcome="failed", reason="step Tests ended with 1", exit_code=1, started_after_ms=3,
         finished_after_ms=1_240, log_bytes=70_000, steps=(STEP,), isolation="process",
+        outputs=(protocol.JobOutput(name="version", value="1.2"),),
     ),
     protocol.Output(job="7/test", attempt=2, at=65_536, crc=0xDEADBEEF, after_ms=900, data=b"\x00ok\n\xff"),
     protocol.Bye(incarnation=3, returning=True),
