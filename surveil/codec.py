@@ -311,6 +311,10 @@ def packer(kind: type) -> Pack:
 def _pack_for(hint: Any) -> Callable[[Any], Any] | None:
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
+    if get_origin(hint) in {Union, UnionType}:
+        (inner,) = [part for part in get_args(hint) if part is not NoneType]
+        pack_inner = _pack_for(inner)
+        return None if pack_inner is None else lambda value: None if value is None else pack_inner(value)
     if get_origin(hint) is tuple:
         pack_item = _pack_for(get_args(hint)[0])
         return None if pack_item is None else lambda value: [pack_item(item) for item in value]

@@ -117,6 +117,20 @@ class ArtifactSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """The image in whose container the steps of a job run, and what they may take there.
+
+    `cpu_thousandths` of one processor, `memory_bytes` and `processes` 0 mean no limit but the runner's own.
+    """
+
+    name: Text
+    pull: Literal["missing", "always", "never"] = "missing"
+    cpu_thousandths: int = 0
+    memory_bytes: int = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix.
 
@@ -140,6 +154,7 @@ class JobSpec:
     concurrency: Text = ""
     cancel_superseded: bool = False
     artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
+    image: ImageSpec | None = None
 
     @property
     def exclusive(self) -> bool:

@@ -9,6 +9,9 @@ a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
   `nursery` asks for that. `offspring` starts and ends the steps' processes, `steplog` takes their output, `endings` has
   words for how it ends. `files` holds what keeper and agent tell each other through the attempt's folder, `bell` and
   `lookout` are the two ends of a call that there is news. `processes` ends what a dead keeper left behind.
+* `site` is where a keeper's steps run: below it, or in a container, to whose first process `contained` speaks through
+  named pipes. `engine` has the Docker SDK's calls, `containers` says what an attempt's container is, and `housing`
+  which attempt has one.
 * `output` and `spool` hold the log until the dispatcher has it, `sending` sends it.
 * `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch, and
   `upkeep` is what a runner does in its own time.

@@ -16,14 +16,16 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 from zlib import crc32
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended, FoundAttempt
 from surveil.errors import ProtocolError
 from surveil.execute import files
+from surveil.execute.cgroups import PREFIX
 from surveil.execute.collecting import noted
+from surveil.execute.containers import Placed
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
@@ -79,6 +81,11 @@ class Folder:
         """What its control groups are called: after its data folder and itself, as a machine may have many of both."""
         return f"{group_prefix(self.path.parent.parent)}{self.path.name}"
 
+    @property
+    def container(self) -> str:
+        """What its container is called, if it has one."""
+        return f"{PREFIX}{self.group}"
+
     def write(self) -> None:
         """Note what is to be done. Raises OSError.
 
@@ -120,8 +127,11 @@ class Folder:
         *,
         log_bytes_max: int,
         isolation: Isolation,
+        placed: Placed | None = None,
     ) -> files.Order:
-        """What the keeper is told to do. Looks into the work tree."""
+        """What the keeper is told to do, in the container that was `placed` for it or without. Looks into the work
+        tree.
+        """
         assign = self.assign
         environment = job_environment(
             assign.spec,
@@ -134,6 +144,7 @@ class Folder:
             sha=assign.sha,
             event=assign.event,
             runner=runner,
+            contained=placed is not None,
         )
         return files.Order(
             cwd=str(self.workspace.work),
@@ -143,12 +154,8 @@ class Folder:
             lease_until_boot_ms=lease_until_boot_ms,
             log_bytes_max=log_bytes_max,
             bell=str(bell),
-            isolation=isolation.name,
-            sandbox=isolation.argv(self.workspace),
-            cgroups=isolation.limits.folders(self.group),
-            memory_bytes=isolation.limits.memory_bytes,
-            processes=isolation.limits.processes,
             outputs=str(self.workspace.outputs),
+            **surroundings(self.workspace, self.group, isolation, placed),
         )
 
     def log_bytes(self) -> int:
@@ -191,6 +198,27 @@ class Folder:
         if self.reader is not None:
             self.reader.close()
             self.reader = None
+
+
+def surroundings(workspace: Workspace, group: str, isolation: Isolation, placed: Placed | None) -> dict[str, Any]:
+    """The fields of an order that say where its steps run."""
+    if placed is not None:
+        return {
+            "isolation": placed.isolation,
+            "sandbox": [],
+            "cgroups": placed.groups,
+            "memory_bytes": placed.memory_bytes,
+            "processes": placed.processes,
+            "container": str(placed.pipes),
+            "first_process": placed.first_process,
+        }
+    return {
+        "isolation": isolation.name,
+        "sandbox": isolation.argv(workspace),
+        "cgroups": isolation.limits.folders(group),
+        "memory_bytes": isolation.limits.memory_bytes,
+        "processes": isolation.limits.processes,
+    }
 
 
 def keeper_of(path: Path) -> int | None:

@@ -66,20 +66,44 @@ def find(memory_bytes: int, processes: int) -> Limits:
     return Limits(memory_bytes, processes, tuple(dict.fromkeys(found.values())))
 
 
-def _places() -> Iterator[tuple[str, str]]:
-    """For each controller that may be used, the folder below which groups may be made."""
+def groups_of(process: int) -> list[str]:
+    """The control groups of somebody else's process that bound memory or processes; none where they are not seen."""
+    own = _groups(Path(f"/proc/{process}/cgroup"))
+    found: set[str] = set()
+    for kind, root, point, options in _mounts():
+        names = set(CONTROLLERS) & set(options.split(",")) if kind == "cgroup" else {""}
+        folders = [_inside(root, point, own[name]) for name in names if name in own]
+        found |= {folder for folder in folders if folder != point}
+    return sorted(found)
+
+
+def _groups(path: Path) -> dict[str, str]:
+    """The groups of a process, by controller; that of version 2 by nothing."""
     own: dict[str, str] = {}
-    for line in _read(_GROUPS).splitlines():
-        _, controllers, path = line.split(":", 2)
-        own |= dict.fromkeys(controllers.split(","), path)
+    for line in _read(path).splitlines():
+        _, controllers, group = line.split(":", 2)
+        own |= dict.fromkeys(controllers.split(","), group)
+    return own
+
+
+def _mounts() -> Iterator[tuple[str, str, str, str]]:
+    """The trees of control groups that are seen here: version, from where on, where, and with what controllers."""
     for line in _read(_MOUNTS).splitlines():
         before, _, after = line.partition(" - ")
         root, point = before.split()[3:5]
         kind, _, options = after.split()[:3]
+        if kind in {"cgroup", "cgroup2"}:
+            yield kind, root, point, options
+
+
+def _places() -> Iterator[tuple[str, str]]:
+    """For each controller that may be used, the folder below which groups may be made."""
+    own = _groups(_GROUPS)
+    for kind, root, point, options in _mounts():
         if kind == "cgroup":
             for controller in set(CONTROLLERS) & set(options.split(",")):
                 yield controller, _inside(root, point, own.get(controller, "/"))
-        elif kind == "cgroup2":
+        else:
             yield from _unified(Path(_inside(root, point, own.get("", "/"))))
 
 

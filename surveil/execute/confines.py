@@ -60,9 +60,9 @@ class Confines:
         now = (self._count(_KILLS), self._count(_REFUSALS))
         kills, refusals = (new - old for new, old in zip(now, self._seen, strict=True))
         self._seen = now
-        if kills:
+        if kills > 0:  # A container that is gone took its counts with it.
             return f"it went over its memory limit of {size_words(self.memory_bytes)}"
-        return f"it went over its limit of {self.processes} processes" if refusals else ""
+        return f"it went over its limit of {self.processes} processes" if refusals > 0 else ""
 
     def _count(self, names: tuple[tuple[str, bytes], ...]) -> int:
         total = 0

@@ -36,14 +36,15 @@ def job_environment(
     event: str,
     runner: str,
     path: str | None = None,
+    contained: bool = False,
 ) -> dict[str, str]:
     """The environment of a job's steps. Authors may replace `PATH`, `HOME`, `TMPDIR` and `CI`; what begins with
     `SURVEIL` is ours.
 
-    `path` is the PATH of the runner's own process unless given.
+    `path` is the PATH of the runner's own process unless given; what is `contained` has that of its image.
     """
-    environment = {
-        "PATH": path if path is not None else os.environ.get("PATH", DEFAULT_PATH),
+    machine = {} if contained else {"PATH": path if path is not None else os.environ.get("PATH", DEFAULT_PATH)}
+    environment = machine | {
         "HOME": str(workspace.home),
         "TMPDIR": str(workspace.tmp),
         "CI": "true",

@@ -73,6 +73,10 @@ class Order(NamedTuple):
     processes: int = 0
     outputs: str = ""
     """The file to which steps write what they put out."""
+    container: str = ""
+    """The folder of the pipes to the first process of the attempt's container; empty for steps that have none."""
+    first_process: int = 0
+    """That process, where it can be seen from here; 0 where it cannot."""
 
 
 class RemarkStatus(NamedTuple):

@@ -1,8 +1,9 @@
 """The keeper: a small process that runs one attempt's steps to their end, whatever becomes of the agent.
 
 What belongs here: the order of steps, their time, their verdict. What does not: starting and killing processes
-(`offspring`), their output (`steplog`), sentences (`endings`), the shape of files (`files`, `spool`), and everything
-that an agent decides. Imports only the standard library, and little of it: a keeper is forked for each attempt.
+(`site`, `contained`), their output (`steplog`), sentences (`endings`), the shape of files (`files`, `spool`), and
+everything that an agent decides. Imports only the standard library, and little of it: a keeper is forked for each
+attempt.
 
 It reads `order.json`, obeys the named pipe `control` (lines `cancel GRACE_MS` and `lease UNTIL_BOOT_MS`), appends
 to `spool`, keeps `status.json` current, and rings `bell`. It has one thread and one loop, and ends when nothing is
@@ -14,7 +15,6 @@ left below it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -23,23 +23,15 @@ from typing import Final
 from surveil.clock import boot_ms
 from surveil.execute import entrusted, files, offspring
 from surveil.execute.bell import Bell
-from surveil.execute.confines import Confines
-from surveil.execute.enclosure import Enclosure, SandboxError
-from surveil.execute.endings import (
-    End,
-    disk_words,
-    failure_words,
-    limit_words,
-    secret_words,
-    start_words,
-    timeout_words,
-)
+from surveil.execute.contained import Contained
+from surveil.execute.endings import End, disk_words, failure_words, secret_words, timeout_words
 from surveil.execute.entrusted import NOTHING, Entrusted
 from surveil.execute.files import Order, OutputStatus, RemarkStatus, Status, StepOrder, StepStatus
 from surveil.execute.masking import Cover, Forms
 from surveil.execute.outputs import OutputsError, read_outputs
+from surveil.execute.site import OwnProcesses, Site
 from surveil.execute.spool import SpoolWriter
-from surveil.execute.steplog import PIPE_BYTES, StepLog
+from surveil.execute.steplog import StepLog
 
 KILL_GRACE_MS: Final = 5_000
 """How long a step that ran out of time may take to end by itself."""
@@ -76,8 +68,7 @@ class Keeper:
         self.asked = 0
         """The process of the step that was asked to end."""
         self.exits: dict[int, offspring.Exit] = {}
-        self.enclosure = Enclosure(order.sandbox, order.processes) if order.sandbox else None
-        self.confines = Confines([*order.cgroups], order.memory_bytes, order.processes)
+        self.site: Site = Contained(order) if order.container else OwnProcesses(order)
         self.poll = select.poll()
         self.control = os.open(os.path.join(folder, files.CONTROL), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.commands = b""
@@ -86,7 +77,7 @@ class Keeper:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        for descriptor in (self.control, self.wake):
+        for descriptor in (self.control, self.wake, *self.site.descriptors):
             self.poll.register(descriptor, select.POLLIN)
 
     def run(self) -> None:
@@ -94,23 +85,20 @@ class Keeper:
         end = End("passed", "", 0)
         try:
             self._tell()
-            self._confine()
+            self.site.open()
             self._unpack_secrets()
             for index, step in enumerate(self.order.steps):
                 exit_code = self._run_step(index, step)
-                limit = self.confines.news()
+                limit = self.site.news()
                 if exit_code and not step.continue_on_error:
                     raise End("failed", failure_words(step.name, exit_code, limit), exit_code)
         except End as early:
             end = early
-            if end.outcome == "failed" and end.exit_code is None and (limit := self.confines.news()):
+            if end.outcome == "failed" and end.exit_code is None and (limit := self.site.news()):
                 end.reason += f"; {limit}"
         except OSError as error:
             end = End("errored", disk_words(error))
-        if self.enclosure is not None:
-            self.enclosure.end()
-        offspring.kill_all()
-        self.confines.remove()
+        self.site.close()
         if self.order.secrets:
             entrusted.remove_files(self.order.secrets)
         self._finish(self._put_out(end))
@@ -128,12 +116,6 @@ class Keeper:
             return End("failed", str(error)) if end.outcome == "passed" else end
         return end
 
-    def _confine(self) -> None:
-        try:
-            self.confines.make()
-        except OSError as error:
-            raise End("errored", limit_words(error)) from error
-
     def _unpack_secrets(self) -> None:
         try:
             paths = entrusted.write_files(self.order.secrets, self.entrusted)
@@ -148,22 +130,14 @@ class Keeper:
         self._look()
         if self.ending is not None:
             raise self.ending
-        output, theirs = os.pipe2(os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # The system may allow no more than its default.
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(output, False)
         self._step(index, state="running", started_after_ms=self._after(), log_at=self.spool.log_bytes)
         try:
-            try:
-                enter = None if self.enclosure is None else self.enclosure.ready()
-                place = offspring.Place(self.confines.join if self.order.cgroups else None, enter)
-                pid = offspring.start(step.argv, step.env | self.secrets, self.order.cwd, theirs, place)
-            except (OSError, SandboxError) as error:
-                self._step(index, state="errored", finished_after_ms=self._after())
-                raise End("errored", start_words(step.name, error)) from error
-            finally:
-                os.close(theirs)
-            return self._watch(index, step, pid, output)
+            process, output = self.site.start(index + 1, step._replace(env=step.env | self.secrets))
+        except End:
+            self._step(index, state="errored", finished_after_ms=self._after())
+            raise
+        try:
+            return self._watch(index, step, process, output)
         finally:
             os.close(output)
 
@@ -206,16 +180,16 @@ class Keeper:
             self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
             return exited.code
         # Whatever else was asked to end gets the rest of its grace.
-        while self.kill_at is not None and self.now < self.kill_at and offspring.group_lives(pid):
+        while self.kill_at is not None and self.now < self.kill_at and self.site.lives(pid):
             self._wait(None)
             self._look()
-        state = "failed" if self.ending.outcome == "failed" else "cancelled"
+        state = {"failed": "failed", "errored": "errored"}.get(self.ending.outcome, "cancelled")
         self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
         raise self.ending
 
     def _end_leak(self, index: int, log: StepLog, output: int) -> None:
         """Processes that the step left behind still hold its output: end them, and say so."""
-        offspring.kill_all()
+        self.site.kill()
         log.drain(output)
         self._remark(index, "processes that the step left behind kept its output open, and were ended")
 
@@ -230,14 +204,14 @@ class Keeper:
             return
         if self.asked != pid and pid not in self.exits:
             self.asked = pid
-            offspring.signal_group(pid, signal.SIGTERM)
+            self.site.ask(pid)
         if self.kill_at is not None and self.now >= self.kill_at:
-            self.exits |= offspring.kill_all()
+            self.exits |= self.site.kill()
 
     # ---- what happens meanwhile ----
 
     def _wait(self, *deadlines: int | None) -> None:
-        due = [*deadlines, self.kill_at, self.spool.due_at(), self.bell.due_at]
+        due = [*deadlines, self.kill_at, self.spool.due_at(), self.bell.due_at, self.site.due_at()]
         if self.ending is None:
             due.append(self.timeout_at)
         if self.lease_until is not None:
@@ -251,7 +225,9 @@ class Keeper:
         self.now = boot_ms()
         with contextlib.suppress(BlockingIOError):
             os.read(self.wake, 4096)
-        self.exits |= offspring.reap()
+        self.exits |= self.site.reap(self.now)
+        if trouble := self.site.trouble():
+            self._end(End("errored", trouble), 0)
         with contextlib.suppress(BlockingIOError):
             self.commands += os.read(self.control, 4096)
         *lines, self.commands = self.commands.split(b"\n")

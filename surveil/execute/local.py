@@ -19,8 +19,10 @@ from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended
 from surveil.errors import InfrastructureError
 from surveil.execute import files, processes
-from surveil.execute.attempts import ended, steps
+from surveil.execute.attempts import ended, steps, surroundings
+from surveil.execute.cgroups import PREFIX
 from surveil.execute.confines import Confines
+from surveil.execute.containers import OWNER, Containers, Placed
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.nursery import Nursery, launch
@@ -46,16 +48,25 @@ class LocalRun:
         work: the tree in which the steps run, and which they may change.
         repo, ref, sha: what the steps are told about it.
         isolation: what keeps the steps from the rest of the machine.
+        containers: asked for this machine's containers when a job wants one; may raise InfrastructureError.
     """
 
     def __init__(
-        self, work: Path, *, repo: str = "", ref: str = "", sha: str = "", isolation: Isolation = UNKEPT
+        self,
+        work: Path,
+        *,
+        repo: str = "",
+        ref: str = "",
+        sha: str = "",
+        isolation: Isolation = UNKEPT,
+        containers: Callable[[], Containers] | None = None,
     ) -> None:
         self._work = work.absolute()
         self._repo = repo or str(self._work)
         self._ref = ref
         self._sha = sha or _NO_SHA
         self._isolation = isolation
+        self._containers = containers
         self._nursery = Nursery()
         self._cancel_grace_ms: int | None = None
         self._control: int | None = None
@@ -111,10 +122,11 @@ class LocalRun:
                 raise InfrastructureError(f"no folder could be made for the job: {error}") from error
             environment = job_environment(
                 spec, workspace, build="0", job=spec.name, attempt=1, repo=self._repo, ref=self._ref, sha=self._sha,
-                event="manual", runner="local", path=path,
+                event="manual", runner="local", path=path, contained=spec.image is not None,
             )  # fmt: skip
             now = boot_ms()
-            cgroups = self._isolation.limits.folders(root.name)
+            placed = self._place(root, folder, workspace, spec, open_files)
+            where = surroundings(workspace, root.name, self._isolation, placed)
             order = files.Order(
                 cwd=str(self._work),
                 steps=step_orders(spec, workspace, environment),
@@ -123,12 +135,8 @@ class LocalRun:
                 lease_until_boot_ms=now + LEASE_MS,
                 log_bytes_max=LOG_BYTES_MAX,
                 bell=str(root / files.BELL),
-                isolation=self._isolation.name,
-                sandbox=self._isolation.argv(workspace),
-                cgroups=cgroups,
-                memory_bytes=self._isolation.limits.memory_bytes,
-                processes=self._isolation.limits.processes,
                 outputs=str(workspace.outputs),
+                **where,
             )
             pidfd = launch(self._nursery, folder, order)
             open_files.callback(os.close, pidfd)
@@ -138,7 +146,21 @@ class LocalRun:
                 return self._follow(folder, workspace, (bell, pidfd), on_output, on_steps)
             finally:
                 self._see_it_end(pidfd, workspace)
-                Confines(cgroups).remove()
+                if placed is None:
+                    Confines(where["cgroups"]).remove()
+
+    def _place(
+        self, root: Path, folder: Path, workspace: Workspace, spec: JobSpec, open_files: contextlib.ExitStack
+    ) -> Placed | None:
+        """The container of a job that wants one, which is gone when all files are closed."""
+        if spec.image is None:
+            return None
+        if self._containers is None:
+            raise InfrastructureError("the job has an image, and there are no containers here")
+        containers = self._containers()
+        name = f"{PREFIX}{root.name}"
+        open_files.callback(containers.remove, name)
+        return containers.place(name, folder, workspace, spec.image, {OWNER: str(root), "surveil.job": spec.name})
 
     def _follow(
         self,

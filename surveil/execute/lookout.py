@@ -42,6 +42,10 @@ class Watched:
         self.doomed = False
         self.status_seen: tuple[int, int] | None = None
 
+    def open_control(self) -> None:
+        """Open the pipe to the keeper. Raises OSError."""
+        self.control = os.open(self.folder.path / files.CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
     def kill_keeper(self) -> None:
         """Kill the keeper, if there is one; its end is then noticed as any other."""
         if self.pidfd is not None:

@@ -25,7 +25,9 @@ from surveil.execute import files
 from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of
 from surveil.execute.collecting import Collector, Unwanted, Work, after_power_cut, collect
 from surveil.execute.confines import Confines
+from surveil.execute.containers import Containers
 from surveil.execute.contract import Broken, Happening, Tell
+from surveil.execute.housing import Housing
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.lookout import Lookout, Watched
 from surveil.execute.nursery import Nursery, launch
@@ -66,6 +68,7 @@ class ProcessExecutor:
         access: Access = NO_ACCESS,
         isolation: Isolation = UNKEPT,
         collectors: Sequence[Collector] = (),
+        containers: Containers | None = None,
     ) -> None:
         self._data = data.absolute()
         self._runner = runner
@@ -74,6 +77,7 @@ class ProcessExecutor:
         self._access = access
         self._isolation = isolation
         self._collectors = collectors
+        self._housing = Housing(containers, self._data, runner)
         self._spares = Spares(self._data / SPARES)
         self._unreadable = Unreadable(self._data)
         self._alone: asyncio.TimerHandle | None = None
@@ -128,6 +132,7 @@ class ProcessExecutor:
         self._starting.submit(self._nursery.close)
         for pool in (self._starting, self._collecting, self._pool):
             await asyncio.to_thread(pool.shutdown)
+        self._housing.close()
         self._halt.close()
 
     async def _warm(self) -> None:
@@ -164,7 +169,7 @@ class ProcessExecutor:
         attempt.ended = kept.ended is not None or (kept.launched and pidfd is None)
         attempt.final, attempt.collected = kept.ended, kept.collected is not None
         if pidfd is not None:
-            attempt.control = os.open(folder.path / files.CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            attempt.open_control()
             self._lookout.watch(attempt, pidfd)
         elif kept.launched and not _waits_to_be_collected(attempt):
             attempt.gone.clear()
@@ -173,6 +178,7 @@ class ProcessExecutor:
 
     def _end_left_behind(self, folder: Folder) -> None:
         """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
+        self._housing.remove(folder)
         killed = end_left_behind(folder.path, folder.workspace.root)
         if killed:
             job, attempt = folder.id
@@ -183,15 +189,17 @@ class ProcessExecutor:
 
     async def _clean(self, attempt: Watched) -> None:
         """Remove the workspace of an attempt of which nothing runs any more."""
+        await self._in(self._pool, partial(self._housing.remove, attempt.folder))
         await self._in(self._pool, partial(self._remove, attempt.folder.workspace.root))
         attempt.gone.set()
 
     async def _sweep(self, known: set[str]) -> None:
-        """Remove the workspaces and the control groups of attempts that are no more."""
+        """Remove the workspaces, control groups and containers of attempts that are no more."""
         prefix = group_prefix(self._data)
         left = self._isolation.limits.left_behind(prefix, [prefix + name for name in known])
         if left:
             await self._in(self._pool, Confines(left).remove)
+        await self._in(self._pool, partial(self._housing.sweep, known))
         for path in list((self._data / WORKSPACES).iterdir()):
             if path.name not in known:
                 await self._in(self._pool, partial(self._remove, path))
@@ -222,6 +230,7 @@ class ProcessExecutor:
         folder = attempt.folder
         source = Source(self._data / MIRRORS, self._spares, self._halt, self._supply, self._access)
         try:
+            await self._in(self._pool, partial(self._housing.prepare, folder, self._halt))
             await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
@@ -237,30 +246,24 @@ class ProcessExecutor:
         if attempt is None:
             return
         try:
-            control = attempt.folder.path / files.CONTROL
-            os.mkfifo(control, 0o600)
+            os.mkfifo(attempt.folder.path / files.CONTROL, 0o600)
             # Open from here on, so that what is said before the keeper listens is not lost.
-            attempt.control = os.open(control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            attempt.open_control()
         except OSError as error:
-            self._tell(
-                PreparationFailed(id=attempt.folder.id, reason=f"the runner's disk does not do its part: {error}")
-            )
+            reason = f"the runner's disk does not do its part: {error}"
+            self._tell(PreparationFailed(id=attempt.folder.id, reason=reason))
             return
         attempt.gone.clear()
-        bell = self._data / files.BELL
-        order = attempt.folder.order(
-            self._runner,
-            bell,
-            accepted_boot_ms,
-            lease_until_boot_ms,
-            log_bytes_max=self._log_bytes_max,
-            isolation=self._isolation,
-        )
-        self._tasks.start(self._start(attempt, order))
+        self._tasks.start(self._start(attempt, accepted_boot_ms, lease_until_boot_ms))
 
-    async def _start(self, attempt: Watched, order: files.Order) -> None:
+    async def _start(self, attempt: Watched, accepted_boot_ms: int, lease_until_boot_ms: int | None) -> None:
         folder = attempt.folder
         try:
+            placed = await self._in(self._pool, partial(self._housing.place, folder))
+            order = folder.order(
+                self._runner, self._data / files.BELL, accepted_boot_ms, lease_until_boot_ms,
+                log_bytes_max=self._log_bytes_max, isolation=self._isolation, placed=placed,
+            )  # fmt: skip
             pidfd = await self._in(self._starting, partial(launch, self._nursery, folder.path, order))
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))

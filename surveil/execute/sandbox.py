@@ -62,10 +62,10 @@ class Sandbox:
             words += ["--bind", str(workspace.common_tmp), name]
         words += self.showing
         if workspace.root not in workspace.work.parents:
-            for own in (workspace.work, *_git_folders(workspace.work)):
+            for own in (workspace.work, *git_folders(workspace.work)):
                 words += ["--bind", str(own), str(own)]
         words += self.hiding
-        for path in _borrowed(workspace.work):
+        for path in borrowed(workspace.work):
             words += ["--ro-bind", str(path), str(path)]
         return [*words, "--bind", str(workspace.root), str(workspace.root), "--remount-ro", "/"]
 
@@ -188,7 +188,7 @@ def _private_in_etc() -> Iterator[Path]:
 # ---- what git needs of a work tree's surroundings -------------------------------------------------------------------
 
 
-def _git_folders(work: Path) -> list[Path]:
+def git_folders(work: Path) -> list[Path]:
     """The folders outside of a person's work tree that belong to its repository: those of a linked work tree."""
     try:
         word, _, named = (work / ".git").read_text(encoding="utf-8").strip().partition(": ")
@@ -205,9 +205,9 @@ def _git_folders(work: Path) -> list[Path]:
     return _outermost(found)
 
 
-def _borrowed(work: Path) -> list[Path]:
+def borrowed(work: Path) -> list[Path]:
     """The folders of objects that a work tree's repository borrows from, and those that these borrow from."""
-    repository = next(iter(_git_folders(work)[-1:]), work / ".git")
+    repository = next(iter(git_folders(work)[-1:]), work / ".git")
     found: list[Path] = []
     ahead = [repository / "objects"]
     for _ in range(BORROWS_MAX):

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from surveil import protocol
-from surveil.protocol import ArtifactSpec, Held, JobSpec, Message, Ref, Remark, StepReport, StepSpec, WatchedRepo
+from surveil.protocol import (
+    ArtifactSpec,
+    Held,
+    ImageSpec,
+    JobSpec,
+    Message,
+    Ref,
+    Remark,
+    StepReport,
+    StepSpec,
+    WatchedRepo,
+)
 
 STEP: Final = StepReport(
     name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536,
@@ -26,6 +37,7 @@ SPEC: Final = JobSpec(
         ),
     ),
     matrix={"python": "3.12"},
+    image=ImageSpec(name="python:3.12", pull="always", cpu_thousandths=1500, memory_bytes=2**30, processes=512),
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
 )
 HELD: Final = (Held(job="7/test", attempt=2, finished=True, log_bytes=70_000),)

@@ -1,0 +1,66 @@
+"""The containers of a runner's attempts: which attempt has one, what it is called, and whose it is.
+
+What belongs here: the way from an attempt's folder to its container. What does not: containers themselves
+(`containers`), and threads (`process`). All calls but `offered` block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from surveil.errors import InfrastructureError
+from surveil.execute.attempts import Folder, group_prefix
+from surveil.execute.cgroups import PREFIX
+from surveil.execute.containers import OWNER, Containers, Placed
+from surveil.mirror.command import Halt
+
+
+class Housing:
+    """The containers of the attempts below the data folder `data` of the runner that is called `runner`; none where
+    there is no engine.
+    """
+
+    def __init__(self, containers: Containers | None, data: Path, runner: str) -> None:
+        self._containers = containers
+        self._data = data
+        self._runner = runner
+
+    def prepare(self, folder: Folder, halt: Halt) -> None:
+        """Have the image of an attempt here, if it has one. Raises InfrastructureError."""
+        if folder.assign.spec.image is not None:
+            self._offered().resolve(folder.assign.spec.image, halt)
+
+    def place(self, folder: Folder) -> Placed | None:
+        """Start the container of an attempt; None for one that has none. Raises InfrastructureError."""
+        assign, image = folder.assign, folder.assign.spec.image
+        if image is None:
+            return None
+        labels = {
+            OWNER: group_prefix(self._data),
+            "surveil.runner": self._runner,
+            "surveil.job": assign.job,
+            "surveil.attempt": str(assign.attempt),
+        }
+        return self._offered().place(folder.container, folder.path, folder.workspace, image, labels)
+
+    def remove(self, folder: Folder) -> None:
+        """Nothing of an attempt's container is left."""
+        if folder.assign.spec.image is not None and self._containers is not None:
+            self._containers.remove(folder.container)
+
+    def sweep(self, known: Iterable[str]) -> None:
+        """Remove all containers of this runner but those of the attempts whose folders have these names."""
+        if self._containers is not None:
+            prefix = group_prefix(self._data)
+            self._containers.sweep(prefix, [f"{PREFIX}{prefix}{name}" for name in known])
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        if self._containers is not None:
+            self._containers.close()
+
+    def _offered(self) -> Containers:
+        if self._containers is None:
+            raise InfrastructureError(f"the job has an image, and runner {self._runner} offers no containers")
+        return self._containers
