@@ -41,6 +41,8 @@ VERSION: Final = 1
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 CHUNK_BYTES_MAX: Final = 256 * 1024
 PIPELINE_BYTES_MAX: Final = TEXT_BYTES_MAX
+INCLUDES_MAX: Final = 20
+"""Files that one pipeline file can include, and those that they include."""
 HELD_MAX: Final = ITEMS_MAX
 MIRRORS_MAX: Final = 1_000
 """Of one runner; more would only make the choice between runners slower."""
@@ -205,6 +207,15 @@ class JobOutput:
 
     name: Name
     value: Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncludedFile:
+    """A file of the commit that its pipeline file includes; without a text, the `problem` of it, a clause."""
+
+    path: Text
+    text: Script | None = None
+    problem: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -476,7 +487,8 @@ class CommitSeen:
     `pipeline` is the text of the pipeline file called `pipeline_file`, or what zero-configuration `rule`
     wrote in its stead, or None with the `problem` that a person must solve. `base` is the branch that HEAD names; of a
     ref that is not `trusted`, where strangers may write, the pipeline is that branch's and not the commit's own.
-    `paths` are the files that the commit changes, None where nobody knows; `inputs` are what a person typed.
+    `paths` are the files that the commit changes, None where nobody knows; `inputs` are what a person typed; `includes`
+    are the files that the pipeline file includes.
     """
 
     mid: Text
@@ -494,6 +506,7 @@ class CommitSeen:
     base: Text = ""
     paths: Paths | None = None
     inputs: Env | None = None
+    includes: Annotated[tuple[IncludedFile, ...], Most(INCLUDES_MAX)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

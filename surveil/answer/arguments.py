@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
+from surveil.codec import unpacker
 from surveil.core.spelling import did_you_mean, quoted
-from surveil.errors import NotFoundError, UsageError
-from surveil.protocol import PIPELINE_BYTES_MAX
+from surveil.errors import NotFoundError, ProtocolError, UsageError
+from surveil.protocol import INCLUDES_MAX, PIPELINE_BYTES_MAX, IncludedFile
 
 NUMBER_MAX: Final = 2**53
 TEXT_CHARACTERS_MAX: Final = 4096
 NAMES_MAX: Final = 256
 NAME_CHARACTERS_MAX: Final = 255
+
+_FILE: Final = unpacker(IncludedFile)
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -50,6 +53,16 @@ class Arguments:
     def script(self, name: str) -> str | None:
         """A pipeline's text, or None."""
         return self.text(name, most=PIPELINE_BYTES_MAX) if self.has(name) else None
+
+    def files(self, name: str) -> tuple[IncludedFile, ...]:
+        """A list of files that a pipeline includes; absent means none."""
+        value = self._value(name, default=[])
+        try:
+            if len(value) > INCLUDES_MAX:
+                raise self._wrong(name, f"must be a list of at most {INCLUDES_MAX} files")
+            return tuple(_FILE(file, None) for file in value)
+        except (ProtocolError, TypeError, AttributeError) as error:
+            raise self._wrong(name, "must be a list of files, each with `path`, `text` and `problem`") from error
 
     def flag(self, name: str) -> bool:
         """True or false; absent means false."""

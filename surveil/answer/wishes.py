@@ -68,6 +68,7 @@ def submit(about: Arguments, who: str) -> SubmitWish:
         pipeline_file=about.text("pipeline_file", ""),
         rule=about.text("rule", ""),
         problem=about.text("problem", ""),
+        includes=about.files("includes"),
         # Whoever submits can say that strangers may have written it, and never that they have not.
         trusted=not about.flag("untrusted"),
         base=about.text("base", ""),

@@ -15,7 +15,7 @@ from surveil.core.spelling import printable
 from surveil.errors import InvalidError, NotFoundError
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
-from surveil.protocol import PIPELINE_BYTES_MAX
+from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile
 
 STANDARD_INPUT: Final = "-"
 ROOT_FILE_BYTES_MAX: Final = 256 * 1024
@@ -33,8 +33,12 @@ class Source:
     rule: str
 
     def load(self) -> Pipeline | Invalid:
-        """The pipeline, or complaints."""
-        return load(self.text, self.filename)
+        """The pipeline, or complaints. The files that it includes are looked for from the root of the work tree."""
+        from surveil.pipeline.including import gather
+
+        root = root_of(Path.cwd())
+        includes = gather(self.text, lambda paths: [_read_included(root, path) for path in paths])
+        return load(self.text, self.filename, includes)
 
 
 def root_of(folder: Path) -> Path:
@@ -86,6 +90,26 @@ def _read(file: str) -> bytes:
         raise NotFoundError(
             f"{printable(file)} cannot be read: {error.strerror}; `surveil init` writes a pipeline file."
         ) from error
+
+
+def _read_included(root: Path, path: str) -> IncludedFile:
+    """As of a commit: a link could lead anywhere."""
+    file = root / path
+    if not file.is_file():
+        problem = "is a link or a folder; make it a regular file" if file.exists() else "is no file of this work tree"
+        return IncludedFile(path=path, problem=problem)
+    if file.resolve() != root.resolve() / path:
+        return IncludedFile(path=path, problem="is a link, or behind one; make it a regular file")
+    try:
+        with file.open("rb") as opened:
+            body = opened.read(PIPELINE_BYTES_MAX + 1)
+        if len(body) > PIPELINE_BYTES_MAX:
+            return IncludedFile(path=path, problem=f"has more than {PIPELINE_BYTES_MAX} bytes, which are allowed")
+        return IncludedFile(path=path, text=body.decode("utf-8-sig"))
+    except OSError as error:
+        return IncludedFile(path=path, problem=f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        return IncludedFile(path=path, problem=f"is not UTF-8 (byte {error.start}); save it as UTF-8")
 
 
 def _text_of(entry: Path) -> str | None:

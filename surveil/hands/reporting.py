@@ -159,6 +159,7 @@ class Reports:
             trusted=report.trusted,
             base=report.base,
             paths=paths,
+            includes=sighting.includes,
         )
         # Kept until it is acknowledged: a repeat needs no git, and cannot fail because the commit was forced away.
         self._ready[report.mid] = message
@@ -174,7 +175,7 @@ def _see(mirror: Mirror, report: Report) -> tuple[Sighting, tuple[str, ...] | No
         sighting = look(mirror, report.sha, report.ref)
     else:
         sighting = look_at_stranger(mirror, report.sha, report.ref, base)
-    if not asks_for_changes(sighting.pipeline):
+    if not asks_for_changes(sighting.texts):
         return sighting, None
     merging = not report.trusted or trigger_of(report.ref) == "pull_request"
     return sighting, changed_paths(mirror, sighting.sha, report.ref, before=report.old_sha, base=base, merging=merging)

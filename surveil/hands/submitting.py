@@ -16,7 +16,7 @@ from surveil.core.events import BuildWanted
 from surveil.core.spelling import printable
 from surveil.core.trust import Trust, trigger_of
 from surveil.lanes import Lanes
-from surveil.protocol import CommitSeen, JobSpec
+from surveil.protocol import CommitSeen, IncludedFile, JobSpec
 from surveil.store import Reader
 
 READING_MAX: Final = 1_000
@@ -54,7 +54,7 @@ class Submissions:
         self._put = put
         self._waiting: dict[str, list[Then]] = {}
         self._lanes = Lanes()
-        self._kept: OrderedDict[tuple[str, str], pipeline.Loaded] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, tuple[IncludedFile, ...]], pipeline.Loaded] = OrderedDict()
 
     def submit(self, commit: CommitSeen | BuildWanted, then: Then, by: str = "") -> bool:
         """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless. `by` says who
@@ -96,7 +96,7 @@ class Submissions:
             # What came with it is the commit's own file, which strangers may have written.
             complaints = (_BELIEVED.format(ref=printable(commit.ref)),)
         elif commit.pipeline is not None:
-            loaded = await self._load(commit.pipeline, commit.pipeline_file)
+            loaded = await self._load(commit.pipeline, commit.pipeline_file, commit.includes)
             if isinstance(loaded, pipeline.Invalid):
                 complaints = loaded.sentences()
             else:
@@ -109,14 +109,14 @@ class Submissions:
             jobs=jobs, complaints=complaints, carried={}, by=by,
         )  # fmt: skip
 
-    async def _load(self, text: str, file: str) -> pipeline.Loaded:
-        kept = self._kept.get((text, file))
+    async def _load(self, text: str, file: str, includes: tuple[IncludedFile, ...]) -> pipeline.Loaded:
+        kept = self._kept.get((text, file, includes))
         if kept is not None:
-            self._kept.move_to_end((text, file))
+            self._kept.move_to_end((text, file, includes))
             return kept
-        loaded = await asyncio.to_thread(pipeline.load, text, file)
-        if len(text) <= KEPT_CHARACTERS_MAX:
-            self._kept[text, file] = loaded
+        loaded = await asyncio.to_thread(pipeline.load, text, file, includes)
+        if len(text) + sum(len(included.text or "") for included in includes) <= KEPT_CHARACTERS_MAX:
+            self._kept[text, file, includes] = loaded
             if len(self._kept) > PIPELINES_KEPT:
                 self._kept.popitem(last=False)
         return loaded

@@ -10,6 +10,7 @@ knows what a tag changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +29,9 @@ class Base:
     sha: str = ""
 
 
-def asks_for_changes(text: str | None) -> bool:
-    """Whether this pipeline may want to know."""
-    return text is not None and any(word in text for word in _ASKING)
+def asks_for_changes(texts: Iterable[str]) -> bool:
+    """Whether a pipeline of these texts may want to know."""
+    return any(word in text for text in texts for word in _ASKING)
 
 
 def changed_paths(

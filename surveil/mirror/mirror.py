@@ -22,7 +22,15 @@ from surveil.mirror.address import Address
 from surveil.mirror.command import FETCH_TIMEOUT_S, LOCAL_TIMEOUT_S, Halt, run
 from surveil.mirror.folder import Folder
 from surveil.mirror.local import LocalRepository
-from surveil.mirror.objects import METADATA_BYTES_MAX, Commit, read_commit, requests
+from surveil.mirror.objects import (
+    METADATA_BYTES_MAX,
+    Commit,
+    CommittedFile,
+    read_commit,
+    read_files,
+    requests,
+    requests_for,
+)
 from surveil.mirror.refs import (
     SHA256_DIGITS,
     WATCHED_PREFIXES,
@@ -157,12 +165,8 @@ class Mirror:
         """
         check_sha(sha)
         limit = METADATA_BYTES_MAX + len(names) * (file_bytes_max + _HEADER_BYTES)
-        with self.folder.disk(), self.folder.using(), open(os.memfd_create("asked"), "w+b") as asked:  # noqa: PTH123 - a descriptor
-            asked.write(requests(sha, names))
-            asked.seek(0)
-            output = self.git(
-                "cat-file", "--batch", "--buffer", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True
-            )
+        with self.folder.disk(), self.folder.using():
+            output = self._batch(requests(sha, names), limit)
         commit = read_commit(output.stdout, names, file_bytes_max)
         if commit is None:
             if output.stderr.strip():
@@ -172,6 +176,18 @@ class Mirror:
                 raise MirrorError(sentence, Trouble.TOO_LARGE)
             raise MirrorError(f"{self.address.key} holds no commit {sha} that could be read.", Trouble.MISSING)
         return commit
+
+    def read_files(self, sha: str, paths: Sequence[str], file_bytes_max: int) -> list[CommittedFile]:
+        """Files anywhere in a commit that was fetched, as far as they are there. Raises MirrorError.
+
+        The paths are a stranger's: git gets them by its standard input, one a line, and looks them up as they are.
+        """
+        check_sha(sha)
+        assert not any("\n" in path for path in paths), "a line end would be two questions"
+        limit = METADATA_BYTES_MAX + len(paths) * (file_bytes_max + _HEADER_BYTES)
+        with self.folder.disk(), self.folder.using():
+            output = self._batch(requests_for(sha, paths), limit)
+        return read_files(output.stdout, sha, paths, file_bytes_max)
 
     def grew(self, old: str, new: str) -> bool:
         """Whether `new`, which was fetched, has `old` in its history; otherwise its ref was forced.
@@ -241,6 +257,15 @@ class Mirror:
                 self.git("repack", "-d", "-q", "--geometric=2", timeout_s=FETCH_TIMEOUT_S)
 
     # ---- how ----
+
+    def _batch(self, questions: bytes, limit: int) -> Output:
+        """What git says of these objects, one after the other, cut off behind `limit` bytes."""
+        with open(os.memfd_create("asked"), "w+b") as asked:  # noqa: PTH123 - a descriptor
+            asked.write(questions)
+            asked.seek(0)
+            return self.git(
+                "cat-file", "--batch", "--buffer", stdin=asked, output_bytes_max=limit, cut=True, may_fail=True
+            )
 
     def _borrow(self, sha: str) -> None:
         layout = LocalRepository(self.address.key).layout()

@@ -91,6 +91,43 @@ def read_commit(answers: bytes, names: Sequence[str], file_bytes_max: int) -> Co
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedFile:
+    """A file of a commit; without a `body`, the `problem` of it, a clause."""
+
+    path: str
+    body: bytes | None = None
+    problem: str = ""
+
+
+def requests_for(sha: str, paths: Sequence[str]) -> bytes:
+    """What `git cat-file --batch` is to be asked for files anywhere in a commit, each with its folder, which knows
+    whether it is a link. The paths are a stranger's, and hold no line end.
+    """
+    lines = [f"{sha}:{name}" for path in paths for name in (path.rpartition("/")[0], path)]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def read_files(answers: bytes, sha: str, paths: Sequence[str], file_bytes_max: int) -> list[CommittedFile]:
+    """Read the answers to `requests_for`, whose end may be cut off."""
+    found = _objects(answers)
+    return [_file(path, sha, next(found, None), next(found, None), file_bytes_max) for path in paths]
+
+
+def _file(path: str, sha: str, folder: _Answer | None, file: _Answer | None, bytes_max: int) -> CommittedFile:
+    if folder is None or file is None or "missing" in {folder.kind, file.kind}:
+        unread = folder is None or file is None
+        return CommittedFile(path=path, problem="could not be read" if unread else "is no file of this commit")
+    if file.kind == "blob" and file.size > bytes_max:
+        return CommittedFile(path=path, problem=f"has {file.size} bytes; at most {bytes_max} are allowed")
+    modes = dict(_entries(folder.body or b"", len(sha) // 2))
+    if file.kind != "blob" or modes.get(path.rpartition("/")[2].encode(), _REGULAR[0]) not in _REGULAR:
+        return CommittedFile(path=path, problem="is a link or a folder; make it a regular file")
+    if folder.body is None or file.body is None:
+        return CommittedFile(path=path, problem="could not be read")
+    return CommittedFile(path=path, body=file.body)
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One object; without a body when the output was cut off before its end."""

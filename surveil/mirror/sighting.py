@@ -3,22 +3,24 @@
 What belongs here: choosing the pipeline file of a commit, or detecting what it would say. What does not: whether that
 text is a pipeline (`surveil.pipeline.load`, for which this is input), and which commits to look at.
 
-One process of git answers everything: the commit, its root folder, and every file that could matter.
+One process of git answers everything: the commit, its root folder, and every file that could matter; another one for
+the files that the pipeline file includes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from surveil.mirror.address import show
 from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror
-from surveil.mirror.objects import Commit
+from surveil.mirror.objects import Commit, CommittedFile
 from surveil.mirror.trouble import MirrorError
 from surveil.pipeline import FILENAMES
 from surveil.pipeline.detect import READ_FILES, Detected, Files, detect
-from surveil.protocol import PIPELINE_BYTES_MAX
+from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile
 
 _ASKED: Final = (*FILENAMES, *sorted(READ_FILES))
 
@@ -38,6 +40,12 @@ class Sighting:
     pipeline_file: str
     rule: str = ""
     problem: str = ""
+    includes: tuple[IncludedFile, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the pipeline is made of."""
+        return tuple(text for text in (self.pipeline, *(file.text for file in self.includes)) if text is not None)
 
 
 def look(mirror: Mirror, sha: str, ref: str | None = None) -> Sighting:
@@ -50,7 +58,28 @@ def look(mirror: Mirror, sha: str, ref: str | None = None) -> Sighting:
             raise
         mirror.fetch(sha, ref)
         commit = mirror.read(sha, _ASKED, PIPELINE_BYTES_MAX)
-    return sight(commit)
+    return _with_includes(mirror, sight(commit))
+
+
+def _with_includes(mirror: Mirror, sighting: Sighting) -> Sighting:
+    """The same with the files that its pipeline includes; most include none, and need no further process of git."""
+    if sighting.pipeline is None or sighting.pipeline_file != FILENAMES[0] or "include" not in sighting.pipeline:
+        return sighting
+    from surveil.pipeline.including import gather  # noqa: PLC0415  # an observer pays for YAML only where it is needed
+
+    def read(paths: Sequence[str]) -> list[IncludedFile]:
+        return [_included(file) for file in mirror.read_files(sighting.sha, paths, PIPELINE_BYTES_MAX)]
+
+    return replace(sighting, includes=gather(sighting.pipeline, read))
+
+
+def _included(file: CommittedFile) -> IncludedFile:
+    try:
+        text = None if file.body is None else file.body.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        sentence = f"is not UTF-8 (byte {problem.start}); save it as UTF-8"
+        return IncludedFile(path=file.path, problem=sentence)
+    return IncludedFile(path=file.path, text=text, problem=file.problem)
 
 
 def look_at_stranger(mirror: Mirror, sha: str, ref: str, base: Base) -> Sighting:

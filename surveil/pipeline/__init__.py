@@ -9,14 +9,15 @@ repositories without a file; `explain` shows the result.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 
 from surveil.core.declared import Complaint, Place
 from surveil.core.pipeline import expand
 from surveil.core.spelling import printable
-from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec
+from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile, JobSpec
 
 FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")
 """Where a commit's pipeline stands, at its root: the first of these that exists."""
@@ -41,6 +42,8 @@ class Invalid:
     complaints: tuple[Complaint, ...]
     text: str
     """The file's text as far as it could be read, for the lines around the complaints."""
+    included: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the files that it includes, by their paths."""
 
     def sentences(self) -> tuple[str, ...]:
         """Each complaint as one line, `FILE:LINE:COLUMN: message (hint)`."""
@@ -53,20 +56,22 @@ class Invalid:
         """Each complaint as `FILE:LINE:COLUMN: message`, the line, a caret below the column, and the hint."""
         from surveil.pipeline.document import lines  # noqa: PLC0415  # only mistakes pay for this import
 
-        all_lines = lines(self.text)
         shown: list[str] = []
         for complaint in self.complaints:
             shown.append(_head(self.filename, complaint))
-            if self.text and complaint.place.line <= len(all_lines):
+            file = complaint.place.file
+            all_lines = lines(self.included.get(file, "") if file else self.text)
+            if complaint.place.line <= len(all_lines):
                 shown += _snippet(all_lines[complaint.place.line - 1], complaint.place.column)
             if complaint.hint:
                 shown.append(f"    hint: {complaint.hint}")
         return "\n".join(shown)
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`: `file`, and `complaints` with `line`, `column`, `message` and `hint`."""
+        """For `--json`: `file`, and `complaints` with `file`, `line`, `column`, `message` and `hint`."""
         complaints = [
             {
+                "file": complaint.place.file or self.filename,
                 "line": complaint.place.line,
                 "column": complaint.place.column,
                 "message": complaint.message,
@@ -80,25 +85,27 @@ class Invalid:
 Loaded: TypeAlias = Pipeline | Invalid
 
 
-def load(text: bytes | str, filename: str) -> Loaded:
-    """Read a pipeline file's text. The last part of `filename` chooses the format, else `.surveil.yml`'s.
+def load(text: bytes | str, filename: str, includes: Sequence[IncludedFile] = ()) -> Loaded:
+    """Read a pipeline file's text, with the files that it includes. The last part of `filename` chooses the format,
+    else `.surveil.yml`'s.
 
     Never raises, whatever the text; takes bounded time and memory, so that it may run on texts of strangers.
     The first call imports the validator, which would be too dear for those who only import this package.
     """
-    from surveil.pipeline import dialects, document, schema  # noqa: PLC0415
+    from surveil.pipeline import dialects, document, including  # noqa: PLC0415
 
     shown_name = printable(filename)
     root = document.read(text)
     if isinstance(root, Complaint):
         return Invalid(filename=shown_name, complaints=(root,), text=_as_text(text))
-    declare = {".runnerci.yml": dialects.declare_runnerci, "narwhal.yml": dialects.declare_narwhal}
-    declared = declare.get(PurePath(filename).name, schema.declare)(root)
-    if isinstance(declared, list):
-        return Invalid(filename=shown_name, complaints=tuple(declared), text=_as_text(text))
-    expansion = expand(*declared)
-    if expansion.complaints:
-        return Invalid(filename=shown_name, complaints=expansion.complaints, text=_as_text(text))
+    files = {file.path: file for file in includes}
+    of_others = {".runnerci.yml": dialects.declare_runnerci, "narwhal.yml": dialects.declare_narwhal}
+    other = of_others.get(PurePath(filename).name)
+    declared = including.declare(root, filename, files) if other is None else other(root)
+    complaints = tuple(declared) if isinstance(declared, list) else (expansion := expand(*declared)).complaints
+    if complaints:
+        included = {path: file.text or "" for path, file in files.items()}
+        return Invalid(filename=shown_name, complaints=complaints, text=_as_text(text), included=included)
     return Pipeline(filename=shown_name, jobs=expansion.jobs)
 
 
@@ -110,7 +117,7 @@ def _as_text(data: bytes | str) -> str:
 
 
 def _head(filename: str, complaint: Complaint) -> str:
-    return f"{filename}:{complaint.place.line}:{complaint.place.column}: {complaint.message}"
+    return f"{complaint.place.file or filename}:{complaint.place.line}:{complaint.place.column}: {complaint.message}"
 
 
 def _snippet(line: str, column: int) -> list[str]:

@@ -143,7 +143,7 @@ def _complaint(detail: ErrorDetails, tables: Tables, root: Node) -> Complaint:
                 _hint_for_key(key, path[:-1], tables),
             )
         case "missing":
-            return Complaint(f"`{where}` is missing", place, _hint_for_missing(str(path[-1])))
+            return Complaint(f"`{where}` is missing", place, hint_for_missing(str(path[-1])))
         case "value_error":
             message = str(detail["ctx"]["error"])
             if message == IMAGE_REFUSED:
@@ -174,7 +174,8 @@ def _hint_for_key(key: str, path: Sequence[str | int], tables: Tables) -> str:
     return ""
 
 
-def _hint_for_missing(key: str) -> str:
+def hint_for_missing(key: str) -> str:
+    """What to write where a key is missing."""
     return {
         "jobs": "write `jobs:`, below it a job's name, and below that `steps:`",
         "steps": "add `steps:` with at least one `- run: COMMAND`",

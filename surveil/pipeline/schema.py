@@ -6,14 +6,15 @@ What belongs here: the models of the file's keys. What does not: YAML (`document
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from surveil.core.declared import Complaint, JobDeclaration, StepDeclaration, Text
-from surveil.pipeline.checking import Declared, Strict, Tables, check, path_text, place_at
-from surveil.pipeline.document import Node, Scalar
+from surveil.pipeline.checking import Strict, Tables, check, hint_for_missing, path_text, place_at
+from surveil.pipeline.document import Node, Scalar, Table
 from surveil.pipeline.flattening import flatten_steps
 from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
@@ -21,6 +22,7 @@ from surveil.pipeline.values import (
     Duration,
     Env,
     Flag,
+    Includes,
     JobName,
     NoImage,
     OnRunnerLossValue,
@@ -128,13 +130,27 @@ class JobTable(Strict):
         )
 
 
-class PipelineTable(Strict):
-    """The whole file. What stands under `steps` is checked, and used by YAML's aliases."""
+class IncludedTable(Strict):
+    """A file that another one includes. What stands under `steps` is checked, and used by YAML's aliases."""
 
     version: Version = 1
+    include: Includes = ()
     env: Env = Field(default_factory=dict)
     steps: dict[JobName, list[StepTable]] = Field(default_factory=dict)
-    jobs: dict[JobName, JobTable]
+    jobs: dict[JobName, JobTable] = Field(default_factory=dict)
+
+
+class PipelineTable(IncludedTable):
+    """The whole file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one file says."""
+
+    env: Mapping[str, Text]
+    jobs: Sequence[JobDeclaration]
+    include: Sequence[Text]
 
 
 TABLES: Final[Tables] = {
@@ -147,18 +163,21 @@ TABLES: Final[Tables] = {
 }
 
 
-def declare(root: Node) -> Declared | list[Complaint]:
-    """Read the tree of a `.surveil.yml`."""
+def declare(root: Node, *, included: bool = False) -> Part | list[Complaint]:
+    """Read the tree of a `.surveil.yml`, or of a file that one includes."""
     root = flatten_steps(root)
-    checked = check(PipelineTable, TABLES, root)
+    model = IncludedTable if included else PipelineTable
+    checked = check(model, {**TABLES, (): model}, root)
     if isinstance(checked, list):
         return checked
     complaints = list(_check_axes(checked, root))
+    if not included and isinstance(root, Table) and not root.entries.keys() & {"jobs", "include"}:
+        complaints.append(Complaint("`jobs` is missing", root.place, hint_for_missing("jobs")))
     jobs = [table.declare(Text(name, place_at(root, ("jobs", name)))) for name, table in checked.jobs.items()]
-    return complaints or (checked.env, jobs)
+    return complaints or Part(checked.env, jobs, checked.include)
 
 
-def _check_axes(checked: PipelineTable, root: Node) -> Iterator[Complaint]:
+def _check_axes(checked: IncludedTable, root: Node) -> Iterator[Complaint]:
     """The names of a matrix' lists, which the model lets pass because it cannot know them."""
     for job, table in checked.jobs.items():
         for axis in table.matrix.axes:

@@ -22,6 +22,7 @@ TIMEOUT_MS_MIN: Final = 1000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 RETRY_MAX: Final = 10
 PRIORITY_MAX: Final = 100
+INCLUDE_CHARACTERS_MAX: Final = 300
 IMAGE_REFUSED: Final = (
     "`image` cannot be used yet: this version of surveil runs steps as processes of the runner's machine"
 )
@@ -184,6 +185,23 @@ def job_name(name: str) -> str:
     return name
 
 
+def include_path(path: str) -> str:
+    """Check the path of a file that is included: from the root of the commit, and never out of it.
+
+    Raises:
+        ValueError: with a clause for people.
+    """
+    parts = path.split("/")
+    if not path.isprintable() or not all(parts) or {".", ".."} & set(parts) or len(path) > INCLUDE_CHARACTERS_MAX:
+        raise ValueError(f"{quoted(path)} is no file of the commit: write its path from the root, like `ci/lint.yml`")
+    return path
+
+
+def _include(value: object) -> Text:
+    text = _text(value)
+    return Text(include_path(text.value), text.place)
+
+
 def _no_image(_value: object) -> None:
     raise ValueError(IMAGE_REFUSED)
 
@@ -192,6 +210,7 @@ TextValue: TypeAlias = Annotated[Text, PlainValidator(_text)]
 Title: TypeAlias = Annotated[Text, PlainValidator(_title)]
 Script: TypeAlias = Annotated[Text, PlainValidator(_script)]
 Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(_listed)]
+Includes: TypeAlias = Annotated[tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(_listed)]
 Duration: TypeAlias = Annotated[int, PlainValidator(_duration)]
 Version: TypeAlias = Annotated[int, PlainValidator(_version)]
 NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]

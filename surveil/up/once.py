@@ -111,7 +111,7 @@ async def _complain(head: _Head, config: UpConfig, screen: Screen) -> bool:
     if seen.pipeline is None:
         await screen.say(f"{about}: {seen.problem}", "weak")
         return True
-    loaded = await asyncio.to_thread(pipeline.load, seen.pipeline, seen.pipeline_file)
+    loaded = await asyncio.to_thread(pipeline.load, seen.pipeline, seen.pipeline_file, seen.includes)
     if isinstance(loaded, pipeline.Invalid):
         await screen.say_all([f"{about}: the pipeline is not valid.", *loaded.render().split("\n")], "weak")
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def read_head(address: Address, mirrors: Path, access: Access = NO_ACCESS) -> tu
 
 
 def submission(address: Address, ref: str, seen: Sighting) -> dict[str, Any]:
-    """What the question `submit` takes for a commit."""
+    """What the question `submit` takes for a commit. Dispatchers that do not know `include` are told nothing of it."""
     return {
         "mid": f"manual:{uuid.uuid4()}",
         "repo": address.key,
@@ -59,4 +60,4 @@ def submission(address: Address, ref: str, seen: Sighting) -> dict[str, Any]:
         "pipeline_file": seen.pipeline_file,
         "rule": seen.rule,
         "problem": seen.problem,
-    }
+    } | ({"includes": [asdict(file) for file in seen.includes]} if seen.includes else {})

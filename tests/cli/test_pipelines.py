@@ -31,6 +31,28 @@ def test_a_bad_file_is_exit_code_3_with_place_line_caret_and_hint(type_: Type, h
     assert (complaint["line"], complaint["column"]) == (5, 9)
 
 
+def test_included_files_are_read_from_the_work_tree_and_links_are_not_followed(type_: Type, home: Path) -> None:
+    here = home / "here"
+    (here / "ci").mkdir()
+    (here / ".surveil.yml").write_text("include: [ci/a.yml]\n" + GOOD)
+    (here / "ci" / "a.yml").write_text("jobs: {more: {needs: [test], steps: [{run: x}]}}\n")
+    assert type_("validate").out == ".surveil.yml: valid; jobs: 3, steps: 3\n"
+    (home / "secret.yml").write_text("token: hunter2\n")
+    (here / "ci" / "a.yml").unlink()
+    assert type_("validate").out.startswith(".surveil.yml:1:11: `ci/a.yml` is no file of this work tree\n")
+    (here / "ci" / "a.yml").symlink_to(home / "secret.yml")
+    ended = type_("validate")
+    assert (ended.code, ended.out.splitlines()[0]) == (
+        3,
+        ".surveil.yml:1:11: `ci/a.yml` is a link, or behind one; make it a regular file",
+    )
+    assert "hunter2" not in ended.out
+    (here / "ci" / "a.yml").unlink()
+    (here / "ci" / "a.yml").write_bytes(b"\xff")
+    (complaint,) = json.loads(type_("validate", "--json").out)["complaints"]
+    assert complaint["message"] == "`ci/a.yml` is not UTF-8 (byte 0); save it as UTF-8"
+
+
 def test_a_file_that_is_a_link_is_refused_as_it_would_be_in_a_commit(type_: Type, home: Path) -> None:
     (home / "here" / "real.yml").write_text(GOOD)
     (home / "here" / ".surveil.yml").symlink_to("real.yml")

@@ -8,7 +8,7 @@ from typing import Final
 
 from surveil.mirror import local
 from surveil.mirror.bundle import _read_header  # what a supply begins with; it has no other door
-from surveil.mirror.objects import AUTHOR_CHARS_MAX, MESSAGE_CHARS_MAX, read_commit
+from surveil.mirror.objects import AUTHOR_CHARS_MAX, MESSAGE_CHARS_MAX, read_commit, read_files
 from surveil.mirror.refs import SHA, RefList, is_ref, parse_remote, ref_bytes, ref_text
 from surveil.mirror.sighting import _ASKED, sight
 from surveil.mirror.trouble import MirrorError, Output, failure
@@ -132,6 +132,21 @@ def _check_commit(answers: bytes) -> None:
     assert decode(encode(said)) == said, "a commit that cannot travel"
 
 
+def _included(draw: Draw) -> None:
+    """What git says of files that a pipeline includes, whoever named them."""
+    paths = [draw.pick(("a.yml", "ci/a.yml", "ci/b 3", "missing")) for _ in range(1 + draw.byte() % 3)]
+    modes = (b"100644", b"120000", b"40000", b"")
+    text = b""
+    for path in paths:
+        tree = draw.pick(modes) + b" " + path.rpartition("/")[2].encode() + b"\0" + bytes(20)
+        text += _answer(draw, draw.pick(("tree", "tree", "blob", "missing")), tree)
+        text += _answer(draw, draw.pick(("blob", "blob", "tree", "missing")), draw.some(20))
+    answers = draw.edited(text, 2) if draw.flag() else text
+    files = read_files(answers, SHA1, paths, 16)
+    assert [file.path for file in files] == paths
+    assert all((file.body is None) == bool(file.problem) and len(file.body or b"") <= 16 for file in files)
+
+
 def _bundle(draw: Draw) -> None:
     body = b"# v2 git bundle\n"
     for _ in range(draw.byte() % 5):
@@ -158,4 +173,4 @@ def _complaint(draw: Draw) -> None:
     assert len(sentence) < 1_000
 
 
-WAYS: Final = (_remote_as_it_is, _remote, _commit_as_it_is, _commit, _bundle_as_it_is, _bundle, _complaint)
+WAYS: Final = (_remote_as_it_is, _remote, _commit_as_it_is, _commit, _bundle_as_it_is, _bundle, _complaint, _included)

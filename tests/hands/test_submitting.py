@@ -12,7 +12,7 @@ from surveil import pipeline
 from surveil.core.events import BuildWanted
 from surveil.core.trust import read_trust
 from surveil.hands.submitting import KEPT_CHARACTERS_MAX, PIPELINES_KEPT, READING_MAX, Submissions
-from surveil.protocol import CommitSeen
+from surveil.protocol import CommitSeen, IncludedFile
 from surveil.store import Reader
 from surveil.tasks import Tasks
 
@@ -46,6 +46,20 @@ class Stage:
     async def settle(self) -> None:
         await self.tasks.wait()
         self.tasks.check()
+
+
+def test_included_files_are_part_of_what_was_read_before() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        for number, name in enumerate(["one", "two", "one"]):
+            text = f"jobs: {{{name}: {{steps: [{{run: x}}]}}}}"
+            files = (IncludedFile(path="a.yml", text=text),)
+            stage.submit(replace(COMMIT, mid=f"m{number}", pipeline="include: a.yml", includes=files))
+            await stage.settle()
+        assert [[job.name for job in wanted.jobs] for wanted in stage.put] == [["one"], ["two"], ["one"]]
+        assert stage.put[0].jobs[0] is stage.put[2].jobs[0]
+
+    asyncio.run(scene())
 
 
 def test_a_commit_becomes_a_wish_with_its_jobs_and_is_told_its_build_once_that_is_on_disk() -> None:
@@ -122,9 +136,9 @@ def test_a_pipeline_is_read_once_and_its_jobs_are_shared_unless_it_is_long(monke
     read: list[str] = []
     load = pipeline.load
 
-    def noted(text: bytes | str, file: str) -> Any:
+    def noted(text: bytes | str, file: str, includes: tuple[IncludedFile, ...]) -> Any:
         read.append(str(text))
-        return load(text, file)
+        return load(text, file, includes)
 
     monkeypatch.setattr(pipeline, "load", noted)
     long = f"{COMMIT.pipeline}\n" + "#" * KEPT_CHARACTERS_MAX

@@ -91,8 +91,13 @@ def test_more_files_than_anybody_goes_through_are_everything(repository: Reposit
 
 
 @pytest.mark.parametrize(
-    ("text", "asks"),
-    [("on: {push: {paths: [docs/**]}}", True), ("when: changed('a')", True), ("run: make", False), (None, False)],
+    ("texts", "asks"),
+    [
+        (["on: {push: {paths: [docs/**]}}"], True),
+        (["run: make", "when: changed('a')"], True),
+        (["run: make"], False),
+        ([], False),
+    ],
 )
-def test_a_process_is_spared_where_no_text_could_ask(text: str | None, *, asks: bool) -> None:
-    assert asks_for_changes(text) == asks
+def test_a_process_is_spared_where_no_text_could_ask(texts: list[str], *, asks: bool) -> None:
+    assert asks_for_changes(texts) == asks

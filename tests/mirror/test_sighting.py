@@ -1,5 +1,6 @@
 """Which text becomes the pipeline of a commit."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.sighting import Sighting, look, look_at_stranger
 from surveil.mirror.trouble import MirrorError, Trouble
+from surveil.protocol import PIPELINE_BYTES_MAX
 from tests.mirror.repositories import Repository
 
 
@@ -83,3 +85,37 @@ def test_what_strangers_wrote_gets_the_pipeline_of_the_base_branch(repository: R
     nobodys = look_at_stranger(mirror, strange, "refs/pull/5/head", Base())
     assert (nobodys.pipeline, nobodys.sha) == (None, strange)
     assert nobodys.problem.startswith("refs/pull/5/head is not trusted, and HEAD of the repository names no branch")
+
+
+def test_included_files_come_with_the_commit_that_includes_them(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / "ci" / "deep er").mkdir(parents=True)
+    (repository.path / "ci" / "deep er" / "b.yml").write_text("jobs: {}\n")
+    (repository.path / "ci" / "old.yml").write_bytes(b"\xff")
+    (repository.path / "ci" / "link.yml").symlink_to("deep er/b.yml")
+    (repository.path / "linked").symlink_to("ci")
+    (repository.path / "ci" / "huge.yml").write_text("#" * (PIPELINE_BYTES_MAX + 1))
+    (repository.path / "root.yml").write_text("include: [ci/deep er/b.yml]\n")
+    names = ["root.yml", "ci/link.yml", "ci", "linked/old.yml", "nowhere.yml", "ci/old.yml", "ci/huge.yml", "a blob 3"]
+    text = f"include: {json.dumps(names)}\n"
+    sha = repository.commit("Files", **{".surveil.yml": text})
+    (repository.path / "root.yml").write_text("another one\n")
+    found = sighting(repository, tmp_path, sha)
+    assert {file.path: file.text for file in found.includes if file.text is not None} == {
+        "root.yml": "include: [ci/deep er/b.yml]\n",
+        "ci/deep er/b.yml": "jobs: {}\n",
+    }
+    assert {file.path: file.problem for file in found.includes if file.text is None} == {
+        "ci/link.yml": "is a link or a folder; make it a regular file",
+        "ci": "is a link or a folder; make it a regular file",
+        "linked/old.yml": "is no file of this commit",
+        "nowhere.yml": "is no file of this commit",
+        "ci/old.yml": "is not UTF-8 (byte 0); save it as UTF-8",
+        "ci/huge.yml": f"has {PIPELINE_BYTES_MAX + 1} bytes; at most {PIPELINE_BYTES_MAX} are allowed",
+        "a blob 3": "is no file of this commit",
+    }
+    assert found.texts == (text, "include: [ci/deep er/b.yml]\n", "jobs: {}\n")
+
+
+def test_only_a_surveil_file_includes_others(repository: Repository, tmp_path: Path) -> None:
+    sha = repository.commit("Files", **{"narwhal.yml": "include: a.yml\n", "a.yml": "x"})
+    assert sighting(repository, tmp_path, sha).includes == ()

@@ -319,7 +319,15 @@ def test_of_a_file_that_is_too_large_no_more_is_kept_than_of_one_that_is_not() -
 def test_complaints_as_json_name_file_line_column_message_and_hint() -> None:
     assert json.loads(json.dumps(bad("job: 1\njobs: {t: {steps: [{run: x}]}}").as_json())) == {
         "file": ".surveil.yml",
-        "complaints": [{"line": 1, "column": 1, "message": "unknown key `job`", "hint": "did you mean `jobs`?"}],
+        "complaints": [
+            {
+                "file": ".surveil.yml",
+                "line": 1,
+                "column": 1,
+                "message": "unknown key `job`",
+                "hint": "did you mean `jobs`?",
+            }
+        ],
     }
 
 

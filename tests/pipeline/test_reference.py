@@ -11,8 +11,10 @@ import yaml
 from surveil.core.graph import in_order
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.pipeline.dialects import NARWHAL_TABLES, RUNNERCI_TABLES
+from surveil.pipeline.including import gather
 from surveil.pipeline.schema import TABLES
 from surveil.pipeline.values import SET_BY_SURVEIL
+from surveil.protocol import IncludedFile
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/pipeline.md").read_text()
 FENCE = re.compile(r"^```yaml *(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -26,13 +28,18 @@ PREFIXES = {
 }
 
 EXAMPLES = FENCE.findall(PAGE)
+INCLUDED = {kind: text for kind, text in EXAMPLES if "/" in kind}
+"""Examples that another one includes, by their paths."""
 SECTIONS = dict(SECTION.findall(PAGE))
 KEYS = [prefix + key for path, prefix in PREFIXES.items() for key in TABLES[path].model_fields]
 
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_every_example_is_what_the_page_calls_it(kind: str, text: str) -> None:
-    loaded = load(text, kind if kind in FILENAMES else ".surveil.yml")
+    if kind in INCLUDED:
+        return  # It is read with the example that includes it.
+    files = gather(text, lambda paths: [IncludedFile(path=path, text=INCLUDED[path]) for path in paths])
+    loaded = load(text, kind if kind in FILENAMES else ".surveil.yml", files)
     if kind == "refused":
         assert isinstance(loaded, Invalid)
     else:
