@@ -122,3 +122,13 @@ def test_systemd_understands_every_line_of_a_unit(unit: Path, tmp_path: Path) ->
     command = [analyze, "verify", "--man=no", str(here)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["triggers.md"])
+def test_the_pipelines_of_a_how_to_are_valid(name: str) -> None:
+    text = (ROOT / "docs" / "how-to" / name).read_text()
+    found = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found
+    for each in found:
+        loaded = pipeline.load(each, ".surveil.yml")
+        assert not isinstance(loaded, pipeline.Invalid), loaded.render()

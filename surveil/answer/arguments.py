@@ -82,6 +82,18 @@ class Arguments:
             raise self._wrong(name, f"must be a list of at most {NAMES_MAX} names")
         return tuple(dict.fromkeys(value))
 
+    def texts(self, name: str) -> dict[str, str]:
+        """Texts by name; absent means none."""
+        value = self._value(name, default={})
+        if (
+            not isinstance(value, dict)
+            or len(value) > NAMES_MAX
+            or not all(type(each) is str and len(each) <= NAME_CHARACTERS_MAX for each in value)
+            or not all(type(each) is str and len(each) <= TEXT_CHARACTERS_MAX for each in value.values())
+        ):
+            raise self._wrong(name, f"must be a map of at most {NAMES_MAX} names to texts")
+        return dict(value)
+
     def choice(self, name: str, choices: Iterable[_Choice]) -> _Choice:
         """One of the texts that are allowed."""
         value = self._value(name, None)

@@ -72,6 +72,7 @@ def submit(about: Arguments, who: str) -> SubmitWish:
         # Whoever submits can say that strangers may have written it, and never that they have not.
         trusted=not about.flag("untrusted"),
         base=about.text("base", ""),
+        inputs=about.texts("inputs") if about.has("inputs") else None,
     )
     about.finish()
     if commit.pipeline is None and not commit.problem:
@@ -92,6 +93,11 @@ def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
     build = detail.build
     if build.state not in VERDICTS and not (failed or names):
         raise NotAllowedError(f"Build {build.id} is still {build.state}; `surveil cancel {build.id}` ends it first.")
+    if build.state == Status.SKIPPED:
+        raise NotAllowedError(
+            f"Build {build.id} was skipped, because {build.reason}; `surveil submit --ref REF {build.sha}` builds its "
+            "commit."
+        )
     again = _again(detail.jobs, failed=failed, names=names)
     if failed and not again and detail.jobs:
         raise NotAllowedError(f"Nothing of build {build.id} failed; `surveil retry {build.id}` builds all of it again.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.options import BUILD, check_wait, client_flags, example, json_flag, offered, wait_flags
+from surveil.cli.options import BUILD, Assignment, check_wait, client_flags, example, json_flag, offered, wait_flags
 from surveil.cli.watching import follow
 from surveil.errors import ExitCode
 from surveil.places import MIRRORS
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         "surveil submit",
         "surveil submit --ref main --wait --timeout 30m",
         "surveil submit --repo https://example.org/lib.git 5f3a9c1e…",
+        "surveil submit --input target=staging",
     )
 )
 @click.argument("sha", required=False)
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
     "--ssh-config", metavar="FILE", help="A configuration of ssh instead of the user's.  [env: SURVEIL_SSH_CONFIG]"
 )
 @click.option("--credentials", metavar="FILE", help="Credentials for https.  [env: SURVEIL_CREDENTIALS]")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    type=Assignment(),
+    help="A value for an input that the pipeline declares under `on.manual.inputs`; may be repeated.",
+)
 @wait_flags
 @client_flags
 @json_flag
@@ -46,6 +55,7 @@ def submit(
     *,
     repo: str | None,
     ref: str | None,
+    inputs: tuple[tuple[str, str], ...],
     ssh_config: str | None,
     credentials: str | None,
     wait: bool,
@@ -58,7 +68,7 @@ def submit(
     Prints the build's number. The commit is SHA, or what REF points to, or HEAD. The work tree's uncommitted changes
     are not part of it: `surveil run` tests those.
     """
-    from surveil.cli.commits import read_commit
+    from surveil.cli.commits import checked_inputs, read_commit
     from surveil.cli.settings import client_settings
     from surveil.client.access import ENROLLED_FOLDER
     from surveil.core.trust import read_trust
@@ -70,6 +80,8 @@ def submit(
     trust = read_trust(settings.trusted_refs)
     mirrors = settings.data / ENROLLED_FOLDER / MIRRORS
     commit = read_commit(repo, ref, sha, mirrors=mirrors, access=access, trust=trust)
+    if inputs:
+        commit["inputs"] = checked_inputs(commit, dict(inputs))
     with connected(where) as dispatcher:
         build = dispatcher.ask("submit", commit).body["build"]
         return _answer(dispatcher, build, as_json=as_json, wait=wait, timeout_ms=timeout)

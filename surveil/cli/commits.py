@@ -6,11 +6,13 @@ means.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.triggers import fill_inputs
 from surveil.core.trust import DETACHED, Trust
 from surveil.errors import NotFoundError, UsageError
 from surveil.mirror.access import Access
@@ -20,6 +22,7 @@ from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import SHA, RefList
 from surveil.mirror.sighting import look, look_at_stranger
 from surveil.mirror.typed import resolve
+from surveil.protocol import IncludedFile
 from surveil.up.repositories import submission
 
 
@@ -96,3 +99,23 @@ def _named(address: Address, refs: RefList, ref: str) -> str:
             return name
     short = {name.removeprefix("refs/heads/").removeprefix("refs/tags/") for name in refs.refs}
     raise NotFoundError(f"{address.key} has no ref {quoted(ref)}; {did_you_mean(ref, short) or 'it has none at all.'}")
+
+
+def checked_inputs(commit: Mapping[str, Any], typed: dict[str, str]) -> dict[str, str]:
+    """The inputs that were typed, if the pipeline of a commit that is to be submitted takes them.
+
+    Raises:
+        UsageError: it has no such input, or a value is none that it may have.
+    """
+    from surveil.pipeline import Invalid, load
+
+    if commit["pipeline"] is None:
+        return typed
+    includes = [IncludedFile(**each) for each in commit.get("includes", ())]
+    loaded = load(commit["pipeline"], commit["pipeline_file"], includes)
+    if isinstance(loaded, Invalid):
+        return typed  # What is wrong with the file itself becomes the build's complaint, as ever.
+    _, wrong = fill_inputs(loaded.triggers.inputs, typed)
+    if wrong:
+        raise UsageError(f"{wrong[0][:1].upper()}{wrong[0][1:]}.")
+    return typed

@@ -108,6 +108,19 @@ class Number(click.ParamType[int]):
         return number
 
 
+class Assignment(click.ParamType["tuple[str, str]"]):
+    """`NAME=VALUE`."""
+
+    name = "assignment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Read what was typed; the value may be empty, and may hold further `=`."""
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{quoted(str(value))} is not of the form NAME=VALUE.", param, ctx)
+        return name, text
+
+
 class _Build(click.ParamType[int]):
     """The number of a build; of a job that was typed as surveil writes it, `12/test`, the sentence says how."""
 

@@ -39,6 +39,10 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
         state=Status.QUEUED, reason=_reason_of(wanted),
     )  # fmt: skip
     _give_way(state, wanted, now)
+    if wanted.skipped:
+        state.put(replace(build, state=Status.SKIPPED, reason=wanted.skipped, finished_at=now), now, wanted.by)
+        state.forget(state.builds[build.id])
+        return build.id
     if wanted.complaints or not wanted.jobs:
         reason = wanted.complaints[0] if wanted.complaints else "the pipeline has no jobs"
         state.put(replace(build, state=Status.ERRORED, reason=reason, finished_at=now), now, wanted.by)

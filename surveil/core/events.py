@@ -47,8 +47,8 @@ class BuildWanted:
     """A commit is to be tested: an observer saw it, or a person asked. The pipeline is read already: `jobs`, or
     `complaints`.
 
-    `carried` names jobs that need not run again (`retry --failed`). `approved` says who let an untrusted commit be
-    built, where that was decided before.
+    One that is `skipped` for a reason has neither. `carried` names jobs that need not run again (`retry --failed`).
+    `approved` says who let an untrusted commit be built, where that was decided before.
     """
 
     mid: str
@@ -66,6 +66,7 @@ class BuildWanted:
     rule: str = ""
     jobs: tuple[JobSpec, ...]
     complaints: tuple[str, ...] = ()
+    skipped: str = ""
     retry_of: int | None = None
     carried: Mapping[str, Carried]
     approved: str = ""

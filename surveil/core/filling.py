@@ -41,6 +41,7 @@ class Filler:
     job: str
     values: Mapping[str, str]
     known: Known
+    inputs: Mapping[str, str]
     complaints: list[Complaint] = field(default_factory=list)
 
     def fill(self, text: Text, later: Later = Later.NOTHING) -> str:
@@ -67,6 +68,8 @@ class Filler:
         match node:
             case tree.Name(path=("matrix", axis)):
                 return self._matrix_value(axis, place)
+            case tree.Name(path=("inputs", name)):
+                return self._input(name, place)
             case tree.Name(path=("needs", *_)) if Later.NEEDS in later:
                 for error in check_text(node, self.known):
                     self.complain(str(error), place, error.hint)
@@ -82,8 +85,14 @@ class Filler:
             self.complain(message, place, did_you_mean(axis, self.known.matrix) or "add it under `matrix`")
         return self.values.get(axis, "")
 
+    def _input(self, name: str, place: Place) -> str:
+        if name not in self.inputs:
+            hint = did_you_mean(name, self.inputs) or "declare it under `on.manual.inputs`"
+            self.complain(f"the pipeline has no input {quoted(name)}", place, hint)
+        return self.inputs.get(name, "")
+
     def _means_nothing(self, whole: str, node: tree.Node, place: Place, later: Later) -> None:
-        filled = ["`${{ matrix.NAME }}`"]
+        filled = ["`${{ matrix.NAME }}`"] + (["`${{ inputs.NAME }}`"] if self.inputs else [])
         if Later.NEEDS in later:
             filled.append("`${{ needs.JOB.outputs.NAME }}`")
         if Later.COMMIT in later:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from surveil.core.conditions import WORDS, Known, check, path_patterns
@@ -28,6 +29,7 @@ from surveil.core.filling import Filler, Later
 from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cycles, resolve_needs
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
 from surveil.core.spelling import quoted
+from surveil.core.triggers import variable
 from surveil.protocol import JobSpec, StepSpec
 
 JOBS_MAX: Final = 256
@@ -56,8 +58,13 @@ class Expansion:
     complaints: tuple[Complaint, ...]
 
 
-def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion:
-    """Expand every job's matrix and connect the jobs. `env` is the whole pipeline's, under each job's own."""
+def expand(
+    env: Mapping[str, Text], jobs: Sequence[JobDeclaration], inputs: Mapping[str, str] = MappingProxyType({})
+) -> Expansion:
+    """Expand every job's matrix and connect the jobs. `env` is the whole pipeline's, under each job's own, and the
+    values of `inputs` are variables beside it.
+    """
+    env = {**env, **{variable(name): Text(value, START) for name, value in inputs.items()}}
     cells, complaints = _find_all_cells(jobs)
     if complaints:
         return _refuse(complaints)
@@ -67,7 +74,7 @@ def expand(env: Mapping[str, Text], jobs: Sequence[JobDeclaration]) -> Expansion
     for job in jobs:
         known, needs = _known(job, env, cells), resolve_needs(job, cells)
         for name, values in cells[job.name.value].items():
-            cell = _Cell(job, name, Filler(job.name.value, values, known))
+            cell = _Cell(job, name, Filler(job.name.value, values, known, inputs))
             spec = cell.spec(env, needs)
             complaints += cell.filler.complaints
             if cell.filler.complaints:

@@ -14,9 +14,10 @@ from typing import Any, Final, TypeAlias
 from surveil import pipeline
 from surveil.core.events import BuildWanted
 from surveil.core.spelling import printable
+from surveil.core.triggers import ANY, objection
 from surveil.core.trust import Trust, trigger_of
 from surveil.lanes import Lanes
-from surveil.protocol import CommitSeen, IncludedFile, JobSpec
+from surveil.protocol import CommitSeen, JobSpec
 from surveil.store import Reader
 
 READING_MAX: Final = 1_000
@@ -54,7 +55,7 @@ class Submissions:
         self._put = put
         self._waiting: dict[str, list[Then]] = {}
         self._lanes = Lanes()
-        self._kept: OrderedDict[tuple[str, str, tuple[IncludedFile, ...]], pipeline.Loaded] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], pipeline.Loaded] = OrderedDict()
 
     def submit(self, commit: CommitSeen | BuildWanted, then: Then, by: str = "") -> bool:
         """Have a commit built; `then` is told its build once that is on disk. Repeating it is harmless. `by` says who
@@ -90,33 +91,41 @@ class Submissions:
     async def _wanted(self, commit: CommitSeen, by: str) -> BuildWanted:
         """What a commit's pipeline text asks for: jobs, or complaints for its author."""
         jobs: tuple[JobSpec, ...] = ()
+        triggers = ANY
         trusted = commit.trusted and self._trust.trusts(commit.ref)
         complaints: tuple[str, ...] = (commit.problem,)
         if commit.trusted and not trusted and not commit.problem:
             # What came with it is the commit's own file, which strangers may have written.
             complaints = (_BELIEVED.format(ref=printable(commit.ref)),)
         elif commit.pipeline is not None:
-            loaded = await self._load(commit.pipeline, commit.pipeline_file, commit.includes)
+            loaded = await self._load(commit)
             if isinstance(loaded, pipeline.Invalid):
                 complaints = loaded.sentences()
             else:
-                jobs, complaints = loaded.jobs, ()
+                jobs, complaints, triggers = loaded.jobs, (), loaded.triggers
+        event = commit.event if commit.event == "manual" else trigger_of(commit.ref)
+        skipped = objection(triggers, event=event, ref=commit.ref, paths=commit.paths, message=commit.message)
+        if skipped:
+            jobs, complaints = (), ()
         return BuildWanted(
-            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha,
-            event=commit.event if commit.event == "manual" else trigger_of(commit.ref),
+            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=event,
             base=commit.base, trusted=trusted, paths=commit.paths, inputs=commit.inputs,
             message=commit.message, author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule,
-            jobs=jobs, complaints=complaints, carried={}, by=by,
+            jobs=jobs, complaints=complaints, skipped=skipped, carried={}, by=by,
         )  # fmt: skip
 
-    async def _load(self, text: str, file: str, includes: tuple[IncludedFile, ...]) -> pipeline.Loaded:
-        kept = self._kept.get((text, file, includes))
+    async def _load(self, commit: CommitSeen) -> pipeline.Loaded:
+        assert commit.pipeline is not None, "there is something to load"
+        typed = (commit.inputs or {}) if commit.event == "manual" else None
+        text, file, includes = commit.pipeline, commit.pipeline_file, commit.includes
+        key = (text, file, includes, None if typed is None else tuple(typed.items()))
+        kept = self._kept.get(key)
         if kept is not None:
-            self._kept.move_to_end((text, file, includes))
+            self._kept.move_to_end(key)
             return kept
-        loaded = await asyncio.to_thread(pipeline.load, text, file, includes)
+        loaded = await asyncio.to_thread(pipeline.load, text, file, includes, typed)
         if len(text) + sum(len(included.text or "") for included in includes) <= KEPT_CHARACTERS_MAX:
-            self._kept[text, file, includes] = loaded
+            self._kept[key] = loaded
             if len(self._kept) > PIPELINES_KEPT:
                 self._kept.popitem(last=False)
         return loaded

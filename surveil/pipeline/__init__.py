@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 
-from surveil.core.declared import Complaint, Place
+from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place
 from surveil.core.pipeline import expand
 from surveil.core.spelling import printable
+from surveil.core.triggers import ANY, Triggers, fill_inputs
 from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile, JobSpec
 
 FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")
@@ -32,6 +33,7 @@ class Pipeline:
 
     filename: str
     jobs: tuple[JobSpec, ...]
+    triggers: Triggers = ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,28 +87,44 @@ class Invalid:
 Loaded: TypeAlias = Pipeline | Invalid
 
 
-def load(text: bytes | str, filename: str, includes: Sequence[IncludedFile] = ()) -> Loaded:
+def load(
+    text: bytes | str,
+    filename: str,
+    includes: Sequence[IncludedFile] = (),
+    typed: Mapping[str, str] | None = None,
+) -> Loaded:
     """Read a pipeline file's text, with the files that it includes. The last part of `filename` chooses the format,
-    else `.surveil.yml`'s.
+    else `.surveil.yml`'s. `typed` are the inputs that a person gave, None where there was no person.
 
     Never raises, whatever the text; takes bounded time and memory, so that it may run on texts of strangers.
     The first call imports the validator, which would be too dear for those who only import this package.
     """
     from surveil.pipeline import dialects, document, including  # noqa: PLC0415
+    from surveil.pipeline.checking import place_at  # noqa: PLC0415
 
     shown_name = printable(filename)
     root = document.read(text)
     if isinstance(root, Complaint):
         return Invalid(filename=shown_name, complaints=(root,), text=_as_text(text))
     files = {file.path: file for file in includes}
+    included = {path: file.text or "" for path, file in files.items()}
+
+    def invalid(complaints: Sequence[Complaint]) -> Invalid:
+        return Invalid(filename=shown_name, complaints=tuple(complaints), text=_as_text(text), included=included)
+
     of_others = {".runnerci.yml": dialects.declare_runnerci, "narwhal.yml": dialects.declare_narwhal}
     other = of_others.get(PurePath(filename).name)
     declared = including.declare(root, filename, files) if other is None else other(root)
-    complaints = tuple(declared) if isinstance(declared, list) else (expansion := expand(*declared)).complaints
-    if complaints:
-        included = {path: file.text or "" for path, file in files.items()}
-        return Invalid(filename=shown_name, complaints=complaints, text=_as_text(text), included=included)
-    return Pipeline(filename=shown_name, jobs=expansion.jobs)
+    if isinstance(declared, list):
+        return invalid(declared)
+    inputs, wrong = fill_inputs(declared.triggers.inputs, typed)
+    if wrong:
+        place = place_at(root, ("on", "manual", "inputs"))
+        return invalid([Complaint(sentence, place) for sentence in wrong[:COMPLAINTS_MAX]])
+    expansion = expand(declared.env, declared.jobs, inputs)
+    if expansion.complaints:
+        return invalid(expansion.complaints)
+    return Pipeline(filename=shown_name, jobs=expansion.jobs, triggers=declared.triggers)
 
 
 def _as_text(data: bytes | str) -> str:

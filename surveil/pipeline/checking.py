@@ -7,6 +7,7 @@ What belongs here: models in general, places, and the wording of errors. What do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,10 +15,20 @@ from pydantic_core import ErrorDetails
 
 from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Place, Text, in_order_of_the_file
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.triggers import ANY, Triggers
 from surveil.pipeline.document import Listing, Node, Scalar, Table
 from surveil.pipeline.values import IMAGE_HINT, IMAGE_REFUSED, known_as
 
-Declared: TypeAlias = tuple[Mapping[str, Text], list[JobDeclaration]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A whole file as it was written: what it is for, the variables of all jobs, and the jobs."""
+
+    env: Mapping[str, Text] = field(default_factory=dict)
+    jobs: Sequence[JobDeclaration]
+    triggers: Triggers = ANY
+
+
 Tables: TypeAlias = Mapping[tuple[str, ...], type[BaseModel]]
 """Which model describes the table at a path; `*` stands for any key or index."""
 
@@ -27,6 +38,7 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "cancel-in-progress": "write `cancel_superseded: true`",
     "continue-on-error": "write `continue_on_error: true`",
     "fail-fast": "write `fail_fast: true` directly under the job",
+    "branches-ignore": "write `!PATTERN` under `branches`",
     "before_script": "write it as the first step",
     "command": "a step's script is under `run`",
     "commands": "a step's script is under `run`",
@@ -36,6 +48,8 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "environment": "variables are under `env`",
     "if": "write the condition under `when`, or inside `run` for a single step",
     "interruptible": "write `concurrency: {group: NAME, cancel_superseded: true}`",
+    "merge_request": "write `pull_request`, which merge requests are as well",
+    "paths-ignore": "write `!PATTERN` under `paths`",
     "resource_group": "write `concurrency: {group: NAME}`",
     "rules": "write one condition under `when`",
     "runs-on": "use `labels: [linux]` to choose machines",
@@ -46,6 +60,7 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "tags": "use `labels: [linux]` to choose machines",
     "timeout-minutes": "write `timeout: 10m`",
     "uses": "a step is a shell script: write `run: COMMAND`",
+    "workflow_dispatch": "write `manual`",
     "with": "a step is a shell script: write `run: COMMAND`",
     "working-directory": "write `cd FOLDER` as the first line of `run`",
 }

@@ -86,7 +86,7 @@ def declare_runnerci(root: Node) -> Declared | list[Complaint]:
         )
         for name, job in checked.jobs.items()
     ]
-    return {}, jobs
+    return Declared(jobs=jobs)
 
 
 def declare_narwhal(root: Node) -> Declared | list[Complaint]:
@@ -114,4 +114,4 @@ def declare_narwhal(root: Node) -> Declared | list[Complaint]:
                 steps=(StepDeclaration(name=step.name, run=step.command),),
             )
         )
-    return complaints or (checked.env, jobs)
+    return complaints or Declared(env=checked.env, jobs=jobs)

@@ -10,6 +10,7 @@ from typing import Any
 from surveil.core.conditions import WORDS
 from surveil.core.graph import in_order
 from surveil.core.spelling import format_duration, printable, quoted
+from surveil.core.triggers import ANY, describe
 from surveil.pipeline import Pipeline
 from surveil.protocol import JobSpec, StepSpec
 
@@ -22,6 +23,8 @@ def explain(pipeline: Pipeline) -> str:
     ranks = in_order(pipeline.jobs)
     steps = sum(len(job.steps) for job in pipeline.jobs)
     lines = [f"{pipeline.filename}: {_count(len(by_name), 'job')}, {_count(steps, 'step')}"]
+    if pipeline.triggers != ANY:
+        lines += ["", "built on", *(f"   {printable(line)}" for line in describe(pipeline.triggers))]
     for number, rank in enumerate(ranks, start=1):
         lines += ["", f"{number}. {'first' if number == 1 else 'then'}"]
         for name in rank:

@@ -75,7 +75,7 @@ def declare(root: Node, filename: str, files: Mapping[str, IncludedFile]) -> Dec
         return part
     joined = _Joined(files)
     joined.add(part, (PurePosixPath(filename).name,))
-    return joined.complaints or (joined.env, joined.jobs)
+    return joined.complaints or Declared(env=joined.env, jobs=joined.jobs, triggers=part.triggers)
 
 
 @dataclass(slots=True)

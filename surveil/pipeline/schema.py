@@ -13,9 +13,11 @@ from typing import Annotated, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from surveil.core.declared import Complaint, JobDeclaration, StepDeclaration, Text
+from surveil.core.triggers import ANY, Triggers
 from surveil.pipeline.checking import Strict, Tables, check, hint_for_missing, path_text, place_at
 from surveil.pipeline.document import Node, Scalar, Table
 from surveil.pipeline.flattening import flatten_steps
+from surveil.pipeline.triggering import ON_TABLES, OnValue
 from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
     Axis,
@@ -143,6 +145,8 @@ class IncludedTable(Strict):
 class PipelineTable(IncludedTable):
     """The whole file."""
 
+    on: OnValue | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -151,10 +155,12 @@ class Part:
     env: Mapping[str, Text]
     jobs: Sequence[JobDeclaration]
     include: Sequence[Text]
+    triggers: Triggers
 
 
 TABLES: Final[Tables] = {
     (): PipelineTable,
+    **ON_TABLES,
     ("steps", "*", "*"): StepTable,
     ("jobs", "*"): JobTable,
     ("jobs", "*", "matrix"): MatrixTable,
@@ -174,7 +180,8 @@ def declare(root: Node, *, included: bool = False) -> Part | list[Complaint]:
     if not included and isinstance(root, Table) and not root.entries.keys() & {"jobs", "include"}:
         complaints.append(Complaint("`jobs` is missing", root.place, hint_for_missing("jobs")))
     jobs = [table.declare(Text(name, place_at(root, ("jobs", name)))) for name, table in checked.jobs.items()]
-    return complaints or Part(checked.env, jobs, checked.include)
+    on = checked.on if isinstance(checked, PipelineTable) else None
+    return complaints or Part(checked.env, jobs, checked.include, ANY if on is None else on.declare())
 
 
 def _check_axes(checked: IncludedTable, root: Node) -> Iterator[Complaint]:

@@ -122,7 +122,9 @@ def _shell(value: object) -> str:
     return scalar.text
 
 
-def _one_of(*choices: str) -> PlainValidator:
+def one_of(*choices: str) -> PlainValidator:
+    """A validator of one of these words."""
+
     def check(value: object) -> str:
         scalar = _scalar(value)
         if scalar.text not in choices:
@@ -147,7 +149,7 @@ def _priority(value: object) -> int:
     return int(scalar.text)
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """One value stands for a list of one."""
     return [value] if isinstance(value, Scalar) and value.kind is not Kind.NOTHING else value
 
@@ -209,8 +211,8 @@ def _no_image(_value: object) -> None:
 TextValue: TypeAlias = Annotated[Text, PlainValidator(_text)]
 Title: TypeAlias = Annotated[Text, PlainValidator(_title)]
 Script: TypeAlias = Annotated[Text, PlainValidator(_script)]
-Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(_listed)]
-Includes: TypeAlias = Annotated[tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(_listed)]
+Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(listed)]
+Includes: TypeAlias = Annotated[tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(listed)]
 Duration: TypeAlias = Annotated[int, PlainValidator(_duration)]
 Version: TypeAlias = Annotated[int, PlainValidator(_version)]
 NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
@@ -222,4 +224,4 @@ Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
 Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]
 Priority: TypeAlias = Annotated[int, PlainValidator(_priority)]
 WhenValue: TypeAlias = Annotated[Text, PlainValidator(_when)]
-OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, _one_of("retry", "fail", "hold")]
+OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, one_of("retry", "fail", "hold")]

@@ -267,3 +267,21 @@ def test_a_retry_is_as_trusted_and_approved_as_what_it_repeats(approved: str) ->
     assert isinstance(wish, RetryWish)
     assert (wish.event.trusted, wish.event.approved, wish.event.event) == (False, approved, "pull_request")
     assert (wish.event.base, wish.event.inputs) == ("refs/heads/trunk", make_build().inputs)
+
+
+def test_a_skipped_build_is_not_retried_but_submitted() -> None:
+    desk = Desk()
+    desk.store.commit(new(make_build(jobs=(), state=Status.SKIPPED, reason="its message says [skip ci]")))
+    with pytest.raises(
+        NotAllowedError, match=r"skipped, because its message says .skip ci.; `surveil submit --ref REF a"
+    ):
+        desk.reply("retry", build=1, mid=MID)
+
+
+def test_inputs_are_texts_by_name() -> None:
+    wish = Desk().reply("submit", inputs={"target": "staging"}, **COMMIT)
+    assert isinstance(wish, SubmitWish)
+    assert wish.commit.inputs == {"target": "staging"}
+    for wrong in ({"n": 3}, ["n"], {"n" * 300: "x"}, {"n": "x" * 5_000}):
+        with pytest.raises(UsageError, match="`inputs` of the question `submit` must be a map"):
+            Desk().reply("submit", inputs=wrong, **COMMIT)

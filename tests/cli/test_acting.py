@@ -83,6 +83,22 @@ def test_submit_of_a_pull_request_takes_the_pipeline_of_the_main_branch(
     assert (commit.trusted, commit.base, commit.pipeline) == (False, "refs/heads/main", PIPELINE)
 
 
+def test_submit_sends_inputs_that_the_pipeline_takes(type_: Type, counter: Counter, repository: Path) -> None:
+    text = "on: {manual: {inputs: {target: {options: [staging, moon]}, note: {default: ''}}}}\n" + PIPELINE
+    (repository / ".surveil.yml").write_text(text)
+    git("commit", "-q", "-a", "-m", "Inputs", cwd=repository)
+    assert type_("submit", "--input", "target=moon", "--input", "note=a=b").code == 0
+    assert submitted(counter).commit.inputs == {"target": "moon", "note": "a=b"}
+    for typed, sentence in (
+        ("target=mars", "The input `target` is `mars`, which is not one of `staging`, `moon`."),
+        ("tarket=moon", "The pipeline has no input `tarket`; did you mean `target`?"),
+        ("target", "`target` is not of the form NAME=VALUE."),
+    ):
+        ended = type_("submit", "--input", typed)
+        assert ended.code == 2
+        assert sentence in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

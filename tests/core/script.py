@@ -213,12 +213,14 @@ class Player:
         trusted: str = "yes",
         retry_of: str = "",
         approved: str = "",
+        skipped: str = "",
     ) -> None:
         specs = tuple(job_spec(text) for text in jobs.split()) if jobs else ()
         self.feed(
             BuildWanted(
                 mid=mid or f"m{self.state.next_build}", repo=repo, ref=ref, sha="a" * 40, event="push",
                 trusted=trusted == "yes", retry_of=int(retry_of) if retry_of else None, approved=approved,
+                skipped=skipped,
                 message="", author="", pipeline_file=".surveil.yml", jobs=specs,
                 complaints=(complaint,) if complaint else (),
                 carried={name: Carried(reason="passed in build 1") for name in carried.split(",") if name},

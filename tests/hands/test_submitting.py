@@ -136,9 +136,9 @@ def test_a_pipeline_is_read_once_and_its_jobs_are_shared_unless_it_is_long(monke
     read: list[str] = []
     load = pipeline.load
 
-    def noted(text: bytes | str, file: str, includes: tuple[IncludedFile, ...]) -> Any:
+    def noted(text: bytes | str, file: str, includes: tuple[IncludedFile, ...], typed: Any) -> Any:
         read.append(str(text))
-        return load(text, file, includes)
+        return load(text, file, includes, typed)
 
     monkeypatch.setattr(pipeline, "load", noted)
     long = f"{COMMIT.pipeline}\n" + "#" * KEPT_CHARACTERS_MAX
@@ -208,3 +208,46 @@ def test_an_untrusted_commit_that_came_with_its_own_pipeline_is_not_run_by_it(
         assert wanted.complaints[0].startswith(f"{ref} is no ref that this dispatcher trusts")
 
     asyncio.run(scene())
+
+
+def wanted_of(commit: CommitSeen) -> BuildWanted:
+    found: list[BuildWanted] = []
+
+    async def scene() -> None:
+        stage = Stage()
+        assert stage.submit(commit)
+        await stage.settle()
+        found.extend(stage.put)
+
+    asyncio.run(scene())
+    (wanted,) = found
+    return wanted
+
+
+ON_MAIN = f"on: {{push: {{branches: [main], paths: [src/**]}}}}\n{COMMIT.pipeline}"
+
+
+@pytest.mark.parametrize(
+    ("commit", "reason"),
+    [
+        (replace(COMMIT, pipeline=ON_MAIN), ""),
+        (replace(COMMIT, pipeline=ON_MAIN, ref="refs/heads/x"), "`on.push.branches` does not choose `x`"),
+        (replace(COMMIT, pipeline=ON_MAIN, paths=("a",)), "`on.push.paths` does not choose the file that it changes"),
+        (replace(COMMIT, pipeline=ON_MAIN, ref="refs/heads/x", event="manual"), ""),
+        (replace(COMMIT, message="[skip ci]"), "its message says [skip ci]"),
+        (replace(COMMIT, message="[skip ci]", pipeline="jobs: 3"), "its message says [skip ci]"),
+        (replace(COMMIT, message="[skip ci]", event="manual"), ""),
+    ],
+)
+def test_a_commit_that_its_rules_leave_out_is_skipped_for_a_reason(commit: CommitSeen, reason: str) -> None:
+    wanted = wanted_of(commit)
+    assert (wanted.skipped, bool(wanted.jobs), wanted.complaints) == (reason, not reason, ())
+
+
+def test_inputs_count_where_a_person_submits_and_nowhere_else() -> None:
+    text = f"on: {{push: , manual: {{inputs: {{n: {{type: number}}}}}}}}\n{COMMIT.pipeline}"
+    by_hand = replace(COMMIT, pipeline=text, event="manual")
+    assert wanted_of(replace(by_hand, inputs={"n": "7"})).jobs[0].env == {"INPUT_N": "7"}
+    assert wanted_of(replace(by_hand, inputs={"n": "7"})).inputs == {"n": "7"}
+    assert "the input `n` has no default" in wanted_of(by_hand).complaints[0]
+    assert wanted_of(replace(COMMIT, pipeline=text, inputs={"n": "7"})).jobs[0].env == {"INPUT_N": ""}

@@ -21,6 +21,11 @@ FENCE = re.compile(r"^```yaml *(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 PREFIXES = {
     (): "",
+    ("on",): "on.",
+    ("on", "push"): "on.push.",
+    ("on", "pull_request"): "on.pull_request.",
+    ("on", "manual"): "on.manual.",
+    ("on", "manual", "inputs", "*"): "on.manual.inputs.NAME.",
     ("jobs", "*"): "jobs.NAME.",
     ("jobs", "*", "matrix"): "jobs.NAME.matrix.",
     ("jobs", "*", "concurrency"): "jobs.NAME.concurrency.",
@@ -50,7 +55,7 @@ def test_every_example_is_what_the_page_calls_it(kind: str, text: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_has_a_section_with_an_example_that_uses_it(key: str) -> None:
     (_, text), *_ = FENCE.findall(SECTIONS[key])
-    node = yaml.safe_load(text)
+    node = yaml.load(text, yaml.BaseLoader)  # the other one takes `on` for a flag
     for part in key.split("."):
         name = part.removesuffix("[]")
         candidates = list(node.values()) if name == "NAME" else [node[name]]
