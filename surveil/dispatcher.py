@@ -32,6 +32,7 @@ from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.confining import complaint_of, settings_of_runners
 from surveil.fleet.spawner import Spawner
+from surveil.hands.cases import CaseIntake
 from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, assembled
 from surveil.hands.fulfil import Fulfiller
@@ -89,6 +90,10 @@ class Dispatcher:
         )  # fmt: skip
         self._audit = parts.server.audit
         self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))
+        self._cases = CaseIntake(
+            parts.store, parts.writer, reply=parts.server.reply, start=self._tasks.start,
+            on_refused=lambda peer: self._audit.count(peer, NOT_ITS_OWN),
+        )  # fmt: skip
         self._wishes: list[tuple[Route, Ask]] = []
         self._stopping = False
 
@@ -113,7 +118,7 @@ class Dispatcher:
             before = now
             events += self._hear(batch)
             await self._turn(events, now)
-            self._intake.take(self._relay.take_wants(batch.bulk))
+            self._intake.take(self._cases.take(self._relay.take_wants(batch.bulk)))
         self._tasks.check()
 
     def stop(self) -> None:

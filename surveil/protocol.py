@@ -88,6 +88,15 @@ Trigger: TypeAlias = Literal["push", "pull_request", "schedule", "manual"]
 Outcome: TypeAlias = Literal["passed", "failed", "errored", "cancelled", "lost"]
 StepState: TypeAlias = Literal["pending", "running", "passed", "failed", "errored", "cancelled", "skipped"]
 
+CaseState: TypeAlias = Literal["passed", "failed", "errored", "skipped"]
+CaseName: TypeAlias = Annotated[str, Most(500)]
+CaseMessage: TypeAlias = Annotated[str, Most(1000)]
+CaseOutput: TypeAlias = Annotated[str, Most(8000)]
+CASES_MAX: Final = 1_000
+"""Of one message."""
+PROBLEMS_MAX: Final = 20
+"""More sentences about an attempt's reports help nobody."""
+
 
 # ---- parts of messages ---------------------------------------------------------------------------
 
@@ -157,6 +166,7 @@ class JobSpec:
     cancel_superseded: bool = False
     artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
     image: ImageSpec | None = None
+    reports: Names = ()
 
     @property
     def exclusive(self) -> bool:
@@ -173,7 +183,7 @@ class JobSpec:
     @property
     def collects(self) -> bool:
         """Whether there is something to do for it on its runner once its steps have ended."""
-        return bool(self.artifacts)
+        return bool(self.artifacts or self.reports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +226,32 @@ class IncludedFile:
     path: Text
     text: Script | None = None
     problem: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """How a single test ended, as a report of its test runner says; `output` is kept of those that went wrong."""
+
+    suite: CaseName
+    name: CaseName
+    state: CaseState
+    duration_ms: int
+    message: CaseMessage = ""
+    output: CaseOutput = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What the reports of an attempt say all in all: how many tests ended how, how long they took together, and what
+    was wrong with the reports. What is counted may be more than what is kept.
+    """
+
+    passed: int
+    failed: int
+    errored: int
+    skipped: int
+    duration_ms: int
+    problems: Annotated[tuple[Text, ...], Most(PROBLEMS_MAX)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +367,20 @@ class Finished:
     steps: StepReports
     isolation: Text = ""
     outputs: Outputs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """The results of single tests from number `at` on, as the attempt's reports have them; repeated until `CasesKept`.
+
+    The last one has the `tally` of all. Travels on the bulk connection, before the attempt's `Finished`.
+    """
+
+    job: JobId
+    attempt: int
+    at: int
+    cases: Annotated[tuple[Case, ...], Most(CASES_MAX)]
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,6 +521,18 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CasesKept:
+    """The attempt's test results are on disk up to number `upto`, and with `whole` its tally. Travels on the bulk
+    connection.
+    """
+
+    job: JobId
+    attempt: int
+    upto: int
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
     """Take nothing new; with `stop`, end when the last attempt is released."""
 
@@ -601,14 +663,27 @@ FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Fin
 ToRunner: TypeAlias = Welcome | Beat | Introduce | Busy | Assign | Cancel | Release | Drain
 FromObserver: TypeAlias = CommitSeen | Watching | Pack
 Message: TypeAlias = (
-    FromRunner | Output | Want | ToRunner | Kept | FromObserver | Seen | Ask | Answer | Enrol | Enrolled | Refused
+    FromRunner
+    | Output
+    | Want
+    | Cases
+    | ToRunner
+    | Kept
+    | CasesKept
+    | FromObserver
+    | Seen
+    | Ask
+    | Answer
+    | Enrol
+    | Enrolled
+    | Refused
 )
 
 TYPES: Final[Mapping[int, type[Message]]] = {
     0x01: Hello, 0x02: Heartbeat, 0x03: Accepted, 0x04: Rejected,
-    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want,
+    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want, 0x0E: Cases,
     0x11: Welcome, 0x12: Beat, 0x13: Introduce, 0x14: Busy, 0x15: Assign,
-    0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain,
+    0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain, 0x1E: CasesKept,
     0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,
@@ -721,7 +796,7 @@ def _codec_of(header: bytes) -> Codec:
     return _CODECS[kind]
 
 
-PartT = TypeVar("PartT", JobSpec, StepReport)
+PartT = TypeVar("PartT", JobSpec, StepReport, Case, Tally)
 
 HEADERS: Final[Mapping[type[Message], bytes]] = {
     kind: _MAGIC + bytes([VERSION, number]) for number, kind in TYPES.items()
@@ -752,7 +827,7 @@ _IN_PARCELS: Final = {
 }
 
 
-def pack_part(part: JobSpec | StepReport) -> dict[str, Any]:
+def pack_part(part: JobSpec | StepReport | Case | Tally) -> dict[str, Any]:
     """Make plain maps and lists of a part as it travels; the store keeps it so."""
     return _PACK_PART[type(part)](part)
 

@@ -64,6 +64,7 @@ from surveil.protocol import (
     Beat,
     Busy,
     Cancel,
+    CasesKept,
     Drain,
     Finished,
     Introduce,
@@ -92,6 +93,7 @@ class Agent:
         self._executor = parts.executor
         self._connection = parts.connection
         self._supplies = parts.supplies
+        self._cases = parts.cases
         self._identity = parts.identity
         self._data = parts.data
         self._clock = parts.clock
@@ -194,6 +196,8 @@ class Agent:
                 return LogKept(id=attempt, upto=item.upto)
             case Pack():
                 self._supplies.hear(item)
+            case CasesKept():
+                self._cases.hear(item)
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
                 return Said(message=item)
             case Refused():
@@ -223,6 +227,7 @@ class Agent:
             case Link.BULK_CONNECTED:
                 self._logs.restart(self._clock.now())
                 self._supplies.restart()
+                self._cases.restart()
             case Link.BULK_DISCONNECTED:
                 pass
             case Link.STRANGE if self._refusals.is_news:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from surveil.answer.cases import case_view, tally_view
 from surveil.answer.log_facts import LogFacts, log_facts
 from surveil.answer.secrets import secret_view
 from surveil.answer.story import story_view
@@ -29,8 +30,8 @@ from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Identity, Session, State
-from surveil.protocol import JobSpec, Remark, StepReport, StepSpec, WatchedRepo
-from surveil.store import Token
+from surveil.protocol import Case, JobSpec, Remark, StepReport, StepSpec, Tally, WatchedRepo
+from surveil.store import AttemptTally, StoredCase, Token
 
 NOW: Final = 1_794_650_400_000
 SHA: Final = "5f3a9c1e7b2d4f60818293a4b5c6d7e8f9012345"
@@ -130,6 +131,15 @@ _NOTE: Final = Note(
     state="lost",
     reason="runner spare-2 stopped answering 8.1 s ago",
 )
+_CASE: Final = Case(
+    suite="tests.test_parser",
+    name="test_places",
+    state="failed",
+    duration_ms=12,
+    message="AssertionError: assert 3 == 4",
+    output="def test_places():\n>       assert 3 == 4\nE       assert 3 == 4",
+)
+_TALLY: Final = Tally(passed=307, failed=2, errored=0, skipped=3, duration_ms=41_250)
 _DRILL: Final = Seen(
     kind="runner", victim="spare-2", pid=20151, build=13, job="drill", died_at="2026-11-14T10:00:00.000Z",
     noticed={"at": "2026-11-14T10:00:00.031Z",
@@ -179,7 +189,9 @@ def _facts(attempt: Attempt) -> LogFacts:
 
 def shapes() -> list[Shape]:
     """All shapes, each with an example that the code itself made."""
-    job = job_view(_JOB, [_ATTEMPT])
+    tested = tally_view(AttemptTally(job=_JOB.id, attempt=1, tally=_TALLY), 1)
+    case = case_view(StoredCase(job=_JOB.id, attempt=1, case=_CASE), ())
+    job = job_view(_JOB, [_ATTEMPT]) | {"tests": tested}
     build = build_view(_BUILD, [job])
     step = step_view(_STEP, _ATTEMPT.accepted_at)
     runner = runner_view(_RUNNER, _SESSION, 1)
@@ -189,6 +201,9 @@ def shapes() -> list[Shape]:
         Shape("Job", "in a build's `jobs`", job, JOB),
         Shape("Attempt", "in a job's `attempts`", attempt_view(_ATTEMPT, _facts), ATTEMPT),
         Shape("Step", "in an attempt's `steps`", step, STEP),
+        Shape("Tests of a build", "`tests`", {"build": 12, "before": 11, "jobs": [tested], "cases": [case]}, TESTS),
+        Shape("Tests of a job", "in the `jobs` of `tests`, and as a job's `tests`", tested, TALLY),
+        Shape("Test result", "in the `cases` of `tests`", case, CASE),
         Shape("Runner", "`runners` (a list)", runner, RUNNER),
         Shape("Status", "`status`", _status(), STATUS),
         Shape("Journal line", "`watch` (a line for each)", note_view(4711, _NOTE), NOTE),
@@ -245,6 +260,35 @@ BUILD: Final = {
     "retry_of": "the build that this one repeats",
     "jobs": "its jobs, in the order of the pipeline file",
 }
+TESTS: Final = {
+    "build": "its number",
+    "before": "what failures are compared with: the last build of the ref, of another commit, that has results",
+    "jobs": "what the tests of each job came to; jobs without results are left out",
+    "cases": "the results: first those that went wrong, then the slowest",
+}
+TALLY: Final = {
+    "job": "the job's `BUILD/NAME`",
+    "attempt": "the attempt that the results are of",
+    "total": "how many tests its reports have",
+    "passed": "of these",
+    "failed": "of these",
+    "errored": "those that broke outside of what they check: in what sets them up, or by an error of their own",
+    "skipped": "of these; those that were expected to fail and did are among them",
+    "new": "how many failed or errored and did not in the build before; `null` where there is none",
+    "duration_ms": "of all tests together",
+    "problems": "a sentence for each thing that is wrong with the reports",
+}
+CASE: Final = {
+    "job": "the job's `BUILD/NAME`",
+    "attempt": "the attempt",
+    "suite": "its class, module or suite, as its test runner calls it",
+    "name": "its own name",
+    "state": "`passed`, `failed`, `errored` or `skipped`",
+    "new": "whether it went wrong and did not in the build before; `null` where it did not, or where there is none",
+    "duration_ms": "how long it took",
+    "message": "why it failed or was skipped, in one line",
+    "output": "of a test that went wrong: its traceback and what it printed, the first 8000 characters",
+}
 JOB: Final = {
     "id": "`BUILD/NAME`",
     "name": "its name, with the values of its matrix",
@@ -262,6 +306,7 @@ JOB: Final = {
     "created_at": "when its build was made",
     "started_at": "when its first attempt began",
     "finished_at": "when it got its verdict",
+    "tests": "what its tests came to; `null` where there are no reports of them, and in a list of builds",
     "attempt": "the number of the newest attempt, 0 before the first",
     "attempts": "all attempts, oldest first",
 }

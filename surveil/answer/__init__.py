@@ -34,6 +34,7 @@ class Question(StrEnum):
     LOG = "log"
     JOURNAL = "journal"
     STORY = "story"
+    TESTS = "tests"
     RUNNERS = "runners"
     RUNNER = "runner"
     SUBMIT = "submit"

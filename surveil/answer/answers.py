@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar, assert_never
 from surveil import __version__
 from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
 from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.cases import CaseAnswers
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
@@ -62,6 +63,7 @@ class Answers:
         self._reads = asyncio.Semaphore(READS_MAX)
         self._logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._stories = Stories(reader, logs.length, self._read)
+        self._cases = CaseAnswers(reader, self._read, self._detail)
         self._asked: Counter[str] = Counter()
 
     # ---- what the hands call ---------------------------------------------------------------------
@@ -135,6 +137,8 @@ class Answers:
                 return await self._journal(about)
             case Question.STORY:
                 return await self._stories.story(about)
+            case Question.TESTS:
+                return await self._cases.tests(about)
             case Question.RUNNERS:
                 return await self._listed(about, self._let_in, lambda runner: runner_view(*self._live.runner(runner)))
             case Question.TOKENS:
@@ -276,6 +280,9 @@ class Answers:
         about.finish()
         detail = await self._detail(number)
         found = await self._read(lambda: self._view(detail, jobs_at, PAGE_COST_MAX))
+        tested = await self._read(lambda: self._cases.of_jobs(number))
+        for job in found["jobs"]:
+            job["tests"] = tested.get(job["id"])
         return Reply(body=self._waiting().annotate(found))
 
     async def _journal(self, about: Arguments) -> Reply:

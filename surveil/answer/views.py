@@ -82,7 +82,9 @@ def attempt_view(attempt: Attempt, facts: Facts | None = None) -> dict[str, Any]
 
 
 def job_view(job: Job, attempts: Iterable[Attempt], facts: Facts | None = None) -> dict[str, Any]:
-    """A job with its attempts, oldest first. What it waits for is filled in by who has the dispatcher's memory."""
+    """A job with its attempts, oldest first. What it waits for and what its tests came to is filled in by whoever
+    knows.
+    """
     return {
         "id": job.id,
         "name": job.spec.name,
@@ -100,6 +102,7 @@ def job_view(job: Job, attempts: Iterable[Attempt], facts: Facts | None = None) 
         "created_at": time_text(job.created_at),
         "started_at": time_text(job.started_at),
         "finished_at": time_text(job.finished_at),
+        "tests": None,
         "attempt": job.attempt,
         "attempts": [attempt_view(attempt, facts) for attempt in attempts],
     }

@@ -52,6 +52,10 @@ class Dispatcher:
         """See `Client.story`."""
         return self._wait(self._client.story(build, job))
 
+    def tests(self, build: int, job: str = "") -> dict[str, Any]:
+        """See `Client.tests`."""
+        return self._wait(self._client.tests(build, job))
+
     def listed(self, what: str) -> list[dict[str, Any]]:
         """See `Client.listed`."""
         return self._wait(self._client.listed(what))

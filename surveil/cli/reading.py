@@ -15,6 +15,7 @@ import click
 from surveil.cli.connecting import connected
 from surveil.cli.noise import did_words, peer_words, trouble_words
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
+from surveil.cli.tests import total_line
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
@@ -173,6 +174,9 @@ def print_build(build: Mapping[str, Any]) -> None:
     if build["jobs"]:
         print_line("")
         print_table(_JOB_COLUMNS, [_job_row(job) for job in build["jobs"]])
+    if tested := [job["tests"] for job in build["jobs"] if job.get("tests")]:
+        print_line()
+        print_line(f"{total_line(tested)}; `surveil tests {build['id']}` lists them")
     earlier = [_attempt_row(job, attempt) for job in build["jobs"] for attempt in _earlier(job)]
     if earlier:
         print_line()

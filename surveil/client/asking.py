@@ -136,6 +136,15 @@ class Client:
             at = page["next"]
         return found
 
+    async def tests(self, build: int, job: str = "") -> dict[str, Any]:
+        """The test results of a build, or of one of its jobs, however many messages they take."""
+        document: dict[str, Any] = (await self.ask("tests", {"build": build, "job": job})).body
+        while (at := document.pop("next")) is not None:
+            page = (await self.ask("tests", {"build": build, "job": job, "at": at})).body
+            document["cases"] += page["cases"]
+            document["next"] = page["next"]
+        return document
+
     async def listed(self, what: str) -> list[dict[str, Any]]:
         """All of `runners`, `tokens` or `peers`, however many messages they take."""
         found: list[dict[str, Any]] = []

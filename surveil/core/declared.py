@@ -17,6 +17,18 @@ COMPLAINTS_MAX: Final = 50
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/=+-]{0,63}")
 """What a label looks like, a job's as well as a runner's."""
 
+REPORTS_USUAL: Final = (
+    "**/TEST-*.xml",
+    "**/junit*.xml",
+    "**/*junit.xml",
+    "report.xml",
+    "reports/*.xml",
+    "test-reports/**/*.xml",
+    "**/test-results/**/*.xml",
+    "**/*.tap",
+)
+"""Where test runners put their reports by themselves, or where their documentation says to put them."""
+
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 
@@ -97,6 +109,8 @@ class JobDeclaration:
     fail_fast: bool = False
     priority: int = 0
     concurrency: Text | None = None
+    reports: tuple[Text, ...] | None = None
+    """Where the steps write test reports; None means the usual places."""
     cancel_superseded: bool = False
 
     @property

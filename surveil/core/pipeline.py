@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from surveil.core import globs
 from surveil.core.conditions import WORDS, Known, check, path_patterns
 from surveil.core.declared import (
     COMPLAINTS_MAX,
     LABEL,
+    REPORTS_USUAL,
     START,
     Complaint,
     JobDeclaration,
@@ -189,6 +191,7 @@ class _Cell:
             priority=job.priority,
             concurrency=self._group(),
             cancel_superseded=job.cancel_superseded,
+            reports=self._reports(),
         )
 
     def _condition(self) -> str:
@@ -213,6 +216,20 @@ class _Cell:
             message = f"the name of a concurrency group has at most {GROUP_CHARACTERS_MAX} characters"
             self.filler.complain(message, self.job.concurrency.place)
         return group
+
+    def _reports(self) -> tuple[str, ...]:
+        if self.job.reports is None:
+            return REPORTS_USUAL
+        filled = tuple(self.filler.fill(pattern) for pattern in self.job.reports)
+        for text, pattern in zip(filled, self.job.reports, strict=True):
+            try:
+                globs.read_globs((text,))
+            except ValueError as error:
+                self.filler.complain(f"`reports`: {error}", pattern.place)
+        if len(filled) > globs.GLOBS_MAX:
+            message = f"`reports` has {len(filled)} patterns, more than the {globs.GLOBS_MAX} allowed"
+            self.filler.complain(message, self.job.reports[0].place, "use `**`")
+        return filled
 
     def _step(self, step: StepDeclaration) -> StepSpec:
         run = self.filler.fill(step.run, Later.NEEDS)

@@ -158,6 +158,13 @@ class Folder:
             **surroundings(self.workspace, self.group, isolation, placed),
         )
 
+    def began_ns(self) -> int:
+        """When its first step was about to begin, by the clock that the times of files are of; 0 where it never was."""
+        try:
+            return (self.path / files.ORDER).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def log_bytes(self) -> int:
         """How long the log is now."""
         if self.reader is None:

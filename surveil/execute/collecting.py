@@ -39,6 +39,8 @@ class Work:
     assign: Assign
     outcome: Outcome
     workspace: Workspace
+    since_ns: int
+    """When its first step was about to begin, on the clock of its files."""
     unwanted: Callable[[], bool]
 
     @property

@@ -304,6 +304,7 @@ class ProcessExecutor:
             assign=folder.assign,
             outcome=outcome,
             workspace=folder.workspace,
+            since_ns=folder.began_ns(),
             unwanted=lambda: attempt.unwanted.is_set() or self._closing.is_set(),
         )
         try:

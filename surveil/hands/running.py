@@ -22,6 +22,7 @@ from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
 from surveil.execute import isolating
+from surveil.execute.cases import CaseCollector
 from surveil.execute.contract import Executor
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
 from surveil.execute.process import ProcessExecutor
@@ -35,7 +36,7 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import parse_token
 from surveil.places import KEYS, MIRRORS, Hold
-from surveil.protocol import MIRRORS_MAX, Want
+from surveil.protocol import MIRRORS_MAX, Cases, Want
 from surveil.say import Voice
 
 voice = Voice("runner")
@@ -51,6 +52,7 @@ class Parts:
     connection: Connection
     address: Address
     supplies: Supplies
+    cases: CaseCollector
     tombstones: Tombstones
     identity: Identity
     data: Path
@@ -76,15 +78,18 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
         name = identity.name or config.name
         with contextlib.closing(Tombstones(data)) as tombstones:
             async with Connection(known.address, known.server_key, keys) as connection:
-                supplies = Supplies(_asking(connection))
+                supplies, cases = Supplies(_asking(connection)), CaseCollector(_asking(connection))
                 yield Parts(
                     state=_state(config, identity, name, tombstones),
                     policy=RunnerPolicy(),
                     executor=executor
-                    or ProcessExecutor(data, name, supply=supplies.bring, access=access, isolation=isolation),
+                    or ProcessExecutor(
+                        data, name, supply=supplies.bring, access=access, isolation=isolation, collectors=(cases,)
+                    ),
                     connection=connection,
                     address=known.address,
                     supplies=supplies,
+                    cases=cases,
                     tombstones=tombstones,
                     identity=identity,
                     data=data,
@@ -92,12 +97,12 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                 )
 
 
-def _asking(connection: Connection) -> Callable[[Want], None]:
-    """A way for threads to say a `Want`; what cannot be said now is said again by whoever waits for its answer."""
+def _asking(connection: Connection) -> Callable[[Want | Cases], None]:
+    """A way for threads to say something; what cannot be said now is said again by whoever waits for its answer."""
     loop = asyncio.get_running_loop()
 
-    def ask(want: Want) -> None:
-        loop.call_soon_threadsafe(connection.send, want)
+    def ask(message: Want | Cases) -> None:
+        loop.call_soon_threadsafe(connection.send, message)
 
     return ask
 

@@ -107,6 +107,7 @@ class JobTable(Strict):
     continue_on_error: Flag = False
     priority: Priority = 0
     concurrency: Annotated[ConcurrencyTable, BeforeValidator(_named)] | None = None
+    reports: Texts | None = None
     steps: list[StepTable]
 
     def declare(self, name: Text) -> JobDeclaration:
@@ -120,6 +121,7 @@ class JobTable(Strict):
             timeout_ms=self.timeout,
             retry=self.retry,
             on_runner_loss=self.on_runner_loss,
+            reports=self.reports,
             steps=tuple(step.declare() for step in self.steps),
             matrix=self.matrix.axes,
             include=tuple(self.matrix.include),

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from surveil.core.model import Attempt, Build, Job, Note, Record, Runner
+from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Runner
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
 from surveil.errors import InfrastructureError
+from surveil.protocol import Case, Tally
 
 ROWS_MAX: Final = 1000
 """The most builds or lines of the journal that one question returns."""
@@ -95,6 +96,24 @@ class JournalLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTally:
+    """What the test reports of an attempt say all in all."""
+
+    job: str
+    attempt: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCase:
+    """A test and how it ended in an attempt."""
+
+    job: str
+    attempt: int
+    case: Case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """How many jobs of open builds stand where, and how many slots of runners that are online are taken."""
 
@@ -161,6 +180,21 @@ class Reader(Protocol):
     def attempt(self, job: str, number: int) -> Attempt | None:
         """One attempt, None where there is none."""
 
+    def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
+        """What the tests came to in each attempt of these builds that has told all of it, by build, job's name and
+        attempt.
+        """
+
+    def cases(
+        self, of: Sequence[AttemptId], *, wrong: bool = False, at: int = 0, limit: int = ROWS_MAX
+    ) -> list[StoredCase]:
+        """The test results of some attempts from number `at` on: first those that went wrong, in their order, then the
+        slowest; with `wrong`, those that went wrong alone.
+        """
+
+    def tested_before(self, build: int) -> int | None:
+        """The newest build before this one, of the same ref and another commit, of which there are test results."""
+
     def peers(self) -> list[Peer]:
         """Every enrolled key, revoked ones too, oldest first."""
 
@@ -214,6 +248,11 @@ class Store(Protocol):
         Raises:
             DefectError: a verdict of a build, job or attempt would change, or anything else that never changes, a job's
                 attempt number would fall, a record that is new exists, or one that changed does not.
+        """
+
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+        """Keep the test results of an attempt from number `at` on, and with the last ones how many there are in all.
+        What is kept already stays as it is.
         """
 
     def add_peer(self, peer: Peer) -> Peer:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, Table, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from surveil.core.model import GIVEN_UP, OPEN, Attempt, Build, Job, Record, Runner, Status
+from surveil.core.model import GIVEN_UP, OPEN, Attempt, AttemptId, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
 from surveil.core.scopes import Secret
 from surveil.errors import ProtocolError
@@ -25,12 +25,15 @@ from surveil.protocol import JobSpec
 from surveil.store import (
     PAST_BUILDS_MAX,
     ROWS_MAX,
+    AttemptTally,
     BuildDetail,
     Cluster,
     Counts,
     JournalLine,
+    StoredCase,
     StoreError,
     Token,
+    cases,
     codec,
 )
 from surveil.store.failures import cause_of
@@ -190,6 +193,23 @@ class SqlReader:
         with reading(self.engine) as connection:
             found = _all(connection, wanted, codec.attempt_of)
         return found[0] if found else None
+
+    def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
+        """What the tests of builds came to."""
+        with reading(self.engine) as connection:
+            return cases.tallies_of(connection, wanted)
+
+    def cases(
+        self, of: Sequence[AttemptId], *, wrong: bool = False, at: int = 0, limit: int = ROWS_MAX
+    ) -> list[StoredCase]:
+        """Test results, what went wrong first."""
+        with reading(self.engine) as connection:
+            return cases.cases_of(connection, of, wrong=wrong, at=at, limit=limit)
+
+    def tested_before(self, build: int) -> int | None:
+        """What test results are compared with."""
+        with reading(self.engine) as connection:
+            return cases.tested_before(connection, build)
 
     def peers(self) -> list[Peer]:
         """Every key."""

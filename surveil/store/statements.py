@@ -17,8 +17,9 @@ from sqlalchemy.sql import ClauseElement
 
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
+from surveil.store.cases import CASE_COLUMNS, TALLY_COLUMNS
 from surveil.store.sums import SUM, Row
-from surveil.store.tables import attempts, builds, jobs, notes, peers, runners, secrets, specs, tokens
+from surveil.store.tables import attempts, builds, cases, jobs, notes, peers, runners, secrets, specs, tallies, tokens
 
 _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
 
@@ -78,6 +79,8 @@ class Statements:
     new_note: Statement
     new_peer: Statement
     new_token: Statement
+    new_case: Statement
+    new_tally: Statement
     put_runner: Statement
     put_peer: Statement
     put_token: Statement
@@ -104,6 +107,8 @@ class Statements:
             new_note=made(_insert(notes, codec.NOTE_COLUMNS), *codec.NOTE_COLUMNS),
             new_peer=made(_insert(peers, codec.PEER_COLUMNS), *codec.PEER_COLUMNS),
             new_token=made(_insert(tokens, codec.TOKEN_COLUMNS), *codec.TOKEN_COLUMNS),
+            new_case=made(_insert(cases, CASE_COLUMNS, _ONCE), *CASE_COLUMNS),
+            new_tally=made(_insert(tallies, TALLY_COLUMNS, _ONCE), *TALLY_COLUMNS),
             put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
             put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
@@ -117,6 +122,7 @@ class Statements:
         )
 
 
+_ONCE: Final = " ON CONFLICT DO NOTHING"
 _ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
 _REMOVE_SECRET: Final = delete(secrets).where(*(secrets.c[name] == bindparam(name) for name in codec.SECRET_KEY))
 _GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))

@@ -138,6 +138,39 @@ attempts: Final = Table(
     sqlite_with_rowid=False,
 )
 
+cases: Final = Table(
+    "cases",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("position", Number, primary_key=True, autoincrement=False),
+    Column("suite", Text, nullable=False),
+    Column("test", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("duration_ms", Number, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("row_sum", Number),
+    sqlite_with_rowid=False,
+)
+
+tallies: Final = Table(
+    "tallies",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("passed", Number, nullable=False),
+    Column("failed", Number, nullable=False),
+    Column("errored", Number, nullable=False),
+    Column("skipped", Number, nullable=False),
+    Column("duration_ms", Number, nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("row_sum", Number),
+    sqlite_with_rowid=False,
+)
+
 runners: Final = Table(
     "runners",
     metadata,

@@ -15,13 +15,14 @@ from typing import Any, Final, TypeAlias, assert_never
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from surveil.core.model import Attempt, Build, Job, LogEnd, Record, Runner
+from surveil.core.model import Attempt, AttemptId, Build, Job, LogEnd, Record, Runner
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
-from surveil.protocol import JobSpec
+from surveil.protocol import Case, JobSpec, Tally
 from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
+from surveil.store.cases import case_rows, tally_row
 from surveil.store.failures import cause_of, is_full
 from surveil.store.reading import load
 from surveil.store.statements import Statement, Statements
@@ -87,6 +88,12 @@ class SqlStore:
             _run(self._statements.new_note, driver, list(map(codec.note_row, count(first), changes.notes)))
         self._notes += len(changes.notes)
         self._remember(met)
+
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+        """Keep test results."""
+        with self._batch() as driver:
+            _run(self._statements.new_case, driver, list(case_rows(attempt, at, found)))
+            _run(self._statements.new_tally, driver, [] if tally is None else [tally_row(attempt, tally)])
 
     def add_peer(self, peer: Peer) -> Peer:
         """Let a key in."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from surveil.core.declared import Complaint, JobDeclaration, Place, StepDeclaration, Text
+from surveil.core.declared import REPORTS_USUAL, Complaint, JobDeclaration, Place, StepDeclaration, Text
 from surveil.core.filling import TEXT_BYTES_MAX
 from surveil.core.graph import in_order
 from surveil.core.pipeline import (
@@ -104,6 +104,7 @@ def test_a_plain_job_becomes_one_spec_with_all_that_was_declared() -> None:
                     ),
                 ),
                 matrix={},
+                reports=REPORTS_USUAL,
             ),
         ),
         (),

@@ -20,6 +20,7 @@ from surveil.protocol import (
     PARCEL_MAX,
     Answer,
     Ask,
+    Cases,
     Enrol,
     Hello,
     Introduce,
@@ -162,8 +163,10 @@ def test_each_role_may_say_its_own_messages_and_no_other(role: Role) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize(("role", "allowed"), [(Role.RUNNER, [Output, Want]), (Role.OBSERVER, []), (Role.CLIENT, [])])
-def test_nothing_but_a_runners_output_and_wants_passes_on_bulk(role: Role, allowed: list[type]) -> None:
+@pytest.mark.parametrize(
+    ("role", "allowed"), [(Role.RUNNER, [Output, Cases, Want]), (Role.OBSERVER, []), (Role.CLIENT, [])]
+)
+def test_nothing_but_a_runners_output_wants_and_cases_passes_on_bulk(role: Role, allowed: list[type]) -> None:
     async def scene() -> None:
         async with serving() as stage:
             with raw_peer(stage, stage.enrol(role), bulk=True) as peer:

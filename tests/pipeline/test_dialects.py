@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from surveil.core.declared import REPORTS_USUAL
 from surveil.pipeline import Invalid, Pipeline, load
 from surveil.pipeline.values import IMAGE_REFUSED
 from surveil.protocol import JobSpec, StepSpec
@@ -56,6 +57,7 @@ def spec(name: str, *steps: tuple[str, str], env: dict[str, str], needs: tuple[s
         timeout_ms=3_600_000,
         steps=tuple(StepSpec(name=title, run=run, env={}) for title, run in steps),
         matrix={},
+        reports=REPORTS_USUAL,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from surveil.core.declared import REPORTS_USUAL
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.pipeline.values import IMAGE_REFUSED
 from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec, StepSpec
@@ -77,8 +78,18 @@ jobs:
         priority=-7,
         concurrency="1 ${{ branch }}",
         cancel_superseded=True,
+        reports=REPORTS_USUAL,
     )
     assert (jobs[3].concurrency, jobs[3].cancel_superseded) == ("production", False)
+
+
+def test_what_is_no_pattern_of_reports_is_refused_at_its_place() -> None:
+    text = "jobs:\n  t:\n    reports: [a/*.xml, {}]\n    steps: [{{run: x}}]\n"
+    assert said(text.format("/tmp/r.xml"))[0].startswith("3:24 `reports`: `/tmp/r.xml` matches no path")
+    assert said(text.format('"r[1].xml"'))[0].startswith("3:24 `reports`: `r[1].xml` holds `[`")
+    assert said(text.format(", ".join(["x"] * 70))) == ["3:15 `reports` has 71 patterns, more than the 64 allowed"]
+    assert good(text.format('"!b"'))[0].reports == ("a/*.xml", "!b")
+    assert good("jobs: {t: {reports: [], steps: [{run: x}]}}")[0].reports == ()
 
 
 def test_lists_of_steps_are_used_again_by_aliases_however_deep() -> None:
@@ -121,6 +132,7 @@ jobs:
     timeout: 10m
     retry: 1
     on_runner_loss: fail
+    reports: ["out/${{ matrix.python }}.xml", "!out/a.xml"]
     steps:
       - run: |
           pip install -e .[test]
@@ -150,6 +162,7 @@ jobs:
         timeout_ms=3_600_000,
         steps=(StepSpec(name="make", run="make", env={}),),
         matrix={},
+        reports=REPORTS_USUAL,
     )
     assert list(jobs[1:]) == [
         JobSpec(
@@ -163,6 +176,7 @@ jobs:
             on_runner_loss="fail",
             steps=steps,
             matrix={"python": version},
+            reports=(f"out/{version}.xml", "!out/a.xml"),
         )
         for version in ("3.10", "3.12")
     ]

@@ -24,7 +24,19 @@ from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import PAST_BUILDS_MAX, ROWS_MAX, BuildDetail, Cluster, Counts, DefectError, JournalLine, Token
+from surveil.protocol import Case, Tally
+from surveil.store import (
+    PAST_BUILDS_MAX,
+    ROWS_MAX,
+    AttemptTally,
+    BuildDetail,
+    Cluster,
+    Counts,
+    DefectError,
+    JournalLine,
+    StoredCase,
+    Token,
+)
 from surveil.store.codec import split_job
 
 _FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
@@ -57,6 +69,8 @@ class MemoryStore:
         self.peers: dict[str, Peer] = {}
         self.tokens: dict[str, Token] = {}
         self.secrets: dict[tuple[str, str, str, str], Secret] = {}
+        self.found_cases: dict[tuple[AttemptId, int], Case] = {}
+        self.found_tallies: dict[AttemptId, Tally] = {}
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -144,6 +158,12 @@ class MemoryStore:
                 _refuse_others(self.attempts[record.id], record)
             case Runner():
                 pass
+
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+        for position, case in enumerate(found, at):
+            self.found_cases.setdefault((attempt, position), case)
+        if tally is not None:
+            self.found_tallies.setdefault(attempt, tally)
 
     def add_peer(self, peer: Peer) -> Peer:
         known = self.peers.get(peer.key)
@@ -289,6 +309,46 @@ class MemoryReader:
 
     def attempt(self, job: str, number: int) -> Attempt | None:
         return self._store.attempts.get((job, number))
+
+    def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
+        found = sorted((*split_job(job), number) for job, number in self._store.found_tallies)
+        return [
+            AttemptTally(
+                job=f"{build}/{name}", attempt=number, tally=self._store.found_tallies[f"{build}/{name}", number]
+            )
+            for build, name, number in found
+            if build in wanted
+        ]
+
+    def cases(
+        self, of: Sequence[AttemptId], *, wrong: bool = False, at: int = 0, limit: int = ROWS_MAX
+    ) -> list[StoredCase]:
+        def order(item: tuple[tuple[AttemptId, int], Case]) -> tuple[object, ...]:
+            ((job, number), position), case = item
+            bad = case.state in {"failed", "errored"}
+            return (not bad, 0 if bad else -case.duration_ms, *split_job(job), number, position)
+
+        chosen = [item for item in self._store.found_cases.items() if item[0][0] in of]
+        found = [
+            StoredCase(job=key[0][0], attempt=key[0][1], case=case)
+            for key, case in sorted(chosen, key=order)
+            if not wrong or case.state in {"failed", "errored"}
+        ]
+        return found[at : at + limit]
+
+    def tested_before(self, build: int) -> int | None:
+        own = self._store.builds.get(build)
+        tested = {split_job(job)[0] for job, _ in self._store.found_tallies}
+        before = [
+            other.id
+            for other in self._store.builds.values()
+            if own is not None
+            and (other.repo, other.ref) == (own.repo, own.ref)
+            and other.id < build
+            and other.sha != own.sha
+            and other.id in tested
+        ]
+        return max(before, default=None)
 
     def peers(self) -> list[Peer]:
         return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))

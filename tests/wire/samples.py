@@ -7,6 +7,7 @@ from typing import Final
 from surveil import protocol
 from surveil.protocol import (
     ArtifactSpec,
+    Case,
     Held,
     ImageSpec,
     IncludedFile,
@@ -16,6 +17,7 @@ from surveil.protocol import (
     Remark,
     StepReport,
     StepSpec,
+    Tally,
     WatchedRepo,
 )
 
@@ -39,7 +41,11 @@ SPEC: Final = JobSpec(
     ),
     matrix={"python": "3.12"},
     image=ImageSpec(name="python:3.12", pull="always", cpu_thousandths=1500, memory_bytes=2**30, processes=512),
+    reports=("reports/*.xml",),
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
+)
+CASE: Final = Case(
+    suite="shapes.Round", name="falls", state="failed", duration_ms=12, message="it stood", output="line 7: it stood"
 )
 HELD: Final = (Held(job="7/test", attempt=2, finished=True, log_bytes=70_000),)
 REFS: Final = (Ref(job="7/test", attempt=2, log_bytes=70_000),)
@@ -60,6 +66,10 @@ SAMPLES: Final[tuple[Message, ...]] = (
         outputs=(protocol.JobOutput(name="version", value="1.2"),),
     ),
     protocol.Output(job="7/test", attempt=2, at=65_536, crc=0xDEADBEEF, after_ms=900, data=b"\x00ok\n\xff"),
+    protocol.Cases(
+        job="7/test", attempt=2, at=1_000, cases=(CASE,),
+        tally=Tally(passed=1_000, failed=1, errored=2, skipped=3, duration_ms=4_321, problems=("a.xml: it is no XML",)),
+    ),
     protocol.Bye(incarnation=3, returning=True),
     protocol.Want(
         id=11, runner="r" * 40, repo="https://example.org/r.git", sha=SHA, have=(SHA[::-1],), at=262_144
@@ -78,6 +88,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Cancel(job="7/test", attempt=2, grace_ms=10_000, reason="somebody asked"),
     protocol.Release(job="7/test", attempt=2, fate="recorded"),
     protocol.Kept(job="7/test", attempt=2, upto=70_000),
+    protocol.CasesKept(job="7/test", attempt=2, upto=1_001, whole=True),
     protocol.Drain(stop=True),
     protocol.CommitSeen(
         mid="push:r:refs/heads/main:" + SHA, repo="https://example.org/r.git", ref="refs/heads/main", sha=SHA,
