@@ -75,6 +75,7 @@ class Dispatcher:
         self._state, self._policy, self._clock = parts.live.state, policy, parts.clock
         self._server, self._gate = parts.server, parts.gate
         self._intake, self._closing = parts.intake, parts.closing
+        self._depot, self._sweeping = parts.depot, parts.sweeping
         self._answers, self._live = parts.answers, parts.live
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
@@ -108,6 +109,8 @@ class Dispatcher:
         """
         self._tasks.start(self._intake.run())
         self._tasks.start(self._closing.run())
+        self._tasks.start(self._depot.run())
+        self._tasks.start(self._sweeping.run())
         await self._turn([Recovered()], self._clock.now())
         before = self._clock.now()
         while not self._stopping:
@@ -118,7 +121,7 @@ class Dispatcher:
             before = now
             events += self._hear(batch)
             await self._turn(events, now)
-            self._intake.take(self._cases.take(self._relay.take_wants(batch.bulk)))
+            self._intake.take(self._depot.take(self._cases.take(self._relay.take_wants(batch.bulk))))
         self._tasks.check()
 
     def stop(self) -> None:

@@ -26,6 +26,8 @@ MIRRORS: Final = "mirrors"
 
 # What only a dispatcher has, beside its database.
 LOGS: Final = "logs"
+BLOBS: Final = "blobs"
+"""What is kept of the work of attempts, by content."""
 RUNNERS: Final = "runners"
 """The data folders of the runners that it starts itself."""
 

@@ -50,6 +50,8 @@ ARTIFACTS_MAX: Final = 64
 """Of one job."""
 OUTPUTS_MAX: Final = 256
 """Of one job."""
+BLOB_BYTES_MAX: Final = 4 * 1024**3
+"""Of one archive of files; whoever makes more of them means a registry."""
 HAVE_MAX: Final = 64
 """So many commits are enough to find common ground; more would make every `Want` longer than it is worth."""
 FRAMES_MIN: Final = 2
@@ -74,6 +76,8 @@ KeyOrNone: TypeAlias = Annotated[str, Matches(r"(?:[!-~]{40})?")]
 Sha: TypeAlias = Annotated[str, Matches(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")]
 JobId: TypeAlias = Annotated[str, Matches(r"[1-9][0-9]{0,15}/[^\x00-\x1f\x7f]{1,255}")]
 """`BUILD/NAME`."""
+Digest: TypeAlias = Annotated[str, Matches(r"[0-9a-f]{64}")]
+"""The SHA-256 of a blob's bytes, which is also its name."""
 Env: TypeAlias = Annotated[Mapping[str, Script], Most(1000)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Most(256)]
 
@@ -414,6 +418,36 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deposit:
+    """Bytes `at` and on of a blob that is to be kept of an attempt; repeated until `Deposited` says that it is whole.
+
+    Without data it only asks how much of the blob is there. Travels on the bulk connection, as all about files does.
+    """
+
+    id: int
+    job: JobId
+    attempt: int
+    blob: Digest
+    size: int
+    at: int
+    data: Annotated[bytes, Most(CHUNK_BYTES_MAX)] = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepArtifact:
+    """The blob is the attempt's artifact of this name: `files` files, packed. Repeated until `Deposited`."""
+
+    id: int
+    job: JobId
+    attempt: int
+    name: Name
+    blob: Digest
+    size: int
+    files: int
+    retention_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bye:
     """I stop. With `returning`, what I hold goes on without me and I will come back for it."""
 
@@ -530,6 +564,19 @@ class CasesKept:
     attempt: int
     upto: int
     whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposited:
+    """Of the blob of transfer `id` so much is there, or `whole` of it, on disk; or what transfer `id` asked to be noted
+    is noted. With a `problem` it is not, and with `retry_ms` it makes sense to try again after so long.
+    """
+
+    id: int
+    upto: int = 0
+    whole: bool = False
+    problem: Text = ""
+    retry_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -660,16 +707,17 @@ class Refused:
 
 
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye
+OnBulk: TypeAlias = Output | Want | Cases | Deposit | KeepArtifact
+"""What runners say on their bulk connection."""
 ToRunner: TypeAlias = Welcome | Beat | Introduce | Busy | Assign | Cancel | Release | Drain
 FromObserver: TypeAlias = CommitSeen | Watching | Pack
 Message: TypeAlias = (
     FromRunner
-    | Output
-    | Want
-    | Cases
+    | OnBulk
     | ToRunner
     | Kept
     | CasesKept
+    | Deposited
     | FromObserver
     | Seen
     | Ask
@@ -687,6 +735,7 @@ TYPES: Final[Mapping[int, type[Message]]] = {
     0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,
+    0x61: Deposit, 0x62: KeepArtifact, 0x71: Deposited,
 }  # fmt: skip
 """The type byte of each message. A number, once released, is never given to another message."""
 

@@ -65,6 +65,7 @@ from surveil.protocol import (
     Busy,
     Cancel,
     CasesKept,
+    Deposited,
     Drain,
     Finished,
     Introduce,
@@ -94,6 +95,7 @@ class Agent:
         self._connection = parts.connection
         self._supplies = parts.supplies
         self._cases = parts.cases
+        self._courier = parts.courier
         self._identity = parts.identity
         self._data = parts.data
         self._clock = parts.clock
@@ -198,6 +200,8 @@ class Agent:
                 self._supplies.hear(item)
             case CasesKept():
                 self._cases.hear(item)
+            case Deposited():
+                self._courier.hear(item.id, item)
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
                 return Said(message=item)
             case Refused():
@@ -228,6 +232,7 @@ class Agent:
                 self._logs.restart(self._clock.now())
                 self._supplies.restart()
                 self._cases.restart()
+                self._courier.restart()
             case Link.BULK_DISCONNECTED:
                 pass
             case Link.STRANGE if self._refusals.is_news:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from surveil.answer.cases import case_view, tally_view
+from surveil.answer.kept_files import artifact_view
 from surveil.answer.log_facts import LogFacts, log_facts
 from surveil.answer.secrets import secret_view
 from surveil.answer.story import story_view
@@ -25,6 +27,8 @@ from surveil.answer.views import (
 )
 from surveil.answer.wishes import peer_view, token_view
 from surveil.cli.drilling_report import Seen, document
+from surveil.cli.fetching import Fetched
+from surveil.core.kept import Artifact
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
@@ -157,6 +161,16 @@ _STORY_LINE: Final = Line(
     runner="spare-2",
     text="attempt 1 was lost: runner spare-2 stopped answering 9.0 s ago; 512 bytes of its log are here",
 )
+_ARTIFACT: Final = Artifact(
+    job="12/build",
+    attempt=1,
+    name="wheels",
+    blob="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    size=1_204_224,
+    files=2,
+    kept_at=NOW,
+    expires_at=NOW + 30 * 86_400_000,
+)
 _TOKEN: Final = Token(
     id="4f1c22ab",
     digest=b"",
@@ -211,10 +225,16 @@ def shapes() -> list[Shape]:
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
         Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
         Shape("Secret", "`secret ls` (a list)", secret_view(_SECRET), SECRET),
+        Shape("Artifact", "`artifacts ls` and `artifacts get` (lists)", _artifact(), ARTIFACT),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
         Shape("Report of a drill", "`drill`", document(_DRILL), DRILL),
         Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
     ]
+
+
+def _artifact() -> dict[str, Any]:
+    """As `artifacts get` prints it, which says where it is as well."""
+    return Fetched(artifact=artifact_view(_ARTIFACT), folder=Path("artifacts-12/build/wheels")).document()
 
 
 def _status() -> dict[str, Any]:
@@ -383,6 +403,17 @@ STORY: Final = {
     "attempt": "the attempt's number, or `null`",
     "runner": "the runner's name, or `null`",
     "text": "the sentence",
+}
+ARTIFACT: Final = {
+    "job": "the job that kept it, as `BUILD/NAME`",
+    "attempt": "the attempt that kept it",
+    "name": "what it is called",
+    "files": "how many files it holds",
+    "size": "bytes of its archive",
+    "sha256": "the SHA-256 of its archive",
+    "kept_at": "since when it is kept",
+    "expires_at": "when it goes, unless the room is needed before",
+    "folder": "where it was put; of `artifacts get` only",
 }
 TOKEN: Final = {
     "id": "what `token revoke` takes",

@@ -17,6 +17,7 @@ from surveil import __version__
 from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.cases import CaseAnswers
+from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.parking import Parking
@@ -56,7 +57,8 @@ _Read = TypeVar("_Read")
 class Answers:
     """Answers questions. The dispatcher's hands call `answer` for each, and the `on_...` methods when there is news."""
 
-    def __init__(self, reader: Reader, logs: LogStore, live: Live) -> None:
+    def __init__(self, reader: Reader, logs: LogStore, live: Live, *, kept: KeptFiles) -> None:
+        self._kept = kept
         self._reader = reader
         self._live = live
         self._parking = Parking(waiters_max=ASKED_MAX)
@@ -139,6 +141,8 @@ class Answers:
                 return await self._stories.story(about)
             case Question.TESTS:
                 return await self._cases.tests(about)
+            case Question.ARTIFACTS | Question.ARTIFACT:
+                return await self._kept.answer(question, about, self._read)
             case Question.RUNNERS:
                 return await self._listed(about, self._let_in, lambda runner: runner_view(*self._live.runner(runner)))
             case Question.TOKENS:

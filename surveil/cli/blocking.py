@@ -56,9 +56,13 @@ class Dispatcher:
         """See `Client.tests`."""
         return self._wait(self._client.tests(build, job))
 
-    def listed(self, what: str) -> list[dict[str, Any]]:
+    def listed(self, what: str, about: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """See `Client.listed`."""
-        return self._wait(self._client.listed(what))
+        return self._wait(self._client.listed(what, about))
+
+    def follow_artifact(self, about: Mapping[str, Any], at: int, size: int) -> Iterator[bytes]:
+        """See `following.follow_artifact`."""
+        return self._each(following.follow_artifact(self._client, about, at, size))
 
     def follow_log(
         self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True

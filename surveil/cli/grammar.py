@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "show": Entry("reading", "show", "Show one build with its jobs and attempts."),
         "logs": Entry("logs", "logs", "Print what the steps of a build printed."),
         "tests": Entry("tests", "tests", "List the test results of a build: failures first, then the slowest."),
+        "artifacts": Entry("artifacts", "artifacts", "List and fetch what the jobs of a build kept."),
         "story": Entry("story", "story", "Tell the whole history of a job or a build in plain words."),
         "watch": Entry("watching", "watch", "Print what happens, as it happens."),
     },

@@ -145,11 +145,11 @@ class Client:
             document["next"] = page["next"]
         return document
 
-    async def listed(self, what: str) -> list[dict[str, Any]]:
-        """All of `runners`, `tokens` or `peers`, however many messages they take."""
+    async def listed(self, what: str, about: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """All of `runners`, `tokens`, `peers` or `artifacts`, however many messages they take."""
         found: list[dict[str, Any]] = []
         while True:
-            page = (await self.ask(what, {"at": len(found), "limit": LISTED_PAGE})).body
+            page = (await self.ask(what, {**(about or {}), "at": len(found), "limit": LISTED_PAGE})).body
             found += page
             if len(page) < LISTED_PAGE:
                 return found

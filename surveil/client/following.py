@@ -6,14 +6,20 @@ What belongs here: which question comes next. What does not: asking it (`asking`
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
-from surveil.client import VERDICTS, LogPiece, WaitOver
+from surveil.client import VERDICTS, Answered, LogPiece, WaitOver
 from surveil.client.asking import Client
+from surveil.errors import InfrastructureError
+from surveil.protocol import CHUNK_BYTES_MAX
 
 WAIT_MS: Final = 10_000
 """How long one question waits for news before it is asked again."""
+
+PIECES_AHEAD: Final = 4
+"""So many pieces of an artifact are asked for at once: as many as the dispatcher reads at one time."""
 
 QUIET_MS: Final = 3_000
 """How long nothing happens before whoever wants to know why is told."""
@@ -136,3 +142,24 @@ async def _before(until: float | None, build: int, asked: Coroutine[Any, Any, _R
     except TimeoutError:
         sentence = f"Build {build} has no verdict yet; it goes on, and `surveil watch {build}` shows it."
         raise WaitOver(sentence) from None
+
+
+async def follow_artifact(client: Client, about: Mapping[str, Any], at: int, size: int) -> AsyncIterator[bytes]:
+    """The bytes of an artifact's archive from `at` on, piece by piece. Raises SurveilError."""
+    ahead: deque[tuple[int, asyncio.Task[Answered]]] = deque()
+    try:
+        while at < size or ahead:
+            while at < size and len(ahead) < PIECES_AHEAD:
+                asked = client.ask("artifact", {**about, "at": at}, patience_ms=client.outage_ms)
+                count = min(CHUNK_BYTES_MAX, size - at)
+                ahead.append((count, asyncio.create_task(asked)))
+                at += count
+            count, task = ahead.popleft()
+            got = await task
+            if len(got.data) != count:
+                raise InfrastructureError("The dispatcher has less of this artifact than it says: type it again.")
+            yield got.data
+    finally:
+        for _, task in ahead:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in ahead), return_exceptions=True)

@@ -29,6 +29,7 @@ REFS_DEFAULT: Final = patterns.DEFAULT
 SLOTS_MAX: Final = 1024
 PROCESSES_DEFAULT: Final = 4096
 """So many processes and threads an attempt may have: more than any build needs, fewer than would stop a machine."""
+ARTIFACT_SPACE_DEFAULT: Final = 20 * 1024**3
 RUNNERS_MAX: Final = 64
 """So many runners one process starts on its own machine; more slots do the same for less."""
 
@@ -71,6 +72,7 @@ class DispatcherConfig:
     http: str | None = None
     database: str | None = None
     trusted_refs: tuple[str, ...] = ()
+    artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
     spawn: int = 0
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
@@ -130,6 +132,7 @@ class UpConfig:
     repos: tuple[str, ...] = ()
     refs: tuple[str, ...] = REFS_DEFAULT
     trusted_refs: tuple[str, ...] = ()
+    artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
     interval_ms: int | None = None
     runners: int = 1
     slots: int = field(default_factory=slots_of_this_machine)

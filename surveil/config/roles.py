@@ -97,6 +97,11 @@ _ABOUT: Final[Mapping[str, _About]] = {
         values.listed(values.path),
         "a file or folder of this machine that sandboxed steps may read as well",
     ),
+    "artifact_space_bytes": _About(
+        values.size,
+        "how much room artifacts may take, like `50GiB`, before the oldest go; 0 is as much as there is",
+        show=values.size_shown,
+    ),
     "memory_bytes": _About(
         values.size, "how much memory an attempt may take, like `2GiB`; 0 is no limit", show=values.size_shown
     ),

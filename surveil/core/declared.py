@@ -88,6 +88,16 @@ class StepDeclaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactDeclaration:
+    """Files to be kept as they were written. `retention_ms` 0 means as long as the dispatcher keeps artifacts."""
+
+    name: Text
+    paths: tuple[Text, ...]
+    required: bool = False
+    retention_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeclaration:
     """A job as it was written; with a `matrix` it stands for one job for each cell: each combination of the values that
     no entry of `exclude` leaves out, and what the entries of `include` add. Without `when` it is `passed`.
@@ -112,6 +122,7 @@ class JobDeclaration:
     reports: tuple[Text, ...] | None = None
     """Where the steps write test reports; None means the usual places."""
     cancel_superseded: bool = False
+    artifacts: tuple[ArtifactDeclaration, ...] = ()
 
     @property
     def has_matrix(self) -> bool:

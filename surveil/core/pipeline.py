@@ -29,6 +29,7 @@ from surveil.core.declared import (
 from surveil.core.expressions import ExpressionError, parse
 from surveil.core.filling import Filler, Later
 from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cycles, resolve_needs
+from surveil.core.keeping import artifacts_of
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
 from surveil.core.spelling import quoted
 from surveil.core.triggers import variable
@@ -192,6 +193,7 @@ class _Cell:
             concurrency=self._group(),
             cancel_superseded=job.cancel_superseded,
             reports=self._reports(),
+            artifacts=artifacts_of(job, self.filler),
         )
 
     def _condition(self) -> str:
@@ -274,6 +276,7 @@ def _weigh(spec: JobSpec) -> int:
         *spec.needs,
         *spec.labels,
         *(part for step in spec.steps for part in (step.name, step.run, step.shell)),
+        *(text for artifact in spec.artifacts for text in (artifact.name, *artifact.paths)),
     ]
     return sum(len(text.encode()) for text in texts) + sum(
         len(a.encode()) + len(b.encode()) for env in envs for a, b in env.items()

@@ -14,31 +14,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surveil.answer.answers import Answers
+from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.core.trust import Trust, read_trust
-from surveil.errors import InvalidError
+from surveil.disk import make_folder
+from surveil.errors import InfrastructureError, InvalidError
 from surveil.hands.closing import Closing
+from surveil.hands.depot import Depot
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
+from surveil.hands.sweeping import Sweeping
 from surveil.net.addresses import Address, parse_address
-from surveil.net.audit import LOG_REFUSED
+from surveil.net.audit import LOG_REFUSED, NO_BUSINESS
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.options import raise_file_limit
 from surveil.net.peers import Peers
 from surveil.net.server import Server
-from surveil.places import KEYS, LOGS
+from surveil.places import BLOBS, KEYS, LOGS
 from surveil.say import Voice
 from surveil.store import Store
 from surveil.store.backup import backup
+from surveil.store.blobs import FolderBlobs
 from surveil.store.logs import LogStore
 from surveil.store.sqlite import database_path, open_store
+from surveil.store.writing import SqlStore
 
 voice = Voice("dispatcher")
 
@@ -55,6 +61,8 @@ class Parts:
     safe: Safe
     intake: Intake
     closing: Closing
+    depot: Depot
+    sweeping: Sweeping
     answers: Answers
     live: Live
     trust: Trust
@@ -95,11 +103,17 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         live = _live(store, clock, server, known, config.policy)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
-        answers = Answers(store.reader, logs, live)
+        blobs = FolderBlobs(config.data / BLOBS)
+        answers = Answers(store.reader, logs, live, kept=KeptFiles(store.shelf, blobs))
         closing = Closing(logs, store.reader, policy=config.policy, now=clock.now, is_revoked=known.is_revoked)
         stack.push_async_callback(closing.close)
         intake = _intake(logs, store, closing, server, answers)
         stack.push_async_callback(intake.close)
+        depot = _depot(config, blobs, store, live, writer=writer, server=server)
+        stack.push_async_callback(depot.close)
+        sweeping = Sweeping(
+            depot, store.shelf, blobs, bytes_max=config.artifact_space_bytes, write=writer, now=clock.now
+        )
         here = KnownDispatcher(
             address=listen.from_here(), server_key=keys.public, cluster=store.cluster.id, pid=os.getpid()
         )
@@ -111,9 +125,27 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
 
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, intake=intake,
-            closing=closing, answers=answers, live=live, trust=trust, back_up=back_up, address=listen.from_here(),
-            look_again=lambda: Answers(store.reader, logs, _live(store, clock, server, known, config.policy)),
+            closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live, trust=trust, back_up=back_up,
+            address=listen.from_here(),
+            look_again=lambda: Answers(
+                store.reader, logs, _live(store, clock, server, known, config.policy),
+                kept=KeptFiles(store.shelf, blobs),
+            ),
         )  # fmt: skip
+
+
+def _depot(
+    config: DispatcherConfig, blobs: FolderBlobs, store: SqlStore, live: Live, *, writer: Executor, server: Server
+) -> Depot:
+    folder = config.data / BLOBS
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise InfrastructureError(f"{folder} cannot be made: {error.strerror}") from error
+    return Depot(
+        folder, blobs, store.shelf, live.state, write=writer, now=live.now, reply=server.reply,
+        on_refused=lambda peer: server.audit.count(peer, NO_BUSINESS),
+    )  # fmt: skip
 
 
 def check_pair(data: Path, database: Path) -> None:

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from surveil import __version__
 from surveil.clock import Clock
@@ -24,7 +25,9 @@ from surveil.errors import NotAllowedError
 from surveil.execute import isolating
 from surveil.execute.cases import CaseCollector
 from surveil.execute.contract import Executor
+from surveil.execute.courier import Courier, Say
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
+from surveil.execute.keeping import Artifacts
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
 from surveil.mirror.access import Access
@@ -36,8 +39,11 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import parse_token
 from surveil.places import KEYS, MIRRORS, Hold
-from surveil.protocol import MIRRORS_MAX, Cases, Want
+from surveil.protocol import MIRRORS_MAX, Cases, OnBulk, Want
 from surveil.say import Voice
+
+FULL_S: Final = 0.02
+"""How long to wait when the connection takes no more."""
 
 voice = Voice("runner")
 
@@ -53,6 +59,7 @@ class Parts:
     address: Address
     supplies: Supplies
     cases: CaseCollector
+    courier: Courier
     tombstones: Tombstones
     identity: Identity
     data: Path
@@ -79,17 +86,24 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
         with contextlib.closing(Tombstones(data)) as tombstones:
             async with Connection(known.address, known.server_key, keys) as connection:
                 supplies, cases = Supplies(_asking(connection)), CaseCollector(_asking(connection))
+                courier = Courier(_saying(connection))
                 yield Parts(
                     state=_state(config, identity, name, tombstones),
                     policy=RunnerPolicy(),
                     executor=executor
                     or ProcessExecutor(
-                        data, name, supply=supplies.bring, access=access, isolation=isolation, collectors=(cases,)
+                        data,
+                        name,
+                        supply=supplies.bring,
+                        access=access,
+                        isolation=isolation,
+                        collectors=(cases, Artifacts(courier)),
                     ),
                     connection=connection,
                     address=known.address,
                     supplies=supplies,
                     cases=cases,
+                    courier=courier,
                     tombstones=tombstones,
                     identity=identity,
                     data=data,
@@ -105,6 +119,20 @@ def _asking(connection: Connection) -> Callable[[Want | Cases], None]:
         loop.call_soon_threadsafe(connection.send, message)
 
     return ask
+
+
+def _saying(connection: Connection) -> Say:
+    """A way for threads to say something on the bulk connection, and to hear where it could not be said."""
+    loop = asyncio.get_running_loop()
+
+    def say(message: OnBulk, when_not: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(say_now, message, when_not)
+
+    def say_now(message: OnBulk, when_not: Callable[[], None]) -> None:
+        if not connection.send(message):
+            loop.call_later(FULL_S, when_not)
+
+    return say
 
 
 def _isolation(config: RunnerConfig) -> isolating.Isolation:

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, TypeAlias, get_args
 from surveil.core.peers import Peer, Role
 from surveil.net.peers import Peers
 from surveil.net.zap import STRANGER_PREFIX
-from surveil.protocol import Ask, Cases, Enrol, FromObserver, FromRunner, Hello, Message, Output, Want
+from surveil.protocol import Ask, Enrol, FromObserver, FromRunner, Hello, Message, OnBulk
 
 STRANGER_BYTES_MAX: Final = 4_096
 STRANGER_TRIES_MAX: Final = 3
@@ -27,7 +27,7 @@ ALLOWED_ON_CONTROL: Final[Mapping[Role, frozenset[type]]] = {
     Role.OBSERVER: frozenset({*get_args(FromObserver), Enrol}),
     Role.CLIENT: frozenset({Ask, Enrol}),
 }
-ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset({Cases, Output, Want})}
+ALLOWED_ON_BULK: Final[Mapping[Role, frozenset[type]]] = {Role.RUNNER: frozenset(get_args(OnBulk))}
 ALLOWED_TO_STRANGERS: Final[frozenset[type]] = frozenset({Enrol})
 _NOTHING: Final[frozenset[type]] = frozenset()
 

@@ -26,7 +26,7 @@ from surveil.net.keys import KeyPair
 from surveil.net.monitor import Monitor
 from surveil.net.options import LINGER_MS, apply_options, check_libzmq, peer_options, scatter_dice
 from surveil.net.reader import Reader, Source
-from surveil.protocol import Cases, Message, Output, Want, decode_all, encode, encode_all
+from surveil.protocol import Message, OnBulk, decode_all, encode, encode_all
 
 BATCH_MAX: Final = 256
 REDIAL_MS: Final = 15_000
@@ -130,13 +130,13 @@ class Connection:
         self._reader.look_at(self._bulk.sources[0])
 
     def send(self, message: Message) -> bool:
-        """Say something: `Cases`, `Output` and `Want` on the bulk connection, all else on control; False if that cannot
-        be now.
+        """Say something, on the bulk connection what belongs there and all else on control; False if it cannot be said
+        now.
 
         Raises:
             ProtocolError: the message is larger than any peer would take.
         """
-        line = self._bulk if isinstance(message, Cases | Output | Want) else self._control
+        line = self._bulk if isinstance(message, OnBulk) else self._control
         frames = encode(message)
         return line is not None and line.send(frames)
 

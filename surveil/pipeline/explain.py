@@ -56,6 +56,10 @@ def _explain_job(job: JobSpec) -> list[str]:
     lines.append(
         f"     attempts  at most {format_duration(job.timeout_ms)} each{again}; a lost runner: {job.on_runner_loss}"
     )
+    for artifact in job.artifacts:
+        notes = [*(["required"] if artifact.required else []), *_kept_for(artifact.retention_ms)]
+        note = f" ({', '.join(notes)})" if notes else ""
+        lines.append(f"     keeps     {printable(artifact.name)}: {', '.join(map(printable, artifact.paths))}{note}")
     for number, step in enumerate(job.steps, start=1):
         lines.append(f"     {number:>2}. {_explain_step(step)}")
         lines += [f"         | {printable(line)}" for line in _commands(step)]
@@ -71,6 +75,10 @@ def _notes(job: JobSpec) -> list[str]:
     if job.priority:
         notes.append(f"priority {job.priority}")
     return notes
+
+
+def _kept_for(retention_ms: int) -> list[str]:
+    return [f"for {format_duration(retention_ms)}"] if retention_ms else []
 
 
 def _commands(step: StepSpec) -> list[str]:
@@ -105,6 +113,15 @@ def _job_json(job: JobSpec) -> dict[str, Any]:
         "concurrency": {"group": job.concurrency, "cancel_superseded": job.cancel_superseded}
         if job.concurrency
         else None,
+        "artifacts": [
+            {
+                "name": artifact.name,
+                "paths": list(artifact.paths),
+                "required": artifact.required,
+                "retention_ms": artifact.retention_ms or None,
+            }
+            for artifact in job.artifacts
+        ],
         "steps": [
             {
                 "name": step.name,

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from surveil.core.declared import Complaint, JobDeclaration, StepDeclaration, Text
+from surveil.core.declared import ArtifactDeclaration, Complaint, JobDeclaration, StepDeclaration, Text
 from surveil.core.triggers import ANY, Triggers
 from surveil.pipeline.checking import Strict, Tables, check, hint_for_missing, path_text, place_at
 from surveil.pipeline.document import Node, Scalar, Table
@@ -20,6 +20,7 @@ from surveil.pipeline.flattening import flatten_steps
 from surveil.pipeline.triggering import ON_TABLES, OnValue
 from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
+    ArtifactName,
     Axis,
     Duration,
     Env,
@@ -29,9 +30,11 @@ from surveil.pipeline.values import (
     NoImage,
     OnRunnerLossValue,
     Priority,
+    Retention,
     Retry,
     Script,
     Shell,
+    ShortArtifacts,
     Texts,
     TextValue,
     Title,
@@ -91,6 +94,21 @@ class ConcurrencyTable(Strict):
     cancel_superseded: Flag = False
 
 
+class ArtifactTable(Strict):
+    """One entry of `jobs.NAME.artifacts`."""
+
+    name: ArtifactName
+    paths: Texts
+    required: Flag = False
+    retention: Retention = 0
+
+    def declare(self) -> ArtifactDeclaration:
+        """The same as core.pipeline takes it."""
+        return ArtifactDeclaration(
+            name=self.name, paths=self.paths, required=self.required, retention_ms=self.retention
+        )
+
+
 class JobTable(Strict):
     """One entry of `jobs`."""
 
@@ -108,6 +126,7 @@ class JobTable(Strict):
     priority: Priority = 0
     concurrency: Annotated[ConcurrencyTable, BeforeValidator(_named)] | None = None
     reports: Texts | None = None
+    artifacts: Annotated[list[ArtifactTable], ShortArtifacts] = Field(default_factory=list)
     steps: list[StepTable]
 
     def declare(self, name: Text) -> JobDeclaration:
@@ -131,6 +150,7 @@ class JobTable(Strict):
             priority=self.priority,
             concurrency=self.concurrency.group if self.concurrency else None,
             cancel_superseded=bool(self.concurrency and self.concurrency.cancel_superseded),
+            artifacts=tuple(artifact.declare() for artifact in self.artifacts),
         )
 
 
@@ -167,6 +187,7 @@ TABLES: Final[Tables] = {
     ("jobs", "*"): JobTable,
     ("jobs", "*", "matrix"): MatrixTable,
     ("jobs", "*", "concurrency"): ConcurrencyTable,
+    ("jobs", "*", "artifacts", "*"): ArtifactTable,
     ("jobs", "*", "steps", "*"): StepTable,
 }
 

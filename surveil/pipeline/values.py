@@ -14,6 +14,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from surveil.core.declared import OnRunnerLoss, Text
+from surveil.core.keeping import SHORT_NAME
 from surveil.core.spelling import parse_duration, quoted
 from surveil.pipeline.document import Kind, Scalar
 
@@ -23,6 +24,8 @@ TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 RETRY_MAX: Final = 10
 PRIORITY_MAX: Final = 100
 INCLUDE_CHARACTERS_MAX: Final = 300
+RETENTION_MS_MIN: Final = 3_600_000
+ARTIFACT_NAME_BYTES_MAX: Final = 120
 IMAGE_REFUSED: Final = (
     "`image` cannot be used yet: this version of surveil runs steps as processes of the runner's machine"
 )
@@ -208,6 +211,40 @@ def _no_image(_value: object) -> None:
     raise ValueError(IMAGE_REFUSED)
 
 
+def _retention(value: object) -> int:
+    scalar = _scalar(value)
+    duration_ms = parse_duration(scalar.text)
+    if duration_ms < RETENTION_MS_MIN:
+        raise ValueError(f"{quoted(scalar.text)} is shorter than `1h`")
+    return duration_ms
+
+
+def _artifact_name(value: object) -> Text:
+    text = _text(value)
+    try:
+        job_name(text.value)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(text.value)} cannot be an artifact's name: use printable text without `/`, `,`, `[` and `]` that "
+            "starts with neither `-` nor `.`"
+        ) from None
+    if len(text.value.encode()) > ARTIFACT_NAME_BYTES_MAX:
+        raise ValueError(f"an artifact's name has at most {ARTIFACT_NAME_BYTES_MAX} bytes")
+    return text
+
+
+def _artifacts(value: object) -> object:
+    """Patterns that stand in the list themselves are one artifact."""
+    items = listed(value)
+    if not isinstance(items, list):
+        return items
+    patterns = [item for item in items if isinstance(item, Scalar)]
+    if not patterns:
+        return items
+    name = Scalar(text=SHORT_NAME, plain=False, place=patterns[0].place)
+    return [{"name": name, "paths": patterns}, *(item for item in items if not isinstance(item, Scalar))]
+
+
 TextValue: TypeAlias = Annotated[Text, PlainValidator(_text)]
 Title: TypeAlias = Annotated[Text, PlainValidator(_title)]
 Script: TypeAlias = Annotated[Text, PlainValidator(_script)]
@@ -219,6 +256,9 @@ NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
 Env: TypeAlias = dict[Annotated[str, AfterValidator(_variable)], TextValue]
 JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
 Axis: TypeAlias = Annotated[str, AfterValidator(axis_name)]
+Retention: TypeAlias = Annotated[int, PlainValidator(_retention)]
+ArtifactName: TypeAlias = Annotated[Text, PlainValidator(_artifact_name)]
+ShortArtifacts: Final = BeforeValidator(_artifacts)
 Flag: TypeAlias = Annotated[bool, PlainValidator(_flag)]
 Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
 Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]

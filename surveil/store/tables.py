@@ -171,6 +171,22 @@ tallies: Final = Table(
     sqlite_with_rowid=False,
 )
 
+artifacts: Final = Table(
+    "artifacts",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("artifact", Text, primary_key=True),
+    Column("blob", Text, nullable=False),
+    Column("size", Number, nullable=False),
+    Column("files", Number, nullable=False),
+    Column("kept_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+    Column("row_sum", Number),
+    sqlite_with_rowid=False,
+)
+
 runners: Final = Table(
     "runners",
     metadata,

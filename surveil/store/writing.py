@@ -25,6 +25,7 @@ from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_pe
 from surveil.store.cases import case_rows, tally_row
 from surveil.store.failures import cause_of, is_full
 from surveil.store.reading import load
+from surveil.store.shelf import Shelf
 from surveil.store.statements import Statement, Statements
 from surveil.store.sums import DamagedError, Row
 from surveil.store.tables import cluster
@@ -58,6 +59,8 @@ class SqlStore:
         self._busy = Lock()
         self._connection = engine.connect()
         """Kept: taking it from the pool for each batch costs as much as storing twenty rows."""
+        self.shelf = Shelf(engine, self._transaction)
+        """What is kept of attempts' work."""
         self._notes = reader.journal_end()
         """The position of the journal's last line; nobody else writes any."""
 

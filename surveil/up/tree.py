@@ -264,11 +264,13 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
 
 
 def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:
-    """The dispatcher's own settings: its policy, and its database, whose address may hold a password."""
+    """The dispatcher's own settings: its policy, its room for artifacts, and its database, whose address may hold a
+    password.
+    """
     policy = {
         setting.variable: setting.shown_in(config)
         for key, setting in settings_of(UpConfig).items()
-        if key.startswith("policy.")
+        if key.startswith("policy.") or key == "artifact_space"
     }
     database = {} if config.database is None else {"SURVEIL_DATABASE": config.database}
     return {**policy, **database}

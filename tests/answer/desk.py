@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
+from sqlalchemy import StaticPool, create_engine
+
 from surveil.answer import Reply, Wish
 from surveil.answer.answers import Answers
+from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
 from surveil.core.state import Identity, State
 from surveil.protocol import Ask
+from surveil.store.blobs import FolderBlobs
 from surveil.store.logs import LogStore
+from surveil.store.shelf import Shelf
+from surveil.store.tables import metadata
 from tests.store.memory import MemoryStore
 
 Result = TypeVar("Result")
@@ -28,6 +34,9 @@ class Desk:
     def __init__(self, logs: Path = NOWHERE) -> None:
         self.store = MemoryStore()
         self.logs = LogStore(logs)
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        metadata.create_all(engine)
+        self.kept = KeptFiles(Shelf(engine, engine.begin), FolderBlobs(logs))
         self.now = NOW
         self.live = Live(
             cluster="c1",
@@ -53,7 +62,7 @@ class Desk:
         self.logs.flush()
 
     def answers(self) -> Answers:
-        return Answers(self.store.reader, self.logs, self.live)
+        return Answers(self.store.reader, self.logs, self.live, kept=self.kept)
 
     async def _within(self, asked: Coroutine[Any, Any, Result]) -> Result:
         async with asyncio.timeout(30):

@@ -30,6 +30,7 @@ PREFIXES = {
     ("jobs", "*", "matrix"): "jobs.NAME.matrix.",
     ("jobs", "*", "concurrency"): "jobs.NAME.concurrency.",
     ("jobs", "*", "steps", "*"): "jobs.NAME.steps[].",
+    ("jobs", "*", "artifacts", "*"): "jobs.NAME.artifacts[].",
 }
 
 EXAMPLES = FENCE.findall(PAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from surveil.core.kept import Artifact
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
@@ -85,6 +86,20 @@ def make_attempt(build: int = 1, name: str = "test", number: int = 1, **fields: 
         "assigned_at": 2000,
     }
     return Attempt(job=f"{build}/{name}", number=number, **(values | fields))
+
+
+def make_artifact(**fields: Any) -> Artifact:
+    values: dict[str, Any] = {
+        "job": f"1/{NASTY}",
+        "attempt": 2,
+        "name": NASTY,
+        "blob": "a" * 64,
+        "size": 10,
+        "files": 3,
+        "kept_at": 1_000,
+        "expires_at": 5_000,
+    }
+    return Artifact(**(values | fields))
 
 
 def make_runner(name: str = "spare-2", **fields: Any) -> Runner:

@@ -114,7 +114,7 @@ def test_every_row_of_the_second_tables_gets_its_sum(engine: Engine) -> None:
             for each in values:
                 connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({each})")
         migrations.bring_up_to_date(connection, where="here")
-        for guard in codec.GUARDS:
+        for guard in (each for each in codec.GUARDS if each.table.name in rows):
             found = connection.exec_driver_sql(f"SELECT * FROM {guard.table.name}").all()
             assert len(found) == len(rows.get(guard.table.name, ()))
             assert all(map(guard.fits, found)), guard.table.name

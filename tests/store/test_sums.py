@@ -13,13 +13,16 @@ import pytest
 
 from surveil.core.model import AttemptState, LogEnd, Status
 from surveil.core.state import Changes
-from surveil.store import Reader, Store, StoreError, codec
+from surveil.store import Store, StoreError, codec
 from surveil.store.checking import check
+from surveil.store.reading import SqlReader
+from surveil.store.shelf import Shelf
 from surveil.store.sqlite import FILE, open_reader, open_store
 from surveil.store.sums import DamagedError, row_sum
 from tests.store.records import (
     KEY,
     changed,
+    make_artifact,
     make_attempt,
     make_build,
     make_job,
@@ -30,7 +33,7 @@ from tests.store.records import (
     new,
 )
 
-QUESTIONS: dict[str, Callable[[Reader], object]] = {
+QUESTIONS: dict[str, Callable[[SqlReader], object]] = {
     "cluster": lambda reader: reader.cluster(),
     "builds": lambda reader: reader.builds(),
     "jobs": lambda reader: reader.build(1),
@@ -39,10 +42,13 @@ QUESTIONS: dict[str, Callable[[Reader], object]] = {
     "notes": lambda reader: reader.journal(),
     "peers": lambda reader: reader.peers(),
     "tokens": lambda reader: reader.tokens(),
+    "artifacts": lambda reader: Shelf(reader.engine, reader.engine.begin).artifacts(),
 }
 COLUMNS = [(guard.table.name, column.name) for guard in codec.GUARDS for column in guard.table.c]
 KEYS = {(guard.table.name, column.name) for guard in codec.GUARDS for column in guard.table.primary_key}
-OF_THE_START = [each for each in COLUMNS if each[0] not in {"notes", "peers", "tokens"} and each not in KEYS]
+OF_THE_START = [
+    each for each in COLUMNS if each[0] not in {"notes", "peers", "tokens", "artifacts"} and each not in KEYS
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.commit(new(make_build(), make_job(), make_attempt(), make_runner(), notes=(make_note(),)))
         store.add_peer(make_peer())
         store.add_token(make_token())
+        store.shelf.keep(make_artifact())
     return folder
 
 

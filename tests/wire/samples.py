@@ -70,6 +70,14 @@ SAMPLES: Final[tuple[Message, ...]] = (
         job="7/test", attempt=2, at=1_000, cases=(CASE,),
         tally=Tally(passed=1_000, failed=1, errored=2, skipped=3, duration_ms=4_321, problems=("a.xml: it is no XML",)),
     ),
+    protocol.Deposit(
+        id=12, job="7/test", attempt=2, blob="c0ffee00" * 8, size=262_147, at=262_144, data=b"\x00\xff\n",
+    ),
+    protocol.KeepArtifact(
+        id=13, job="7/test", attempt=2, name="wheels", blob="c0ffee00" * 8, size=262_147, files=3,
+        retention_ms=86_400_000,
+    ),
+    protocol.Deposited(id=12, upto=262_147, whole=True, problem="the disk is full", retry_ms=500),
     protocol.Bye(incarnation=3, returning=True),
     protocol.Want(
         id=11, runner="r" * 40, repo="https://example.org/r.git", sha=SHA, have=(SHA[::-1],), at=262_144

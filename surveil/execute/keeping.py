@@ -1,0 +1,93 @@
+"""The collector of artifacts: finds what the job names, packs it, and has it brought to the dispatcher.
+
+What belongs here: what is kept of which job, and what is said where it cannot be. What does not: finding, packing and
+bringing themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+
+from surveil.core.spelling import quoted
+from surveil.execute.collecting import Collection, Work
+from surveil.execute.courier import Courier, CourierError
+from surveil.execute.finding import Found, TooMuch, find
+from surveil.execute.packing import pack
+from surveil.protocol import BLOB_BYTES_MAX, ArtifactSpec, Deposited, KeepArtifact
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What became of one artifact: nothing to say, a remark, or a reason that it is not kept, which may be ours."""
+
+    remark: str = ""
+    missing: str = ""
+    ours: str = ""
+
+
+class Artifacts:
+    """Keeps the promise of a collector, through this courier."""
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+
+    def __call__(self, work: Work, /) -> Collection:
+        """Keep the artifacts that the job names."""
+        remarks, missing, unkept = [], "", ""
+        for spec in work.assign.spec.artifacts:
+            said = self._keep(work, spec)
+            sentence = said.remark or said.missing or said.ours
+            if sentence:
+                remarks.append(f"artifact {quoted(spec.name)}: {sentence}")
+            if spec.required:
+                required = f"it requires the artifact {quoted(spec.name)}: "
+                missing = missing or (said.missing and required + said.missing)
+                unkept = unkept or (said.ours and required + said.ours)
+        return Collection(remarks=tuple(remarks), missing=missing, unkept=unkept)
+
+    def _keep(self, work: Work, spec: ArtifactSpec) -> _Said:
+        root = work.workspace.work
+        try:
+            found = find(root, spec.paths, bytes_max=BLOB_BYTES_MAX, check=work.check)
+        except TooMuch as error:
+            return _Said(missing=f"it is not kept: {error}")
+        except OSError as error:
+            return _Said(ours=f"the work tree cannot be read: {_where(error)}")
+        if not found.files:
+            texts = ", ".join(map(quoted, spec.paths))
+            return _Said(missing=f"no file matches {texts}{_left_out(found)}")
+        try:
+            self._bring(work, spec, found)
+        except OSError as error:
+            return _Said(ours=f"its files cannot be packed: {_where(error)}")
+        except CourierError as error:
+            return _Said(ours=f"it could not be brought to the dispatcher: {error}")
+        return _Said(remark=_left_out(found).removeprefix("; "))
+
+    def _bring(self, work: Work, spec: ArtifactSpec, found: Found) -> None:
+        job, attempt = work.id
+        with tempfile.TemporaryFile(dir=work.workspace.root) as file:
+            packed = pack(work.workspace.work, found.files, found.folders, file, work.check)
+            file.flush()
+            if packed.size > BLOB_BYTES_MAX:
+                raise CourierError(f"its archive has more than {BLOB_BYTES_MAX // 1024**2} MiB")
+            note = partial(
+                KeepArtifact, job=job, attempt=attempt, name=spec.name, blob=packed.digest, size=packed.size,
+                files=packed.files, retention_ms=spec.retention_ms,
+            )  # fmt: skip
+            self._courier.bring(work.id, file, packed, work.check)
+            self._courier.ask(lambda number: note(id=number), Deposited, work.check)
+
+
+def _left_out(found: Found) -> str:
+    if not found.left_out:
+        return ""
+    return f"; left out: {found.left_out} that are no files (links are not kept)"
+
+
+def _where(error: OSError) -> str:
+    name = "" if error.filename is None else f" ({quoted(os.fsdecode(error.filename))})"
+    return f"{error.strerror or error}{name}"

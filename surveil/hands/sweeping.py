@@ -1,0 +1,69 @@
+"""Letting go of what was kept for long enough: artifacts by age and by size, and blobs that nothing is made of.
+
+What belongs here: when, and in which thread. What does not: which artifacts (`core.kept`), rows and bytes (`store`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+from surveil.core.kept import outdated
+from surveil.hands.depot import Depot
+from surveil.say import Voice
+from surveil.store import StoreError
+from surveil.store.blobs import Blobs
+from surveil.store.shelf import Shelf
+
+FIRST_S: Final = 30.0
+"""After a start there is more urgent work."""
+EVERY_S: Final = 600.0
+GRACE_S: Final = 86_400
+"""So long a blob is left that nothing is made of yet: its runner may be about to say what it is."""
+
+voice = Voice("depot")
+
+
+class Sweeping:
+    """Sweeps now and then; of what is in use `bytes_max` bytes are kept at the most, 0 for as many as come."""
+
+    def __init__(
+        self, depot: Depot, shelf: Shelf, blobs: Blobs, *, bytes_max: int, write: Executor, now: Callable[[], int]
+    ) -> None:
+        self._depot = depot
+        self._shelf = shelf
+        self._blobs = blobs
+        self._bytes_max = bytes_max
+        self._write = write
+        self._now = now
+
+    async def run(self) -> None:
+        """Sweep until cancelled. Raises StoreError where the database cannot be written."""
+        await asyncio.sleep(FIRST_S)
+        while True:
+            await self.sweep()
+            await asyncio.sleep(EVERY_S)
+
+    async def sweep(self) -> None:
+        """Sweep once."""
+        loop = asyncio.get_running_loop()
+        kept = await asyncio.to_thread(self._shelf.artifacts)
+        gone = outdated(kept, self._now(), self._bytes_max or sum(artifact.size for artifact in kept))
+        if gone:
+            await loop.run_in_executor(self._write, self._shelf.drop, [artifact.id for artifact in gone])
+            voice.info("artifacts dropped", count=len(gone), bytes=sum(artifact.size for artifact in gone))
+        # Whoever brings blobs stands still meanwhile, so nothing is made of one that goes.
+        await self._depot.in_thread(self._drop_unused)
+
+    def _drop_unused(self) -> None:
+        try:
+            used, now = self._shelf.blobs(), time.time()
+            for digest, since in self._blobs.all():
+                if digest not in used and now - since >= GRACE_S:
+                    self._blobs.remove(digest)
+            self._depot.sweep_incoming()
+        except StoreError as error:
+            voice.warning("what is not used stays for now", reason=error)

@@ -1,0 +1,79 @@
+"""The rows of what is kept of attempts' work, over any database that SQLAlchemy reaches.
+
+What belongs here: artifacts, written and asked for. What does not: the bytes that they name (`blobs`), and when they go
+(`core.kept`).
+
+It is written by the thread that writes everything else, each call a durable transaction of its own, and read by any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
+
+from surveil.core.kept import Artifact, ArtifactId
+from surveil.store import codec
+from surveil.store.reading import reading
+from surveil.store.tables import artifacts, builds
+
+
+class Shelf:
+    """`transaction` begins one of the writer's."""
+
+    def __init__(self, engine: Engine, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._engine = engine
+        self._transaction = transaction
+
+    # ---- writing, by the writer's thread ----
+
+    def keep(self, artifact: Artifact) -> None:
+        """Note an artifact, in the place of one that the same attempt had under this name."""
+        with self._transaction() as connection:
+            connection.execute(_DROP, [_key(artifact.id)])
+            connection.execute(insert(artifacts), [codec.artifact_row(artifact)])
+
+    def drop(self, ids: Sequence[ArtifactId]) -> None:
+        """Keep these no longer."""
+        if ids:
+            with self._transaction() as connection:
+                connection.execute(_DROP, [_key(each) for each in ids])
+
+    # ---- reading ----
+
+    def artifacts(self, build: int | None = None) -> list[Artifact]:
+        """All that are kept, or those of one build, in the order of its attempts. Raises StoreError."""
+        wanted = select(artifacts).order_by(*artifacts.primary_key)
+        if build is not None:
+            wanted = wanted.where(artifacts.c.build == build)
+        with reading(self._engine) as connection:
+            return [codec.artifact_of(row) for row in connection.execute(wanted)]
+
+    def artifact(self, job: str, attempt: int, name: str) -> Artifact | None:
+        """One of them. Raises StoreError."""
+        found = [each for each in self.artifacts(codec.split_job(job)[0]) if each.id == (job, attempt, name)]
+        return found[0] if found else None
+
+    def blobs(self) -> set[str]:
+        """The names of all that are in use. Raises StoreError."""
+        with reading(self._engine) as connection:
+            return set(connection.execute(select(artifacts.c.blob).distinct()).scalars())
+
+    def known_to(self, repo: str, blob: str) -> bool:
+        """Whether something of this repository is made of the blob already. Raises StoreError."""
+        wanted = select(artifacts.c.blob).join(builds, builds.c.id == artifacts.c.build)
+        wanted = wanted.where(artifacts.c.blob == blob, builds.c.repo == repo).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).first() is not None
+
+
+_DROP = delete(artifacts).where(
+    *(artifacts.c[name] == bindparam(f"key_{name}") for name in ("build", "name", "number", "artifact"))
+)
+
+
+def _key(each: ArtifactId) -> dict[str, Any]:
+    build, name = codec.split_job(each[0])
+    return {"key_build": build, "key_name": name, "key_number": each[1], "key_artifact": each[2]}

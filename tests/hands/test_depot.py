@@ -1,0 +1,319 @@
+"""Files on their way from a real courier to a real depot: whatever is lost between, they arrive as they were, and
+nobody brings what is none of its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from surveil.core.model import Attempt, AttemptState, Runner, Status
+from surveil.core.peers import Peer, Role
+from surveil.core.state import Identity, State
+from surveil.execute import courier as courier_module
+from surveil.execute.courier import Courier, CourierError
+from surveil.execute.packing import Packed
+from surveil.frozen import replace
+from surveil.hands import depot as depot_module
+from surveil.hands.depot import Depot
+from surveil.hands.sweeping import Sweeping
+from surveil.net.admission import Sender
+from surveil.net.traffic import Received, Route
+from surveil.protocol import BLOB_BYTES_MAX, Deposit, Deposited, KeepArtifact, Message, OnBulk
+from surveil.store.blobs import READ_BYTES_MAX, FolderBlobs
+from surveil.store.sqlite import open_store
+from tests.store.records import make_attempt, make_build, make_job, new
+
+OWNER = Peer(key="o" * 40, role=Role.RUNNER, name="owner")
+STRANGER = Peer(key="s" * 40, role=Role.RUNNER, name="stranger")
+HOME = Route(bulk=True, id=b"owner")
+ONE = ("1/test", 1)
+NOW = 1_750_000_000_000
+PATIENCE_S = 60
+
+
+class Desk:
+    """A depot at work on a store, a courier that speaks with it, and a way between them that may lose something."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = open_store(root, now=1)
+        self.state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
+        self.blobs = FolderBlobs(root / "blobs")
+        (root / "blobs").mkdir()
+        self.writer = ThreadPoolExecutor(1)
+        self.refused: list[Sender] = []
+        self.said: list[Message] = []
+        self.news = asyncio.Event()
+        self.loses: Callable[[Message], bool] = lambda _message: False
+        self.full: Callable[[Message], bool] = lambda _message: False
+        self.depot = self.new_depot()
+        self.loop = asyncio.get_running_loop()
+        self.courier = Courier(self._say)
+
+    def new_depot(self) -> Depot:
+        return Depot(
+            self.root / "blobs", self.blobs, self.store.shelf, self.state, write=self.writer, now=lambda: NOW,
+            reply=self._down, on_refused=self.refused.append,
+        )  # fmt: skip
+
+    def give(self, *, runner: str = OWNER.key, state: AttemptState = AttemptState.RUNNING, build: int = 1) -> Attempt:
+        job = f"{build}/test"
+        attempt = make_attempt(build, number=1, runner=runner, state=state)
+        self.state.builds[build] = make_build(build)
+        self.state.jobs[job] = make_job(build, state=Status.RUNNING, attempt=1)
+        self.state.attempts[job, 1] = attempt
+        return attempt
+
+    def hear(self, message: OnBulk, peer: Peer = OWNER) -> None:
+        assert self.depot.take([Received(peer, HOME, message)]) == []
+
+    def _say(self, message: OnBulk, when_not: Callable[[], None]) -> None:
+        self.loop.call_soon_threadsafe(self._up, message, when_not)
+
+    def _up(self, message: OnBulk, when_not: Callable[[], None]) -> None:
+        if self.full(message):
+            self.loop.call_later(0.001, when_not)
+        elif not self.loses(message):
+            self.hear(message)
+
+    def _down(self, _route: Route, message: Message) -> bool:
+        self.said.append(message)
+        self.news.set()
+        if isinstance(message, Deposited) and not self.loses(message):
+            self.courier.hear(message.id, message)
+        return True
+
+    async def answer(self, message: OnBulk, peer: Peer = OWNER) -> Deposited:
+        self.said.clear()
+        self.news.clear()
+        self.hear(message, peer)
+        async with asyncio.timeout(PATIENCE_S):
+            await self.news.wait()
+        (answer,) = self.said
+        assert isinstance(answer, Deposited)
+        return answer
+
+    async def bring(self, data: bytes, attempt: tuple[str, int] = ONE, check: Callable[[], None] = lambda: None) -> str:
+        with packed(data) as (file, summary):
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.to_thread(self.courier.bring, attempt, file, summary, check)
+        return summary.digest
+
+
+class packed:  # noqa: N801  # it is read as a function
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __enter__(self) -> tuple[IO[bytes], Packed]:
+        self.file: Any = tempfile.TemporaryFile()
+        self.file.write(self.data)
+        self.file.flush()
+        return self.file, Packed(size=len(self.data), digest=hashlib.sha256(self.data).hexdigest(), files=1)
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+@asynccontextmanager
+async def desk(root: Path) -> AsyncIterator[Desk]:
+    made = Desk(root)
+    running = asyncio.create_task(made.depot.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await made.depot.close()
+        made.writer.shutdown()
+        made.store.close()
+
+
+def run(story: Any) -> None:
+    asyncio.run(asyncio.wait_for(story, PATIENCE_S))
+
+
+def deposit(at: int = 0, data: bytes = b"", size: int = 3, number: int = 5, job: str = "1/test") -> Deposit:
+    return Deposit(id=number, job=job, attempt=1, blob=hashlib.sha256(b"abc").hexdigest(), size=size, at=at, data=data)
+
+
+def keep(job: str = "1/test", **fields: Any) -> KeepArtifact:
+    values = {"name": "wheels", "blob": hashlib.sha256(b"abc").hexdigest(), "size": 3, "files": 1, **fields}
+    return KeepArtifact(id=6, job=job, attempt=1, **values)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_lost_on_the_way_the_blob_arrives_as_it_was(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)
+    monkeypatch.setattr(courier_module, "AGAIN_S", 0.05)
+    monkeypatch.setattr(courier_module, "GO_BACK_S", 0.01)
+    monkeypatch.setattr(courier_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(courier_module, "CHUNK_BYTES_MAX", 10_000)
+    monkeypatch.setattr(courier_module, "WINDOW_BYTES", 50_000)
+    data = dice.randbytes(400_000)
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            here.loses = lambda _message: dice.random() < 0.2
+            here.full = lambda _message: dice.random() < 0.1
+            digest = await here.bring(data)
+            assert here.blobs.read(digest, 0, READ_BYTES_MAX) == data
+            assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
+
+    run(story())
+
+
+def test_a_blob_that_the_repository_has_is_not_brought_again_and_one_of_another_is(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            for build in (1, 2, 3):
+                here.give(build=build)
+            here.store.commit(new(make_build(1), make_build(2), make_build(3, repo="/srv/b")))
+            here.state.jobs["3/test"] = replace(here.state.jobs["3/test"], repo="/srv/b")
+            assert (await here.answer(deposit(data=b"abc"))).whole
+            assert await here.answer(keep()) == Deposited(id=6, upto=3, whole=True)
+            (kept,) = here.store.shelf.artifacts()
+            assert (kept.job, kept.name, kept.kept_at, kept.expires_at) == (
+                "1/test",
+                "wheels",
+                NOW,
+                NOW + 30 * 86_400_000,
+            )
+            assert (await here.answer(deposit(job="2/test"))).whole
+            answer = await here.answer(deposit(job="3/test"))
+            assert (answer.whole, answer.upto, answer.problem) == (False, 0, "")
+            assert (await here.answer(deposit(job="3/test", data=b"abc"))).whole
+
+    run(story())
+
+
+def test_an_artifact_is_noted_only_when_its_bytes_are_here(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            assert "not here" in (await here.answer(keep())).problem
+            await here.answer(deposit(data=b"abc"))
+            assert "not here" in (await here.answer(keep(size=4))).problem
+            assert here.store.shelf.artifacts() == []
+            assert (await here.answer(keep(retention_ms=5))).whole
+            assert here.store.shelf.artifacts()[0].expires_at == NOW + 5
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("runner", "state", "online", "retry_ms"),
+    [
+        (STRANGER.key, AttemptState.RUNNING, True, 0),
+        (OWNER.key, AttemptState.PASSED, True, 0),
+        (OWNER.key, AttemptState.LOST, True, 0),
+        (OWNER.key, AttemptState.LOST, False, depot_module.AGAIN_MS),
+        (STRANGER.key, AttemptState.LOST, False, 0),
+    ],
+)
+def test_only_the_runner_that_has_an_attempt_brings_files_of_it(
+    tmp_path: Path, runner: str, state: AttemptState, online: bool, retry_ms: int
+) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give(runner=runner, state=state)
+            here.state.runners[OWNER.key] = Runner(id=OWNER.key, name="owner", online=online)
+            for message in (deposit(data=b"abc"), keep()):
+                answer = await here.answer(message)
+                assert (bool(answer.problem), answer.retry_ms) == (True, retry_ms)
+            assert here.refused == ([] if retry_ms else [OWNER, OWNER])
+            assert list(here.blobs.all()) == []
+
+    run(story())
+
+
+def test_what_is_not_what_was_announced_is_refused_and_told_of(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            assert "damaged" in (await here.answer(deposit(data=b"abx"))).problem
+            assert "more of it" in (await here.answer(deposit(data=b"abcd"))).problem
+            assert "at most" in (await here.answer(deposit(size=BLOB_BYTES_MAX + 1))).problem
+            assert here.refused == [OWNER, OWNER]
+
+    run(story())
+
+
+def test_a_disk_that_is_nearly_full_is_kept_for_what_matters_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depot_module, "ROOM_PERCENT_MIN", 100)
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            answer = await here.answer(deposit(data=b"abc"))
+            assert (answer.problem, answer.retry_ms) == (
+                "the dispatcher's disk is nearly full",
+                depot_module.FULL_RETRY_MS,
+            )
+            monkeypatch.setattr(courier_module, "REFUSED_S", 0.0)
+            with pytest.raises(CourierError, match="the dispatcher's disk is nearly full"):
+                await here.bring(b"x" * 1000)
+
+    run(story())
+
+
+def test_a_courier_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    class Unwanted(Exception):
+        pass
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.loses = lambda _message: True
+            unwanted = threading.Event()
+
+            def check() -> None:
+                if unwanted.is_set():
+                    raise Unwanted
+
+            asyncio.get_running_loop().call_later(0.1, unwanted.set)
+            with pytest.raises(Unwanted):
+                await here.bring(b"x" * 1000, check=check)
+
+    run(story())
+
+
+def test_sweeping_drops_what_is_over_and_the_blobs_that_nothing_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surveil.hands.sweeping.GRACE_S", -1)
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            await here.answer(deposit(data=b"abc"))
+            await here.answer(keep())
+            other = await here.bring(b"y" * 1000)
+            await here.answer(keep(name="old", blob=other, size=1000, retention_ms=1))
+            assert {digest for digest, _ in here.blobs.all()} == {keep().blob, other}
+            at = NOW
+            sweeping = Sweeping(
+                here.depot, here.store.shelf, here.blobs, bytes_max=0, write=here.writer, now=lambda: at
+            )
+            await sweeping.sweep()
+            assert len(here.store.shelf.artifacts()) == 2
+            at = NOW + 1
+            await sweeping.sweep()
+            assert [one.name for one in here.store.shelf.artifacts()] == ["wheels"]
+            assert [digest for digest, _ in here.blobs.all()] == [keep().blob]
+
+    run(story())
