@@ -8,6 +8,7 @@ commands need; their modules are imported when they are typed, so that `surveil 
 * `options` are the flags that many share, `flags` those that are a role's settings, and `settings` what they come to.
 * `connecting` finds the dispatcher that is meant, `blocking` asks it.
 * `shells` answers a shell that asks for completions, with what `completing` finds.
+* `streams` is for those that are closed, full, or read by nobody.
 * `failing` turns errors into a sentence and an exit code.
 * The other modules hold the commands, by what people come for.
 """
@@ -19,6 +20,9 @@ import sys
 
 def main() -> None:
     """Run the command that this process was started with, and end the process with its exit code."""
+    from surveil.cli.streams import stand_in
+
+    stand_in()
     from surveil.cli.failing import run_to_exit_code
     from surveil.cli.grammar import root
 

@@ -6,7 +6,7 @@ stand where the errors are raised, and the codes, which `surveil.errors` lists.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -17,11 +17,15 @@ import click
 
 from surveil import __version__
 from surveil.cli.grammar import COMPLETE, PROGRAM
+from surveil.cli.streams import STANDARD_ERROR, STANDARD_OUTPUT, silence
 from surveil.core.spelling import printable
 from surveil.errors import ExitCode, SurveilError
+from surveil.screen.unread import is_read
 
 BROKEN_PIPE: Final = 141
 """What a shell shows for a program that SIGPIPE ended: `surveil logs 7 | head` is no failure of ours."""
+UNREAD_MS: Final = 2_000
+"""So long an error waits for somebody to read what came before it; its exit code says it anyway."""
 
 
 def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +42,8 @@ def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = N
         returned = end.exit_code
     except (SurveilError, click.ClickException, click.Abort, KeyboardInterrupt, SystemExit, OSError) as error:
         return explain(error)
+    except MemoryError:
+        return explain(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
     except Exception as error:  # noqa: BLE001 - a defect of ours, and people should not have to read tracebacks.
         return _report(error)
     return _close_stdout() or (int(returned) if isinstance(returned, int) else 0)
@@ -47,7 +53,7 @@ def explain(error: BaseException) -> int:
     """Say what went wrong in one sentence, and return the exit code."""
     match error:
         case BrokenPipeError():
-            _silence_stdout()
+            silence(sys.stdout)
             return BROKEN_PIPE
         case SurveilError():
             say(str(error))
@@ -67,8 +73,7 @@ def explain(error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else int(ExitCode.INFRASTRUCTURE)
         case OSError():
-            place = f" ({error.filename})" if error.filename else ""
-            say(f"This machine refused: {error.strerror or error}{place}; `surveil doctor` looks for the cause.")
+            _say_refusal(error)
             return int(ExitCode.INFRASTRUCTURE)
         case _:
             raise error
@@ -79,8 +84,13 @@ def say(sentence: str) -> None:
     a system answered, stands there as text; only line ends and tabs are what they are.
     """
     inert = "".join(char if char in "\n\t" else printable(char) for char in _whole(sentence))
-    with contextlib.suppress(BrokenPipeError):
+    if not is_read(sys.stderr, UNREAD_MS):
+        silence(sys.stderr)
+    try:
         click.echo(f"surveil: {inert}", err=True)
+    except OSError:
+        # Nobody reads it, or it has no room. The exit code says it still.
+        silence(sys.stderr)
 
 
 def _whole(sentence: str) -> str:
@@ -95,6 +105,19 @@ def _say_usage(error: click.UsageError) -> None:
     say(problem + ("" if problem.endswith((".", "?")) else ".") + hint)
 
 
+def _say_refusal(error: OSError) -> None:
+    why = error.strerror or error
+    if error.filename in {STANDARD_OUTPUT, STANDARD_ERROR}:
+        silence(sys.stdout)
+        say(
+            f"What was to be printed could not be written to {error.filename}: {why}; "
+            "print to another place, or make room there, and type it again."
+        )
+        return
+    place = f" ({error.filename})" if error.filename else ""
+    say(f"This machine refused: {why}{place}; `surveil doctor` looks for the cause.")
+
+
 def _report(error: Exception) -> int:
     """Keep the traceback of a defect in a file that a person can send, and say so."""
     import traceback
@@ -104,32 +127,30 @@ def _report(error: Exception) -> int:
         f"arguments: {sys.argv[1:2]}\n",
         *traceback.format_exception(error),
     ]
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="surveil-defect-", suffix=".txt", encoding="utf-8", delete=False
-    ) as file:
-        file.writelines(lines)
     say(
         f"This is a defect of surveil ({type(error).__name__}: {error}), and not of what you typed; "
-        f"please report it with the file {file.name}, and look into it first for what you would not show."
+        f"please report it {_kept(lines)}, and look into it first for what you would not show."
     )
     return int(ExitCode.INFRASTRUCTURE)
 
 
+def _kept(lines: Sequence[str]) -> str:
+    """Keep these lines in a file; what to report, in words. Where no file can be made, the innermost line has to do."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="surveil-defect-", suffix=".txt", encoding="utf-8", delete=False
+        ) as file:
+            file.writelines(lines)
+    except OSError:
+        where = next((line.strip().split("\n")[0] for line in reversed(lines) if line.startswith("  File ")), "")
+        return f"with this place of it: {where}"
+    return f"with the file {file.name}"
+
+
 def _close_stdout() -> int:
-    """Write out what is buffered: a reader that went away shows only now."""
+    """Write out what is buffered: a reader that went away, or a disk without room, shows only now."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-        return BROKEN_PIPE
     except OSError as error:
         return explain(error)
     return 0
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining about the same broken pipe once more while it ends."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

@@ -3,7 +3,8 @@
 What belongs here: where words go, and the prefixes of jobs' output. What does not: which words.
 
 What the steps print and the verdicts go to stdout, everything else to stderr. Both are written in a thread: a reader
-that stops reading must not stop the supervision.
+that stops reading must not stop the supervision. Nor must it keep it from ending: whoever is not waited for any more is
+let go of, in the middle of a line if need be.
 """
 
 from __future__ import annotations
@@ -11,25 +12,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Final, TextIO
 
 from surveil.core.spelling import printable
 from surveil.screen.colours import CODES, PREFIXES, colourful, is_terminal, paint
 from surveil.screen.terminal import SafeOutput
+from surveil.screen.unread import write_bytes
 
 _ESCAPE: Final = b"\x1b["
 _COLOURS_END: Final = b"\x1b[0m"
 LINE_BYTES_MAX: Final = 16 * 1024
 """A longer line of a job that needs a prefix is cut into several."""
+LAST_WORDS_S: Final = 2.0
+"""So long a reader is waited for that reads nothing, once this process is to end."""
 
 
 class Screen:
-    """The two streams of this process."""
+    """The two streams of this process.
 
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    One that `goes_on` is not ended by a stream without room, which may be a file on the very disk that is full: what
+    finds none is not printed, and that is said when there is room again. A reader that went away does end it.
+    """
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, goes_on: bool = False) -> None:
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self._goes_on = goes_on
+        self._missed = ""
+        self._ending = False
         self._turn = asyncio.Lock()
         self._saying: set[asyncio.Task[None]] = set()
 
@@ -69,14 +81,44 @@ class Screen:
     async def put(self, data: bytes) -> None:
         """Bytes of a step, on stdout."""
         if data:
-            async with self._turn:
-                await asyncio.to_thread(_write_bytes, self._out, data)
+            await self._pass_on(self._out, data)
+
+    def end(self) -> None:
+        """From now on a reader that reads nothing is waited for no longer than for last words."""
+        self._ending = True
 
     async def _write(self, stream: TextIO, lines: Iterable[str], state: str) -> None:
         code = CODES.get(state, "") if colourful(stream) else ""
         text = "".join(paint(printable(line), code) + "\n" for line in lines)
+        await self._pass_on(stream, text.encode("utf-8", "replace"))
+
+    async def _pass_on(self, stream: TextIO, data: bytes) -> None:
         async with self._turn:
-            await asyncio.to_thread(_write_bytes, stream, text.encode("utf-8", "replace"))
+            try:
+                if self._missed:
+                    await self._until_written(self._err, self._missed.encode())
+                    self._missed = ""
+                await self._until_written(stream, data)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                if not self._goes_on:
+                    raise
+                self._missed = (
+                    f"--- some of what was to be printed here found no room ({error.strerror}); `surveil builds` and "
+                    "`surveil logs` have all of it ---\n"
+                )
+
+    async def _until_written(self, stream: TextIO, data: bytes) -> None:
+        over = threading.Event()
+        try:
+            # Nobody reads this by then, and nobody can be told.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S if self._ending else None):
+                    await asyncio.to_thread(write_bytes, stream, data, over)
+        finally:
+            # A cancelled wait leaves its thread behind, for whose end the process would wait.
+            over.set()
 
 
 class JobOutput:
@@ -137,13 +179,3 @@ class JobOutput:
         # A colour that was not ended would go on in the lines of other jobs.
         end = _COLOURS_END if self._safe is not None and _ESCAPE in line and not line.endswith(_COLOURS_END) else b""
         return self._prefix + b" " + line + end + b"\n"
-
-
-def _write_bytes(stream: TextIO, data: bytes) -> None:
-    stream.flush()
-    buffer = getattr(stream, "buffer", None)
-    if buffer is None:
-        stream.write(data.decode("utf-8", "replace"))
-    else:
-        buffer.write(data)
-    stream.flush()

@@ -46,7 +46,7 @@ def main(config: UpConfig) -> int:
 
 
 async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
-    screen, interrupts = Screen(), Interrupts()
+    screen, interrupts = Screen(goes_on=True), Interrupts()
     cut: list[str] = []
     try:
         async with running(config, config.data, config.listen, screen.say_soon, interrupts) as (tree, client):
@@ -55,6 +55,7 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
                 await interrupts.unless_first(_greet(tree, client, config, repos, screen))
                 await interrupts.unless_first(_live(tree, client, config, screen))
             finally:
+                screen.end()
                 cut = await _open_builds(client)
                 await screen.say("Stopping; Ctrl-C again stops at once.")
     except Interrupted:

@@ -148,3 +148,73 @@ def read_syscall(pid: int) -> str:
     """The number of the system call that the process is in, and `0` (read) with descriptor 0."""
     words = Path(f"/proc/{pid}/syscall").read_text().split()
     return words[0] if words[0] == "running" or words[1:2] != ["0x0"] else "0"
+
+
+def typed_in_a_shell(words: str, folder: Path) -> tuple[int, str, str]:
+    """The exit code of this line of a shell, in which `surveil` is a command, and what came out of it."""
+    begin = f'surveil() {{ "{sys.executable}" -m surveil "$@"; }}\n'
+    done = subprocess.run(
+        ["sh", "-c", begin + words], capture_output=True, cwd=folder, timeout=60, check=False,
+        env={**os.environ, "SURVEIL_DATA": str(folder / "data")},
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_verdict(closed: str, tmp_path: Path) -> None:
+    (tmp_path / ".surveil.yml").write_text("jobs: {a: {steps: [{run: 'echo said'}]}}\n")
+    assert typed_in_a_shell(f"surveil run {closed}", tmp_path)[0] == 0
+    (tmp_path / ".surveil.yml").write_text("jobs: {a: {steps: [{run: 'exit 3'}]}}\n")
+    code, _, err = typed_in_a_shell(f"surveil run {closed}", tmp_path)
+    assert code == 1
+    assert "defect" not in err
+
+
+def test_nothing_is_opened_in_the_place_of_a_closed_stream() -> None:
+    """What a library prints would go into a database otherwise."""
+    program = (
+        "import os; from surveil.cli.streams import stand_in; stand_in();"
+        "raise SystemExit(os.open('/etc/passwd', os.O_RDONLY) < 3 or os.readlink('/proc/self/fd/1') != os.devnull)"
+    )
+    assert typed_in_a_shell(f'{sys.executable} -c "{program}" <&- >&- 2>&-', Path("/"))[0] == 0
+
+
+def test_output_without_room_is_one_sentence_that_says_which_stream(tmp_path: Path) -> None:
+    (tmp_path / ".surveil.yml").write_text("jobs: {a: {steps: [{run: 'echo said'}]}}\n")
+    code, _, err = typed_in_a_shell("surveil validate > /dev/full", tmp_path)
+    assert (code, len(err.splitlines())) == (7, 1)
+    assert "could not be written to standard output: No space left on device" in err
+    # Nobody can be told more, but no verdict is made up: 1 would say that the build failed.
+    assert typed_in_a_shell("surveil run 2> /dev/full", tmp_path) == (7, "", "")
+    assert typed_in_a_shell("surveil validate nowhere 2> /dev/full", tmp_path)[0] == 6
+
+
+def test_an_error_that_nobody_reads_ends_the_command_all_the_same(tmp_path: Path) -> None:
+    """The pipe is full, and whoever holds its other end reads nothing."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb", 0) as pipe:
+        while pipe.write(b"x" * 65536):
+            pass
+        os.set_blocking(writing, True)
+        done = subprocess.run(
+            [sys.executable, "-m", "surveil", "validate", "nowhere"], stderr=pipe, cwd=tmp_path, timeout=30, check=False
+        )
+    assert done.returncode == 6
+
+
+def test_a_machine_without_memory_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(MemoryError()) == 7
+    assert capsys.readouterr().err == (
+        "surveil: This machine refused: Cannot allocate memory; `surveil doctor` looks for the cause.\n"
+    )
+
+
+def test_a_defect_is_told_also_where_no_file_can_be_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    assert ending(ZeroDivisionError("oops")) == 7
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "test_failing.py" in err

@@ -1,7 +1,10 @@
 """What is printed while much happens: whose words go where, prefixes, and what a terminal must not obey."""
 
 import asyncio
+import contextlib
 import io
+import os
+import threading
 
 import pytest
 
@@ -114,3 +117,69 @@ def test_verdicts_have_colours_on_a_terminal_unless_nobody_wants_them(monkeypatc
     assert asyncio.run(scene()) == "\x1b[31mfailed\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
     assert asyncio.run(scene()) == "failed\n"
+
+
+def a_full_pipe() -> tuple[io.BufferedReader, io.TextIOWrapper]:
+    """A pipe whose reader reads nothing, until it takes no byte more."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "w")
+
+
+def test_a_reader_that_reads_nothing_keeps_nobody_from_ending() -> None:
+    """The end of `asyncio.run` waits for all threads, also for those that nobody waits for any more."""
+    reading, writing = a_full_pipe()
+
+    async def scene() -> str:
+        screen = Screen(writing, Stream())
+        telling = asyncio.create_task(screen.tell_verdict("passed build 1", "passed"))
+        await asyncio.sleep(0.3)
+        assert not telling.done()
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        screen.end()
+        await screen.tell_verdict("passed build 2", "passed")
+        return "ended"
+
+    with reading, writing:
+        ended: list[str] = []
+        thread = threading.Thread(target=lambda: ended.append(asyncio.run(scene())), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert ended == ["ended"]
+
+
+def test_a_reader_that_comes_back_has_missed_nothing() -> None:
+    reading, writing = a_full_pipe()
+
+    async def scene() -> bytes:
+        telling = asyncio.create_task(Screen(writing, Stream()).put(b"y" * 200_000))
+        read = bytearray()
+        while read.count(b"y") < 200_000:
+            read += await asyncio.to_thread(os.read, reading.fileno(), 65536)
+        await telling
+        return bytes(read)
+
+    with reading, writing:
+        assert asyncio.run(scene()).lstrip(b"x") == b"y" * 200_000
+
+
+def test_who_goes_on_without_room_says_what_was_missed_when_there_is_some() -> None:
+    async def scene(*, goes_on: bool) -> str:
+        err = Stream()
+        with os.fdopen(os.open("/dev/full", os.O_WRONLY), "w") as full:
+            screen = Screen(full, err, goes_on=goes_on)
+            await screen.tell_verdict("passed build 1", "passed")
+        await screen.say("build 2: begins")
+        return err.written()
+
+    told = asyncio.run(scene(goes_on=True)).splitlines()
+    assert told[1:] == ["build 2: begins"]
+    assert "found no room (No space left on device)" in told[0]
+    assert "`surveil builds`" in told[0]
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(scene(goes_on=False))
