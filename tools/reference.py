@@ -1,8 +1,8 @@
 """Writes the reference pages from the code: `python -m tools.reference`.
 
-What belongs here: the pages `commands.md`, `configuration.md` and `json.md` below `docs/reference`. What does not:
-pages that people write; and the descriptions of JSON shapes (`shapes`). A test compares the pages with what this
-would write.
+What belongs here: the pages `commands.md`, `configuration.md` and `json.md` below `docs/reference`, and the schema of
+pipeline files. What does not: pages that people write; the descriptions of JSON shapes (`shapes`), and what the schema
+says (`schema`). A test compares the pages with what this would write.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from surveil.config import REFS_DEFAULT, ROLES
 from surveil.config.roles import Setting, settings_of
 from surveil.core.policy import Policy
 from surveil.errors import ExitCode
+from surveil.pipeline import SCHEMA_FILE
+from tools.schema import schema
 from tools.shapes import shapes
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
@@ -43,7 +45,9 @@ EXITS: Final[Mapping[ExitCode, str]] = {
 def pages() -> dict[Path, str]:
     """Every page that this module writes, with its text."""
     written = {"commands.md": commands(), "configuration.md": configuration(), "json.md": json_shapes()}
-    return {FOLDER / name: "\n".join([*lines, ""]) for name, lines in written.items()}
+    texts = {FOLDER / name: "\n".join([*lines, ""]) for name, lines in written.items()}
+    # One for people to point their editors at, and one that `surveil schema` prints, wherever it is installed.
+    return texts | dict.fromkeys((FOLDER / SCHEMA_FILE.name, SCHEMA_FILE), schema())
 
 
 # ---- commands ------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "up": Entry("roles", "up", "Run everything on this machine, and test each new commit."),
         "explain": Entry("pipelines", "explain", "Show what would run, and why."),
         "validate": Entry("pipelines", "validate", "Check a pipeline file."),
+        "schema": Entry("pipelines", "schema", "Print the JSON Schema of `.surveil.yml`, for editors."),
         "init": Entry("pipelines", "init", "Write down what surveil would run as a `.surveil.yml`."),
     },
     "Look at builds": {

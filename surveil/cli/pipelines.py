@@ -13,7 +13,7 @@ import click
 from surveil.cli.options import example, json_flag, offered
 from surveil.cli.worktree import detect_source, read_source, root_of
 from surveil.errors import ExitCode, UsageError
-from surveil.pipeline import FILENAMES, Invalid
+from surveil.pipeline import FILENAMES, SCHEMA_FILE, Invalid
 from surveil.screen.printing import print_json, tell
 
 
@@ -70,6 +70,17 @@ def explain(file: str | None, *, as_json: bool) -> int:
         tell(f"There is no pipeline file; by the files that are here: {source.rule}. `surveil init` writes it down.")
     click.echo(words.explain(loaded))
     return int(ExitCode.OK)
+
+
+@click.command(epilog=example("surveil schema > .surveil.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of `.surveil.yml`, for editors.
+
+    An editor that knows YAML offers the keys and explains them where the file's first line is
+    `# yaml-language-server: $schema=.surveil.schema.json`. `surveil validate` says more: what the jobs mean together,
+    and where.
+    """
+    click.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
 
 
 @click.command(epilog=example("surveil init", "surveil init --print"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias
 
 from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place
@@ -22,6 +22,8 @@ from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile, JobSpec
 
 FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")
 """Where a commit's pipeline stands, at its root: the first of these that exists."""
+SCHEMA_FILE: Final = Path(__file__).parent / "pipeline.schema.json"
+"""The JSON Schema of `.surveil.yml`, for editors; made by `make docs` from the models."""
 SNIPPET_CHARACTERS_MAX: Final = 120
 
 __all__ = ["FILENAMES", "Complaint", "Invalid", "Loaded", "Pipeline", "Place", "load"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from surveil.core.declared import Text
 from surveil.core.globs import Globs, read_globs
@@ -21,7 +21,7 @@ from surveil.errors import UsageError
 from surveil.pipeline.checking import Strict, Tables
 from surveil.pipeline.document import Kind as ScalarKind
 from surveil.pipeline.document import Scalar
-from surveil.pipeline.values import Axis, Texts, TextValue, listed, one_of
+from surveil.pipeline.values import SCALARS, Axis, Texts, TextValue, listed, one_of
 
 INPUTS_MAX: Final = 50
 
@@ -83,10 +83,18 @@ _BRANCH, _BRANCHES = _checked(lambda texts: _refs("heads", texts))
 _TAG, _TAGS = _checked(lambda texts: _refs("tags", texts))
 _PATH, _PATHS = _checked(_globs)
 
-BranchPatterns: TypeAlias = Annotated[tuple[Annotated[TextValue, _BRANCH], ...], _BRANCHES, BeforeValidator(listed)]
-TagPatterns: TypeAlias = Annotated[tuple[Annotated[TextValue, _TAG], ...], _TAGS, BeforeValidator(listed)]
-PathPatterns: TypeAlias = Annotated[tuple[Annotated[TextValue, _PATH], ...], _PATHS, BeforeValidator(listed)]
-KindValue: TypeAlias = Annotated[Kind, one_of("text", "number", "flag")]
+BranchPatterns: TypeAlias = Annotated[
+    tuple[Annotated[TextValue, _BRANCH], ...], _BRANCHES, BeforeValidator(listed), WithJsonSchema(SCALARS)
+]
+TagPatterns: TypeAlias = Annotated[
+    tuple[Annotated[TextValue, _TAG], ...], _TAGS, BeforeValidator(listed), WithJsonSchema(SCALARS)
+]
+PathPatterns: TypeAlias = Annotated[
+    tuple[Annotated[TextValue, _PATH], ...], _PATHS, BeforeValidator(listed), WithJsonSchema(SCALARS)
+]
+KindValue: TypeAlias = Annotated[
+    Kind, one_of("text", "number", "flag"), WithJsonSchema({"enum": ["text", "number", "flag"]})
+]
 
 
 class PushTable(Strict):

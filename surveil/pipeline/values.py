@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
 from surveil.core.declared import OnRunnerLoss, Text
 from surveil.core.keeping import SHORT_NAME
@@ -245,23 +245,51 @@ def _artifacts(value: object) -> object:
     return [{"name": name, "paths": patterns}, *(item for item in items if not isinstance(item, Scalar))]
 
 
-TextValue: TypeAlias = Annotated[Text, PlainValidator(_text)]
-Title: TypeAlias = Annotated[Text, PlainValidator(_title)]
-Script: TypeAlias = Annotated[Text, PlainValidator(_script)]
-Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(listed)]
-Includes: TypeAlias = Annotated[tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(listed)]
-Duration: TypeAlias = Annotated[int, PlainValidator(_duration)]
-Version: TypeAlias = Annotated[int, PlainValidator(_version)]
+_SCALAR: Final = {"type": ["string", "number", "boolean"]}
+SCALARS: Final = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}
+"""One value or a list of them, as JSON Schema says it."""
+_VARIABLES: Final = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^{_VARIABLE.pattern}$"},
+    "additionalProperties": _SCALAR,
+}
+
+_DURATION: Final = {"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$", "examples": ["90s", "10m", "2h"]}
+
+# What follows each validator is the same for editors, as far as JSON Schema can say it.
+TextValue: TypeAlias = Annotated[Text, PlainValidator(_text), WithJsonSchema(_SCALAR)]
+Title: TypeAlias = Annotated[Text, PlainValidator(_title), WithJsonSchema(_SCALAR)]
+Script: TypeAlias = Annotated[Text, PlainValidator(_script), WithJsonSchema({**_SCALAR, "minLength": 1})]
+Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(listed), WithJsonSchema(SCALARS)]
+Includes: TypeAlias = Annotated[
+    tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(listed), WithJsonSchema(SCALARS)
+]
+Duration: TypeAlias = Annotated[int, PlainValidator(_duration), WithJsonSchema(_DURATION)]
+Version: TypeAlias = Annotated[int, PlainValidator(_version), WithJsonSchema({"enum": [1, "1", "1.0"]})]
 NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
-Env: TypeAlias = dict[Annotated[str, AfterValidator(_variable)], TextValue]
+Env: TypeAlias = Annotated[dict[Annotated[str, AfterValidator(_variable)], TextValue], WithJsonSchema(_VARIABLES)]
 JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
 Axis: TypeAlias = Annotated[str, AfterValidator(axis_name)]
-Retention: TypeAlias = Annotated[int, PlainValidator(_retention)]
-ArtifactName: TypeAlias = Annotated[Text, PlainValidator(_artifact_name)]
+Retention: TypeAlias = Annotated[int, PlainValidator(_retention), WithJsonSchema(_DURATION)]
+ArtifactName: TypeAlias = Annotated[Text, PlainValidator(_artifact_name), WithJsonSchema(_SCALAR)]
 ShortArtifacts: Final = BeforeValidator(_artifacts)
-Flag: TypeAlias = Annotated[bool, PlainValidator(_flag)]
-Retry: TypeAlias = Annotated[int, PlainValidator(_retry)]
-Shell: TypeAlias = Annotated[str, PlainValidator(_shell)]
-Priority: TypeAlias = Annotated[int, PlainValidator(_priority)]
-WhenValue: TypeAlias = Annotated[Text, PlainValidator(_when)]
-OnRunnerLossValue: TypeAlias = Annotated[OnRunnerLoss, one_of("retry", "fail", "hold")]
+Flag: TypeAlias = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+Retry: TypeAlias = Annotated[
+    int, PlainValidator(_retry), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": RETRY_MAX})
+]
+Shell: TypeAlias = Annotated[
+    str, PlainValidator(_shell), WithJsonSchema({"type": "string", "pattern": f"^{_SHELL.pattern}$"})
+]
+Priority: TypeAlias = Annotated[
+    int,
+    PlainValidator(_priority),
+    WithJsonSchema({"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX}),
+]
+WhenValue: TypeAlias = Annotated[
+    Text,
+    PlainValidator(_when),
+    WithJsonSchema({"type": ["string", "boolean"], "examples": ["passed", "failed", "always", "branch == 'main'"]}),
+]
+OnRunnerLossValue: TypeAlias = Annotated[
+    OnRunnerLoss, one_of("retry", "fail", "hold"), WithJsonSchema({"enum": ["retry", "fail", "hold"]})
+]
