@@ -125,6 +125,8 @@ class _OfJob:
         carried = job.attempt == 0 and job.finished_at == job.created_at
         if needs and not carried:
             yield Line(at=job.created_at, place=0, what="blocked", text=f"waits for {', '.join(needs)}")
+        elif job.attempt == 0 and job.state in {Status.SKIPPED, Status.ERRORED}:
+            pass  # Its condition was decided when the build came, and its verdict says so.
         elif not carried:
             self.queued.append((job.created_at, ""))
             yield Line(at=job.created_at, place=0, what="queued", text="queued")

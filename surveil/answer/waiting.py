@@ -9,10 +9,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from surveil.answer.views import runner_state
-from surveil.core.model import VERDICTS, Job, Runner, Status
+from surveil.core.model import OPEN, VERDICTS, Job, Runner, Status
+from surveil.core.spelling import printable, quoted
 from surveil.core.state import State
 
 NAMED_MAX: Final = 3
@@ -23,6 +24,10 @@ LABEL_SETS_COUNTED_MAX: Final = 8
 """So many sets of labels a status looks at, those of the most jobs."""
 REASONS_MAX: Final = 5
 """So many reasons stand in a status, those of the most jobs first."""
+
+_Kind: TypeAlias = tuple[tuple[str, ...], str, str]
+"""What differs between queued jobs as far as they wait for something: labels, and repository and group if it has one.
+"""
 
 _OFFERS: Final = "make a token with `surveil token create`, and type `surveil runner --join TOKEN` on a machine"
 _BUSY: Final = "its turn has not come"
@@ -56,20 +61,22 @@ class Waiting:
     def reasons(self) -> list[dict[str, Any]]:
         """Why the queued jobs of the installation wait: for each reason how many of them, and the oldest."""
         # A queue may hold a hundred thousand jobs, and this is the dispatcher's own thread: what differs is looked at.
-        oldest: dict[tuple[str, ...], str] = {}
-        numbers: Counter[tuple[str, ...]] = Counter()
+        oldest: dict[_Kind, str] = {}
+        numbers: Counter[_Kind] = Counter()
         for job in self._state.jobs.values():
             if job.state is Status.QUEUED:
-                labels = job.spec.labels
-                numbers[labels] += 1
-                if labels not in oldest:
-                    oldest[labels] = job.id
+                group = job.spec.concurrency
+                kind = (job.spec.labels, job.repo if group else "", group)
+                numbers[kind] += 1
+                if kind not in oldest:
+                    oldest[kind] = job.id
         counts: Counter[str] = Counter()
         first: dict[str, str] = {}
-        for labels, number in numbers.most_common(LABEL_SETS_COUNTED_MAX):
-            reason = self._why_labels(labels)
+        for kind, number in numbers.most_common(LABEL_SETS_COUNTED_MAX):
+            labels, repo, group = kind
+            reason = self._why_group(repo, group) or self._why_labels(labels)
             counts[reason] += number
-            first.setdefault(reason, oldest[labels])
+            first.setdefault(reason, oldest[kind])
         return [
             {"reason": reason, "jobs": number, "oldest": first[reason]}
             for reason, number in counts.most_common(REASONS_MAX)
@@ -96,7 +103,20 @@ class Waiting:
         left_ms = job.not_before_at - self._now
         if left_ms > 0:
             return f"is tried again in {left_ms // 1000 + 1} s"
-        return self._why_labels(job.spec.labels)
+        return self._why_group(job.repo, job.spec.concurrency) or self._why_labels(job.spec.labels)
+
+    def _why_group(self, repo: str, group: str) -> str:
+        """What a concurrency group waits for; empty where a job of it may run."""
+        groups = self._state.groups
+        if not group or groups.is_open((repo, group), self._now):
+            return ""
+        shown = f"of the group {quoted(group)}"
+        holder = groups.holder((repo, group))
+        if holder is None:
+            left_ms = groups.shut_until_at - self._now
+            return f"waits {left_ms // 1000 + 1} s for whatever a restart may have left running {shown}"
+        ending = self._state.attempts[holder].state not in OPEN
+        return f"waits for job {printable(holder[0])} {shown}" + (", which is ending" if ending else "")
 
     def _why_blocked(self, job: Job) -> str | None:
         needed = (self._state.jobs.get(f"{job.build}/{name}") for name in job.spec.needs)

@@ -119,6 +119,7 @@ def approve(state: State, wanted: ApprovalWanted, now: int) -> None:
         if job.state == Status.HELD:
             state.put(replace(job, state=Status.QUEUED, reason=wanted.by), now)
     spread(state, build.id, now)
+    forget_if_settled(state, build.id)  # Its conditions may all be false.
 
 
 def _waits_for(needs: tuple[str, ...]) -> str:
@@ -132,6 +133,8 @@ def spread(state: State, build_id: int, now: int) -> None:
     ahead = [build_id]
     while ahead:
         here = ahead.pop()
+        if here not in state.builds:
+            continue  # Two jobs ended something in it, and the first settled it.
         ahead += _follow(state, here, now)
         fold(state, here, now)
         if here != build_id:

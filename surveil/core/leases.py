@@ -46,8 +46,9 @@ def recover(state: State, now: int, policy: Policy) -> None:
     """After a restart of ours: nobody loses a lease for our absence, and unanswered assignments are said again."""
     state.recovered_at = now
     state.note(about_dispatcher("started", f"this is its start number {state.identity.epoch}", now))
-    # Of what was cancelled before nobody here knows whether it has ended; but no lease of before is longer than this.
-    state.groups.shut_until_at = now + policy.lease_ms + policy.margin_ms
+    if state.runners:
+        # Of what was cancelled before nobody knows whether it has ended; but no lease of before is longer than this.
+        state.groups.shut_until_at = now + policy.lease_ms + policy.margin_ms
     until_at = now + policy.lease_ms + policy.margin_ms + policy.restart_grace_ms
     for attempt in state.attempts.values():
         if attempt.state in OPEN:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from surveil.answer.waiting import Waiting
-from surveil.core.model import Runner, Status
+from surveil.core.ending import cancel
+from surveil.core.model import Job, Runner, Status
 from surveil.core.state import Identity, Session, State
 from surveil.frozen import replace
 from tests.answer.desk import NOW, Desk
@@ -24,7 +25,7 @@ def queued(state: State, /, *labels: str, name: str = "test", **fields: Any) -> 
     if 1 not in state.builds:
         state.put(make_build(1, ("test", "deploy"), state=Status.RUNNING), NOW)
     job = make_job(1, name, **fields)
-    state.put(replace(job, spec=replace(job.spec, labels=labels)), NOW)
+    state.put(replace(job, spec=replace(job.spec, labels=labels, concurrency="")), NOW)
     return job.id
 
 
@@ -182,3 +183,38 @@ def test_a_job_of_strangers_waits_for_approval_and_its_build_says_so(state: Stat
     assert why(state, held.id) == sentence
     document = {"state": "held", "jobs": [{"id": held.id, "state": "held"}]}
     assert Waiting(state, NOW).annotate(document)["waiting"] == sentence
+
+
+def grouped(state: State, /, build: int, name: str = "deploy", **fields: Any) -> Job:
+    """A job of the group `production`."""
+    if build not in state.builds:
+        state.put(make_build(build, ("test", "deploy"), state=Status.RUNNING), NOW)
+    job = make_job(build, name, **fields)
+    job = replace(job, spec=replace(job.spec, labels=(), concurrency="production"))
+    state.put(job, NOW)
+    return job
+
+
+def test_a_job_names_the_one_that_holds_its_group(state: State) -> None:
+    heard(state, make_runner("a", slots=9))
+    grouped(state, 41, state=Status.RUNNING, attempt=1)
+    held = make_attempt(41, "deploy", runner="a".ljust(40, "x"))
+    state.put(held, NOW)
+    state.leases.set(held.id, NOW + 5_000)
+    waiting = grouped(state, 42).id
+    assert why(state, waiting) == "waits for job 41/deploy of the group `production`"
+    assert Waiting(state, NOW).reasons() == [
+        {"reason": "waits for job 41/deploy of the group `production`", "jobs": 1, "oldest": waiting}
+    ]
+    cancel(state, state.jobs["41/deploy"], "by ann", NOW)
+    assert why(state, waiting) == "waits for job 41/deploy of the group `production`, which is ending"
+    state.leave(held)
+    assert why(state, waiting) == "its turn has not come"
+
+
+def test_after_a_restart_groups_say_for_how_long_they_are_shut(state: State) -> None:
+    heard(state, make_runner("a", slots=9))
+    waiting = grouped(state, 42).id
+    state.groups.shut_until_at = NOW + 8_500
+    assert why(state, waiting) == "waits 9 s for whatever a restart may have left running of the group `production`"
+    assert why(state, queued(state)) == "its turn has not come"

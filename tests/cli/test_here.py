@@ -51,6 +51,56 @@ def test_jobs_run_after_what_they_need_and_a_failure_skips_what_needed_it(type_:
     assert "--- ship skipped: needs test[v=1], which failed ---" in ended.err
 
 
+GRAPH = """
+jobs:
+  lint: {continue_on_error: true, steps: [{run: exit 1}]}
+  build: {needs: [lint], steps: [{run: 'echo "version=1.2" >> "$SURVEIL_OUTPUT"'}]}
+  use:
+    needs: [build]
+    when: needs.build.outputs.version == '1.2'
+    env: {VERSION: "${{ needs.build.outputs.version }}"}
+    steps: [{run: echo use $VERSION}]
+  other: {needs: [build], when: needs.build.outputs.version == '1.3', steps: [{run: echo other}]}
+  test:
+    needs: [build]
+    matrix: {v: ["1", "2"]}
+    fail_fast: true
+    steps: [{run: "exit $MATRIX_V"}]
+  ship: {needs: ["test[v=2]"], steps: [{run: echo ship}]}
+  rescue: {needs: [ship, test], when: failed, steps: [{run: echo rescue}]}
+  idle: {needs: [build], when: failed, steps: [{run: echo idle}]}
+  first: {priority: 3, steps: [{run: echo first}]}
+"""
+
+
+def test_a_run_follows_the_rules_of_a_build(type_: Type, here: Path) -> None:
+    (here / ".surveil.yml").write_text(GRAPH)
+    ended = type_("run", "--json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["state"], here.exists()) == (1, "failed", True)
+    assert [line for line in ended.err.splitlines() if not line.startswith("---")] == ["first", "use 1.2", "rescue"]
+    assert {job["name"]: (job["state"], job["reason"]) for job in document["jobs"]} == {
+        "first": ("passed", ""),
+        "lint": ("failed", "step 'exit 1' ended with exit code 1"),
+        "build": ("passed", ""),
+        "use": ("passed", ""),
+        "other": ("skipped", "its `when` is false: needs.build.outputs.version is `1.2`"),
+        "test[v=1]": ("failed", "step 'exit $MATRIX_V' ended with exit code 1"),
+        "test[v=2]": ("cancelled", "test[v=1] failed, and `fail_fast` ends the other cells"),
+        "ship": ("skipped", "needs test[v=2], which was cancelled"),
+        "rescue": ("passed", ""),
+        "idle": ("skipped", "its `when` is false: nothing that it needs failed"),
+    }
+    assert document["jobs"][2]["outputs"] == {"version": "1.2"}
+
+
+def test_a_failure_that_may_be_does_not_fail_a_run(type_: Type, here: Path) -> None:
+    (here / ".surveil.yml").write_text("jobs: {lint: {continue_on_error: true, steps: [{run: exit 1}]}}\n")
+    ended = type_("run")
+    assert (ended.code, ended.out, here.exists()) == (0, "", True)
+    assert "failed    lint" in ended.err
+
+
 def test_named_jobs_bring_what_they_need_and_nothing_else(type_: Type, here: Path) -> None:
     ended = type_("run", "test[v=0]")
     assert (ended.code, ended.out, here.exists()) == (0, "building\ntry 1 of 0\n", True)

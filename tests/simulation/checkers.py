@@ -20,6 +20,7 @@ from surveil.protocol import Assign, Hello, Message, Release, Seen, Welcome
 from tests.simulation.causes import Causes
 from tests.simulation.ending import Ending
 from tests.simulation.fairness import Fairness
+from tests.simulation.relations import Relations
 from tests.simulation.truth import Work
 from tests.simulation.violation import require
 
@@ -47,6 +48,7 @@ class Checkers:
         self.world = world
         self.causes = Causes(world)
         self.fairness = Fairness(world)
+        self.relations = Relations(world)
         self.ending = Ending(world)
         self.jobs: dict[str, Job] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
@@ -70,6 +72,7 @@ class Checkers:
         jobs = [record for record in records if isinstance(record, Job)]
         attempts = sorted((r for r in records if isinstance(r, Attempt)), key=lambda attempt: attempt.number)
         self.runners.update({record.id: record for record in records if isinstance(record, Runner)})
+        jobs_before = {job.id: self.jobs[job.id] for job in jobs if job.id in self.jobs}
         for job in jobs:
             self._job_changed(self.jobs.get(job.id), job)
             self.jobs[job.id] = job
@@ -90,6 +93,7 @@ class Checkers:
             if job.state == Status.HELD:
                 self.world.people.hears_of_hold(job.build)
         self.fairness.committed(new)
+        self.relations.committed(jobs_before, records, new)
         self._commits += 1
         if self._commits % _SAMPLE == 0:
             self.compare(dispatcher)
@@ -166,10 +170,6 @@ class Checkers:
         build = self.world.store.builds[job.build]
         approved = job.build in self.approved or build.mid in self.approved
         require(build.trusted or approved, "I17", f"{name} began, and nobody approved what strangers wrote")
-        for need in job.spec.needs:
-            state = self.jobs[f"{job.build}/{need}"].state
-            met = state == Status.PASSED or (job.spec.when == "always" and state in VERDICTS)
-            require(met, "I14", f"{name} began while {need}, which it needs, was {state}")
         require(
             set(job.spec.labels) <= set(runner.labels),
             "I8",
@@ -281,6 +281,7 @@ class Checkers:
         require(not self.world.truth.twice, "I2", f"{name} began twice")
         busy = len(work.host.keepers)
         require(busy <= work.host.slots, "I8", f"{work.host.name} runs {busy} attempts in {work.host.slots} slots")
+        self.relations.began(work, _WAKING_MS)
         if not work.exclusive:
             return
         recorded = self.world.store.attempts[work.job, work.attempt].state

@@ -99,6 +99,7 @@ class Ending:
             "running_of": len(state.running_of),
             "logged": len(state.logged),
             "awaiting": len(state.awaiting),
+            "groups": len(state.groups),
         }
         over = {name: count for name, count in left.items() if count}
         require(not over, "I13 L5", f"with nothing left to do, memory still holds {over}")

@@ -43,5 +43,6 @@ class Fairness:
                 # Who was not ahead before this turn may well have been served first, and have taken the one
                 # runner that would fit.
                 ahead = running[served] - turn[served] - running[job.repo]
-                fits = set(job.spec.labels) <= labels and job.repo not in turn
+                # And what is in a group may wait for that.
+                fits = set(job.spec.labels) <= labels and job.repo not in turn and not job.spec.concurrency
                 require(not fits or ahead <= 0, "FAIR", f"{attempt.job} was served before {job.id} of {job.repo}")

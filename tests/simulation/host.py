@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Collected, Ended
-from surveil.protocol import Assign, Outcome, StepReport
+from surveil.protocol import Assign, JobOutput, Outcome, StepReport
 from tests.simulation.clock import HostClock, Timer
+from tests.simulation.graphs import GIVEN, WORD, WORDS
 from tests.simulation.network import Way
 from tests.simulation.truth import Work
 
@@ -160,6 +161,9 @@ class Keeper:
             exclusive=self.assign.spec.exclusive,
             started_at=host.world.schedule.now,
             output=self._plan.output,
+            word=host.world.graph_dice.choice(WORDS),
+            given=self.assign.spec.env.get(GIVEN, ""),
+            group=(self.assign.repo, self.assign.spec.concurrency) if self.assign.spec.concurrency else None,
             requires=next((artifact.name for artifact in self.assign.spec.artifacts if artifact.required), None),
         )
         folder.launched = True
@@ -272,6 +276,7 @@ class Keeper:
             finished_after_ms=self._after_ms(),
             log_bytes=len(self.folder.spool),
             steps=self.folder.steps,
+            outputs=(JobOutput(name=WORD, value=self.work.word),),
         )
         self._gone(outcome, exit_code)
         if self.host.agent is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from tests.simulation.mutants_copies import COPIES
 from tests.simulation.mutants_dispatch import DISPATCH
 from tests.simulation.mutants_hands import HANDS
+from tests.simulation.mutants_relations import RELATIONS
 from tests.simulation.mutants_run import RUN
 from tests.simulation.mutation import Mutant
 
-MUTANTS: tuple[Mutant, ...] = (*DISPATCH, *RUN, *COPIES, *HANDS)
+MUTANTS: tuple[Mutant, ...] = (*DISPATCH, *RELATIONS, *RUN, *COPIES, *HANDS)

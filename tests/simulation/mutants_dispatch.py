@@ -20,7 +20,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:is_current",
         old="if attempt.number != job.attempt:",
         new="if False:",
-        seeds=(234, 287),
+        seeds=(55,),
         rule="I4",
     ),
     Mutant(
@@ -36,9 +36,9 @@ DISPATCH: tuple[Mutant, ...] = (
         name="given up, and taken back",
         sentence="an attempt that its own runner gave up is taken back on an older word",
         place=f"{ATTEMPTS}:is_current",
-        old="and not attempt.released",
-        new="",
-        seeds=(4,),
+        old=" or attempt.released or",
+        new=" or",
+        seeds=(70,),
         rule="I5",
     ),
     Mutant(
@@ -65,7 +65,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{COPIES}:turn_away",
         old="if said.incarnation < known.incarnation:",
         new="if False:",
-        seeds=(81, 23, 43, 44),
+        seeds=(55,),
         rule="L6",
     ),
     Mutant(
@@ -92,7 +92,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:disconnected",
         old="if not state.jobs[attempt.job].spec.exclusive:",
         new="if True:",
-        seeds=(233, 240),
+        seeds=(240,),
         rule="I7",
     ),
     Mutant(
@@ -101,7 +101,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:_take_stock",
         old="if attempt.state == AttemptState.ASSIGNED and attempt.incarnation == state.sessions[key].incarnation:",
         new="if False:",
-        seeds=(25,),
+        seeds=(67,),
         rule="L6",
     ),
     Mutant(
@@ -119,7 +119,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:stall",
         old="deadlines.shift(gap_ms)",
         new="pass",
-        seeds=(35,),
+        seeds=(66,),
         rule="L6",
     ),
     Mutant(
@@ -177,7 +177,7 @@ DISPATCH: tuple[Mutant, ...] = (
         name="needs ignored",
         sentence="every job is queued at once",
         place=f"{BUILDS}:_new_job",
-        old="state=Status.BLOCKED if spec.needs else Status.QUEUED",
+        old="state=Status.QUEUED if _is_free(spec) else Status.BLOCKED",
         new="state=Status.QUEUED",
         seeds=(1,),
         rule="I14",
@@ -185,9 +185,9 @@ DISPATCH: tuple[Mutant, ...] = (
     Mutant(
         name="failed needs ignored",
         sentence="a job begins although what it needs did not pass",
-        place=f"{BUILDS}:_unblocked",
-        old='if hindrance is None or job.spec.when == "always":',
-        new="if True:",
+        place="surveil.core.following:whether",
+        old="if hindrance is not None:",
+        new="if False:",
         seeds=(1,),
         rule="I14",
     ),
@@ -278,7 +278,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:_blame_job",
         old="lost=job.lost + 1",
         new="lost=job.lost",
-        seeds=(18,),
+        seeds=(57,),
         rule="L7 I12",
     ),
     Mutant(
@@ -350,7 +350,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{DISPATCH_MIND}:_hear_end",
         old='return [_release(event, said, "duplicate")]',
         new='return [_release(event, said, "duplicate" if attempt is None else "stale")]',
-        seeds=(4,),
+        seeds=(5,),
         rule="I6",
     ),
     Mutant(
@@ -368,7 +368,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:end_log",
         old="state.end_log(LogEnd(job=said.job, number=said.attempt, runner=runner, log_bytes=said.log_bytes))",
         new="pass",
-        seeds=(41, 74),
+        seeds=(17,),
         rule="I6",
     ),
     Mutant(
@@ -393,8 +393,8 @@ DISPATCH: tuple[Mutant, ...] = (
         name="no grace for the cancelled",
         sentence="the next beat revokes an attempt that was cancelled a moment ago",
         place=f"{POOL}:_take_stock",
-        old="state.logged[attempt.id] = item.log_bytes\n            continue\n        if not",
-        new="state.logged[attempt.id] = item.log_bytes\n        if not",
+        old="renewed.append(ref)\n            continue\n        if not",
+        new="pass\n        if not",
         argued="it ends anyhow, and what it may still have said is no promise that a world could check",
     ),
     Mutant(

@@ -97,7 +97,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher.__init__",
         old="[Recovered()] if self.epoch > 1 else []",
         new="[]",
-        seeds=(3,),
+        seeds=(14,),
         rule="crash",
     ),
     Mutant(

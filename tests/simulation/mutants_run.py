@@ -16,7 +16,7 @@ RUN: tuple[Mutant, ...] = (
         old="reason = _why_not(state, message, sent_at, now)",
         new="sent_at = state.sent_at.get(message.anchor)\n"
         "    reason = _why_not(state, replace(message, incarnation=state.incarnation), sent_at, now)",
-        seeds=(326, 593),
+        seeds=(297,),
         rule="I7",
     ),
     Mutant(
@@ -34,7 +34,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_renew",
         old="sent_at + state.lease_ms",
         new="now + state.lease_ms",
-        seeds=(97,),
+        seeds=(4,),
         rule="I7",
     ),
     Mutant(
@@ -43,7 +43,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="_accept(state, message, sent_at + state.lease_ms, now, policy)",
         new="_accept(state, message, now + state.lease_ms, now, policy)",
-        seeds=(4,),
+        seeds=(67,),
         rule="I7",
     ),
     Mutant(
@@ -70,7 +70,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:assign",
         old="return [*effects, Send(message=rejected)]",
         new="return effects",
-        seeds=(21,),
+        seeds=(10,),
         rule="L1",
     ),
     Mutant(
@@ -97,7 +97,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:tick",
         old="return say_finished(state, held, now, policy) if held.repeat_at <= now else []",
         new="return []",
-        seeds=(3,),
+        seeds=(4,),
         rule="L1",
     ),
     Mutant(
@@ -124,7 +124,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:forget_if_done",
         old="or held.answerable",
         new="",
-        seeds=(0,),
+        seeds=(1,),
         rule="I5",
     ),
     Mutant(
@@ -133,7 +133,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:revoke",
         old="if held.revoked or not held.open:",
         new="if not held.open:\n        return forget(state, held)\n    if held.revoked:",
-        seeds=(8,),
+        seeds=(1,),
         rule="I6",
     ),
     Mutant(
@@ -169,7 +169,7 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:recover",
         old="return effects\n        return collected",
         new="return []\n        return collected",
-        seeds=(18, 30),
+        seeds=(30,),
         rule="L1",
     ),
     Mutant(

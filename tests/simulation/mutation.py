@@ -67,11 +67,12 @@ def planted(mutant: Mutant) -> Iterator[None]:
 
 
 def _mutate(original: Any, mutant: Mutant, names: dict[str, Any]) -> Any:
-    source = textwrap.dedent(inspect.getsource(original))
+    function: Any = original.fget if isinstance(original, property) else original
+    source = textwrap.dedent(inspect.getsource(function))
     old, new = (textwrap.dedent(text) for text in (mutant.old, mutant.new))
     if source.count(old) != 1:
         raise StaleMutantError(f"{mutant.name}: {old!r} is {source.count(old)} times in {mutant.place}, not once")
     made: dict[str, Any] = {}
     code = compile("from __future__ import annotations\n" + source.replace(old, new), f"<{mutant.name}>", "exec")
     exec(code, names, made)  # the text is our own, with one fragment exchanged
-    return made[original.__name__]
+    return made[function.__name__]

@@ -93,6 +93,10 @@ class Options:
     margin_ms: int
     collects_pm: int
     """How many jobs have something to keep of their work."""
+    graphs_pm: int
+    """How many jobs have a condition, a matrix and what else relates them to others."""
+    groups_pm: int
+    """How many jobs, where some are so related, are in a concurrency group."""
     codec_pm: int
     """How many messages really become bytes and back; the rest stay as they are, for speed."""
 
@@ -188,6 +192,8 @@ def _anything(seed: int, dice: Random) -> Options:
         lease_ms=lease,
         margin_ms=margin,
         collects_pm=0,
+        graphs_pm=0,
+        groups_pm=0,
         codec_pm=100,
     )
 
@@ -197,6 +203,7 @@ def draw(seed: int) -> Options:
     dice = Random(seed * 2 + 1)
     options = _with_copies(_anything(seed, dice), Random(seed * 2 + 3))
     options = _with_collecting(options, Random(seed * 2 + 7))
+    options = _with_graphs(options, Random(seed * 2 + 15))
     options = replace(options, stranger_pm=_sometimes(Random(seed * 2 + 11), 0.5, 500, 1_000))
     match dice.randrange(10):
         case 0:
@@ -217,6 +224,51 @@ def _with_copies(options: Options, dice: Random) -> Options:
 def _with_collecting(options: Options, dice: Random) -> Options:
     """One world in seven has jobs whose work is collected; here, too, the dice are its own."""
     return replace(options, collects_pm=_sometimes(dice, 1 / 7, 300, 1_000))
+
+
+def _with_graphs(options: Options, dice: Random) -> Options:
+    """One world in four has jobs with conditions, matrices and groups; some look closely at one kind of these."""
+    graphs_pm = _sometimes(dice, 1 / 4, 300, 700)
+    if not graphs_pm:
+        return options
+    options = replace(options, graphs_pm=graphs_pm, groups_pm=dice.choice((0, 300, 800)))
+    match dice.randrange(3):
+        case 0:
+            return _with_deep_graphs(options)
+        case 1:
+            return _with_contended_groups(options)
+        case _:
+            return options
+
+
+def _with_deep_graphs(options: Options) -> Options:
+    """Jobs of which most need others, and of which much fails and is tried again."""
+    return replace(options, needs_pm=900, jobs_max=5, fail_pm=150, flaky_pm=400, retry_build_every_ms=5_000)
+
+
+def _with_contended_groups(options: Options) -> Options:
+    """Long work in few groups on several machines, on cut ways; much is cancelled, and dispatchers restart at once."""
+    return replace(
+        options,
+        groups_pm=1_000,
+        graphs_pm=100,
+        runners=max(options.runners, 3),
+        needs_pm=0,
+        labels_pm=0,
+        fail_pm=0,
+        poison_pm=0,
+        broken_runner_pm=0,
+        job_ms=12_000,
+        commits_every_ms=3_000,
+        stubborn_pm=500,
+        cancel_every_ms=4_000,
+        kill_dispatcher_every_ms=6_000,
+        down_ms=200,
+        cut_every_ms=8_000,
+        cut_ms=25_000,
+        crash_host_every_ms=0,
+        kill_keeper_every_ms=0,
+    )
 
 
 def _with_little_margin(options: Options, *, clock_ppm: int, delay_ms: int) -> Options:

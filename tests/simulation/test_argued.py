@@ -10,12 +10,13 @@ import pytest
 from surveil.core import dispatch, run
 from surveil.core.effects import Send, SendBack
 from surveil.core.events import BuildWanted, CancelWanted, RunnerDisconnected, RunnerSaid, Tick
-from surveil.core.model import AttemptState
+from surveil.core.model import OPEN, AttemptState
 from surveil.core.policy import Policy
 from surveil.core.run_events import Connected, Disconnected, Effect, Ended, Forget, LogGrew, Prepared, Said
 from surveil.core.run_events import Send as RunnerSend
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.core.state import Identity, State
+from surveil.frozen import replace
 from surveil.protocol import (
     Accepted,
     Assign,
@@ -68,8 +69,8 @@ def tell(state: State, message: FromRunner, now: int, *, key: str = KEY) -> list
     return [effect.message for effect in effects if isinstance(effect, Send | SendBack)]
 
 
-def want(state: State, now: int, *, mid: str = "m") -> None:
-    event = BuildWanted(
+def wanted(mid: str, *jobs: JobSpec) -> BuildWanted:
+    return BuildWanted(
         mid=mid,
         repo="r",
         ref="refs/heads/main",
@@ -78,10 +79,14 @@ def want(state: State, now: int, *, mid: str = "m") -> None:
         message="",
         author="",
         pipeline_file="f",
-        jobs=(SPEC, JobSpec(name="two", needs=("one",), env={}, timeout_ms=1, matrix={}, steps=SPEC.steps)),
+        jobs=jobs,
         carried={},
     )
-    dispatch.handle(state, event, now, Policy())
+
+
+def want(state: State, now: int, *, mid: str = "m") -> None:
+    second = JobSpec(name="two", needs=("one",), env={}, timeout_ms=1, matrix={}, steps=SPEC.steps)
+    dispatch.handle(state, wanted(mid, SPEC, second), now, Policy())
     dispatch.handle(state, Tick(), now, Policy())
 
 
@@ -195,7 +200,7 @@ def a_cancelled_attempt_is_not_revoked_in_its_grace() -> None:
     beat = Heartbeat(incarnation=1, seq=2, held=held, free=0, load_percent=0, disk_free_mib=1_000)
     (answer,) = tell(state, beat, 2_000)
     assert isinstance(answer, Beat)
-    assert (answer.renewed, answer.revoked) == ((), ())
+    assert ([ref.job for ref in answer.renewed], answer.revoked) == (["1/one"], ())
 
 
 def the_word_of_a_deposed_dispatcher_is_not_heard() -> None:
@@ -274,6 +279,27 @@ def those_who_close_together_get_one_more_lease() -> None:
     together(closes, after_ms=2_500)
 
 
+def what_was_given_up_is_not_taken_back_beside_another_of_its_group() -> None:
+    state = dispatcher()
+    tell(state, hello(incarnation=1, seq=1), 1_000)
+    other = "o" * 40
+    tell(state, hello(incarnation=1, seq=1), 1_000, key=other)
+    for mid in ("m1", "m2"):
+        dispatch.handle(state, wanted(mid, replace(SPEC, concurrency="deploy", on_runner_loss="hold")), 1_000, Policy())
+    dispatch.handle(state, Tick(), 1_000, Policy())
+    holder = state.attempts["1/one", 1]
+    tell(state, Accepted(job="1/one", attempt=1), 1_100, key=holder.runner)
+    there = other if holder.runner == KEY else KEY
+    tell(state, Heartbeat(incarnation=1, seq=2, held=(), free=1, load_percent=0, disk_free_mib=1_000), 9_500, key=there)
+    dispatch.handle(state, Tick(), 10_000, Policy())
+    assert [attempt.job for attempt in state.attempts.values() if attempt.state in OPEN] == ["2/one"]
+    held = (Held(job="1/one", attempt=1, finished=False, log_bytes=0),)
+    beat = Heartbeat(incarnation=1, seq=2, held=held, free=0, load_percent=0, disk_free_mib=1_000)
+    (told,) = tell(state, beat, 10_100, key=holder.runner)
+    assert isinstance(told, Beat)
+    assert [ref.job for ref in told.revoked] == ["1/one"]
+
+
 DIRECTED: dict[str, Callable[[], None]] = {
     "stale hello believed": an_older_hello_changes_nothing,
     "older incarnation believed": a_hello_of_an_incarnation_that_is_gone_changes_nothing,
@@ -283,6 +309,7 @@ DIRECTED: dict[str, Callable[[], None]] = {
     "repeated result not answered": a_repeated_result_is_released_again,
     "old epochs heard": the_word_of_a_deposed_dispatcher_is_not_heard,
     "incarnation not checked": an_order_for_another_incarnation_is_refused,
+    "taken back into a held group": what_was_given_up_is_not_taken_back_beside_another_of_its_group,
     "late order accepted": an_order_whose_lease_is_over_is_refused,
     "order before the welcome": an_order_before_the_welcome_waits,
     "mass silence believed": those_who_fall_silent_together_get_one_more_lease,

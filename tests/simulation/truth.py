@@ -33,6 +33,12 @@ class Work:
     outcome: str | None = None
     """How its keeper wrote down that it ended; None while it runs, and for ever if the keeper never could."""
     exit_code: int | None = None
+    word: str = ""
+    """What it puts out for those that need it."""
+    given: str = ""
+    """What it was told that its first need put out."""
+    group: tuple[str, str] | None = None
+    """The repository and the name of its concurrency group."""
     requires: str | None = None
     """The artifact without which the job has not passed."""
     collected: bool = False

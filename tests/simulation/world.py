@@ -18,7 +18,7 @@ from surveil.core.events import BuildWanted
 from surveil.core.model import VERDICTS
 from surveil.core.observe_model import Record
 from surveil.protocol import Assign, CommitSeen, Output
-from tests.simulation import invention
+from tests.simulation import graphs, invention
 from tests.simulation.agent import Agent
 from tests.simulation.checkers import Checkers
 from tests.simulation.clock import Schedule
@@ -63,6 +63,7 @@ class World:
         self.collect_dice = Random(options.seed * 2 + 9)
         self.trust_dice = Random(options.seed * 2 + 13)
         """Of its own, so that the worlds in which nobody is a stranger stay as they were."""
+        self.graph_dice = Random(options.seed * 2 + 17)
         self.policy = options.policy()
         self.schedule = Schedule()
         self.store = ModelStore()
@@ -236,6 +237,7 @@ class World:
         number = self.next_number()
         broken = self.chance(self.options.bad_pipeline_pm)
         jobs = () if broken else invention.invent_jobs(self.options, self.dice, self.collect_dice)
+        jobs = graphs.relate(self.options, self.graph_dice, jobs)
         commit = invention.Commit(f"repo-{repo}", f"{number:040x}", f"pipeline {number}", jobs)
         self._pipelines[commit.pipeline] = commit
         return commit

@@ -23,6 +23,29 @@ def test_a_commit_that_is_sound_ends_with_0_and_its_output_was_seen(place: Place
     assert [path.name for path in place.folder.joinpath("home").iterdir()] == []
 
 
+GRAPH = """
+jobs:
+  lint: {continue_on_error: true, steps: [{run: exit 1}]}
+  build: {needs: [lint], steps: [{run: 'echo "version=1.2" >> "$SURVEIL_OUTPUT"'}]}
+  use:
+    needs: [build]
+    when: branch == 'main' && needs.build.outputs.version != ''
+    concurrency: {group: "use ${{ branch }}", cancel_superseded: true}
+    env: {VERSION: "${{ needs.build.outputs.version }}"}
+    steps: [{run: echo use $VERSION}]
+  never: {needs: [use], when: failed, steps: [{run: echo never}]}
+"""
+
+
+def test_jobs_follow_each_other_by_conditions_and_outputs(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=GRAPH)
+    done = place.run("up", "--once", str(repo))
+    assert done.returncode == 0, done.stderr
+    assert "use | use 1.2" in done.stdout.splitlines()
+    assert "never |" not in done.stdout
+    assert place.processes() == []
+
+
 def test_a_commit_that_breaks_ends_with_1_and_says_where(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo before", "exit 7", "echo after"))
     done = place.run("up", "--once", str(repo))
