@@ -30,11 +30,11 @@ from surveil.core.events import Event, Recovered, RunnerDisconnected, RunnerSaid
 from surveil.core.policy import Policy
 from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
-from surveil.fleet.confining import complaint_of, settings_of_runners
-from surveil.fleet.spawner import Spawner
+from surveil.fleet.confining import complaint_of
 from surveil.hands.cases import CaseIntake
 from surveil.hands.claims import not_its_own
-from surveil.hands.dispatching import Parts, assembled
+from surveil.hands.dispatching import Parts, assembled, spawner_of
+from surveil.hands.entrusting import Entrusting
 from surveil.hands.fulfil import Fulfiller
 from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_room
 from surveil.hands.relay import Relay
@@ -42,15 +42,13 @@ from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
 from surveil.net.audit import HELLOS, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.traffic import Batch, Received, Route
-from surveil.protocol import Ask, Busy, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
+from surveil.protocol import Ask, Assign, Busy, CommitSeen, Enrol, Message, Pack, Refs, Refused, Seen, Watching, Welcome
 from surveil.say import Voice, begin
 from surveil.store import FullError
 from surveil.tasks import Tasks
 
 IDLE_MS: Final = 1_000
 """The loop looks around at least so often."""
-
-SPAWN_TOKEN_MS: Final = 60_000
 
 voice = Voice("dispatcher")
 
@@ -62,7 +60,7 @@ class _Inbox:
     events: deque[tuple[Event, Callable[[], None]]] = field(default_factory=deque)
     wake: Callable[[], None] = lambda: None
 
-    def put(self, event: Event, then: Callable[[], None]) -> None:
+    def put(self, event: Event, then: Callable[[], None] = lambda: None) -> None:
         self.events.append((event, then))
         self.wake()
 
@@ -80,10 +78,7 @@ class Dispatcher:
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
         self.submissions = Submissions(
-            parts.store.reader,
-            start=self._tasks.start,
-            put=lambda wanted: self._inbox.put(wanted, lambda: None),
-            trust=parts.trust,
+            parts.store.reader, start=self._tasks.start, put=self._inbox.put, trust=parts.trust
         )
         self._fulfiller = Fulfiller(
             gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
@@ -95,6 +90,9 @@ class Dispatcher:
             parts.store, parts.writer, reply=parts.server.reply, start=self._tasks.start,
             on_refused=lambda peer: self._audit.count(peer, NOT_ITS_OWN),
         )  # fmt: skip
+        self._entrusting = Entrusting(
+            parts.live.state, parts.safe, say=self._say, put=self._inbox.put, start=self._tasks.start
+        )
         self._wishes: list[tuple[Route, Ask]] = []
         self._stopping = False
 
@@ -170,6 +168,8 @@ class Dispatcher:
         words: dict[bytes, list[Message]] = {}
         for effect in effects:
             match effect:
+                case Send(runner=runner, message=Assign() as message) if self._entrusting.takes(runner, message):
+                    pass  # It is said as soon as its secrets are at hand.
                 case Send(runner=runner, message=message):
                     if (route := self._server.route(runner)) is not None:
                         words.setdefault(route.id, []).append(message)
@@ -180,12 +180,16 @@ class Dispatcher:
         for via, messages in words.items():
             self._server.reply(Route(bulk=False, id=via), *messages)
 
+    def _say(self, runner: str, message: Message) -> None:
+        if (route := self._server.route(runner)) is not None:
+            self._server.reply(route, message)
+
     def _sent_back(self, effect: SendBack) -> Message:
         """The word that goes back. A `Welcome` makes its connection the runner's, and what it is told follows there."""
         message = effect.message
         if isinstance(message, Welcome):
             if not self._server.welcome(effect.runner, Route(bulk=False, id=effect.via)):
-                self._inbox.put(RunnerDisconnected(runner=effect.runner), lambda: None)
+                self._inbox.put(RunnerDisconnected(runner=effect.runner))
             return self._with_log_ends(message)
         if isinstance(message, Refused):
             peer = self._gate.peer(effect.runner)
@@ -364,7 +368,7 @@ async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> bool
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    spawner = _spawner(config, parts)
+    spawner = spawner_of(config, parts)
     spawning = asyncio.create_task(spawner.run())
     voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)
     try:
@@ -377,23 +381,3 @@ async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> bool
         await spawning
         await dispatcher.close()
     return False
-
-
-def _spawner(config: DispatcherConfig, parts: Parts) -> Spawner:
-    """The runners that this dispatcher starts itself."""
-
-    async def make_token() -> str:
-        token = await parts.gate.make_token("runner", (), expires_ms=SPAWN_TOKEN_MS, uses=1, address=parts.address)
-        return token.text
-
-    return Spawner(
-        config.spawn,
-        config.data,
-        str(parts.address),
-        make_token,
-        settings=settings_of_runners(config),
-        on_line=lambda name, line: voice.info("local runner says", runner=name, line=line),
-        on_news=lambda news: voice.info(
-            f"local runner {news.change}", runner=news.part, said=news.sentence or "nothing"
-        ),
-    )

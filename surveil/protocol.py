@@ -46,6 +46,8 @@ INCLUDES_MAX: Final = 20
 HELD_MAX: Final = ITEMS_MAX
 MIRRORS_MAX: Final = 1_000
 """Of one runner; more would only make the choice between runners slower."""
+SECRETS_MAX: Final = 64
+"""Of one job."""
 ARTIFACTS_MAX: Final = 64
 """Of one job."""
 OUTPUTS_MAX: Final = 256
@@ -146,6 +148,18 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretUse:
+    """A secret that a job asks for, by name: its steps find it in the variable `env`, or in the file that the variable
+    `file` names. It is asked for at `place`, `FILE:LINE:COLUMN`, without FILE where that is the pipeline file itself.
+    """
+
+    name: Name
+    env: Name = ""
+    file: Name = ""
+    place: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix.
 
@@ -171,6 +185,7 @@ class JobSpec:
     artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
     image: ImageSpec | None = None
     reports: Names = ()
+    secrets: Annotated[tuple[SecretUse, ...], Most(SECRETS_MAX)] = ()
 
     @property
     def exclusive(self) -> bool:
@@ -507,7 +522,8 @@ class Busy:
 class Assign:
     """Run this attempt. Its first lease runs from the moment the runner sent heartbeat or hello number `anchor`.
 
-    What is not `trusted` was written by strangers: it gets no secrets, and keeps nothing that others will use.
+    What is not `trusted` was written by strangers: it gets no secrets, and keeps nothing that others will use. The
+    `envelope` holds what its job gets of secrets, encrypted to the runner's key.
     """
 
     epoch: int
@@ -522,6 +538,7 @@ class Assign:
     spec: JobSpec
     event: Text = ""
     trusted: bool = True
+    envelope: Script = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

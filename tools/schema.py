@@ -30,6 +30,8 @@ _SHORT: Final[Mapping[str, Sequence[Any]]] = {
     "jobs.NAME.concurrency": [_SCALAR],
     "jobs.NAME.artifacts": [_SCALAR],
     "jobs.NAME.artifacts[]": [_SCALAR],
+    "jobs.NAME.secrets": [_SCALAR],
+    "jobs.NAME.secrets[]": [_SCALAR],
 }
 """The short forms of keys that hold keys; the validators make the long one of them, and the models know only that."""
 

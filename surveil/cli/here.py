@@ -7,6 +7,7 @@ job (`surveil.execute.local`), and finding the pipeline (`worktree`).
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import click
 
 from surveil.cli.flags import role_flags
 from surveil.cli.options import example, json_flag, offered
+from surveil.cli.own_secrets import own_secrets
 from surveil.cli.settings import load_flags
 from surveil.cli.worktree import read_source, root_of
 from surveil.config import RunConfig
@@ -237,7 +239,7 @@ def _run_job(local: LocalRun, spec: JobSpec, result: _Result, interrupts: _Inter
         tell(f"--- {name} attempt {result.attempt} ---", "running")
         output = _Output(to_stderr=as_json)
         try:
-            ended = local.run(spec, on_output=output.write)
+            ended = local.run(spec, on_output=output.write, secrets=own_secrets(spec, os.environb))
         except SurveilError as error:
             result.state, result.reason = "errored", str(error)
         else:

@@ -114,6 +114,15 @@ def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
     spread(state, state.jobs[attempt.job].build, now)
 
 
+def withhold(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, *, again: bool) -> None:
+    """End an attempt of which its runner was never told, and which says nothing about that one."""
+    ended = replace(attempt, state=AttemptState.ERRORED, reason=reason, finished_at=now)
+    if again:
+        _err(state, ended, now, policy)
+    else:
+        _conclude(state, ended, Status.ERRORED, reason, now)
+
+
 def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, *, blamed: bool = True) -> None:
     """Give an attempt up, and do with its job what it asks for in that case.
 

@@ -98,6 +98,22 @@ class ArtifactDeclaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDeclaration:
+    """A secret as it was asked for: in a variable, which is called like it unless `env` says otherwise, or in a file
+    that the variable `file` names.
+    """
+
+    name: Text
+    env: str | None = None
+    file: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The variable by which steps find it."""
+        return self.file or self.env or self.name.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeclaration:
     """A job as it was written; with a `matrix` it stands for one job for each cell: each combination of the values that
     no entry of `exclude` leaves out, and what the entries of `include` add. Without `when` it is `passed`.
@@ -123,6 +139,7 @@ class JobDeclaration:
     """Where the steps write test reports; None means the usual places."""
     cancel_superseded: bool = False
     artifacts: tuple[ArtifactDeclaration, ...] = ()
+    secrets: tuple[SecretDeclaration, ...] = ()
 
     @property
     def has_matrix(self) -> bool:

@@ -22,6 +22,7 @@ from surveil.core.attempts import (
     lose_strays,
     progress,
     refuse,
+    withhold,
 )
 from surveil.core.builds import approve, forget_if_settled, open_build, spread
 from surveil.core.effects import Acknowledge, Effect, SendBack
@@ -38,6 +39,7 @@ from surveil.core.events import (
     Stalled,
     Tick,
     UnholdWanted,
+    Withheld,
 )
 from surveil.core.fence import refuse_late_result
 from surveil.core.leases import expire, recover, stall
@@ -75,6 +77,9 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
             return []
         case RunnerWanted():
             return order(state, event, now)
+        case Withheld():
+            _withhold(state, event, now, policy)
+            return []
         case Recovered():
             lose_strays(state, now, policy)
             recover(state, now, policy)
@@ -173,6 +178,12 @@ def _cancel(state: State, wanted: CancelWanted, now: int) -> None:
     if wanted.build in state.builds:
         spread(state, wanted.build, now)
         forget_if_settled(state, wanted.build)
+
+
+def _withhold(state: State, event: Withheld, now: int, policy: Policy) -> None:
+    attempt = state.attempts.get((event.job, event.attempt))
+    if attempt is not None and attempt.state == AttemptState.ASSIGNED and is_current(state, attempt):
+        withhold(state, attempt, event.reason, now, policy, again=event.again)
 
 
 def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:

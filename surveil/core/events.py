@@ -100,6 +100,18 @@ class ApprovalWanted:
     by: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """An attempt was not said to its runner, nor will be, because its secrets cannot be had; with `again`, they may be
+    had later.
+    """
+
+    job: str
+    attempt: int
+    reason: str
+    again: bool
+
+
 class RunnerOrder(StrEnum):
     """What a person may want of a runner."""
 
@@ -143,6 +155,7 @@ Event: TypeAlias = (
     | UnholdWanted
     | ApprovalWanted
     | RunnerWanted
+    | Withheld
     | Recovered
     | Stalled
     | Tick

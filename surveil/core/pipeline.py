@@ -33,7 +33,8 @@ from surveil.core.keeping import artifacts_of
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
 from surveil.core.spelling import quoted
 from surveil.core.triggers import variable
-from surveil.protocol import JobSpec, StepSpec
+from surveil.core.wanted_secrets import uses_of
+from surveil.protocol import JobSpec, SecretUse, StepSpec
 
 JOBS_MAX: Final = 256
 """Jobs of one pipeline after its matrices are expanded; also the most that one job can need."""
@@ -194,7 +195,12 @@ class _Cell:
             cancel_superseded=job.cancel_superseded,
             reports=self._reports(),
             artifacts=artifacts_of(job, self.filler),
+            secrets=self._secrets(env),
         )
+
+    def _secrets(self, env: Mapping[str, str]) -> tuple[SecretUse, ...]:
+        variables = env.keys() | {name for step in self.job.steps for name in step.env}
+        return uses_of(self.job.secrets, variables, self.filler.complain)
 
     def _condition(self) -> str:
         when = self.job.when

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -26,6 +27,7 @@ from surveil.execute import files
 from surveil.execute.cgroups import PREFIX
 from surveil.execute.collecting import noted
 from surveil.execute.containers import Placed
+from surveil.execute.entrusted import MEMORY, folder_for
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import Isolation
 from surveil.execute.spool import SpoolReader
@@ -59,6 +61,14 @@ def group_prefix(data: Path) -> str:
     return f"{crc32(b'%d %d ' % (found.st_dev, found.st_ino) + os.fsencode(data)):08x}-"
 
 
+def left_in_memory(prefix: str, known: Iterable[str]) -> list[Path]:
+    """Folders for secrets of attempts whose groups begin like this, but for those of known ones: their keepers were
+    killed, and nobody was there to see it.
+    """
+    kept = {folder_for(prefix + name) for name in known}
+    return [path for path in Path(MEMORY).glob(f"{Path(folder_for(prefix)).name}*") if str(path) not in kept]
+
+
 @dataclass(slots=True, kw_only=True)
 class Folder:
     """One attempt on this machine's disk."""
@@ -85,6 +95,16 @@ class Folder:
     def container(self) -> str:
         """What its container is called, if it has one."""
         return f"{PREFIX}{self.group}"
+
+    @property
+    def secrets(self) -> str:
+        """The folder in memory for files with its secrets; empty where it has none."""
+        wanted = self.assign.envelope and any(use.file for use in self.assign.spec.secrets)
+        return folder_for(self.group) if wanted else ""
+
+    def in_memory(self) -> list[Path]:
+        """What of it lies in memory, to be removed like its workspace."""
+        return [Path(self.secrets)] if self.secrets else []
 
     def write(self) -> None:
         """Note what is to be done. Raises OSError.
@@ -155,7 +175,8 @@ class Folder:
             log_bytes_max=log_bytes_max,
             bell=str(bell),
             outputs=str(self.workspace.outputs),
-            **surroundings(self.workspace, self.group, isolation, placed),
+            secrets=self.secrets,
+            **surroundings(self.workspace, self.group, isolation, placed, self.secrets),
         )
 
     def began_ns(self) -> int:
@@ -207,8 +228,10 @@ class Folder:
             self.reader = None
 
 
-def surroundings(workspace: Workspace, group: str, isolation: Isolation, placed: Placed | None) -> dict[str, Any]:
-    """The fields of an order that say where its steps run."""
+def surroundings(
+    workspace: Workspace, group: str, isolation: Isolation, placed: Placed | None, secrets: str = ""
+) -> dict[str, Any]:
+    """The fields of an order that say where its steps run, and see the folder for their secrets."""
     if placed is not None:
         return {
             "isolation": placed.isolation,
@@ -221,7 +244,7 @@ def surroundings(workspace: Workspace, group: str, isolation: Isolation, placed:
         }
     return {
         "isolation": isolation.name,
-        "sandbox": isolation.argv(workspace),
+        "sandbox": isolation.argv(workspace, secrets),
         "cgroups": isolation.limits.folders(group),
         "memory_bytes": isolation.limits.memory_bytes,
         "processes": isolation.limits.processes,

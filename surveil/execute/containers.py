@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -77,9 +77,18 @@ class Containers:
         return self._engine.resolve(image, halt)
 
     def place(
-        self, name: str, folder: Path, workspace: Workspace, image: ImageSpec, labels: Mapping[str, str]
+        self,
+        name: str,
+        folder: Path,
+        workspace: Workspace,
+        image: ImageSpec,
+        labels: Mapping[str, str],
+        *,
+        secrets: Sequence[Path] = (),
     ) -> Placed:
-        """Start the container `name` for the attempt in `folder`; its driver then waits for a keeper."""
+        """Start the container `name` for the attempt in `folder`, with the folders for its secrets; its driver then
+        waits for a keeper.
+        """
         from surveil.execute.engine import Wanted  # noqa: PLC0415  # imports the SDK
 
         resolved = self._engine.resolve(image)
@@ -92,7 +101,11 @@ class Containers:
             folder=str(workspace.work),
             user=f"{os.geteuid()}:{os.getegid()}",
             labels=labels,
-            shown=[(_pipes(folder), INSIDE, False), *_shown(workspace)],
+            shown=[
+                (_pipes(folder), INSIDE, False),
+                *_shown(workspace),
+                *((path, str(path), False) for path in secrets),
+            ],
             cpu_thousandths=image.cpu_thousandths,
             memory_bytes=memory,
             processes=processes,

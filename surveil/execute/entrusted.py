@@ -8,7 +8,7 @@ They travel in a nameless file in memory, whose descriptor is passed to the keep
 its environment, or in files below a folder in `/dev/shm`, which is memory as well; what is there is only its user's.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH108, PTH114, PTH118, PTH120, PTH123, PTH208  # A keeper does without pathlib.
+# ruff: noqa: PTH102, PTH106, PTH108, PTH118, PTH120, PTH123, PTH208  # A keeper does without pathlib.
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 from typing import Final, NamedTuple
 
 MEMORY: Final = "/dev/shm"  # noqa: S108  # the very folder is wanted
@@ -50,16 +51,31 @@ def folder_for(group: str) -> str:
     return os.path.join(MEMORY, PREFIX + group)
 
 
-def hand_over(entrusted: Entrusted) -> int:
-    """A descriptor from which `take` reads this, in another process. Raises OSError."""
+def pack(entrusted: Entrusted) -> bytes:
+    """Bytes from which `unpack` makes this again."""
     fields = {
         "variables": entrusted.variables,
         "files": {name: base64.b64encode(content).decode() for name, content in entrusted.files.items()},
         "others": [base64.b64encode(content).decode() for content in entrusted.others],
     }
+    return json.dumps(fields).encode()
+
+
+def unpack(content: bytes) -> Entrusted:
+    """What was packed. Raises ValueError."""
+    fields = json.loads(content)
+    return Entrusted(
+        variables=fields["variables"],
+        files={name: base64.b64decode(packed) for name, packed in fields["files"].items()},
+        others=[base64.b64decode(packed) for packed in fields["others"]],
+    )
+
+
+def hand_over(entrusted: Entrusted) -> int:
+    """A descriptor from which `take` reads this, in another process. Raises OSError."""
     descriptor = os.memfd_create("entrusted", os.MFD_CLOEXEC)
     try:
-        rest = memoryview(json.dumps(fields).encode())
+        rest = memoryview(pack(entrusted))
         while rest:
             rest = rest[os.write(descriptor, rest) :]
     except OSError:
@@ -71,24 +87,16 @@ def hand_over(entrusted: Entrusted) -> int:
 def take(descriptor: int) -> Entrusted:
     """What was handed over; closes the descriptor. Raises OSError and ValueError."""
     try:
-        fields = json.loads(os.pread(descriptor, ENTRUSTED_BYTES_MAX, 0))
+        return unpack(os.pread(descriptor, ENTRUSTED_BYTES_MAX, 0))
     finally:
         os.close(descriptor)
-    return Entrusted(
-        variables=fields["variables"],
-        files={name: base64.b64decode(content) for name, content in fields["files"].items()},
-        others=[base64.b64decode(content) for content in fields["others"]],
-    )
 
 
 def write_files(folder: str, entrusted: Entrusted) -> dict[str, str]:
     """Write the files, and return the variables that name them. Raises OSError, also where they would reach a disk."""
     if not entrusted.files:
         return {}
-    if not is_in_memory(os.path.dirname(folder)):
-        raise OSError(errno.ENOTSUP, "it is no memory, and secrets are written to no disk", os.path.dirname(folder))
-    remove_files(folder)
-    os.mkdir(folder, 0o700)
+    make_folder(folder)
     paths = {}
     for name, content in entrusted.files.items():
         paths[name] = path = os.path.join(folder, name)
@@ -97,11 +105,23 @@ def write_files(folder: str, entrusted: Entrusted) -> dict[str, str]:
     return paths
 
 
+def make_folder(folder: str) -> None:
+    """Make the folder for files, or empty it; whoever shows it to a container does so ahead. Raises OSError."""
+    if not is_in_memory(os.path.dirname(folder)):
+        raise OSError(errno.ENOTSUP, "it is no memory, and secrets are written to no disk", os.path.dirname(folder))
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        found = os.lstat(folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+
+
 def remove_files(folder: str) -> None:
     """Remove what `write_files` made; that nothing is there is fine. Never fails: whoever is left behind is swept."""
     with contextlib.suppress(OSError):
-        if os.path.islink(folder):
-            os.unlink(folder)
         for name in os.listdir(folder):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(folder, name))

@@ -13,6 +13,8 @@ from surveil.errors import InfrastructureError
 from surveil.execute.attempts import Folder, group_prefix
 from surveil.execute.cgroups import PREFIX
 from surveil.execute.containers import OWNER, Containers, Placed
+from surveil.execute.endings import secret_words
+from surveil.execute.entrusted import make_folder
 from surveil.mirror.command import Halt
 
 
@@ -42,7 +44,14 @@ class Housing:
             "surveil.job": assign.job,
             "surveil.attempt": str(assign.attempt),
         }
-        return self._offered().place(folder.container, folder.path, folder.workspace, image, labels)
+        try:
+            for path in folder.in_memory():
+                make_folder(str(path))  # The engine would make one of its own.
+        except OSError as error:
+            raise InfrastructureError(secret_words(error)) from error
+        return self._offered().place(
+            folder.container, folder.path, folder.workspace, image, labels, secrets=folder.in_memory()
+        )
 
     def remove(self, folder: Folder) -> None:
         """Nothing of an attempt's container is left."""

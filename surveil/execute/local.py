@@ -23,6 +23,8 @@ from surveil.execute.attempts import ended, steps, surroundings
 from surveil.execute.cgroups import PREFIX
 from surveil.execute.confines import Confines
 from surveil.execute.containers import OWNER, Containers, Placed
+from surveil.execute.endings import secret_words
+from surveil.execute.entrusted import NOTHING, Entrusted, folder_for, make_folder
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.nursery import Nursery, launch
@@ -89,6 +91,7 @@ class LocalRun:
         on_output: Callable[[bytes], None],
         on_steps: Callable[[tuple[StepReport, ...]], None] = lambda _: None,
         path: str | None = None,
+        secrets: Entrusted = NOTHING,
     ) -> Ended:
         """Run one job to its end, and return what it came to. Its folders are gone afterwards, its processes too.
 
@@ -97,10 +100,11 @@ class LocalRun:
         """
         root = Path(tempfile.mkdtemp(prefix="surveil-"))
         try:
-            return self._run(root, spec, on_output, on_steps, path)
+            return self._run(root, spec, on_output, on_steps, path, secrets=secrets)
         finally:
             self._control = None
             remove(root)
+            remove(Path(folder_for(root.name)))
 
     def _run(
         self,
@@ -109,6 +113,8 @@ class LocalRun:
         on_output: Callable[[bytes], None],
         on_steps: Callable[[tuple[StepReport, ...]], None],
         path: str | None,
+        *,
+        secrets: Entrusted,
     ) -> Ended:
         folder = root / "attempt"
         workspace = Workspace(root=root / "space", work=self._work)
@@ -125,8 +131,9 @@ class LocalRun:
                 event="manual", runner="local", path=path, contained=spec.image is not None,
             )  # fmt: skip
             now = boot_ms()
-            placed = self._place(root, folder, workspace, spec, open_files)
-            where = surroundings(workspace, root.name, self._isolation, placed)
+            memory = folder_for(root.name) if secrets.files else ""
+            placed = self._place(root, folder, workspace, spec, open_files, memory=memory)
+            where = surroundings(workspace, root.name, self._isolation, placed, memory)
             order = files.Order(
                 cwd=str(self._work),
                 steps=step_orders(spec, workspace, environment),
@@ -136,9 +143,10 @@ class LocalRun:
                 log_bytes_max=LOG_BYTES_MAX,
                 bell=str(root / files.BELL),
                 outputs=str(workspace.outputs),
+                secrets=memory,
                 **where,
             )
-            pidfd = launch(self._nursery, folder, order)
+            pidfd = launch(self._nursery, folder, order, lambda: secrets)
             open_files.callback(os.close, pidfd)
             if self._cancel_grace_ms is not None:
                 self.cancel(self._cancel_grace_ms)
@@ -150,7 +158,14 @@ class LocalRun:
                     Confines(where["cgroups"]).remove()
 
     def _place(
-        self, root: Path, folder: Path, workspace: Workspace, spec: JobSpec, open_files: contextlib.ExitStack
+        self,
+        root: Path,
+        folder: Path,
+        workspace: Workspace,
+        spec: JobSpec,
+        open_files: contextlib.ExitStack,
+        *,
+        memory: str,
     ) -> Placed | None:
         """The container of a job that wants one, which is gone when all files are closed."""
         if spec.image is None:
@@ -160,7 +175,14 @@ class LocalRun:
         containers = self._containers()
         name = f"{PREFIX}{root.name}"
         open_files.callback(containers.remove, name)
-        return containers.place(name, folder, workspace, spec.image, {OWNER: str(root), "surveil.job": spec.name})
+        labels = {OWNER: str(root), "surveil.job": spec.name}
+        try:
+            if memory:
+                make_folder(memory)  # The engine would make one of its own.
+        except OSError as error:
+            raise InfrastructureError(secret_words(error)) from error
+        shown = [Path(memory)] if memory else []
+        return containers.place(name, folder, workspace, spec.image, labels, secrets=shown)
 
     def _follow(
         self,

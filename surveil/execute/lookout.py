@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from surveil.core.run_events import Ended, LogGrew, StepsChanged
+from surveil.core.run_verdict import collects
 from surveil.execute import files
 from surveil.execute.attempts import Folder, ended, steps
 from surveil.execute.contract import Tell
@@ -45,6 +46,12 @@ class Watched:
     def open_control(self) -> None:
         """Open the pipe to the keeper. Raises OSError."""
         self.control = os.open(self.folder.path / files.CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @property
+    def waits_to_be_collected(self) -> bool:
+        """Whether it has ended, and its files are still to be kept."""
+        final = self.final
+        return final is not None and not self.collected and collects(self.folder.assign.spec, final.outcome)
 
     def kill_keeper(self) -> None:
         """Kill the keeper, if there is one; its end is then noticed as any other."""

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -131,7 +132,9 @@ class Nursery:
             self._zygote = None
 
 
-def launch(nursery: Nursery, folder: Path, order: files.Order, secrets: Entrusted = NOTHING) -> int:
+def launch(
+    nursery: Nursery, folder: Path, order: files.Order, open_secrets: Callable[[], Entrusted] = lambda: NOTHING
+) -> int:
     """Write the order and start the keeper, which gets the secrets past the disk; return its pidfd.
 
     Raises InfrastructureError.
@@ -144,6 +147,7 @@ def launch(nursery: Nursery, folder: Path, order: files.Order, secrets: Entruste
         raise InfrastructureError(f"the runner's disk does not take the order: {error}") from error
     handed_over: int | None = None
     try:
+        secrets = open_secrets()
         if secrets != NOTHING:
             handed_over = _hand_over(secrets)
         return nursery.start_keeper(folder, handed_over)

@@ -18,15 +18,15 @@ from typing import Final, TypeVar
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Collected, FoundAttempt, KeeperLost, PreparationFailed, Prepared
-from surveil.core.run_verdict import collects
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files
-from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of
+from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of, left_in_memory
 from surveil.execute.collecting import Collector, Unwanted, Work, after_power_cut, collect
 from surveil.execute.confines import Confines
 from surveil.execute.containers import Containers
 from surveil.execute.contract import Broken, Happening, Tell
+from surveil.execute.entrusted import NOTHING, Entrusted
 from surveil.execute.housing import Housing
 from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.lookout import Lookout, Watched
@@ -67,6 +67,7 @@ class ProcessExecutor:
         supply: Supply | None = None,
         access: Access = NO_ACCESS,
         isolation: Isolation = UNKEPT,
+        open_envelope: Callable[[Assign], Entrusted] = lambda _: NOTHING,
         collectors: Sequence[Collector] = (),
         containers: Containers | None = None,
     ) -> None:
@@ -76,6 +77,7 @@ class ProcessExecutor:
         self._supply = supply
         self._access = access
         self._isolation = isolation
+        self._open = open_envelope
         self._collectors = collectors
         self._housing = Housing(containers, self._data, runner)
         self._spares = Spares(self._data / SPARES)
@@ -171,7 +173,7 @@ class ProcessExecutor:
         if pidfd is not None:
             attempt.open_control()
             self._lookout.watch(attempt, pidfd)
-        elif kept.launched and not _waits_to_be_collected(attempt):
+        elif kept.launched and not attempt.waits_to_be_collected:
             attempt.gone.clear()
             self._tasks.start(self._clean(attempt))
         return kept
@@ -190,7 +192,8 @@ class ProcessExecutor:
     async def _clean(self, attempt: Watched) -> None:
         """Remove the workspace of an attempt of which nothing runs any more."""
         await self._in(self._pool, partial(self._housing.remove, attempt.folder))
-        await self._in(self._pool, partial(self._remove, attempt.folder.workspace.root))
+        for path in (attempt.folder.workspace.root, *attempt.folder.in_memory()):
+            await self._in(self._pool, partial(self._remove, path))
         attempt.gone.set()
 
     async def _sweep(self, known: set[str]) -> None:
@@ -200,9 +203,9 @@ class ProcessExecutor:
         if left:
             await self._in(self._pool, Confines(left).remove)
         await self._in(self._pool, partial(self._housing.sweep, known))
-        for path in list((self._data / WORKSPACES).iterdir()):
-            if path.name not in known:
-                await self._in(self._pool, partial(self._remove, path))
+        strays = [path for path in (self._data / WORKSPACES).iterdir() if path.name not in known]
+        for path in (*strays, *left_in_memory(prefix, known)):
+            await self._in(self._pool, partial(self._remove, path))
 
     # ---- what is asked ----
 
@@ -264,7 +267,8 @@ class ProcessExecutor:
                 self._runner, self._data / files.BELL, accepted_boot_ms, lease_until_boot_ms,
                 log_bytes_max=self._log_bytes_max, isolation=self._isolation, placed=placed,
             )  # fmt: skip
-            pidfd = await self._in(self._starting, partial(launch, self._nursery, folder.path, order))
+            opened = partial(self._open, folder.assign)
+            pidfd = await self._in(self._starting, partial(launch, self._nursery, folder.path, order, opened))
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
             await self._clean(attempt)
@@ -366,7 +370,7 @@ class ProcessExecutor:
             self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
         if attempt.collecting:
             return
-        if _waits_to_be_collected(attempt):
+        if attempt.waits_to_be_collected:
             attempt.gone.set()
         else:
             await self._clean(attempt)
@@ -388,12 +392,6 @@ class ProcessExecutor:
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call)
-
-
-def _waits_to_be_collected(attempt: Watched) -> bool:
-    """Whether the files of an attempt that has ended are still to be kept."""
-    final = attempt.final
-    return final is not None and not attempt.collected and collects(attempt.folder.assign.spec, final.outcome)
 
 
 def _collect(collectors: Sequence[Collector], work: Work, folder: Folder) -> Collected:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from surveil.answer.answers import Answers
 from surveil.answer.kept_files import KeptFiles
@@ -23,6 +24,8 @@ from surveil.core.state import Identity, State
 from surveil.core.trust import Trust, read_trust
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, InvalidError
+from surveil.fleet.confining import settings_of_runners
+from surveil.fleet.spawner import Spawner
 from surveil.hands.closing import Closing
 from surveil.hands.depot import Depot
 from surveil.hands.gate import Gate
@@ -45,6 +48,8 @@ from surveil.store.blobs import FolderBlobs
 from surveil.store.logs import LogStore
 from surveil.store.sqlite import database_path, open_store
 from surveil.store.writing import SqlStore
+
+SPAWN_TOKEN_MS: Final = 60_000
 
 voice = Voice("dispatcher")
 
@@ -195,3 +200,23 @@ def _intake(logs: LogStore, store: Store, closing: Closing, server: Server, answ
         logs, store.reader, closing, reply=server.reply, pause=pause, on_log=answers.on_log,
         on_refused=lambda peer: server.audit.count(peer, LOG_REFUSED),
     )  # fmt: skip
+
+
+def spawner_of(config: DispatcherConfig, parts: Parts) -> Spawner:
+    """The runners that this dispatcher starts itself."""
+
+    async def make_token() -> str:
+        token = await parts.gate.make_token("runner", (), expires_ms=SPAWN_TOKEN_MS, uses=1, address=parts.address)
+        return token.text
+
+    return Spawner(
+        config.spawn,
+        config.data,
+        str(parts.address),
+        make_token,
+        settings=settings_of_runners(config),
+        on_line=lambda name, line: voice.info("local runner says", runner=name, line=line),
+        on_news=lambda news: voice.info(
+            f"local runner {news.change}", runner=news.part, said=news.sentence or "nothing"
+        ),
+    )

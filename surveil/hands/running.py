@@ -30,6 +30,7 @@ from surveil.execute.identity import Identity, Tombstones, begin_incarnation, re
 from surveil.execute.keeping import Artifacts
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.supply import Supplies
+from surveil.hands import envelope
 from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import Address, parse_address
@@ -98,6 +99,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                         access=access,
                         isolation=isolation,
                         collectors=(cases, Artifacts(courier)),
+                        open_envelope=lambda order: envelope.opened(order, keys),
                     ),
                     connection=connection,
                     address=known.address,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import zmq
+from zmq.utils import z85
 
 from surveil.disk import make_folder, write_whole
 from surveil.errors import InfrastructureError
@@ -43,6 +44,12 @@ def make_keys() -> KeyPair:
     """A new key pair, from libsodium's or libzmq's own source of randomness."""
     public, secret = zmq.curve_keypair()
     return KeyPair(public.decode(), secret.decode())
+
+
+def raw_key(key: str) -> bytes:
+    """The 32 bytes of a key: a CURVE key is one of X25519."""
+    raw: bytes = z85.decode(key.encode())
+    return raw
 
 
 def load_or_make_keys(path: Path) -> KeyPair:

@@ -47,6 +47,8 @@ def _explain_job(job: JobSpec) -> list[str]:
         lines.append(f"     on        runners with {', '.join(job.labels)}")
     if job.env:
         lines.append(f"     env       {', '.join(sorted(job.env))}")
+    if job.secrets:
+        lines.append(f"     secrets   {', '.join(use.name for use in job.secrets)}")
     if job.concurrency:
         superseding = ", where a newer job cancels older ones" if job.cancel_superseded else ""
         lines.append(f"     alone in  the group {quoted(job.concurrency)}{superseding}")
@@ -104,6 +106,7 @@ def _job_json(job: JobSpec) -> dict[str, Any]:
         "labels": list(job.labels),
         "matrix": dict(job.matrix),
         "env": dict(job.env),
+        "secrets": [{"name": use.name, "env": use.env or None, "file": use.file or None} for use in job.secrets],
         "timeout_ms": job.timeout_ms,
         "retry": job.retry,
         "on_runner_loss": job.on_runner_loss,

@@ -12,7 +12,14 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from surveil.core.declared import ArtifactDeclaration, Complaint, JobDeclaration, StepDeclaration, Text
+from surveil.core.declared import (
+    ArtifactDeclaration,
+    Complaint,
+    JobDeclaration,
+    SecretDeclaration,
+    StepDeclaration,
+    Text,
+)
 from surveil.core.triggers import ANY, Triggers
 from surveil.pipeline.checking import Strict, Tables, check, hint_for_missing, path_text, place_at
 from surveil.pipeline.document import Node, Scalar, Table
@@ -38,15 +45,22 @@ from surveil.pipeline.values import (
     Texts,
     TextValue,
     Title,
+    Variable,
     Version,
     WhenValue,
     axis_name,
+    listed,
 )
 
 
 def _named(value: object) -> object:
     """A name alone stands for the group of that name."""
     return {"group": value} if isinstance(value, Scalar) else value
+
+
+def _by_name(value: object) -> object:
+    """A name alone stands for the secret of that name, in the variable of that name."""
+    return {"name": value} if isinstance(value, Scalar) else value
 
 
 class StepTable(Strict):
@@ -109,6 +123,18 @@ class ArtifactTable(Strict):
         )
 
 
+class SecretTable(Strict):
+    """One entry of `jobs.NAME.secrets`."""
+
+    name: TextValue
+    env: Variable | None = None
+    file: Variable | None = None
+
+    def declare(self) -> SecretDeclaration:
+        """The same as core.pipeline takes it."""
+        return SecretDeclaration(name=self.name, env=self.env, file=self.file)
+
+
 class JobTable(Strict):
     """One entry of `jobs`."""
 
@@ -127,6 +153,9 @@ class JobTable(Strict):
     concurrency: Annotated[ConcurrencyTable, BeforeValidator(_named)] | None = None
     reports: Texts | None = None
     artifacts: Annotated[list[ArtifactTable], ShortArtifacts] = Field(default_factory=list)
+    secrets: Annotated[list[Annotated[SecretTable, BeforeValidator(_by_name)]], BeforeValidator(listed)] = Field(
+        default_factory=list
+    )
     steps: list[StepTable]
 
     def declare(self, name: Text) -> JobDeclaration:
@@ -151,6 +180,7 @@ class JobTable(Strict):
             concurrency=self.concurrency.group if self.concurrency else None,
             cancel_superseded=bool(self.concurrency and self.concurrency.cancel_superseded),
             artifacts=tuple(artifact.declare() for artifact in self.artifacts),
+            secrets=tuple(secret.declare() for secret in self.secrets),
         )
 
 
@@ -188,6 +218,7 @@ TABLES: Final[Tables] = {
     ("jobs", "*", "matrix"): MatrixTable,
     ("jobs", "*", "concurrency"): ConcurrencyTable,
     ("jobs", "*", "artifacts", "*"): ArtifactTable,
+    ("jobs", "*", "secrets", "*"): SecretTable,
     ("jobs", "*", "steps", "*"): StepTable,
 }
 

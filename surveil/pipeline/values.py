@@ -165,6 +165,10 @@ def _variable(name: str) -> str:
     return name
 
 
+def _variable_value(value: object) -> str:
+    return _variable(_scalar(value).text)
+
+
 def axis_name(name: str) -> str:
     """Check the name of a matrix value, which becomes part of a variable's.
 
@@ -263,6 +267,9 @@ Script: TypeAlias = Annotated[Text, PlainValidator(_script), WithJsonSchema({**_
 Texts: TypeAlias = Annotated[tuple[TextValue, ...], BeforeValidator(listed), WithJsonSchema(SCALARS)]
 Includes: TypeAlias = Annotated[
     tuple[Annotated[Text, PlainValidator(_include)], ...], BeforeValidator(listed), WithJsonSchema(SCALARS)
+]
+Variable: TypeAlias = Annotated[
+    str, PlainValidator(_variable_value), WithJsonSchema({"type": "string", "pattern": f"^{_VARIABLE.pattern}$"})
 ]
 Duration: TypeAlias = Annotated[int, PlainValidator(_duration), WithJsonSchema(_DURATION)]
 Version: TypeAlias = Annotated[int, PlainValidator(_version), WithJsonSchema({"enum": [1, "1", "1.0"]})]

@@ -178,3 +178,23 @@ def test_ctrl_c_ends_the_running_job_and_leaves_nothing_behind(here: Path) -> No
     assert "cancelled b" in err
     assert not (here / "b").exists()
     assert [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "600.75"]] == []
+
+
+def test_secrets_come_from_ones_own_environment_and_are_covered(
+    type_: Type, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / ".surveil.yml").write_text(
+        "jobs: {test: {secrets: [TOKEN, {name: KEY, file: KEY_FILE}], "
+        "steps: [{run: 'echo it is $TOKEN and $(cat $KEY_FILE); echo $(wc -c < $KEY_FILE) ${OTHER-none}'}]}}"
+    )
+    monkeypatch.setenv("TOKEN", "hush-hush")
+    monkeypatch.setenv("OTHER", "seen")
+    ended = type_("run")
+    assert (ended.code, ended.out) == (7, "")
+    assert "`KEY=... surveil run`" in ended.err
+    monkeypatch.setenv("KEY", "key-of-keys")
+    before = set(Path("/dev/shm").iterdir())
+    ended = type_("run")
+    assert (ended.code, ended.out) == (0, "it is *** and ***\n11 none\n")
+    assert "hush" not in ended.err
+    assert not {path.name for path in set(Path("/dev/shm").iterdir()) - before if (path / "KEY_FILE").exists()}

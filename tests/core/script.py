@@ -30,6 +30,7 @@ from surveil.core.events import (
     Stalled,
     Tick,
     UnholdWanted,
+    Withheld,
 )
 from surveil.core.model import GIVEN_UP, VERDICTS, Attempt, Build, Record, Runner
 from surveil.core.policy import Policy
@@ -235,6 +236,10 @@ class Player:
 
     def do_approve(self, build: str) -> None:
         self.feed(ApprovalWanted(build=int(build), by="approved by ann"))
+
+    def do_withheld(self, attempt: str, reason: str, again: str = "no") -> None:
+        job, number = split(attempt)
+        self.feed(Withheld(job=job, attempt=number, reason=reason, again=again == "yes"))
 
     def do_order(self, runner: str, order: str) -> None:
         self.feed(RunnerWanted(runner=runner, order=RunnerOrder(order), reason="ann says so"))

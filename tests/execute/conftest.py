@@ -110,7 +110,7 @@ class Kept:
             secrets=self.memory if secrets.files else "",
             outputs=str(self.workspace.outputs),
         )
-        self.pidfd = launch(self.nursery, self.folder, order, secrets)
+        self.pidfd = launch(self.nursery, self.folder, order, lambda: secrets)
 
     @property
     def memory(self) -> str:

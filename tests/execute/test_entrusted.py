@@ -142,18 +142,33 @@ def test_an_attempt_without_memory_for_its_files_is_errored_in_a_sentence(
     kept.close()
 
 
-def test_what_lies_in_the_place_of_the_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    folder = entrusted.folder_for(f"test-{os.getpid()}-{tmp_path.name}")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "file").touch()
-    Path(folder).symlink_to(tmp_path / "elsewhere")
+def test_what_others_laid_in_the_place_of_the_folder_is_not_used(tmp_path: Path) -> None:
+    folder = Path(entrusted.folder_for(f"test-{os.getpid()}-{tmp_path.name}"))
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
     try:
-        paths = entrusted.write_files(folder, SECRETS)
-        assert Path(paths["KEY_FILE"]).read_bytes() == KEY
-        assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
+        with pytest.raises(FileExistsError):
+            entrusted.write_files(str(folder), SECRETS)
+        assert list((tmp_path / "elsewhere").iterdir()) == []
     finally:
-        entrusted.remove_files(folder)
-    assert not Path(folder).exists()
+        folder.unlink()
+    folder.mkdir(mode=0o755)
+    try:
+        with pytest.raises(FileExistsError):
+            entrusted.write_files(str(folder), SECRETS)
+    finally:
+        folder.rmdir()
+
+
+def test_a_folder_of_ours_that_is_there_already_is_emptied_and_used(tmp_path: Path) -> None:
+    folder = Path(entrusted.folder_for(f"test-{os.getpid()}-{tmp_path.name}"))
+    entrusted.make_folder(str(folder))
+    (folder / "old").touch()
+    paths = entrusted.write_files(str(folder), SECRETS)
+    assert Path(paths["KEY_FILE"]).read_bytes() == KEY
+    assert [path.name for path in folder.iterdir()] == ["KEY_FILE"]
+    entrusted.remove_files(str(folder))
+    assert not folder.exists()
 
 
 def test_an_order_holds_none(kept: Kept) -> None:

@@ -84,6 +84,8 @@ def test_the_json_holds_every_field_of_every_job() -> None:
         "labels": ["linux"],
         "matrix": {"python": "3.11"},
         "env": {"MATRIX_PYTHON": "3.11"},
+        "secrets": [],
+        "artifacts": [],
         "timeout_ms": 600_000,
         "retry": 1,
         "on_runner_loss": "retry",

@@ -29,6 +29,7 @@ PREFIXES = {
     ("jobs", "*"): "jobs.NAME.",
     ("jobs", "*", "matrix"): "jobs.NAME.matrix.",
     ("jobs", "*", "concurrency"): "jobs.NAME.concurrency.",
+    ("jobs", "*", "secrets", "*"): "jobs.NAME.secrets[].",
     ("jobs", "*", "steps", "*"): "jobs.NAME.steps[].",
     ("jobs", "*", "artifacts", "*"): "jobs.NAME.artifacts[].",
 }

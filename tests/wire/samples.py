@@ -15,6 +15,7 @@ from surveil.protocol import (
     Message,
     Ref,
     Remark,
+    SecretUse,
     StepReport,
     StepSpec,
     Tally,
@@ -42,6 +43,7 @@ SPEC: Final = JobSpec(
     matrix={"python": "3.12"},
     image=ImageSpec(name="python:3.12", pull="always", cpu_thousandths=1500, memory_bytes=2**30, processes=512),
     reports=("reports/*.xml",),
+    secrets=(SecretUse(name="TOKEN", env="NPM_TOKEN", file="TOKEN_FILE", place=":7:15"),),
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
 )
 CASE: Final = Case(
@@ -92,6 +94,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Assign(
         epoch=5, incarnation=3, anchor=17, job="7/test", attempt=2, build=7, repo="https://example.org/r.git",
         ref="refs/heads/main", sha=SHA, spec=SPEC, event="pull_request", trusted=False,
+        envelope="AAEC",
     ),
     protocol.Cancel(job="7/test", attempt=2, grace_ms=10_000, reason="somebody asked"),
     protocol.Release(job="7/test", attempt=2, fate="recorded"),

@@ -1,0 +1,125 @@
+"""Orders of jobs that ask for secrets, on their way to a runner: what may be entrusted goes along in an envelope.
+
+What belongs here: which job gets which secret, and why not. What does not: which runner gets the job (core), where
+secrets are (`safe`), and what an envelope is (`envelope`).
+
+It is decided each time that a job is handed out, by what is set then. What strangers wrote gets no secrets and runs
+without. A job that may not have what it asks for is errored; no runner hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from surveil.core.events import Event, Withheld
+from surveil.core.model import AttemptId, AttemptState
+from surveil.core.state import State
+from surveil.errors import SurveilError
+from surveil.execute.entrusted import Entrusted
+from surveil.frozen import replace
+from surveil.hands.envelope import closed
+from surveil.hands.safe import Safe
+from surveil.protocol import Assign, Message, SecretUse
+from surveil.say import Voice
+
+JOB_BYTES_MAX: Final = 96 * 1024
+"""All secrets of one job; with its envelope the order has to fit into a message."""
+SAID_MAX: Final = 10_000
+
+voice = Voice("dispatcher")
+
+
+class RefusedError(SurveilError):
+    """A job may not have a secret that it asks for; saying so again will not help."""
+
+
+class Entrusting:
+    """Says orders with their envelopes. `say` speaks to a runner; `put` lets the mind know; `start` starts a task."""
+
+    def __init__(
+        self,
+        state: State,
+        safe: Safe,
+        *,
+        say: Callable[[str, Message], None],
+        put: Callable[[Event], None],
+        start: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._state = state
+        self._safe = safe
+        self._say = say
+        self._put = put
+        self._start = start
+        # Who had them before our start may have begun: of these nothing is taken back.
+        assigned = (key for key, attempt in state.attempts.items() if attempt.state == AttemptState.ASSIGNED)
+        self._said: dict[AttemptId, None] = dict.fromkeys(assigned)
+
+    def takes(self, runner: str, order: Assign) -> bool:
+        """Whether this order needs secrets; then it is said to its runner with them, or taken back."""
+        wanted = bool(order.spec.secrets) and order.trusted
+        if wanted:
+            self._start(self._entrust(runner, order))
+        return wanted
+
+    async def _entrust(self, runner: str, order: Assign) -> None:
+        attempt = (order.job, order.attempt)
+        try:
+            # The library of encryption takes a while to load, and a Vault to answer.
+            envelope = await asyncio.to_thread(lambda: closed(self._gather(order), order, runner))
+        except SurveilError as problem:
+            self._withhold(attempt, problem)
+            return
+        present = self._state.attempts.get(attempt)
+        if present is not None and present.state == AttemptState.ASSIGNED:
+            self._said[attempt] = None
+            if len(self._said) > SAID_MAX:
+                del self._said[next(iter(self._said))]
+            self._say(runner, replace(order, envelope=envelope))
+
+    def _withhold(self, attempt: AttemptId, problem: SurveilError) -> None:
+        job, number = attempt
+        voice.warning("attempt gets no secrets", job=job, attempt=number, reason=problem)
+        if attempt not in self._said:
+            again = not isinstance(problem, RefusedError)
+            self._put(Withheld(job=job, attempt=number, reason=str(problem), again=again))
+
+    def _gather(self, order: Assign) -> Entrusted:
+        """All that a job asks for. Raises SurveilError, with a sentence for the author of its pipeline."""
+        entrusted = Entrusted(variables={}, files={}, others=[])
+        for use in order.spec.secrets:
+            value = self._value(order, use)
+            if use.file:
+                entrusted.files[use.file] = value
+            elif b"\0" in value:
+                raise RefusedError(
+                    f"{_place(self._state, order, use)}the secret {use.name} holds a NUL byte, which no variable can: "
+                    f"ask for it as a file, `{{name: {use.name}, file: VARIABLE}}`"
+                )
+            else:
+                entrusted.variables[use.env] = value.decode(errors="surrogateescape")
+        if sum(map(len, entrusted.secrets())) > JOB_BYTES_MAX:
+            raise RefusedError(f"the secrets of {order.spec.name} are larger than {JOB_BYTES_MAX // 1024} KiB together")
+        return entrusted
+
+    def _value(self, order: Assign, use: SecretUse) -> bytes:
+        secret = self._safe.find(use.name, repo=order.repo, ref=order.ref, job=order.spec.declared_name)
+        if secret is not None:
+            return self._safe.open(secret)
+        place = _place(self._state, order, use)
+        if self._safe.knows(use.name):
+            raise RefusedError(
+                f"{place}the secret {use.name} is not allowed for job {order.spec.name} of {order.ref} in "
+                f"{order.repo}; `surveil secret ls` says for which it is"
+            )
+        raise RefusedError(
+            f"{place}there is no secret {use.name}: type `surveil secret set {use.name}` where the dispatcher is known"
+        )
+
+
+def _place(state: State, order: Assign, use: SecretUse) -> str:
+    build = state.builds.get(order.build)
+    if build is None or not use.place:
+        return ""
+    return f"{build.pipeline_file if use.place.startswith(':') else ''}{use.place}: "
