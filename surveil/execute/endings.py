@@ -45,7 +45,13 @@ def start_words(name: str, error: OSError | SandboxError) -> str:
     """Why a step could not be started."""
     if isinstance(error, SandboxError):
         return f"step '{name}' could not be started: the sandbox cannot be built: {error}"
-    return f"step '{name}' could not be started: {error.filename}: {error.strerror}"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"step '{name}' could not be started: {where}{error.strerror}"
+
+
+def no_tree_words(name: str, error: OSError) -> str:
+    """Why a step found no work tree, which was there for the steps before it."""
+    return f"step '{name}' could not be started: a step before it took its work tree away ({error.strerror})"
 
 
 def limit_words(error: OSError) -> str:

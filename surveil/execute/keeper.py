@@ -133,8 +133,8 @@ class Keeper:
         self._step(index, state="running", started_after_ms=self._after(), log_at=self.spool.log_bytes)
         try:
             process, output = self.site.start(index + 1, step._replace(env=step.env | self.secrets))
-        except End:
-            self._step(index, state="errored", finished_after_ms=self._after())
+        except End as end:
+            self._step(index, state=end.outcome, finished_after_ms=self._after())
             raise
         try:
             return self._watch(index, step, process, output)

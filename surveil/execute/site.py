@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from surveil.execute import offspring
 from surveil.execute.confines import Confines
 from surveil.execute.enclosure import Enclosure, SandboxError
-from surveil.execute.endings import End, limit_words, start_words
+from surveil.execute.endings import End, limit_words, no_tree_words, start_words
 from surveil.execute.files import Order, StepOrder
 from surveil.execute.steplog import PIPE_BYTES
 
@@ -89,7 +89,7 @@ class OwnProcesses:
         except OSError as error:
             raise End("errored", limit_words(error)) from error
 
-    def start(self, number: int, step: StepOrder) -> Started:  # noqa: ARG002  # a process has a number of its own
+    def start(self, number: int, step: StepOrder) -> Started:
         """Fork, and become the step's program."""
         output, theirs = os.pipe2(os.O_CLOEXEC)
         ready_to_read(output)
@@ -99,6 +99,9 @@ class OwnProcesses:
             return Started(offspring.start(step.argv, step.env, self._cwd, theirs, place), output)
         except (OSError, SandboxError) as error:
             os.close(output)
+            if number > 1 and isinstance(error, OSError) and error.filename == self._cwd:
+                # It was there for the first step: no other machine would do better, and none is to be blamed.
+                raise End("failed", no_tree_words(step.name, error)) from error
             raise End("errored", start_words(step.name, error)) from error
         finally:
             os.close(theirs)

@@ -78,13 +78,20 @@ class Kept:
     pidfd: int = field(init=False)
 
     def start(
-        self, spec: JobSpec, *, lease_ms: int | None = None, log_bytes_max: int = 1 << 30, secrets: Entrusted = NOTHING
+        self,
+        spec: JobSpec,
+        *,
+        lease_ms: int | None = None,
+        log_bytes_max: int = 1 << 30,
+        secrets: Entrusted = NOTHING,
+        tree: bool = True,
     ) -> None:
         self.folder = self.root / "attempt"
         self.folder.mkdir()
         self.workspace = Workspace.below(self.root / "space")
         self.workspace.make(spec)
-        self.workspace.work.mkdir()
+        if tree:
+            self.workspace.work.mkdir()
         os.mkfifo(self.root / "bell")
         self.bell = os.open(self.root / "bell", os.O_RDWR | os.O_NONBLOCK)
         os.mkfifo(self.folder / files.CONTROL)

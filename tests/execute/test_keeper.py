@@ -91,6 +91,19 @@ def test_a_missing_shell_is_an_error_of_the_machine_in_a_sentence(kept: Kept) ->
     assert states(status) == ["errored", "skipped"]
 
 
+@pytest.mark.parametrize("instead", ["true", 'touch "$OLDPWD"', 'ln -s "$OLDPWD" "$OLDPWD"'])
+def test_a_step_that_takes_the_work_tree_away_fails_its_job_and_blames_no_machine(kept: Kept, instead: str) -> None:
+    status = kept.run(job(f'cd / && rm -rf "$OLDPWD" && {instead}', "echo never"))
+    assert (status.outcome, states(status), kept.log()) == ("failed", ["passed", "failed"], b"")
+    assert "a step before it took its work tree away" in status.reason
+
+
+def test_a_work_tree_that_was_never_there_is_an_error_of_the_machine(kept: Kept) -> None:
+    status = kept.run(job("echo never"), tree=False)
+    assert (status.outcome, states(status)) == ("errored", ["errored"])
+    assert str(kept.workspace.work) in status.reason
+
+
 def test_a_step_that_ends_by_a_signal_fails_and_names_it(kept: Kept) -> None:
     status = kept.run(job("kill -SEGV $$"))
     assert (status.outcome, status.exit_code) == ("failed", 139)
@@ -117,7 +130,8 @@ def test_the_environment_is_what_the_interface_promises_and_nothing_else(
         "SURVEIL_REPO": "r", "SURVEIL_REF": "refs/heads/main", "SURVEIL_SHA": "a" * 40, "SURVEIL_EVENT": "push",
         "SURVEIL_RUNNER": "spare",
         "SURVEIL_WORKSPACE": str(kept.workspace.work), "HOME": str(kept.workspace.home),
-        "TMPDIR": str(kept.workspace.tmp), "PATH": os.environ["PATH"], "FROM_JOB": "1", "FROM_STEP": "2",
+        "TMPDIR": str(kept.workspace.tmp), "SURVEIL_OUTPUT": str(kept.workspace.outputs),
+        "PATH": os.environ["PATH"], "FROM_JOB": "1", "FROM_STEP": "2",
     }  # fmt: skip
 
 
