@@ -46,7 +46,7 @@ from surveil.mirror.trouble import MirrorError, Trouble
 from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
-from surveil.net.refusals import Refusals
+from surveil.net.refusals import STRANGE_NEWS, Refusals
 from surveil.protocol import Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
@@ -171,7 +171,7 @@ class Observer:
                 voice.warning("the dispatcher is away; what is seen meanwhile is reported later")
                 return Disconnected()
             case Link.STRANGE if self._refusals.is_news:
-                voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+                voice.warning(STRANGE_NEWS)
             case Seen():
                 self._reports.acknowledged(item.mid, item.build)
                 return Acknowledged(mid=item.mid)

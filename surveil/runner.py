@@ -58,7 +58,7 @@ from surveil.execute.sending import Logs
 from surveil.hands.ordering import Orders
 from surveil.hands.running import Parts, opened
 from surveil.net.connection import Garbled, Incoming, Link
-from surveil.net.refusals import Refusals
+from surveil.net.refusals import STRANGE_NEWS, Refusals
 from surveil.protocol import (
     Assign,
     Beat,
@@ -236,7 +236,7 @@ class Agent:
             case Link.BULK_DISCONNECTED:
                 pass
             case Link.STRANGE if self._refusals.is_news:
-                voice.error("what answers at the dispatcher's address does not hold the dispatcher's key")
+                voice.warning(STRANGE_NEWS)
             case Link.STRANGE | Link.REFUSED:
                 pass
             case _:

@@ -65,7 +65,9 @@ def name_of_this_machine() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherConfig:
-    """`surveil dispatcher`. What steps may see and take is that of each runner that it starts itself."""
+    """`surveil dispatcher`. What steps may see and take, and how commits are had, is that of each runner that it starts
+    itself.
+    """
 
     data: Path = field(default_factory=data_home)
     listen: str = LISTEN_DEFAULT
@@ -78,6 +80,8 @@ class DispatcherConfig:
     expose: tuple[Path, ...] = ()
     memory_bytes: int = 0
     processes: int = PROCESSES_DEFAULT
+    ssh_config: Path | None = None
+    credentials: Path | None = None
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)

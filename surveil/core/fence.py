@@ -6,22 +6,24 @@ the fence itself, which is `attempts.is_current`, and what the runner is answere
 
 from __future__ import annotations
 
+from typing import Final
+
 from surveil.core.journal import about_attempt, seconds
 from surveil.core.model import GIVEN_UP, Attempt, AttemptId, AttemptState
-from surveil.core.state import PAST_MAX, State
+from surveil.core.state import State
 from surveil.frozen import replace
 from surveil.protocol import Finished
+
+_SENT_AWAY: Final = "was told to end it"
 
 
 def turn_back(state: State, runner: str, attempt_id: AttemptId, now: int) -> None:
     """A runner still holds an attempt that was given up, and is told to end it."""
     attempt = _given_up(state, runner, attempt_id)
-    if attempt is not None and attempt.state == AttemptState.LOST and attempt_id not in state.fenced:
-        state.fenced[attempt_id] = None
-        while len(state.fenced) > PAST_MAX:
-            del state.fenced[next(iter(state.fenced))]
+    # The reason is stored, and so it is told once however often the dispatcher starts meanwhile.
+    if attempt is not None and attempt.state == AttemptState.LOST and _SENT_AWAY not in attempt.reason:
         back = f"runner {attempt.runner_name} came back with it {_late(attempt, now)}"
-        _tell(state, attempt, f"{back} and was told to end it", now)
+        _tell(state, attempt, f"{back} and {_SENT_AWAY}", now)
 
 
 def refuse_late_result(state: State, runner: str, said: Finished, now: int) -> None:

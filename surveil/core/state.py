@@ -143,8 +143,6 @@ class State:
     """When this process took up what an earlier one had stored."""
     past: dict[AttemptId, Attempt] = field(default_factory=dict)
     """Attempts of builds that left memory whose runners may still come back with them; the newest `PAST_MAX`."""
-    fenced: dict[AttemptId, None] = field(default_factory=dict)
-    """Attempts of which the journal says that their runners still had them, too late; the newest `PAST_MAX`."""
 
     # Indexes over the records above.
     by_mid: dict[str, int] = field(default_factory=dict)

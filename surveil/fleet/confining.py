@@ -1,7 +1,7 @@
-"""How the jobs of the runners that are started here are kept apart from this machine.
+"""How the jobs of the runners that are started here are kept apart from this machine, and how they get their commits.
 
 What belongs here: passing on what was wished for, and seeing beforehand whether it can be had. What does not: sandboxes
-and limits themselves (`surveil.execute.isolating`).
+and limits themselves (`surveil.execute.isolating`), and fetching (`surveil.mirror`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from surveil.config.values import size_shown
 
 
 def settings_of_runners(config: DispatcherConfig | UpConfig) -> dict[str, str]:
-    """What runners take from their environment, so that their jobs are kept apart as it was wished for all of them."""
+    """What runners take from their environment, so that their jobs are kept apart, and their commits fetched, as it was
+    wished for all of them.
+    """
     return {
+        **settings_of_access(config),
         "SURVEIL_SANDBOX": config.sandbox,
         "SURVEIL_MEMORY": size_shown(config.memory_bytes),
         "SURVEIL_PROCESSES": str(config.processes),
         "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
     }
+
+
+def settings_of_access(config: DispatcherConfig | UpConfig) -> dict[str, str]:
+    """What whoever fetches takes from its environment to be let in by servers of git."""
+    named = {"SURVEIL_SSH_CONFIG": config.ssh_config, "SURVEIL_CREDENTIALS": config.credentials}
+    return {name: str(path) for name, path in named.items() if path is not None}
 
 
 def complaint_of(config: DispatcherConfig | UpConfig, data: Path) -> str:

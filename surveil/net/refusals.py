@@ -19,6 +19,11 @@ REFUSED_MAX: Final = 2
 """One refused handshake may meet a dispatcher that has not read its table yet; so many in a row mean us."""
 STRANGE_MAX: Final = 3
 """So many handshakes fail, and as many again after somebody spoke, where somebody else holds the address."""
+STRANGE_NEWS: Final = (
+    "what answers at the dispatcher's address is not the dispatcher: it is away behind a forwarded port, or the "
+    "address is somebody else's by now"
+)
+"""The first of such handshakes, for the log of whoever goes on trying."""
 GREETING_S: Final = 1.0
 """So long one is listened for; whoever is asked has met no dispatcher yet, and has nothing else to do."""
 

@@ -255,11 +255,6 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
         "SURVEIL_LOG_FORMAT": config.log_format,
         "SURVEIL_LOG_LEVEL": config.log_level,
         **settings_of_runners(config),
-        **{
-            f"SURVEIL_{name.upper()}": str(path)
-            for name, path in (("ssh_config", config.ssh_config), ("credentials", config.credentials))
-            if path is not None
-        },
     }
 
 
