@@ -125,9 +125,7 @@ class _OfJob:
         carried = job.attempt == 0 and job.finished_at == job.created_at
         if needs and not carried:
             yield Line(at=job.created_at, place=0, what="blocked", text=f"waits for {', '.join(needs)}")
-        elif job.attempt == 0 and job.state in {Status.SKIPPED, Status.ERRORED}:
-            pass  # Its condition was decided when the build came, and its verdict says so.
-        elif not carried:
+        elif not carried and not self._was_decided():
             self.queued.append((job.created_at, ""))
             yield Line(at=job.created_at, place=0, what="queued", text="queued")
         for note in self.notes:
@@ -141,11 +139,18 @@ class _OfJob:
                 self.queued.append((note.at, note.reason))
             yield Line(at=note.at, place=before * 10 + _QUEUED, what=note.state, text=self._waits_again(note))
 
+    def _was_decided(self) -> bool:
+        """Whether it was not queued before its condition was decided, of which a line of its own tells."""
+        told = any(note.what == "job" and note.state == Status.QUEUED and not note.reason for note in self.notes)
+        return told or (self.job.attempt == 0 and self.job.state in {Status.SKIPPED, Status.ERRORED})
+
     def _waits_again(self, note: Note) -> str:
         if note.state == Status.HELD:
             return _with("held", note.reason)
+        if not note.reason and self.job.spec.when != "passed":
+            return "queued: its condition holds"
         if not note.reason:
-            return "queued: what it needs has passed"
+            return "queued: what it needs has passed" if self.job.spec.needs else "queued"
         told = any(at == note.at and reason == note.reason for at, _, reason in self._ends())
         return "queued again" if told else _with("queued again", note.reason)
 

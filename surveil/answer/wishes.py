@@ -46,6 +46,7 @@ EXPIRES_MS_DEFAULT: Final = 3_600_000
 USES_MAX: Final = 1000
 
 _SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_SOUND: Final = frozenset({Status.PASSED, Status.SKIPPED})
 _MID: Final = re.compile(r"manual:[0-9A-Za-z-]{8,64}")
 
 
@@ -99,7 +100,8 @@ def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
             "commit."
         )
     again = _again(detail.jobs, failed=failed, names=names)
-    if failed and not again and detail.jobs:
+    # What is merely skipped follows from what failed, or its condition was false and would be again.
+    if failed and detail.jobs and not any(job.state in VERDICTS - _SOUND for job in detail.jobs):
         raise NotAllowedError(f"Nothing of build {build.id} failed; `surveil retry {build.id}` builds all of it again.")
     carried = {
         job.spec.name: Carried(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN: Final = 5
 REMARKS_SHOWN: Final = 5
+OUTPUTS_SHOWN: Final = 20
+OUTPUT_CHARACTERS_SHOWN: Final = 200
 NEAR_BUILDS: Final = 100
 """So many of the newest builds are looked through for a name that was meant."""
 _WAITING: Final = frozenset({"queued", "held"})
@@ -174,6 +176,8 @@ def print_build(build: Mapping[str, Any]) -> None:
     if build["jobs"]:
         print_line("")
         print_table(_JOB_COLUMNS, [_job_row(job) for job in build["jobs"]])
+    for line in _outputs(build):
+        print_line(line)
     if tested := [job["tests"] for job in build["jobs"] if job.get("tests")]:
         print_line()
         print_line(f"{total_line(tested)}; `surveil tests {build['id']}` lists them")
@@ -196,6 +200,19 @@ def _trust(build: Mapping[str, Any]) -> str:
         return ""
     base = f"; its pipeline file is that of {build['base']}" if build["base"] else ""
     return f"not trusted: strangers may have written the commit{base}"
+
+
+def _outputs(build: Mapping[str, Any]) -> Iterator[str]:
+    """What jobs put out for those that need them; an older dispatcher knows of none."""
+    found = [
+        f"{job['name']}: {name}={value}" for job in build["jobs"] for name, value in (job.get("outputs") or {}).items()
+    ]
+    if found:
+        yield from ("", "Outputs")
+    for line in found[:OUTPUTS_SHOWN]:
+        yield line if len(line) <= OUTPUT_CHARACTERS_SHOWN else f"{line[:OUTPUT_CHARACTERS_SHOWN]}…"
+    if len(found) > OUTPUTS_SHOWN:
+        yield f"and {len(found) - OUTPUTS_SHOWN} more outputs"
 
 
 def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:

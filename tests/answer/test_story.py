@@ -190,3 +190,38 @@ def test_there_is_no_story_of_what_there_is_not() -> None:
         desk.ask("story", build=9)
     with pytest.raises(NotFoundError, match=r"Build 1 has no job `tset`; did you mean `test`\?"):
         desk.ask("story", build=1, job="tset")
+
+
+def test_a_job_whose_condition_is_false_is_told_as_that_and_never_as_queued() -> None:
+    _, story = played(
+        """
+        hello a
+        build jobs="other test(when=branch=='v1')"
+        """
+    )
+    assert story == [
+        "     0 commit aaaaaaa of main: it came in",
+        "     0 the job was skipped: its `when` is false: branch is `main`",
+    ]
+
+
+def test_a_superseded_job_names_the_one_that_ended_it() -> None:
+    _, story = played(
+        """
+        hello a
+        build jobs=test(group=production,supersede=yes)
+        accepted a 1/test#1
+        wait 1000
+        build jobs=test(group=production,supersede=yes)
+        finished a 1/test#1 cancelled
+        """
+    )
+    assert story[:4] == [
+        "     0 commit aaaaaaa of main: it came in",
+        "     0 queued",
+        "     0 attempt 1 was given to runner a",
+        "     0 runner a accepted it",
+    ]
+    assert story[4] == (
+        "  1000 attempt 1 was cancelled: superseded by 2/test in the group `production`; its log has 0 bytes"
+    )

@@ -16,11 +16,11 @@ from surveil.answer import (
     SubmitWish,
     TokenWish,
 )
-from surveil.core.events import ApprovalWanted, CancelWanted, RunnerOrder, RunnerWanted, UnholdWanted
+from surveil.core.events import ApprovalWanted, CancelWanted, Carried, RunnerOrder, RunnerWanted, UnholdWanted
 from surveil.core.model import Job, Status
 from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, NotFoundError, SurveilError, UsageError
-from surveil.protocol import CommitSeen, JobSpec
+from surveil.protocol import CommitSeen, JobOutput, JobSpec
 from tests.answer.desk import Desk
 from tests.store.records import make_build, make_job, make_runner, make_token, new
 
@@ -106,6 +106,15 @@ def test_a_retry_of_what_failed_carries_over_what_passed() -> None:
     assert carried(failed=True) == ["build", "lint"]
 
 
+def test_what_is_carried_over_keeps_what_it_put_out() -> None:
+    outputs = (JobOutput(name="version", value="1.2"),)
+    wish = desk_with(Status.FAILED, replace(MIXED[0], outputs=outputs), *MIXED[1:]).reply(
+        "retry", build=1, mid=MID, failed=True
+    )
+    assert isinstance(wish, RetryWish)
+    assert wish.event.carried["build"] == Carried(reason="carried over from build 1, where it passed", outputs=outputs)
+
+
 def test_a_retry_by_name_runs_what_needs_the_job_again_as_well() -> None:
     assert carried(jobs=["build"]) == ["lint"]
     assert carried(jobs=["lint"]) == ["build"]
@@ -116,6 +125,9 @@ def test_what_cannot_be_retried_is_refused() -> None:
         carried(jobs=["tset"])
     with pytest.raises(NotAllowedError, match="Nothing of build 1 failed"):
         desk_with(Status.PASSED, MIXED[0]).reply("retry", build=1, mid=MID, failed=True)
+    desk = desk_with(Status.PASSED, MIXED[0], job("never", Status.SKIPPED, position=1))
+    with pytest.raises(NotAllowedError, match="Nothing of build 1 failed"):
+        desk.reply("retry", build=1, mid=MID, failed=True)
     with pytest.raises(NotAllowedError, match="still running"):
         desk_with(Status.RUNNING, MIXED[0]).reply("retry", build=1, mid=MID)
 

@@ -12,7 +12,7 @@ from surveil.net import audit
 from surveil.net.admission import Stranger
 from surveil.net.audit import MAY_NOT, TOKENS, Audit
 from surveil.net.counts import TROUBLES, ServerCounts
-from surveil.protocol import WatchedRepo
+from surveil.protocol import JobOutput, WatchedRepo
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 from tests.store.records import finished, make_attempt, make_build, make_job, make_runner, new
@@ -190,6 +190,17 @@ def test_earlier_attempts_are_shown_with_their_runner_and_reason(type_: Type, co
     assert len(lines) == 3
     counter.desk.store.commit(new(make_build(6, state=Status.PASSED), make_job(6, state=Status.PASSED, attempt=1)))
     assert "Earlier attempts" not in type_("show", "6").out
+
+
+def test_what_jobs_put_out_is_shown_on_lines_of_its_own(type_: Type, counter: Counter) -> None:
+    outputs = tuple(JobOutput(name=f"n{number}", value="x" * number) for number in range(21))
+    counter.desk.store.commit(new(make_build(9), make_job(9, outputs=(*outputs, JobOutput(name="e", value="\x1b[2J")))))
+    out = type_("show", "9").out
+    lines = out[out.index("Outputs") :].splitlines()
+    assert lines[:4] == ["Outputs", "test: n0=", "test: n1=x", "test: n2=xx"]
+    assert lines[21] == "and 2 more outputs"
+    counter.desk.store.commit(new(make_build(10), make_job(10, outputs=())))
+    assert "Outputs" not in type_("show", "10").out
 
 
 def test_a_job_that_waits_for_its_next_attempt_shows_what_became_of_the_last(type_: Type, counter: Counter) -> None:
