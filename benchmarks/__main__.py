@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Final
 
-NAMES: Final = ("dispatch", "latency", "push", "builds", "failover", "scale", "logs", "idle", "watch")
+NAMES: Final = ("dispatch", "latency", "push", "builds", "failover", "scale", "logs", "idle", "watch", "validate")
 
 
 def main() -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
+
+from surveil.frozen import dataclass as quick
 
 COMPLAINTS_MAX: Final = 50
 """More complaints than this about one file help nobody."""
@@ -32,7 +34,7 @@ REPORTS_USUAL: Final = (
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Place:
     """Where something stands: line and column, both from 1, columns in characters; in an included `file`, or in the
     pipeline file itself where that is empty.
@@ -60,7 +62,7 @@ def in_order_of_the_file(complaints: Iterable[Complaint]) -> list[Complaint]:
     return sorted(complaints, key=lambda one: (one.place.file, one.place.line, one.place.column, one.message))
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Text:
     """A text and where it stands. A `straight` one stands there character by character, so that one knows where each
     part of it is.
@@ -72,7 +74,8 @@ class Text:
 
     def place_of(self, at: int) -> Place:
         """Where the character number `at` (from 0) stands, or the text as a whole."""
-        return replace(self.place, column=self.place.column + at) if self.straight else self.place
+        place = self.place
+        return Place(place.line, place.column + at, place.file) if self.straight else place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

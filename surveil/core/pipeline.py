@@ -77,8 +77,10 @@ def expand(
     pipeline_bytes = 0
     for job in jobs:
         known, needs = _known(job, env, cells), resolve_needs(job, cells)
+        complaints += _check_condition(job, known)
+        shared: dict[int, StepSpec] = {}
         for name, values in cells[job.name.value].items():
-            cell = _Cell(job, name, Filler(job.name.value, values, known, inputs))
+            cell = _Cell(job, name, Filler(job.name.value, values, known, inputs), shared)
             spec = cell.spec(env, needs)
             complaints += cell.filler.complaints
             if cell.filler.complaints:
@@ -136,6 +138,19 @@ def _check_steps(job: JobDeclaration) -> Iterator[Complaint]:
         yield Complaint(message, job.steps[STEPS_MAX].run.place)
 
 
+def _check_condition(job: JobDeclaration, known: Known) -> Iterator[Complaint]:
+    """What is wrong with a condition, which is the same for all cells."""
+    if job.when is None or job.when.value in WORDS:
+        return
+    try:
+        errors = check(parse(job.when.value), known)
+    except ExpressionError as unreadable:
+        errors = [unreadable]
+    where = f"jobs.{quoted(job.name.value)[1:-1]}.when"
+    for error in errors:
+        yield Complaint(f"`{where}`: {error}", job.when.place_of(error.at), error.hint)
+
+
 def _check_globs(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
     seen: set[tuple[str, ...]] = set()
     for job in jobs:
@@ -166,6 +181,8 @@ class _Cell:
     job: JobDeclaration
     name: str
     filler: Filler
+    shared: dict[int, StepSpec]
+    """Steps into which nothing is filled, by their position: they are the same in all cells."""
 
     def spec(self, pipeline_env: Mapping[str, Text], needs: tuple[str, ...]) -> JobSpec:
         """Fill in everything. In `env` later wins: the pipeline's, the cell's `MATRIX_*`, the job's."""
@@ -180,13 +197,13 @@ class _Cell:
         return JobSpec(
             name=self.name,
             needs=needs,
-            when=self._condition(),
+            when=job.when.value if job.when is not None else "passed",
             labels=tuple(dict.fromkeys(self._label(label) for label in job.labels)),
             env=env,
             timeout_ms=job.timeout_ms,
             retry=job.retry,
             on_runner_loss=job.on_runner_loss,
-            steps=tuple(self._step(step) for step in job.steps),
+            steps=tuple(self._step(position, step) for position, step in enumerate(job.steps)),
             matrix=dict(values),
             continue_on_error=job.continue_on_error,
             fail_fast=job.fail_fast,
@@ -201,20 +218,6 @@ class _Cell:
     def _secrets(self, env: Mapping[str, str]) -> tuple[SecretUse, ...]:
         variables = env.keys() | {name for step in self.job.steps for name in step.env}
         return uses_of(self.job.secrets, variables, self.filler.complain)
-
-    def _condition(self) -> str:
-        when = self.job.when
-        if when is None:
-            return "passed"
-        if when.value not in WORDS:
-            try:
-                errors = check(parse(when.value), self.filler.known)
-            except ExpressionError as unreadable:
-                errors = [unreadable]
-            for error in errors:
-                where = f"jobs.{quoted(self.job.name.value)[1:-1]}.when"
-                self.filler.complain(f"`{where}`: {error}", when.place_of(error.at), error.hint)
-        return when.value
 
     def _group(self) -> str:
         if self.job.concurrency is None:
@@ -239,10 +242,12 @@ class _Cell:
             self.filler.complain(message, self.job.reports[0].place, "use `**`")
         return filled
 
-    def _step(self, step: StepDeclaration) -> StepSpec:
+    def _step(self, position: int, step: StepDeclaration) -> StepSpec:
+        if position in self.shared:
+            return self.shared[position]
         run = self.filler.fill(step.run, Later.NEEDS)
         named = self.filler.fill(step.name) if step.name is not None else _name_from(run)
-        return StepSpec(
+        spec = StepSpec(
             name=_cut(named),
             run=run,
             shell=step.shell,
@@ -250,6 +255,9 @@ class _Cell:
             continue_on_error=step.continue_on_error,
             env=self._fill_env(step.env),
         )
+        if not any("${{" in text.value for text in (step.run, step.name, *step.env.values()) if text is not None):
+            self.shared[position] = spec
+        return spec
 
     def _label(self, label: Text) -> str:
         filled = self.filler.fill(label)

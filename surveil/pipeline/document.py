@@ -21,6 +21,7 @@ import yaml
 
 from surveil.core.declared import START, Complaint, Place
 from surveil.core.spelling import quoted
+from surveil.frozen import dataclass as quick
 from surveil.protocol import PIPELINE_BYTES_MAX
 
 DEPTH_MAX: Final = 50
@@ -35,11 +36,10 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _UNREADABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_NOTHING: Final = re.compile(r"~|null|Null|NULL|")
-_FLAG: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
-_WHOLE: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_REAL: Final = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_PLAIN: Final = re.compile(
+    r"(?P<nothing>~|null|Null|NULL|)|(?P<flag>true|True|TRUE|false|False|FALSE)"
+    r"|(?P<whole>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)"
+    r"|(?P<real>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
 )
 
 
@@ -53,30 +53,33 @@ class Kind(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
+_KINDS: Final = {"nothing": Kind.NOTHING, "flag": Kind.FLAG, "whole": Kind.WHOLE, "real": Kind.REAL}
+
+
+@quick(frozen=True, slots=True)
 class Scalar:
     """A value as it was typed. The text is kept even where it looks like a number: `3.10` is no 3.1."""
 
     text: str
     plain: bool
     place: Place
-    inside: Place | None = None
-    """Where its first character stands, if the others follow it in one line as they are."""
+    quote: int | None = None
+    """The characters of its opening quote (none or one), if its text stands behind that in one line as it is."""
+
+    @property
+    def inside(self) -> Place | None:
+        """Where its first character stands, if the others follow it as they are."""
+        if self.quote is None:
+            return None
+        return Place(self.place.line, self.place.column + self.quote, self.place.file)
 
     @property
     def kind(self) -> Kind:
         """What an unquoted text means; a quoted one is always text."""
         if not self.plain:
             return Kind.TEXT
-        for pattern, kind in (
-            (_NOTHING, Kind.NOTHING),
-            (_FLAG, Kind.FLAG),
-            (_WHOLE, Kind.WHOLE),
-            (_REAL, Kind.REAL),
-        ):
-            if pattern.fullmatch(self.text):
-                return kind
-        return Kind.TEXT
+        found = _PLAIN.fullmatch(self.text)
+        return Kind.TEXT if found is None else _KINDS[found.lastgroup or ""]
 
 
 @dataclass(slots=True)
@@ -99,13 +102,14 @@ class Table:
 Node: TypeAlias = Scalar | Listing | Table
 
 
-def _inside(event: Any, place: Place) -> Place | None:
-    """Where a scalar's text begins behind its quotes, if it stands there as it is: in one line, without escapes."""
-    quotes = event.style in {"'", '"'}
+def _quote(event: Any) -> int | None:
+    """How many characters of a quote stand before a scalar's text, if that stands there as it is: in one line, without
+    escapes.
+    """
+    quote = 1 if event.style in {"'", '"'} else 0
     start, end = event.start_mark, event.end_mark
-    if start.line != end.line or end.column - start.column != len(event.value) + 2 * quotes:
-        return None
-    return replace(place, column=place.column + quotes)
+    straight = start.line == end.line and end.column - start.column == len(event.value) + 2 * quote
+    return quote if straight else None
 
 
 class _BadTextError(Exception):
@@ -251,32 +255,29 @@ class _Builder:
         return "check the indentation, the brackets and the quotes just before this place"
 
     def _take(self, event: Any) -> None:
-        place = Place(event.start_mark.line + 1, event.start_mark.column + 1, self.file)
-        match event:
-            case yaml.ScalarEvent():
-                self._refuse_tag(event, place)
-                scalar = Scalar(event.value, bool(event.implicit[0]), place, _inside(event, place))
-                self._add(scalar, event.anchor, 1, len(event.value), 0)
-            case yaml.AliasEvent():
-                self._take_alias(event.anchor, place)
-            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
-                self._refuse_tag(event, place)
-                self._open(
-                    Listing(place) if isinstance(event, yaml.SequenceStartEvent) else Table(place),
-                    event.anchor,
-                )
-            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                top = self.stack.pop()
-                # The start was counted when it came; what is inside was counted since.
-                self._add(top.node, top.anchor, top.nodes, top.characters, top.height, counted=True)
-            case yaml.DocumentStartEvent():
-                self.documents += 1
-                if self.documents > 1:
-                    raise _BadTextError(
-                        "a second document starts here", place, "a pipeline is one document: remove `---`"
-                    )
-            case _:
-                pass  # The stream's start and end, and the document's end.
+        mark = event.start_mark
+        place = Place(mark.line + 1, mark.column + 1, self.file)
+        # By its very class, the most frequent first: there are thousands of them in a file.
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._refuse_tag(event, place)
+            scalar = Scalar(event.value, bool(event.implicit[0]), place, _quote(event))
+            self._add(scalar, event.anchor, 1, len(event.value), 0)
+        elif kind is yaml.SequenceStartEvent or kind is yaml.MappingStartEvent:
+            self._refuse_tag(event, place)
+            self._open(Listing(place) if kind is yaml.SequenceStartEvent else Table(place), event.anchor)
+        elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
+            top = self.stack.pop()
+            # The start was counted when it came; what is inside was counted since.
+            self._add(top.node, top.anchor, top.nodes, top.characters, top.height, counted=True)
+        elif kind is yaml.AliasEvent:
+            self._take_alias(event.anchor, place)
+        elif kind is yaml.DocumentStartEvent:
+            self.documents += 1
+            if self.documents > 1:
+                hint = "a pipeline is one document: remove `---`"
+                raise _BadTextError("a second document starts here", place, hint)
+        # Else it is the stream's start or end, or the document's end.
 
     def _refuse_tag(self, event: Any, place: Place) -> None:
         if event.tag is not None:
