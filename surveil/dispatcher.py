@@ -38,6 +38,7 @@ from surveil.hands.entrusting import Entrusting
 from surveil.hands.fulfil import Fulfiller
 from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_room
 from surveil.hands.relay import Relay
+from surveil.hands.scheduling import CAME
 from surveil.hands.submitting import Submissions
 from surveil.net.admission import Sender
 from surveil.net.audit import HELLOS, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
@@ -78,8 +79,10 @@ class Dispatcher:
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
         self.submissions = Submissions(
-            parts.store.reader, start=self._tasks.start, put=self._inbox.put, trust=parts.trust
-        )
+            parts.store.reader, start=self._tasks.start, put=self._inbox.put, trust=parts.trust,
+            learn=parts.scheduler.learn,
+        )  # fmt: skip
+        self._scheduler = parts.scheduler
         self._fulfiller = Fulfiller(
             gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
             live=parts.live, reader=parts.store.reader, safe=parts.safe,
@@ -105,10 +108,10 @@ class Dispatcher:
             FullError: the disk is full; this dispatcher has to start again from what is stored.
             StoreError: something could not be written; the process must end.
         """
-        self._tasks.start(self._intake.run())
-        self._tasks.start(self._closing.run())
-        self._tasks.start(self._depot.run())
-        self._tasks.start(self._sweeping.run())
+        schedules = self._scheduler.run(lambda commit: self.submissions.submit(commit, lambda _: None, CAME))
+        for beside in (self._intake, self._closing, self._depot, self._sweeping):
+            self._tasks.start(beside.run())
+        self._tasks.start(schedules)
         await self._turn([Recovered()], self._clock.now())
         before = self._clock.now()
         while not self._stopping:
@@ -227,7 +230,7 @@ class Dispatcher:
                 self._tasks.start(self._answer(peer.name, route, message))
             case CommitSeen():
                 seen_by = f"seen by observer {peer.name}"
-                self.submissions.submit(message, lambda build: self._seen(route, message.mid, build), seen_by)
+                self.submissions.report(message, lambda build: self._seen(route, message.mid, build), seen_by)
             case Watching():
                 self._live.watching[peer.name] = message.repos
                 self._relay.watching(received, message)

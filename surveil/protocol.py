@@ -862,7 +862,7 @@ def _codec_of(header: bytes) -> Codec:
     return _CODECS[kind]
 
 
-PartT = TypeVar("PartT", JobSpec, StepReport, Case, Tally)
+PartT = TypeVar("PartT", JobSpec, StepReport, Case, Tally, CommitSeen)
 
 HEADERS: Final[Mapping[type[Message], bytes]] = {
     kind: _MAGIC + bytes([VERSION, number]) for number, kind in TYPES.items()
@@ -893,7 +893,7 @@ _IN_PARCELS: Final = {
 }
 
 
-def pack_part(part: JobSpec | StepReport | Case | Tally) -> dict[str, Any]:
+def pack_part(part: JobSpec | StepReport | Case | Tally | CommitSeen) -> dict[str, Any]:
     """Make plain maps and lists of a part as it travels; the store keeps it so."""
     return _PACK_PART[type(part)](part)
 

@@ -249,6 +249,7 @@ def _status() -> dict[str, Any]:
         started_at=NOW - 86_400_000,
         watching={"eye": (WatchedRepo(repo="https://example.org/project.git"),)},
         waiting=[{"reason": "waits for a free slot: 4 of 4 busy", "jobs": 2, "oldest": "12/test[python=3.12]"}],
+        schedules=[("https://example.org/project.git", "30 2 * * *", "Europe/Berlin", NOW + 3_600_000)],
         troubles=[("handshakes_refused", 2, "192.0.2.9")],
         offenders=[("runner", "spare-2", {"attempts_not_its_own": 3})],
     )
@@ -375,6 +376,9 @@ STATUS: Final = {
     "dispatcher": "`id` of the installation, `epoch` (its starts so far), `version`, `uptime_ms`, `at` (its clock)",
     "queue": "how many jobs are `queued`, `running`, `blocked` and `held`",
     "waiting": "why queued jobs wait, the reason of the most jobs first: `reason`, `jobs` (how many), `oldest` (a job)",
+    "approvals": "the oldest builds that await approval, at most 20: `build`, `repo`, `ref`, `sha`, `author`, "
+    "`created_at`",
+    "schedules": "what is built by the clock: `repo`, `cron`, `timezone`, `next_at`",
     "runners": "how many are `online` and `offline`; `slots` of those online, and how many of these are `busy`",
     "ports": "what came to the dispatcher's ports since its start and should not have: `trouble`, `count`, and "
     "`last_from`, an address or `null`",

@@ -223,6 +223,7 @@ class Answers:
                 started_at=live.started_at,
                 watching=live.watching,
                 waiting=self._waiting().reasons(),
+                schedules=live.schedules(),
                 troubles=live.troubles(),
                 offenders=live.offenders(OFFENDERS_SHOWN),
             )

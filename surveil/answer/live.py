@@ -34,8 +34,14 @@ class Live:
     is_revoked: Callable[[str], bool] = lambda _: False
     """Whether a runner's key was revoked, so that nothing more of its logs will come."""
     watching: dict[str, tuple[WatchedRepo, ...]] = field(default_factory=dict)
+    schedules: Callable[[], Sequence[tuple[str, str, str, int | None]]] = tuple
+    """What is built by the clock: repository, expression, time zone, and the next time."""
     troubles: Callable[[], Sequence[tuple[str, int, str | None]]] = tuple
     offenders: Callable[[int], Sequence[tuple[str, str, Mapping[str, int]]]] = lambda _most: ()
+
+    def is_watched(self, repo: str) -> bool:
+        """Whether an observer said that it looks at this repository."""
+        return any(watched.repo == repo for repos in self.watching.values() for watched in repos)
 
     def runner(self, stored: Runner) -> tuple[Runner, Session | None, int]:
         """A runner as memory knows it (the mind forgets those that were away for long), its session, and how many

@@ -20,6 +20,7 @@ from surveil.protocol import StepReport, WatchedRepo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+APPROVALS_SHOWN_MAX: Final = 20
 LATEST_AT: Final = 253_370_764_800_000
 """The year 9999 in milliseconds: no later time can be written, nor this one's last day on every clock."""
 
@@ -193,12 +194,13 @@ def status_view(
     started_at: int,
     watching: Mapping[str, Iterable[WatchedRepo]],
     waiting: list[dict[str, Any]],
+    schedules: Iterable[tuple[str, str, str, int | None]],
     troubles: Iterable[tuple[str, int, str | None]],
     offenders: Iterable[tuple[str, str, Mapping[str, int]]],
 ) -> dict[str, Any]:
     """The whole installation at a glance. `watching` maps an observer's name to what it watches; `waiting` says why
-    queued jobs wait; `troubles` are those of the ports; `offenders` are the peers that did most of what they should
-    not.
+    queued jobs wait; `schedules` are what is built by the clock; `troubles` are those of the ports; `offenders` are the
+    peers that did most of what they should not.
     """
     counts = dict.fromkeys(Status, 0)
     for job in state.jobs.values():
@@ -214,6 +216,11 @@ def status_view(
         },
         "queue": {name.value: counts[name] for name in (Status.QUEUED, Status.RUNNING, Status.BLOCKED, Status.HELD)},
         "waiting": waiting,
+        "approvals": [_approval(state.builds[number]) for number in _awaiting(state)],
+        "schedules": [
+            {"repo": repo, "cron": cron, "timezone": timezone, "next_at": time_text(at)}
+            for repo, cron, timezone, at in schedules
+        ],
         "runners": {
             "online": len(online),
             "offline": len(state.runners) - len(online),
@@ -227,6 +234,22 @@ def status_view(
             for observer, repos in sorted(watching.items())
             for watched in repos
         ],
+    }
+
+
+def _awaiting(state: State) -> list[int]:
+    """The builds that await approval, oldest first."""
+    return sorted(number for numbers in state.awaiting.values() for number in numbers)[:APPROVALS_SHOWN_MAX]
+
+
+def _approval(build: Build) -> dict[str, Any]:
+    return {
+        "build": build.id,
+        "repo": build.repo,
+        "ref": build.ref,
+        "sha": build.sha,
+        "author": build.author,
+        "created_at": time_text(build.created_at),
     }
 
 

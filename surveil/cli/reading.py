@@ -82,6 +82,8 @@ def status(*, as_json: bool, **where: str | None) -> None:
             ("jobs", ", ".join(counted) or "nothing to do"),
             ("runners", f"{pool['online']} online, {pool['offline']} offline; {busy}"),
             *((f"{waiting['jobs']} queued", waiting["reason"]) for waiting in document["waiting"]),
+            *((f"build {each['build']}", _held(each)) for each in document.get("approvals", [])),
+            *(("schedule", _scheduled(each)) for each in document.get("schedules", [])),
             # A dispatcher of an older version does not tell.
             *(("its ports", trouble_words(**trouble)) for trouble in document.get("ports", [])),
             *((peer_words(**each), did_words(each["did"])) for each in document.get("offenders", [])),
@@ -93,6 +95,17 @@ def status(*, as_json: bool, **where: str | None) -> None:
             "No runner is online: `surveil token create` makes a token, `surveil runner --join TOKEN` adds a machine.",
             "weak",
         )
+
+
+def _held(approval: Mapping[str, Any]) -> str:
+    """A build that somebody has to look at."""
+    where = f"{short_repo(approval['repo'])} {short_ref(approval['ref'])} {approval['sha'][:SHA_DIGITS]}"
+    return f"{where} by {approval['author']} is held: `surveil approve {approval['build']}` lets it run"
+
+
+def _scheduled(schedule: Mapping[str, Any]) -> str:
+    upcoming = f", next at {schedule['next_at']}" if schedule["next_at"] else ""
+    return f"{short_repo(schedule['repo'])} {schedule['cron']} in {schedule['timezone']}{upcoming}"
 
 
 def _watched(repo: str, problem: str | None) -> str:

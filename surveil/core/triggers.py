@@ -45,6 +45,14 @@ class PullRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Times at which the newest commit of the main branch is built: cron's five fields, in a time zone."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """What a person may type with `submit --input NAME=VALUE`; without `options` anything of its kind."""
 
@@ -73,6 +81,7 @@ class Triggers:
 
     push: Push | None = Push()
     pull_request: PullRequest | None = PullRequest()
+    schedule: tuple[Schedule, ...] = ()
     inputs: tuple[Input, ...] = ()
 
 
@@ -147,6 +156,7 @@ def describe(triggers: Triggers) -> list[str]:
         lines.append(f"push{_of(refs)}{_changing(push.paths)}")
     if triggers.pull_request is not None:
         lines.append(f"pull requests{_changing(triggers.pull_request.paths)}")
+    lines += [f"schedule {each.cron} in {each.timezone}" for each in triggers.schedule]
     named = [f"{each.name}={each.default}" if each.default is not None else each.name for each in triggers.inputs]
     lines.append(f"by hand{', with ' + ', '.join(named) if named else ''}")
     return lines

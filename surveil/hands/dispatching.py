@@ -6,9 +6,10 @@ What belongs here: opening and closing. What does not: what happens in between (
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
+from surveil.core.timetable import Timetable
 from surveil.core.trust import Trust, read_trust
 from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, InvalidError
@@ -32,6 +34,7 @@ from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
 from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
+from surveil.hands.scheduling import Scheduler
 from surveil.hands.sweeping import Sweeping
 from surveil.net.addresses import Address, parse_address
 from surveil.net.audit import LOG_REFUSED, NO_BUSINESS
@@ -70,6 +73,7 @@ class Parts:
     sweeping: Sweeping
     answers: Answers
     live: Live
+    scheduler: Scheduler
     trust: Trust
     back_up: Callable[[Path], int]
     address: Address
@@ -128,10 +132,11 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
             copied = backup(config.data, destination, now=clock.now(), database=config.database or "")
             return copied.database_bytes + copied.log_bytes
 
+        scheduler = _scheduler(store, writer, live)
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, intake=intake,
-            closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live, trust=trust, back_up=back_up,
-            address=listen.from_here(),
+            closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live, scheduler=scheduler,
+            trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(
                 store.reader, logs, _live(store, clock, server, known, config.policy),
                 kept=KeptFiles(store.shelf, blobs),
@@ -189,6 +194,15 @@ def _live(store: Store, clock: Clock, server: Server, known: Peers, policy: Poli
         log_wait_ms=policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
         offenders=server.audit.worst,
     )  # fmt: skip
+
+
+def _scheduler(store: Store, writer: Executor, live: Live) -> Scheduler:
+    def write(repo: str, table: Timetable | None) -> Awaitable[None]:
+        return asyncio.get_running_loop().run_in_executor(writer, store.put_timetable, repo, table)
+
+    made = Scheduler(store.reader.timetables(), write=write, is_watched=live.is_watched, now=live.now)
+    live.schedules = made.upcoming
+    return made
 
 
 def _intake(logs: LogStore, store: Store, closing: Closing, server: Server, answers: Answers) -> Intake:

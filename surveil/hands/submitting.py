@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
 from surveil import pipeline
 from surveil.core.events import BuildWanted
 from surveil.core.spelling import printable
-from surveil.core.triggers import ANY, objection
+from surveil.core.triggers import ANY, Schedule, objection
 from surveil.core.trust import Trust, trigger_of
+from surveil.frozen import replace
 from surveil.lanes import Lanes
 from surveil.protocol import CommitSeen, JobSpec
 from surveil.store import Reader
@@ -34,11 +35,14 @@ _BELIEVED: Final = (
 )
 
 Then: TypeAlias = Callable[[int], None]
+Learn: TypeAlias = Callable[[CommitSeen, "tuple[Schedule, ...] | None"], Awaitable[None]]
+"""Takes a commit of a main branch with its schedules, None where its pipeline file is broken."""
 
 
 class Submissions:
     """Commits that were submitted and have no build yet. `start` runs a task; `put` lets a build be made; `trust` has
-    the last word on what is trusted, whatever whoever saw a commit says.
+    the last word on what is trusted, whatever whoever saw a commit says; `learn` takes in what a main branch has
+    scheduled, before the commit counts as seen.
     """
 
     def __init__(
@@ -48,9 +52,11 @@ class Submissions:
         start: Callable[[Coroutine[Any, Any, None]], None],
         put: Callable[[BuildWanted], None],
         trust: Trust,
+        learn: Learn,
     ) -> None:
         self._reader = reader
         self._trust = trust
+        self._learn = learn
         self._start = start
         self._put = put
         self._waiting: dict[str, list[Then]] = {}
@@ -73,6 +79,10 @@ class Submissions:
         else:
             return False
         return True
+
+    def report(self, commit: CommitSeen, then: Then, by: str) -> bool:
+        """The same for what an observer saw, which is what its ref says, whatever the observer calls it."""
+        return self.submit(replace(commit, event=trigger_of(commit.ref)), then, by)
 
     def acknowledge(self, mid: str, build: int) -> None:
         """The fact `mid` is on disk, as `build`: tell everybody who waits for it."""
@@ -103,12 +113,13 @@ class Submissions:
                 complaints = loaded.sentences()
             else:
                 jobs, complaints, triggers = loaded.jobs, (), loaded.triggers
-        event = commit.event if commit.event == "manual" else trigger_of(commit.ref)
-        skipped = objection(triggers, event=event, ref=commit.ref, paths=commit.paths, message=commit.message)
+        if trusted and commit.event == "push" and commit.ref == commit.base:
+            await self._learn(commit, None if complaints else triggers.schedule)
+        skipped = objection(triggers, event=commit.event, ref=commit.ref, paths=commit.paths, message=commit.message)
         if skipped:
             jobs, complaints = (), ()
         return BuildWanted(
-            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=event,
+            mid=commit.mid, repo=commit.repo, ref=commit.ref, sha=commit.sha, event=commit.event,
             base=commit.base, trusted=trusted, paths=commit.paths, inputs=commit.inputs,
             message=commit.message, author=commit.author, pipeline_file=commit.pipeline_file, rule=commit.rule,
             jobs=jobs, complaints=complaints, skipped=skipped, carried={}, by=by,

@@ -196,6 +196,7 @@ def hint_for_missing(key: str) -> str:
         "steps": "add `steps:` with at least one `- run: COMMAND`",
         "run": "add `run: COMMAND`",
         "command": "add `command: COMMAND`",
+        "cron": "add `cron: MINUTE HOUR DAY MONTH WEEKDAY`, like `cron: 30 2 * * *`",
     }.get(key, "")
 
 

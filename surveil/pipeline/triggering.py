@@ -10,20 +10,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from surveil.core.declared import Text
 from surveil.core.globs import Globs, read_globs
 from surveil.core.patterns import Patterns, read_patterns
 from surveil.core.spelling import quoted
-from surveil.core.triggers import Input, Kind, PullRequest, Push, Triggers
+from surveil.core.triggers import Input, Kind, PullRequest, Push, Schedule, Triggers
 from surveil.errors import UsageError
 from surveil.pipeline.checking import Strict, Tables
+from surveil.pipeline.cron import check_cron, check_zone
 from surveil.pipeline.document import Kind as ScalarKind
 from surveil.pipeline.document import Scalar
-from surveil.pipeline.values import SCALARS, Axis, Texts, TextValue, listed, one_of
+from surveil.pipeline.values import SCALARS, Axis, Texts, TextValue, listed, one_of, single
 
 INPUTS_MAX: Final = 50
+SCHEDULES_MAX: Final = 20
 
 
 def _nothing_is_all(value: object) -> object:
@@ -123,6 +125,32 @@ class PullRequestTable(Strict):
         return PullRequest(paths=None if self.paths is None else _globs(self.paths))
 
 
+def _reader(check: Callable[[str], None]) -> PlainValidator:
+    """A validator of a single value that this check lets pass."""
+
+    def read(value: object) -> str:
+        text = single(value)
+        check(text)
+        return text
+
+    return PlainValidator(read)
+
+
+CronValue: TypeAlias = Annotated[
+    str, _reader(check_cron), WithJsonSchema({"type": "string", "examples": ["30 2 * * *"]})
+]
+ZoneValue: TypeAlias = Annotated[
+    str, _reader(check_zone), WithJsonSchema({"type": "string", "examples": ["Europe/Berlin", "UTC"]})
+]
+
+
+class ScheduleTable(Strict):
+    """One entry of `on.schedule`."""
+
+    cron: CronValue
+    timezone: ZoneValue = "UTC"
+
+
 class InputTable(Strict):
     """One entry of `on.manual.inputs`."""
 
@@ -171,11 +199,18 @@ class ManualTable(Strict):
     )
 
 
+def _not_many(schedules: list[ScheduleTable]) -> list[ScheduleTable]:
+    if len(schedules) > SCHEDULES_MAX:
+        raise ValueError(f"{len(schedules)} schedules are more than the {SCHEDULES_MAX} allowed")
+    return schedules
+
+
 class OnTable(Strict):
     """`on`."""
 
     push: Annotated[PushTable, BeforeValidator(_nothing_is_all)] | None = None
     pull_request: Annotated[PullRequestTable, BeforeValidator(_nothing_is_all)] | None = None
+    schedule: Annotated[list[ScheduleTable], AfterValidator(_not_many)] = Field(default_factory=list)
     manual: Annotated[ManualTable, BeforeValidator(_nothing_is_all)] | None = None
 
     def declare(self) -> Triggers:
@@ -184,6 +219,7 @@ class OnTable(Strict):
         return Triggers(
             push=None if self.push is None else self.push.declare(),
             pull_request=None if self.pull_request is None else self.pull_request.declare(),
+            schedule=tuple(Schedule(cron=each.cron, timezone=each.timezone) for each in self.schedule),
             inputs=tuple(table.declare(name) for name, table in inputs.items()),
         )
 
@@ -194,6 +230,7 @@ ON_TABLES: Final[Tables] = {
     ("on",): OnTable,
     ("on", "push"): PushTable,
     ("on", "pull_request"): PullRequestTable,
+    ("on", "schedule", "*"): ScheduleTable,
     ("on", "manual"): ManualTable,
     ("on", "manual", "inputs", "*"): InputTable,
 }

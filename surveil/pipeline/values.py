@@ -68,6 +68,11 @@ def _scalar(value: object) -> Scalar:
     return value
 
 
+def single(value: object) -> str:
+    """A single value as it was typed. Raises ValueError with a clause."""
+    return _scalar(value).text
+
+
 def _text(value: object) -> Text:
     scalar = _scalar(value)
     return Text(scalar.text, scalar.place)

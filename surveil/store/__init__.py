@@ -18,6 +18,7 @@ from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Run
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
+from surveil.core.timetable import Timetable
 from surveil.errors import InfrastructureError
 from surveil.protocol import Case, Tally
 
@@ -204,6 +205,9 @@ class Reader(Protocol):
     def tokens(self) -> list[Token]:
         """Every join token, spent and revoked ones too, oldest first."""
 
+    def timetables(self) -> list[Timetable]:
+        """What is built by the clock, by repository."""
+
     def secrets(self) -> list[Secret]:
         """Every secret, encrypted, by name and scope."""
 
@@ -270,6 +274,9 @@ class Store(Protocol):
 
     def revoke_token(self, token: str, *, now: int) -> bool:
         """Make the token with this id worthless; False where no live token has it."""
+
+    def put_timetable(self, repo: str, table: Timetable | None) -> None:
+        """Keep the timetable of a repository in place of the one before, or none any more."""
 
     def put_secrets(self, secrets: Sequence[Secret]) -> None:
         """Keep these in the place of those of the same name and scope, all or none; at least one."""

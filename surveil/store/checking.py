@@ -26,6 +26,7 @@ from surveil.store.log_paths import log_files
 from surveil.store.reading import SqlReader, all_rows, reading
 from surveil.store.sqlite import database_path, open_reader
 from surveil.store.tables import specs
+from surveil.store.timetabling import TIMETABLES
 
 PROBLEMS_MAX: Final = 100
 """More sentences than this help nobody."""
@@ -147,7 +148,7 @@ def _damaged(reader: SqlReader) -> Iterator[str]:
         for row in connection.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_MAX})"):
             if row[0] != "ok":
                 yield f"the database is damaged: {row[0]}"
-        for guard in (*codec.GUARDS, *cases.GUARDS):
+        for guard in (*codec.GUARDS, *cases.GUARDS, TIMETABLES):
             for values in all_rows(connection, select(guard.table)):
                 if not guard.fits(values):
                     yield f"{guard.name(values)} was damaged on disk: its checksum does not fit"

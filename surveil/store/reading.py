@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from surveil.core.model import GIVEN_UP, OPEN, Attempt, AttemptId, Build, Job, Record, Runner, Status
 from surveil.core.peers import Peer
 from surveil.core.scopes import Secret
+from surveil.core.timetable import Timetable
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
 from surveil.store import (
@@ -49,8 +50,10 @@ from surveil.store.tables import (
     runners,
     secrets,
     specs,
+    timetables,
     tokens,
 )
+from surveil.store.timetabling import timetable_of
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """What reading a row raises whose values are of no kind that was ever written, or the driver, whose complaint holds
@@ -226,6 +229,11 @@ class SqlReader:
         """Every token."""
         with reading(self.engine) as connection:
             return _all(connection, select(tokens).order_by(tokens.c.created_at, tokens.c.id), codec.token_of)
+
+    def timetables(self) -> list[Timetable]:
+        """Every timetable."""
+        with reading(self.engine) as connection:
+            return _all(connection, select(timetables).order_by(timetables.c.repo), timetable_of)
 
     def secrets(self) -> list[Secret]:
         """Every secret."""

@@ -19,7 +19,21 @@ from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
 from surveil.store.cases import CASE_COLUMNS, TALLY_COLUMNS
 from surveil.store.sums import SUM, Row
-from surveil.store.tables import attempts, builds, cases, jobs, notes, peers, runners, secrets, specs, tallies, tokens
+from surveil.store.tables import (
+    attempts,
+    builds,
+    cases,
+    jobs,
+    notes,
+    peers,
+    runners,
+    secrets,
+    specs,
+    tallies,
+    timetables,
+    tokens,
+)
+from surveil.store.timetabling import TIMETABLE_COLUMNS
 
 _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_ATTEMPT[state])
 
@@ -86,6 +100,8 @@ class Statements:
     put_token: Statement
     put_secret: Statement
     remove_secret: Statement
+    put_timetable: Statement
+    remove_timetable: Statement
     change_build: Statement
     change_job: Statement
     change_attempt: Statement
@@ -114,6 +130,8 @@ class Statements:
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),
             put_secret=made(_put(secrets, codec.SECRET_COLUMNS, *codec.SECRET_KEY), *codec.SECRET_COLUMNS),
             remove_secret=made(_REMOVE_SECRET, *codec.SECRET_KEY),
+            put_timetable=made(_put(timetables, TIMETABLE_COLUMNS, "repo"), *TIMETABLE_COLUMNS),
+            remove_timetable=made(_REMOVE_TIMETABLE, "repo"),
             change_build=made(*_change(builds, codec.BUILD_CHANGES, codec.BUILD_GIVEN, VERDICTS)),
             change_job=made(*_change(jobs, codec.JOB_CHANGES, codec.JOB_GIVEN, VERDICTS, rising="attempt")),
             change_attempt=made(*_change(attempts, codec.ATTEMPT_CHANGES, codec.ATTEMPT_GIVEN, _FINAL_ATTEMPTS)),
@@ -124,6 +142,7 @@ class Statements:
 
 _ONCE: Final = " ON CONFLICT DO NOTHING"
 _ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
+_REMOVE_TIMETABLE: Final = delete(timetables).where(timetables.c.repo == bindparam("repo"))
 _REMOVE_SECRET: Final = delete(secrets).where(*(secrets.c[name] == bindparam(name) for name in codec.SECRET_KEY))
 _GIVEN_UP: Final = " OR ".join(f"state = '{state}'" for state in sorted(GIVEN_UP))
 _END_LOG: Final = text(

@@ -265,3 +265,11 @@ secrets: Final = Table(
     Column("changed_at", Number, nullable=False),
     Column("row_sum", Number),
 )
+
+timetables: Final = Table(
+    "timetables",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("row_sum", Number),
+)

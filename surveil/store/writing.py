@@ -19,6 +19,7 @@ from surveil.core.model import Attempt, AttemptId, Build, Job, LogEnd, Record, R
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
+from surveil.core.timetable import Timetable
 from surveil.protocol import Case, JobSpec, Tally
 from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
@@ -29,6 +30,7 @@ from surveil.store.shelf import Shelf
 from surveil.store.statements import Statement, Statements
 from surveil.store.sums import DamagedError, Row
 from surveil.store.tables import cluster
+from surveil.store.timetabling import timetable_row
 
 _KNOWN_SPECS_MAX: Final = 10_000
 """Specs that are known to be stored; beyond this they are asked of the database again."""
@@ -133,6 +135,14 @@ class SqlStore:
         with self._transaction() as connection:
             key = (name, scope.repo, scope.ref, scope.job)
             return self._statements.remove_secret.run(connection.connection, [key]) > 0
+
+    def put_timetable(self, repo: str, table: Timetable | None) -> None:
+        """Keep a repository's timetable, or none any more."""
+        with self._transaction() as connection:
+            if table is None:
+                self._statements.remove_timetable.run(connection.connection, [(repo,)])
+            else:
+                self._statements.put_timetable.run(connection.connection, [timetable_row(table)])
 
     def close(self) -> None:
         """Let go of everything."""

@@ -29,6 +29,7 @@ from tests.store.records import (
     make_runner,
     make_secret,
     make_spec,
+    make_timetable,
     make_token,
     new,
 )
@@ -383,3 +384,15 @@ def test_secrets_come_back_as_they_were_and_take_the_place_of_their_kind(store: 
     assert not store.remove_secret("TOKEN", Scope()), "it is gone already"
     assert not store.remove_secret("TOKEN", Scope(repo="https://example.org/*")), "no other scope is meant"
     assert store.reader.secrets() == [make_secret("OTHER"), narrow]
+
+
+def test_a_timetable_takes_the_place_of_the_one_before_and_goes(store: Store) -> None:
+    assert store.reader.timetables() == []
+    store.put_timetable("/srv/b", make_timetable("/srv/b"))
+    store.put_timetable("/srv/a", make_timetable("/srv/a"))
+    assert store.reader.timetables() == [make_timetable("/srv/a"), make_timetable("/srv/b")]
+    store.put_timetable("/srv/a", make_timetable("/srv/a", since_at=9))
+    assert store.reader.timetables() == [make_timetable("/srv/a", since_at=9), make_timetable("/srv/b")]
+    store.put_timetable("/srv/a", None)
+    store.put_timetable("/srv/c", None)
+    assert store.reader.timetables() == [make_timetable("/srv/b")]

@@ -30,7 +30,7 @@ from surveil.store.logs import LogStore
 from surveil.store.sqlite import FILE, open_store
 from tests.power.promises import DISPATCHER, OBSERVER, REPO, RUNNER, SPOOL
 from tests.power.workload import Worker
-from tests.store.records import make_peer, make_runner, make_secret, new
+from tests.store.records import make_peer, make_runner, make_secret, make_timetable, new
 
 STEPS = 150
 
@@ -70,6 +70,7 @@ def make_folders(folder: Path) -> None:
     worker.store.commit(new(make_runner()))
     worker.store.add_peer(make_peer(role=Role.OBSERVER))
     worker.store.put_secrets([make_secret()])
+    worker.store.put_timetable("/srv/repo", make_timetable())
     for data in (DISPATCHER, RUNNER):
         known = KnownDispatcher(
             address=parse_address("tcp://box:7300"), server_key=make_keys().public, cluster="c" * 32, pid=4
@@ -148,6 +149,7 @@ def read_database(data: Path) -> Iterator[tuple[str, Any]]:
         yield "peers", reader.peers()
         yield "tokens", reader.tokens()
         yield "secrets", reader.secrets()
+        yield "timetables", reader.timetables()
         yield "counts", reader.counts()
 
 

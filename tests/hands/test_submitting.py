@@ -10,6 +10,7 @@ import pytest
 
 from surveil import pipeline
 from surveil.core.events import BuildWanted
+from surveil.core.triggers import Schedule
 from surveil.core.trust import read_trust
 from surveil.hands.submitting import KEPT_CHARACTERS_MAX, PIPELINES_KEPT, READING_MAX, Submissions
 from surveil.protocol import CommitSeen, IncludedFile
@@ -29,13 +30,21 @@ class Stage:
     known: dict[str, int] = field(default_factory=dict)
     put: list[BuildWanted] = field(default_factory=list)
     trusted: tuple[str, ...] = ()
+    learnt: list[tuple[str, tuple[Schedule, ...] | None]] = field(default_factory=list)
     told: list[tuple[str, int]] = field(default_factory=list)
     tasks: Tasks = field(default_factory=lambda: Tasks(lambda _: None))
 
     def __post_init__(self) -> None:
         self.submissions = Submissions(
-            cast("Reader", self), start=self.tasks.start, put=self.put.append, trust=read_trust(self.trusted)
+            cast("Reader", self),
+            start=self.tasks.start,
+            put=self.put.append,
+            trust=read_trust(self.trusted),
+            learn=self.learn,
         )
+
+    async def learn(self, commit: CommitSeen, schedules: tuple[Schedule, ...] | None) -> None:
+        self.learnt.append((commit.mid, schedules))
 
     def build_of_mid(self, mid: str) -> int | None:
         return self.known.get(mid)
@@ -185,7 +194,8 @@ def test_the_dispatcher_trusts_no_more_than_it_is_told_and_no_more_than_the_obse
 ) -> None:
     async def scene() -> None:
         stage = Stage(trusted=more)
-        assert stage.submit(replace(COMMIT, ref=ref, trusted=said, base="refs/heads/main", paths=("a",)))
+        seen = replace(COMMIT, ref=ref, trusted=said, base="refs/heads/main", paths=("a",))
+        assert stage.submissions.report(seen, lambda _: None, "seen by observer eye")
         await stage.settle()
         (wanted,) = stage.put
         assert (wanted.trusted, wanted.event, wanted.complaints) == (trusted, event, ())
@@ -251,3 +261,41 @@ def test_inputs_count_where_a_person_submits_and_nowhere_else() -> None:
     assert wanted_of(replace(by_hand, inputs={"n": "7"})).inputs == {"n": "7"}
     assert "the input `n` has no default" in wanted_of(by_hand).complaints[0]
     assert wanted_of(replace(COMMIT, pipeline=text, inputs={"n": "7"})).jobs[0].env == {"INPUT_N": ""}
+
+
+def test_schedules_are_learnt_from_pushes_to_the_main_branch_alone() -> None:
+    text = f"on: {{push: , schedule: [{{cron: 30 2 * * *, timezone: Europe/Berlin}}]}}\n{COMMIT.pipeline}"
+    nightly = (Schedule(cron="30 2 * * *", timezone="Europe/Berlin"),)
+    main = replace(COMMIT, mid="main", pipeline=text, base="refs/heads/main")
+    commits = [
+        main,
+        replace(main, mid="broken", pipeline="jobs: 3"),
+        replace(main, mid="none", pipeline=COMMIT.pipeline),
+        replace(main, mid="skipped", message="[skip ci]"),
+        replace(main, mid="branch", ref="refs/heads/x"),
+        replace(main, mid="by hand", event="manual"),
+        replace(main, mid="scheduled", event="schedule"),
+        replace(main, mid="strange", trusted=False),
+    ]
+
+    async def scene() -> None:
+        stage = Stage()
+        for commit in commits:
+            assert stage.submit(commit)
+            await stage.settle()
+        assert stage.learnt == [("main", nightly), ("broken", None), ("none", ()), ("skipped", nightly)]
+        assert {wanted.mid: wanted.event for wanted in stage.put}["scheduled"] == "schedule"
+
+    asyncio.run(scene())
+
+
+def test_what_an_observer_saw_is_what_its_ref_says() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        for event in ("schedule", "manual", "push"):
+            said = replace(COMMIT, mid=event, event=event, message="[skip ci]")
+            assert stage.submissions.report(said, lambda _: None, "seen by observer eye")
+            await stage.settle()
+        assert [(wanted.event, wanted.skipped) for wanted in stage.put] == [("push", "its message says [skip ci]")] * 3
+
+    asyncio.run(scene())

@@ -24,6 +24,7 @@ PREFIXES = {
     ("on",): "on.",
     ("on", "push"): "on.push.",
     ("on", "pull_request"): "on.pull_request.",
+    ("on", "schedule", "*"): "on.schedule[].",
     ("on", "manual"): "on.manual.",
     ("on", "manual", "inputs", "*"): "on.manual.inputs.NAME.",
     ("jobs", "*"): "jobs.NAME.",

@@ -51,6 +51,22 @@ def said(text: str, typed: dict[str, str] | None = None) -> list[str]:
         ),
         ("on: {push: 3}", "1:12 `on.push`: expected keys and values, not `3` (write one `key: value` in each line)"),
         (
+            "on: {schedule: [{}]}",
+            "1:17 `on.schedule[0].cron` is missing (add `cron: MINUTE HOUR DAY MONTH WEEKDAY`, like `cron: 30 2 * * *`)",
+        ),
+        (
+            "on: {schedule: [{cron: 30 2 * *}]}",
+            "1:24 `on.schedule[0].cron`: `30 2 * *` is no schedule: write five fields (minute, hour, day, month, weekday) like `30 2 * * *`",
+        ),
+        (
+            "on: {schedule: [{cron: 0 0 * * *, timezone: Mars}]}",
+            "1:45 `on.schedule[0].timezone`: `Mars` is no time zone: write one like `Europe/Berlin` or `UTC`",
+        ),
+        (
+            "on: {schedule: {cron: 0 0 * * *}}",
+            "1:6 `on.schedule`: expected a list, not keys and values (start each item with `- `)",
+        ),
+        (
             "on: {manual: {inputs: {a b: }}}",
             "1:24 `on.manual.inputs.a b`: `a b` cannot be a matrix name: use letters, digits and `_`, no digit first",
         ),

@@ -23,6 +23,7 @@ from surveil.core.model import (
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
 from surveil.core.state import Changes
+from surveil.core.timetable import Timetable
 from surveil.errors import NotAllowedError
 from surveil.protocol import Case, Tally
 from surveil.store import (
@@ -68,6 +69,7 @@ class MemoryStore:
         self.lines: list[JournalLine] = []
         self.peers: dict[str, Peer] = {}
         self.tokens: dict[str, Token] = {}
+        self.timetables: dict[str, Timetable] = {}
         self.secrets: dict[tuple[str, str, str, str], Secret] = {}
         self.found_cases: dict[tuple[AttemptId, int], Case] = {}
         self.found_tallies: dict[AttemptId, Tally] = {}
@@ -195,6 +197,11 @@ class MemoryStore:
             return False
         self.tokens[token] = replace(known, revoked_at=now)
         return True
+
+    def put_timetable(self, repo: str, table: Timetable | None) -> None:
+        self.timetables.pop(repo, None)
+        if table is not None:
+            self.timetables[repo] = table
 
     def put_secrets(self, secrets: Sequence[Secret]) -> None:
         self.secrets |= {_secret_key(secret.name, secret.scope): secret for secret in secrets}
@@ -358,6 +365,9 @@ class MemoryReader:
 
     def tokens(self) -> list[Token]:
         return sorted(self._store.tokens.values(), key=lambda token: (token.created_at, token.id))
+
+    def timetables(self) -> list[Timetable]:
+        return [self._store.timetables[repo] for repo in sorted(self._store.timetables)]
 
     def secrets(self) -> list[Secret]:
         return [self._store.secrets[key] for key in sorted(self._store.secrets)]

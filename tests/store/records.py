@@ -10,7 +10,8 @@ from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, 
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Changes
-from surveil.protocol import JobOutput, JobSpec, StepReport, StepSpec
+from surveil.core.timetable import Entry, Timetable
+from surveil.protocol import CommitSeen, IncludedFile, JobOutput, JobSpec, StepReport, StepSpec
 from surveil.store import Token
 
 KEY = "k" * 40
@@ -171,3 +172,13 @@ def finished(attempt: Attempt) -> Attempt:
         isolation="process",
         released=True,
     )
+
+
+def make_timetable(repo: str = "/srv/repo", since_at: int = 5) -> Timetable:
+    commit = CommitSeen(
+        mid=f"push:{repo}:refs/heads/main:{'a' * 40}", repo=repo, ref="refs/heads/main", sha="a" * 40, event="push",
+        message=NASTY, author="Ann", pipeline=NASTY, pipeline_file=".surveil.yml", base="refs/heads/main",
+        includes=(IncludedFile(path="ci/a.yml", text=NASTY),), paths=("a",),
+    )  # fmt: skip
+    entries = (Entry(cron="30 2 * * *", timezone="Europe/Berlin", since_at=since_at),)
+    return Timetable(repo=repo, commit=commit, entries=entries)

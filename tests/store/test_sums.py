@@ -19,6 +19,7 @@ from surveil.store.reading import SqlReader
 from surveil.store.shelf import Shelf
 from surveil.store.sqlite import FILE, open_reader, open_store
 from surveil.store.sums import DamagedError, row_sum
+from surveil.store.timetabling import TIMETABLES
 from tests.store.records import (
     KEY,
     changed,
@@ -29,6 +30,8 @@ from tests.store.records import (
     make_note,
     make_peer,
     make_runner,
+    make_secret,
+    make_timetable,
     make_token,
     new,
 )
@@ -43,11 +46,16 @@ QUESTIONS: dict[str, Callable[[SqlReader], object]] = {
     "peers": lambda reader: reader.peers(),
     "tokens": lambda reader: reader.tokens(),
     "artifacts": lambda reader: Shelf(reader.engine, reader.engine.begin).artifacts(),
+    "secrets": lambda reader: reader.secrets(),
+    "timetables": lambda reader: reader.timetables(),
 }
-COLUMNS = [(guard.table.name, column.name) for guard in codec.GUARDS for column in guard.table.c]
-KEYS = {(guard.table.name, column.name) for guard in codec.GUARDS for column in guard.table.primary_key}
+GUARDS = (*codec.GUARDS, TIMETABLES)
+COLUMNS = [(guard.table.name, column.name) for guard in GUARDS for column in guard.table.c]
+KEYS = {(guard.table.name, column.name) for guard in GUARDS for column in guard.table.primary_key}
 OF_THE_START = [
-    each for each in COLUMNS if each[0] not in {"notes", "peers", "tokens", "artifacts"} and each not in KEYS
+    each
+    for each in COLUMNS
+    if each[0] not in {"notes", "peers", "tokens", "artifacts", "secrets", "timetables"} and each not in KEYS
 ]
 
 
@@ -60,6 +68,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.add_peer(make_peer())
         store.add_token(make_token())
         store.shelf.keep(make_artifact())
+        store.put_secrets([make_secret()])
+        store.put_timetable("/srv/repo", make_timetable())
     return folder
 
 
