@@ -94,7 +94,7 @@ class Dispatcher:
             on_refused=lambda peer: self._audit.count(peer, NOT_ITS_OWN),
         )  # fmt: skip
         self._entrusting = Entrusting(
-            parts.live.state, parts.safe, say=self._say, put=self._inbox.put, start=self._tasks.start
+            parts.live.state, parts.safe, parts.vault, say=self._say, put=self._inbox.put, start=self._tasks.start
         )
         self._wishes: list[tuple[Route, Ask]] = []
         self._stopping = False
@@ -134,6 +134,7 @@ class Dispatcher:
         """Let go of what waits; everything that was promised is on disk."""
         self._answers.on_stop()
         await self._tasks.end()
+        self._entrusting.close()
 
     def _timeout(self) -> int:
         if self._inbox.events:

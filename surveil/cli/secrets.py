@@ -54,22 +54,27 @@ def secret() -> None:
     epilog=example(
         "surveil secret set NPM_TOKEN --repo https://example.org/lib.git --ref main --job publish",
         "surveil secret set DEPLOY_KEY --ref 'release/*' < ~/.ssh/deploy_key",
+        "surveil secret set DB_PASSWORD --vault ci/staging#password",
     ),
 )
 @click.argument("name")
 @scope_flags
+@click.option("--vault", metavar="PATH#FIELD", help="Keep only where in the dispatcher's Vault the value is.")
 @client_flags
 @json_flag
-def set_secret(name: str, *, repo: str, ref: str, job: str, as_json: bool, **where: str | None) -> None:
+def set_secret(  # one for each flag
+    name: str, *, repo: str, ref: str, job: str, vault: str | None, as_json: bool, **where: str | None
+) -> None:
     """Keep a secret, which is read from standard input.
 
     On a terminal it is asked for, and not shown. One line loses the line break at its end; what has several lines is
     kept as it is. In patterns, `*` stands for anything. A job that several secrets of one name are for gets the one
     that says most about it. The next attempt that begins gets what is set now.
     """
-    value = _read(name)
+    value = _read(name) if vault is None else vault.encode()
     about = {
-        "name": name, "repo": repo, "ref": ref, "job": job, "source": "here", "value": base64.b64encode(value).decode(),
+        "name": name, "repo": repo, "ref": ref, "job": job, "source": "here" if vault is None else "vault",
+        "value": base64.b64encode(value).decode(),
     }  # fmt: skip
     with connected(where) as dispatcher:
         done = dispatcher.ask("secret_set", about).body

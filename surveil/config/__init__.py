@@ -30,6 +30,7 @@ SLOTS_MAX: Final = 1024
 PROCESSES_DEFAULT: Final = 4096
 """So many processes and threads an attempt may have: more than any build needs, fewer than would stop a machine."""
 ARTIFACT_SPACE_DEFAULT: Final = 20 * 1024**3
+VAULT_MOUNT_DEFAULT: Final = "secret"
 RUNNERS_MAX: Final = 64
 """So many runners one process starts on its own machine; more slots do the same for less."""
 
@@ -75,6 +76,9 @@ class DispatcherConfig:
     database: str | None = None
     trusted_refs: tuple[str, ...] = ()
     artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
+    vault: str | None = None
+    vault_token: Path | None = None
+    vault_mount: str = VAULT_MOUNT_DEFAULT
     spawn: int = 0
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
@@ -137,6 +141,9 @@ class UpConfig:
     refs: tuple[str, ...] = REFS_DEFAULT
     trusted_refs: tuple[str, ...] = ()
     artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
+    vault: str | None = None
+    vault_token: Path | None = None
+    vault_mount: str = VAULT_MOUNT_DEFAULT
     interval_ms: int | None = None
     runners: int = 1
     slots: int = field(default_factory=slots_of_this_machine)

@@ -97,6 +97,12 @@ _ABOUT: Final[Mapping[str, _About]] = {
         values.listed(values.path),
         "a file or folder of this machine that sandboxed steps may read as well",
     ),
+    "vault": _About(
+        values.vault_address,
+        "the address of a Vault or OpenBao from which secrets may be read, like `https://vault.example.org:8200`",
+    ),
+    "vault_token": _About(values.file, "the file with the token that the Vault is asked with"),
+    "vault_mount": _About(values.text, "where the Vault's key-value engine is mounted"),
     "artifact_space_bytes": _About(
         values.size,
         "how much room artifacts may take, like `50GiB`, before the oldest go; 0 is as much as there is",

@@ -24,6 +24,7 @@ _HOST: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.
 _TCP: Final = re.compile(rf"(?:tcp://)?({_HOST}):([0-9]{{1,5}})")
 _HTTP: Final = re.compile(rf"(?:http://)?({_HOST})?:([0-9]{{1,5}})/?")
 _URL: Final = re.compile(r"[a-z][a-z0-9+]*://\S*")
+_VAULT: Final = re.compile(rf"(https?)://({_HOST})(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._/-]*)?")
 _PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(b|kib?|mib?|gib?|tib?|)", re.IGNORECASE)
 _UNITS: Final = {
@@ -86,6 +87,16 @@ def http_address(value: object) -> str:
     if match is None or int(match[2]) > _PORT_MAX:
         raise ValueError(f"{quoted(text(value))} is not an address like `127.0.0.1:8080`")
     return f"{match[1] or '127.0.0.1'}:{int(match[2])}"
+
+
+def vault_address(value: object) -> str:
+    """The URL of a Vault; only on this machine without encryption."""
+    match = _VAULT.fullmatch(text(value))
+    if match is None:
+        raise ValueError(f"{quoted(text(value))} is not an address like `https://vault.example.org:8200`")
+    if match[1] == "http" and match[2] not in {"127.0.0.1", "localhost", "[::1]"}:
+        raise ValueError(f"{quoted(text(value))} would show secrets to the network: use https")
+    return text(value)
 
 
 def database_url(value: object) -> str:

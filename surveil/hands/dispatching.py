@@ -25,7 +25,7 @@ from surveil.core.state import Identity, State
 from surveil.core.timetable import Timetable
 from surveil.core.trust import Trust, read_trust
 from surveil.disk import make_folder
-from surveil.errors import InfrastructureError, InvalidError
+from surveil.errors import InfrastructureError, InvalidError, UsageError
 from surveil.fleet.confining import settings_of_runners
 from surveil.fleet.spawner import Spawner
 from surveil.hands.closing import Closing
@@ -36,6 +36,7 @@ from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
 from surveil.hands.scheduling import Scheduler
 from surveil.hands.sweeping import Sweeping
+from surveil.hands.vault import Vault
 from surveil.net.addresses import Address, parse_address
 from surveil.net.audit import LOG_REFUSED, NO_BUSINESS
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
@@ -67,6 +68,7 @@ class Parts:
     server: Server
     gate: Gate
     safe: Safe
+    vault: Vault | None
     intake: Intake
     closing: Closing
     depot: Depot
@@ -134,9 +136,9 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
 
         scheduler = _scheduler(store, writer, live)
         yield Parts(
-            store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, intake=intake,
-            closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live, scheduler=scheduler,
-            trust=trust, back_up=back_up, address=listen.from_here(),
+            store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, vault=_vault(config),
+            intake=intake, closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live,
+            scheduler=scheduler, trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(
                 store.reader, logs, _live(store, clock, server, known, config.policy),
                 kept=KeptFiles(store.shelf, blobs),
@@ -156,6 +158,14 @@ def _depot(
         folder, blobs, store.shelf, live.state, write=writer, now=live.now, reply=server.reply,
         on_refused=lambda peer: server.audit.count(peer, NO_BUSINESS),
     )  # fmt: skip
+
+
+def _vault(config: DispatcherConfig) -> Vault | None:
+    if config.vault is None:
+        return None
+    if config.vault_token is None:
+        raise UsageError("A Vault is asked with a token: name the file that holds it with --vault-token.")
+    return Vault(address=config.vault, token=config.vault_token, mount=config.vault_mount)
 
 
 def check_pair(data: Path, database: Path) -> None:

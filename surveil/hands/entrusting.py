@@ -11,22 +11,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from surveil.answer.secrets import VALUE_BYTES_MIN
 from surveil.core.events import Event, Withheld
 from surveil.core.model import AttemptId, AttemptState
+from surveil.core.scopes import Source
 from surveil.core.state import State
-from surveil.errors import SurveilError
+from surveil.errors import NotFoundError, SurveilError
 from surveil.execute.entrusted import Entrusted
 from surveil.frozen import replace
 from surveil.hands.envelope import closed
 from surveil.hands.safe import Safe
+from surveil.hands.vault import Vault
 from surveil.protocol import Assign, Message, SecretUse
 from surveil.say import Voice
 
 JOB_BYTES_MAX: Final = 96 * 1024
 """All secrets of one job; with its envelope the order has to fit into a message."""
 SAID_MAX: Final = 10_000
+THREADS: Final = 4
+"""Threads of their own: a Vault that hangs keeps nobody waiting who asks for something else."""
 
 voice = Voice("dispatcher")
 
@@ -42,6 +48,7 @@ class Entrusting:
         self,
         state: State,
         safe: Safe,
+        vault: Vault | None = None,
         *,
         say: Callable[[str, Message], None],
         put: Callable[[Event], None],
@@ -49,12 +56,18 @@ class Entrusting:
     ) -> None:
         self._state = state
         self._safe = safe
+        self._vault = vault
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="secrets")
         self._say = say
         self._put = put
         self._start = start
         # Who had them before our start may have begun: of these nothing is taken back.
         assigned = (key for key, attempt in state.attempts.items() if attempt.state == AttemptState.ASSIGNED)
         self._said: dict[AttemptId, None] = dict.fromkeys(assigned)
+
+    def close(self) -> None:
+        """Begin nothing new; what waits for a Vault is left to its patience."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def takes(self, runner: str, order: Assign) -> bool:
         """Whether this order needs secrets; then it is said to its runner with them, or taken back."""
@@ -67,7 +80,9 @@ class Entrusting:
         attempt = (order.job, order.attempt)
         try:
             # The library of encryption takes a while to load, and a Vault to answer.
-            envelope = await asyncio.to_thread(lambda: closed(self._gather(order), order, runner))
+            envelope = await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: closed(self._gather(order), order, runner)
+            )
         except SurveilError as problem:
             self._withhold(attempt, problem)
             return
@@ -105,9 +120,10 @@ class Entrusting:
 
     def _value(self, order: Assign, use: SecretUse) -> bytes:
         secret = self._safe.find(use.name, repo=order.repo, ref=order.ref, job=order.spec.declared_name)
-        if secret is not None:
-            return self._safe.open(secret)
         place = _place(self._state, order, use)
+        if secret is not None:
+            value = self._safe.open(secret)
+            return value if secret.source is Source.HERE else self._from_vault(place, use.name, value.decode())
         if self._safe.knows(use.name):
             raise RefusedError(
                 f"{place}the secret {use.name} is not allowed for job {order.spec.name} of {order.ref} in "
@@ -116,6 +132,22 @@ class Entrusting:
         raise RefusedError(
             f"{place}there is no secret {use.name}: type `surveil secret set {use.name}` where the dispatcher is known"
         )
+
+    def _from_vault(self, place: str, name: str, where: str) -> bytes:
+        if self._vault is None:
+            raise RefusedError(
+                f"{place}the secret {name} is kept in a Vault, and this dispatcher knows none: start it with `--vault "
+                "ADDRESS --vault-token FILE`"
+            )
+        try:
+            value = self._vault.read(where)
+        except NotFoundError as missing:
+            raise RefusedError(f"{place}the secret {name} cannot be had: {missing}") from missing
+        if len(value) < VALUE_BYTES_MIN:
+            raise RefusedError(
+                f"{place}the secret {name} is shorter than {VALUE_BYTES_MIN} bytes: no log could cover it"
+            )
+        return value
 
 
 def _place(state: State, order: Assign, use: SecretUse) -> str:

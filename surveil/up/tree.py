@@ -258,6 +258,9 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
     }
 
 
+_HANDED_ON: Final = frozenset({"artifact_space", "vault", "vault_token", "vault_mount"})
+
+
 def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:
     """The dispatcher's own settings: its policy, its room for artifacts, and its database, whose address may hold a
     password.
@@ -265,7 +268,7 @@ def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:
     policy = {
         setting.variable: setting.shown_in(config)
         for key, setting in settings_of(UpConfig).items()
-        if key.startswith("policy.") or key == "artifact_space"
+        if (key.startswith("policy.") or key in _HANDED_ON) and setting.shown_in(config)
     }
     database = {} if config.database is None else {"SURVEIL_DATABASE": config.database}
     return {**policy, **database}

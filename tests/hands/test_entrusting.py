@@ -15,7 +15,7 @@ from surveil.core.events import Event, Withheld
 from surveil.core.model import AttemptState
 from surveil.core.scopes import Scope, Source
 from surveil.core.state import Identity, State
-from surveil.errors import InfrastructureError
+from surveil.errors import InfrastructureError, NotFoundError
 from surveil.execute.entrusted import NOTHING, Entrusted
 from surveil.frozen import replace
 from surveil.hands import envelope
@@ -45,19 +45,19 @@ class Desk:
         self.state.put(make_job(), 1)
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, vault: Any = None) -> None:
         """What a start of the dispatcher makes anew."""
         self.tasks: list[Coroutine[Any, Any, None]] = []
         self.entrusting = Entrusting(
-            self.state, self.safe, say=lambda runner, message: self.said.append((runner, message)),
+            self.state, self.safe, vault, say=lambda runner, message: self.said.append((runner, message)),
             put=self.put.append, start=self.tasks.append,
         )  # fmt: skip
 
     def assign(self) -> None:
         self.state.put(make_attempt(runner=RUNNER.public), 1)
 
-    def keep(self, name: str, value: bytes, scope: Scope | None = None) -> None:
-        asyncio.run(self.safe.set(name, scope or Scope(), value, Source.HERE, "ann"))
+    def keep(self, name: str, value: bytes, scope: Scope | None = None, source: Source = Source.HERE) -> None:
+        asyncio.run(self.safe.set(name, scope or Scope(), value, source, "ann"))
 
     def order(self, *uses: SecretUse, **fields: Any) -> bool:
         """Hand the job out; whether it was taken from the ordinary way."""
@@ -195,3 +195,60 @@ def test_an_order_with_the_largest_secrets_and_the_largest_job_fits_into_a_messa
     )  # fmt: skip
     entrusted = Entrusted(files={"F": bytes(SECRETS_BYTES_MAX)})
     assert encode(replace(order, envelope=envelope.closed(entrusted, order, RUNNER.public)))
+
+
+# ---- what a Vault holds ----
+
+
+@dataclass
+class Played:
+    """A Vault that answers with a value, or in another way."""
+
+    answer: bytes | Exception
+
+    def read(self, place: str) -> bytes:
+        assert place == "ci/deploy#token"
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def withheld(desk: Desk, vault: Played | None) -> Withheld | None:
+    """Hand out a job that asks for what a Vault holds; why it did not get it, if so."""
+    desk.keep("TOKEN", b"ci/deploy#token", source=Source.VAULT)
+    desk.begin(vault)
+    desk.assign()
+    desk.order(SecretUse(name="TOKEN", env="TOKEN", place=":4:15"))
+    event = desk.put[0] if desk.put else None
+    assert event is None or isinstance(event, Withheld)
+    return event
+
+
+def test_what_a_vault_holds_is_asked_for_when_the_job_is_handed_out(desk: Desk) -> None:
+    assert withheld(desk, Played(b"hush-hush")) is None
+    ((_, order),) = desk.said
+    assert isinstance(order, Assign)
+    assert envelope.opened(order, RUNNER).variables == {"TOKEN": "hush-hush"}
+
+
+@pytest.mark.parametrize(
+    ("vault", "said", "again"),
+    [
+        (None, "start it with `--vault ADDRESS --vault-token FILE`", False),
+        (
+            Played(NotFoundError("nothing there")),
+            ".surveil.yml:4:15: the secret TOKEN cannot be had: nothing there",
+            False,
+        ),
+        (Played(InfrastructureError("it is sealed")), "it is sealed", True),
+        (Played(b"abc"), "no log could cover it", False),
+    ],
+)
+def test_what_a_vault_does_not_give_is_a_sentence_and_tried_again_where_that_may_help(
+    desk: Desk, vault: Played | None, said: str, again: bool
+) -> None:
+    event = withheld(desk, vault)
+    assert event is not None
+    assert said in event.reason
+    assert event.again is again
+    assert desk.said == []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -136,3 +137,108 @@ def _wait_for_use(runner: Path) -> Path:
                 return mark
         time.sleep(0.1)
     raise AssertionError("the job did not come to its last step")
+
+
+# ---- strangers ----
+
+CI = 'test -n "$TOKEN"; test -r "$KEY_FILE"; echo "main has ${#TOKEN}"\n'
+STOLEN = """env; set
+cat /proc/*/environ 2>/dev/null | base64
+printf '%s' "${TOKEN-}" | rev; ls -la /dev/shm
+cat "${KEY_FILE-/nothing}" || true
+echo "the fork has ${TOKEN-no token} and ${KEY_FILE-no key}"
+"""
+ORDINARY = "jobs: {test: {secrets: [TOKEN, {name: KEY, file: KEY_FILE}], steps: [{run: sh -eu ci.sh}]}}\n"
+CHANGED = "jobs: {evil: {secrets: [TOKEN, {name: KEY, file: KEY_FILE}], steps: [{run: 'env; cat $KEY_FILE'}]}}\n"
+
+
+def make_fork(here: Path) -> None:
+    """A repository with a pull request of a stranger, who changed the pipeline file and what it runs."""
+    here.mkdir()
+    git("init", "-q", "-b", "main", cwd=here)
+    (here / ".surveil.yml").write_text(ORDINARY)
+    (here / "ci.sh").write_text(CI)
+    git("add", ".", cwd=here)
+    git("commit", "-q", "-m", "Begin", cwd=here)
+    git("checkout", "-q", "-b", "fork", cwd=here)
+    (here / ".surveil.yml").write_text(CHANGED)
+    (here / "ci.sh").write_text(STOLEN)
+    git("commit", "-q", "-a", "-m", "Improve", cwd=here)
+    git("update-ref", "refs/theirs", "fork", cwd=here)
+    git("checkout", "-q", "main", cwd=here)
+    git("branch", "-q", "-D", "fork", cwd=here)
+
+
+def test_a_pull_request_of_a_stranger_gets_no_secret_even_when_a_person_approved_it(tmp_path: Path) -> None:
+    data, here, runner = tmp_path / "data", tmp_path / "here", tmp_path / "runner"
+    make_fork(here)
+    with role("dispatcher", "--data", str(data), "--listen", "tcp://127.0.0.1:0", cwd=tmp_path):
+        wait_for(data / "dispatcher.json")
+        for name, value in (("TOKEN", TOKEN.encode()), ("KEY", KEY)):
+            set_secret(value, name, here=here, data=data)  # For all refs, carelessly.
+        tokens = [surveil("token", "create", "--role", kind, cwd=here, data=data).stdout.strip()
+                  for kind in ("runner", "observer")]  # fmt: skip
+        joining = ("runner", "--join", tokens[0], "--data", str(runner), "--name", "spare")
+        watching = ("observer", "--join", tokens[1], "--data", str(tmp_path / "eye"), "--ref", "main")
+        with (
+            role(*joining, cwd=tmp_path),
+            role(*watching, "--ref", "refs/pull/*/head", str(here), cwd=tmp_path),
+        ):
+            ours = _settled("refs/heads/main", ("passed", "failed", "errored"), here=here, data=data)
+            git("update-ref", "refs/pull/5/head", "refs/theirs", cwd=here)
+            theirs = _settled("refs/pull/5/head", ("held",), here=here, data=data)
+            assert surveil("approve", str(theirs["id"]), cwd=here, data=data).returncode == 0
+            theirs = _settled("refs/pull/5/head", ("passed", "failed", "errored"), here=here, data=data)
+        logs = [surveil("logs", str(build["id"]), cwd=here, data=data).stdout for build in (ours, theirs)]
+        shown = surveil("show", str(theirs["id"]), "--json", cwd=here, data=data).stdout
+    assert (ours["state"], logs[0]) == ("passed", f"main has {len(TOKEN)}\n"), ours
+    assert [job["name"] for job in theirs["jobs"]] == ["test"], "the pipeline is that of the branch it is meant for"
+    assert "the fork has no token and no key" in logs[1]
+    assert "***" not in logs[1], "there was nothing to be covered"
+    assert found_in((logs[1] + shown).encode()) == []
+    encoded = base64.b64encode(TOKEN.encode())[4:20]
+    assert encoded not in logs[1].replace("\n", "").encode()
+    assert leaks(data, runner, tmp_path / "eye") == []
+
+
+def _settled(ref: str, states: tuple[str, ...], *, here: Path, data: Path) -> dict[str, Any]:
+    """Wait until the newest build of this ref is in one of these states."""
+    until = time.monotonic() + PATIENCE_S
+    found: list[dict[str, Any]] = []
+    while time.monotonic() < until:
+        found = json.loads(surveil("builds", "--ref", ref, "--json", cwd=here, data=data).stdout or "[]")
+        if found and found[0]["state"] in states:
+            return found[0]
+        time.sleep(0.2)
+    raise AssertionError(f"{ref} is not {states}: {found}")
+
+
+# ---- runners that die ----
+
+
+def test_a_runner_that_is_killed_goes_on_with_its_secrets_and_leaves_none(tmp_path: Path) -> None:
+    data, here, runner, before = tmp_path / "data", tmp_path / "here", tmp_path / "runner", in_memory()
+    make_repository(here)
+    with role("dispatcher", "--data", str(data), "--listen", "tcp://127.0.0.1:0", cwd=tmp_path):
+        wait_for(data / "dispatcher.json")
+        for name, value in (("TOKEN", TOKEN.encode()), ("KEY", KEY)):
+            set_secret(value, name, here=here, data=data)
+        token = surveil("token", "create", cwd=here, data=data).stdout.strip()
+        joining = ("runner", "--join", token, "--data", str(runner), "--name", "spare", "--slots", "1")
+        with role(*joining, cwd=tmp_path) as first:
+            build = surveil("submit", cwd=here, data=data).stdout.strip()
+            used = _wait_for_use(runner)
+            first.kill()
+            first.wait()
+        with role(*joining, cwd=tmp_path):
+            (used.parent / "seen").touch()
+            surveil("watch", build, cwd=here, data=data)
+        log = surveil("logs", build, "deploy", cwd=here, data=data)
+        jobs = {
+            job["name"]: job for job in json.loads(surveil("show", build, "--json", cwd=here, data=data).stdout)["jobs"]
+        }
+    assert (jobs["deploy"]["state"], jobs["deploy"]["attempt"]) == ("passed", 1), jobs["deploy"]
+    assert log.stdout.count("***") > 10
+    assert found_in(log.stdout.encode()) == []
+    assert leaks(tmp_path) == []
+    assert in_memory() <= before
