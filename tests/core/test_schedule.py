@@ -60,3 +60,23 @@ def test_runners_without_a_label_do_not_stand_in_the_way_of_those_that_have_it()
     runners = 3 * CANDIDATES_MAX
     handed = hand_out(runners=runners, slots=1, jobs=runners, labelled=runners // 2)
     assert handed == {f"{number:040d}": 1 for number in range(runners)}
+
+
+def test_a_runner_is_not_told_of_the_condition_on_which_its_job_runs() -> None:
+    state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
+    hello = Hello(
+        name="r", software="1", host="h", cluster="", birth=1, incarnation=1, seq=1, slots=1, held=(), labels=()
+    )
+    handle(state, RunnerSaid(runner="0" * 40, via=b"", message=hello), NOW, POLICY)
+    spec = JobSpec(name="j", when="branch == 'main'", env={}, timeout_ms=1, steps=(), matrix={})
+    wanted = BuildWanted(
+        mid="m", repo="/r", ref="refs/heads/main", sha="a" * 40, event="push", message="", author="", pipeline_file="",
+        jobs=(spec,), carried={},
+    )  # fmt: skip
+    handle(state, wanted, NOW, POLICY)
+    (order,) = handle(state, Tick(), NOW, POLICY)
+    assert isinstance(order, Send)
+    assert isinstance(order.message, Assign)
+    # One from before there were conditions knows `passed` and `always`, and takes no order with another word.
+    assert order.message.spec.when == "passed"
+    assert state.jobs["1/j"].spec == spec

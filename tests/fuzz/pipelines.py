@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from surveil.core.declared import COMPLAINTS_MAX
@@ -10,7 +10,8 @@ from surveil.core.pipeline import JOBS_MAX
 from surveil.pipeline import FILENAMES, Invalid, Loaded, Pipeline, load
 from surveil.pipeline.detect import READ_FILES, Detected, detect
 from surveil.pipeline.explain import as_json, explain
-from surveil.protocol import Assign, decode, encode
+from surveil.pipeline.including import gather
+from surveil.protocol import Assign, IncludedFile, decode, encode
 from tests.fuzz.draw import Draw
 
 READ: Final = tuple(sorted(READ_FILES))
@@ -18,6 +19,8 @@ KEYS: Final = (
     "version", "env", "jobs", "labels", "needs", "when", "matrix", "timeout", "retry", "on_runner_loss", "steps",
     "name",
     "run", "shell", "continue_on_error", "image", "command", "dependencies", "<<", "stepz", "test", "build", "runs-on",
+    "include", "exclude", "fail_fast", "priority", "concurrency", "group", "cancel_superseded", "on", "artifacts",
+    "reports", "secrets",
 )  # fmt: skip
 SCALARS: Final = (
     "1", "true", "false", "null", "~", "10m", "2h", "1s", "always", "passed", "retry", "fail", "hold", "test", "build",
@@ -25,6 +28,8 @@ SCALARS: Final = (
     "!!str x",
     "!!python/object:x {}", "@", "`", "%x", "${{ matrix.a }}", "${matrix.a}", "'", '"', "''", '"\\x41"', '"\\uD800"',
     "|\n   x", ">-\n   y", "- x", "{a: b}", "[a, b]", "[", "{", "? x", "# c", "---", "...", "\t", "\ufeff", "\u2028",
+    "branch == 'main'", "changed('a/**') && failed()", "needs.build.outputs.x > 1", "${{ needs.build.outputs.x }}",
+    "${{ branch }}", "a.yml", "ci/b.yml", "../a", "-3",
     "\x85", "\xa0", "a: b: c", "-x", "../x", "x" * 300, "linux", "GPU", "''''", "\U0001f600", "echo hello",
 )  # fmt: skip
 PROJECT_TEXTS: Final = (
@@ -46,8 +51,10 @@ def check(data: bytes) -> None:
     if way == 3:
         _check_detection(draw)
         return
+    included = {path: _pipeline(draw) for path in ("a.yml", "ci/b.yml")} if draw.seldom(4) else {}
     text = draw.rest() if way == 0 else (_tree(draw) if way == 1 else _pipeline(draw)).encode()
-    _check_loaded(load(text, name), text)
+    files = gather(text, lambda paths: [IncludedFile(path=path, text=included.get(path)) for path in paths])
+    _check_loaded(load(text, name, files), text, included)
 
 
 def seeds() -> Iterator[bytes]:
@@ -60,7 +67,7 @@ def seeds() -> Iterator[bytes]:
             yield bytes([0, way]) + bytes((start + 7 * step) % 256 for step in range(80))
 
 
-def _check_loaded(loaded: Loaded, text: bytes) -> None:
+def _check_loaded(loaded: Loaded, text: bytes, included: Mapping[str, str]) -> None:
     match loaded:
         case Invalid():
             assert 1 <= len(loaded.complaints) <= COMPLAINTS_MAX
@@ -69,8 +76,10 @@ def _check_loaded(loaded: Loaded, text: bytes) -> None:
             assert all(char.isprintable() or char in "\n\t" for char in shown), "a complaint is more than text"
             assert all(sentence.isprintable() for sentence in loaded.sentences())
             assert loaded.as_json()["complaints"]
-            last = text.count(b"\n") + text.count(b"\r") + text.count("\x85".encode()) + text.count(b"\xe2\x80") + 1
-            assert all(1 <= complaint.place.line <= last for complaint in loaded.complaints), "a place outside"
+            for complaint in loaded.complaints:
+                body = included[complaint.place.file].encode() if complaint.place.file else text
+                last = body.count(b"\n") + body.count(b"\r") + body.count("\x85".encode()) + body.count(b"\xe2\x80") + 1
+                assert 1 <= complaint.place.line <= last, "a place outside"
         case Pipeline():
             names = [job.name for job in loaded.jobs]
             assert 1 <= len(names) == len(set(names)) <= JOBS_MAX
@@ -125,6 +134,8 @@ def _pipeline(draw: Draw) -> str:
     lines = ["jobs:"]
     if draw.seldom(4):
         lines.insert(0, f"env: {{A: {draw.pick(SCALARS)}}}")
+    if draw.seldom(4):
+        lines.insert(0, f"include: [{', '.join(draw.many(lambda: draw.pick(('a.yml', 'ci/b.yml', 'c'))))}]")
     for _ in range(1 + draw.byte() % 3):
         lines.append(f"  {draw.pick(('test', 'build', 'lint', draw.text()))}:")
         for _ in range(draw.byte() % 4):
@@ -132,6 +143,9 @@ def _pipeline(draw: Draw) -> str:
             lines.append(f"    {draw.pick(KEYS)}: {value}")
         if draw.seldom(4):
             lines.append(f"    matrix: {{a: [{', '.join(draw.many(lambda: draw.pick(SCALARS)))}]}}")
+        if draw.seldom(4):
+            entries = ", ".join(f"{{{draw.pick('ab')}: {draw.pick(SCALARS)}}}" for _ in range(draw.byte() % 3))
+            lines.append(f"    matrix: {{a: [1, 2], {draw.pick(('include', 'exclude'))}: [{entries}]}}")
         if draw.seldom(4):
             lines.append(f"    needs: [{draw.pick(('test', 'build', 'lint'))}]")
         lines.append("    steps:")
