@@ -290,7 +290,7 @@ def test_a_wrong_environment_is_named_with_its_variable(home: Path, environ: dic
         ("interval = 1.5", "`interval`, set by HOME/surveil.toml: expected a duration like `90s`, not `1.5`"),
         ("[role.up]\nonce = 1", "`once`, set by HOME/surveil.toml under [role.up]: `1` is neither `true` nor `false`"),
         ("[role.runer]\nslots = 1", "unknown role `runer` in HOME/surveil.toml; did you mean `runner`?"),
-        ("[role.runner]\nlisten = 'x'", "unknown key `listen` in HOME/surveil.toml under [role.runner]; known are `credentials`, `data`, `dispatcher`, `expose`, `join`, `labels`, `log_format`, `log_level`, `memory`, `name`, `processes`, `sandbox`, `slots`, `ssh_config`"),
+        ("[role.runner]\nlisten = 'x'", "unknown key `listen` in HOME/surveil.toml under [role.runner]; known are `credentials`, `data`, `dispatcher`, `engine`, `expose`, `join`, `labels`, `log_format`, `log_level`, `memory`, `name`, `processes`, `sandbox`, `slots`, `ssh_config`"),
         ("role = 1", "`role` in HOME/surveil.toml must be a table like `[role.runner]`"),
         ("[role]\nup = 1", "`role.up` in HOME/surveil.toml must be a table"),
         ("[policy]\nleese = '1s'", "unknown key `policy.leese` in HOME/surveil.toml; did you mean `policy.lease`?"),

@@ -28,6 +28,7 @@ _SHORT: Final[Mapping[str, Sequence[Any]]] = {
     "on.manual": [{"type": "null"}],
     "on.manual.inputs.NAME": [{"type": "null"}],
     "jobs.NAME.concurrency": [_SCALAR],
+    "jobs.NAME.image": [_SCALAR],
     "jobs.NAME.artifacts": [_SCALAR],
     "jobs.NAME.artifacts[]": [_SCALAR],
     "jobs.NAME.secrets": [_SCALAR],

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from surveil.answer.views import runner_state
+from surveil.core.declared import CONTAINERS
 from surveil.core.model import OPEN, VERDICTS, Job, Runner, Status
 from surveil.core.spelling import printable, quoted
 from surveil.core.state import State
@@ -30,6 +31,7 @@ _Kind: TypeAlias = tuple[tuple[str, ...], str, str]
 """
 
 _OFFERS: Final = "make a token with `surveil token create`, and type `surveil runner --join TOKEN` on a machine"
+_ENGINE: Final = "`apt install docker.io` on the machine of one, and start that runner again"
 _BUSY: Final = "its turn has not come"
 
 
@@ -187,6 +189,9 @@ def _without(labels: Sequence[str], runners: Sequence[Runner]) -> str:
     checked = (
         f"{len(runners)} runner{'' if len(runners) == 1 else 's'} checked; start one with `surveil runner {flags}`"
     )
+    if missing == [CONTAINERS]:
+        count = f"{len(runners)} runner{'' if len(runners) == 1 else 's'}"
+        return f"no online runner offers containers: {count} checked; {_ENGINE}"
     if not missing:
         return f"no runner has all of the labels {', '.join(labels)}: {checked}"
     return f"no online runner has label{'' if len(missing) == 1 else 's'} {', '.join(missing)}: {checked}"

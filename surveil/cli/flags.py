@@ -33,6 +33,7 @@ _METAVARS: Final[Mapping[str, str]] = {
     "sandbox": "WHEN",
     "expose": "PATH",
     "memory": "SIZE",
+    "engine": "ADDR",
     "log_format": "FORM",
     "log_level": "LEVEL",
 }

@@ -25,6 +25,7 @@ from surveil.cli.settings import load_flags
 from surveil.cli.worktree import read_source, root_of
 from surveil.config import RunConfig
 from surveil.core.decisions import Need
+from surveil.core.declared import CONTAINERS
 from surveil.core.ending import ends_cell, fail_fast_words
 from surveil.core.following import Commit, Look, facts_of, whether
 from surveil.core.graph import in_order
@@ -143,7 +144,7 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any)
         tell(f"There is no pipeline file; by the files that are here: {source.rule}.")
     results = [_Result(spec) for spec in choose(loaded.jobs, jobs)]
     isolation = _isolation(config)
-    interrupted = _run_all(root_of(Path.cwd()), results, isolation, as_json=as_json)
+    interrupted = _run_all(root_of(Path.cwd()), results, isolation, config.engine, as_json=as_json)
     state = verdict(["passed" if result.tolerated else result.state for result in results])
     if as_json:
         print_json({"state": state, "jobs": [result.document() for result in results]})
@@ -194,7 +195,9 @@ def _isolation(config: RunConfig) -> isolating.Isolation:
     return found
 
 
-def _run_all(root: Path, results: Sequence[_Result], isolation: isolating.Isolation, *, as_json: bool) -> bool:
+def _run_all(
+    root: Path, results: Sequence[_Result], isolation: isolating.Isolation, engine: str, *, as_json: bool
+) -> bool:
     """Run job after job; true if somebody interrupted it."""
     ref, sha = _head(root)
     commit = Commit(event="manual", repo=str(root), ref=ref, sha=sha)
@@ -203,7 +206,7 @@ def _run_all(root: Path, results: Sequence[_Result], isolation: isolating.Isolat
     def look(name: str) -> tuple[JobSpec, Need]:
         return by_name[name].spec, by_name[name].need
 
-    with LocalRun(root, ref=ref, sha=sha, isolation=isolation) as local:
+    with LocalRun(root, ref=ref, sha=sha, isolation=isolation, engine=engine) as local:
         interrupts = _Interrupts(local)
         with interrupts.heard():
             for result in results:
@@ -232,8 +235,8 @@ def _follow(result: _Result, results: Sequence[_Result], commit: Commit, look: L
 def _run_job(local: LocalRun, spec: JobSpec, result: _Result, interrupts: _Interrupts, *, as_json: bool) -> None:
     """All attempts at one job: another one after each failure, as long as the pipeline allows it."""
     name = spec.name
-    if spec.labels:
-        tell(f"--- {name} asks for a runner with {', '.join(spec.labels)}; this machine is taken as one ---")
+    if labels := [label for label in spec.labels if label != CONTAINERS]:
+        tell(f"--- {name} asks for a runner with {', '.join(labels)}; this machine is taken as one ---")
     while True:
         result.attempt += 1
         tell(f"--- {name} attempt {result.attempt} ---", "running")

@@ -86,6 +86,7 @@ class DispatcherConfig:
     processes: int = PROCESSES_DEFAULT
     ssh_config: Path | None = None
     credentials: Path | None = None
+    engine: str = "auto"
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)
@@ -123,6 +124,7 @@ class RunnerConfig:
     expose: tuple[Path, ...] = ()
     memory_bytes: int = 0
     processes: int = PROCESSES_DEFAULT
+    engine: str = "auto"
     ssh_config: Path | None = None
     credentials: Path | None = None
     log_format: str = "auto"
@@ -152,6 +154,7 @@ class UpConfig:
     expose: tuple[Path, ...] = ()
     memory_bytes: int = 0
     processes: int = PROCESSES_DEFAULT
+    engine: str = "auto"
     once: bool = False
     ssh_config: Path | None = None
     credentials: Path | None = None
@@ -168,6 +171,7 @@ class RunConfig:
     expose: tuple[Path, ...] = ()
     memory_bytes: int = 0
     processes: int = PROCESSES_DEFAULT
+    engine: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

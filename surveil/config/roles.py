@@ -114,6 +114,11 @@ _ABOUT: Final[Mapping[str, _About]] = {
     "processes": _About(
         values.whole(0, PROCESSES_MAX), "how many processes and threads an attempt may have; 0 is no limit"
     ),
+    "engine": _About(
+        values.engine,
+        "the engine for jobs with an image: a socket like `unix:///run/docker.sock`, `off`, or `auto`, which is "
+        "Docker's or Podman's where one answers",
+    ),
     "spawn": _About(values.whole(0, RUNNERS_MAX), "how many runners the dispatcher starts itself"),
     "runners": _About(values.whole(0, RUNNERS_MAX), "how many runners are started"),
     "once": _About(values.flag, "test each repository's HEAD once and stop"),

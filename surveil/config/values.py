@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from surveil.core.declared import LABEL
 from surveil.core.patterns import in_full
-from surveil.core.spelling import parse_duration, quoted
+from surveil.core.spelling import format_size, parse_duration, parse_size, quoted
 
 LIST_MAX: Final = 1000
 NAME_CHARACTERS_MAX: Final = 100
@@ -26,13 +26,6 @@ _HTTP: Final = re.compile(rf"(?:http://)?({_HOST})?:([0-9]{{1,5}})/?")
 _URL: Final = re.compile(r"[a-z][a-z0-9+]*://\S*")
 _VAULT: Final = re.compile(rf"(https?)://({_HOST})(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._/-]*)?")
 _PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
-_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(b|kib?|mib?|gib?|tib?|)", re.IGNORECASE)
-_UNITS: Final = {
-    "": 1, "b": 1, **{unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "i", "ib")}
-}  # fmt: skip
-SIZE_MIN: Final = 16 * 1024**2
-"""Less memory than this runs no shell script of any use; whoever types it forgot the unit."""
-SIZE_MAX: Final = 1024**5
 _PORT_MAX: Final = 65_535
 
 Item = TypeVar("Item")
@@ -164,18 +157,22 @@ def size(value: object) -> int:
     """A number of bytes like `512MiB` or `2GiB`; 0 is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    match = _SIZE.fullmatch(text(value))
-    found = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else -1
-    if not (found == 0 or SIZE_MIN <= found <= SIZE_MAX):
-        raise ValueError(f"{_described(value)} is not a size like `512MiB` or `2GiB`, from 16MiB on")
-    return found
+    return parse_size(text(value))
 
 
 def size_shown(value: object) -> str:
     """A size as it can be typed."""
-    count = int(str(value))
-    unit = next((unit for unit in ("GiB", "MiB", "KiB") if count and count % _UNITS[unit.lower()] == 0), "")
-    return f"{count // _UNITS[unit.lower()]}{unit}"
+    return format_size(int(str(value)))
+
+
+def engine(value: object) -> str:
+    """Where a container engine listens: a socket of this machine, as what a container sees are this machine's files."""
+    found = text(value)
+    if found in {"auto", "off"}:
+        return found
+    if not found.startswith("unix:///"):
+        raise ValueError(f"{_described(value)} is neither `auto` nor `off` nor a socket like `unix:///run/docker.sock`")
+    return found
 
 
 def one_of(*choices: str) -> Callable[[object], str]:

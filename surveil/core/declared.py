@@ -31,6 +31,10 @@ REPORTS_USUAL: Final = (
 )
 """Where test runners put their reports by themselves, or where their documentation says to put them."""
 
+CONTAINERS: Final = "containers"
+"""The label of runners that offer containers, which a job with an image asks for without saying so."""
+
+Pull: TypeAlias = Literal["missing", "always", "never"]
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 
@@ -117,6 +121,17 @@ class SecretDeclaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDeclaration:
+    """The image of a job's container, and what may be taken there; limits of 0 are none."""
+
+    name: Text
+    pull: Pull = "missing"
+    cpu_thousandths: int = 0
+    memory_bytes: int = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeclaration:
     """A job as it was written; with a `matrix` it stands for one job for each cell: each combination of the values that
     no entry of `exclude` leaves out, and what the entries of `include` add. Without `when` it is `passed`.
@@ -143,6 +158,7 @@ class JobDeclaration:
     cancel_superseded: bool = False
     artifacts: tuple[ArtifactDeclaration, ...] = ()
     secrets: tuple[SecretDeclaration, ...] = ()
+    image: ImageDeclaration | None = None
 
     @property
     def has_matrix(self) -> bool:

@@ -17,6 +17,7 @@ from surveil.core import globs
 from surveil.core.conditions import WORDS, Known, check, path_patterns
 from surveil.core.declared import (
     COMPLAINTS_MAX,
+    CONTAINERS,
     LABEL,
     REPORTS_USUAL,
     START,
@@ -29,6 +30,7 @@ from surveil.core.declared import (
 from surveil.core.expressions import ExpressionError, parse
 from surveil.core.filling import Filler, Later
 from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cycles, resolve_needs
+from surveil.core.images import filled
 from surveil.core.keeping import artifacts_of
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
 from surveil.core.spelling import quoted
@@ -198,7 +200,7 @@ class _Cell:
             name=self.name,
             needs=needs,
             when=job.when.value if job.when is not None else "passed",
-            labels=tuple(dict.fromkeys(self._label(label) for label in job.labels)),
+            labels=self._labels(),
             env=env,
             timeout_ms=job.timeout_ms,
             retry=job.retry,
@@ -213,6 +215,7 @@ class _Cell:
             reports=self._reports(),
             artifacts=artifacts_of(job, self.filler),
             secrets=self._secrets(env),
+            image=None if job.image is None else filled(job.image, self.filler),
         )
 
     def _secrets(self, env: Mapping[str, str]) -> tuple[SecretUse, ...]:
@@ -259,6 +262,10 @@ class _Cell:
             self.shared[position] = spec
         return spec
 
+    def _labels(self) -> tuple[str, ...]:
+        needed = [] if self.job.image is None else [CONTAINERS]
+        return tuple(dict.fromkeys([*(self._label(label) for label in self.job.labels), *needed]))
+
     def _label(self, label: Text) -> str:
         filled = self.filler.fill(label)
         if LABEL.fullmatch(filled) is None:
@@ -289,6 +296,7 @@ def _weigh(spec: JobSpec) -> int:
         spec.name,
         *spec.needs,
         *spec.labels,
+        spec.image.name if spec.image else "",
         *(part for step in spec.steps for part in (step.name, step.run, step.shell)),
         *(text for artifact in spec.artifacts for text in (artifact.name, *artifact.paths)),
     ]

@@ -1,4 +1,4 @@
-"""How people write values and names: durations, near misses, and texts of strangers inside a sentence.
+"""How people write values and names: durations, sizes, near misses, and texts of strangers inside a sentence.
 
 What belongs here: reading and writing of small human notations that both files and configuration use.
 What does not: anything that knows a file format, a key's name or where a value came from.
@@ -18,6 +18,34 @@ _KNOWN_SHOWN_MAX: Final = 20
 _UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(?:[0-9]{1,12}(?:ms|[smhd]))+")
 _PART: Final = re.compile(r"([0-9]{1,12})(ms|[smhd])")
+
+
+SIZE_MIN: Final = 16 * 1024**2
+"""Less memory than this runs no shell script of any use; whoever types it forgot the unit."""
+SIZE_MAX: Final = 1024**5
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(b|kib?|mib?|gib?|tib?|)", re.IGNORECASE)
+_UNITS: Final = {
+    "": 1, "b": 1, **{unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "i", "ib")}
+}  # fmt: skip
+
+
+def parse_size(text: str) -> int:
+    """Read `512MiB`, `2GiB` or `2g` as bytes; 0 is none.
+
+    Raises:
+        ValueError: the text is no size, or one that nobody means; it says so in a clause.
+    """
+    match = _SIZE.fullmatch(text)
+    found = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else -1
+    if not (found == 0 or SIZE_MIN <= found <= SIZE_MAX):
+        raise ValueError(f"{quoted(text)} is not a size like `512MiB` or `2GiB`, from 16MiB on")
+    return found
+
+
+def format_size(count: int) -> str:
+    """Write bytes as `parse_size` reads them, in the largest unit that divides them."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if count and count % _UNITS[unit.lower()] == 0), "")
+    return f"{count // _UNITS[unit.lower()]}{unit}"
 
 
 def parse_duration(text: str) -> int:

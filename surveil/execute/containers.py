@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,8 +25,6 @@ from surveil.say import Voice
 if TYPE_CHECKING:
     from surveil.execute.engine import Engine, Resolved
 
-OFFERED: Final = "containers"
-"""The label of a runner that offers containers, and of a job that needs one."""
 AUTO: Final = "auto"
 OFF: Final = "off"
 UNIX: Final = "unix://"
@@ -131,17 +129,13 @@ class Containers:
         except InfrastructureError as problem:
             voice.warning("container is not removed yet", container=name, reason=str(problem))
 
-    def sweep(self, owner: str, known: Iterable[str]) -> None:
-        """Remove the containers of this owner that are none of these, as far as the engine answers."""
-        kept = set(known)
+    def of(self, owner: str) -> list[str]:
+        """The names of this owner's containers, as far as the engine answers."""
         try:
-            found = [name for name in self._engine.labelled(f"{OWNER}={owner}") if name not in kept]
+            return self._engine.labelled(f"{OWNER}={owner}")
         except InfrastructureError as problem:
             voice.warning("containers left behind are not looked for", reason=str(problem))
-            return
-        for name in found:
-            voice.warning("container left behind is removed", container=name)
-            self.remove(name)
+            return []
 
 
 def chosen(wanted: str, *, memory_bytes: int = 0, processes: int = 0) -> tuple[Containers | None, str]:

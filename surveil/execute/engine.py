@@ -8,6 +8,7 @@ second to import, so nothing imports this module before an engine is wanted.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,6 @@ UNIX: Final = "unix://"
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 OOM_SCORE: Final = 500
-FILES_MAX: Final = 65_536
 _WORDS_MAX: Final = 500
 
 
@@ -173,10 +173,7 @@ class Engine:
             ipc_mode="private",
             oom_score_adj=OOM_SCORE,
             log_config=LogConfig(type="none"),
-            ulimits=[
-                Ulimit(name="core", soft=0, hard=0),
-                Ulimit(name="nofile", soft=FILES_MAX, hard=FILES_MAX),
-            ],
+            ulimits=[Ulimit(name="core", soft=0, hard=0)],
             mounts=[
                 Mount(target, str(source), type="bind", read_only=not writable)
                 for source, target, writable in wanted.shown
@@ -224,6 +221,9 @@ class Engine:
     @contextlib.contextmanager
     def _trouble(self, what: str) -> Iterator[None]:
         try:
+            # The SDK leaves sockets open that it could not connect.
+            with socket.socket(socket.AF_UNIX) as asked:
+                asked.connect(self.address.removeprefix(UNIX))
             yield
         except docker.errors.APIError as error:
             raise InfrastructureError(f"the container engine {what}: {_explained(error)}") from error

@@ -6,7 +6,7 @@ What belongs here: the way from an attempt's folder to its container. What does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from surveil.errors import InfrastructureError
@@ -16,6 +16,9 @@ from surveil.execute.containers import OWNER, Containers, Placed
 from surveil.execute.endings import secret_words
 from surveil.execute.entrusted import make_folder
 from surveil.mirror.command import Halt
+from surveil.say import Voice
+
+voice = Voice("execute")
 
 
 class Housing:
@@ -58,11 +61,19 @@ class Housing:
         if folder.assign.spec.image is not None and self._containers is not None:
             self._containers.remove(folder.container)
 
-    def sweep(self, known: Iterable[str]) -> None:
-        """Remove all containers of this runner but those of the attempts whose folders have these names."""
-        if self._containers is not None:
-            prefix = group_prefix(self._data)
-            self._containers.sweep(prefix, [f"{PREFIX}{prefix}{name}" for name in known])
+    def sweep(self, known: Callable[[], Iterable[str]]) -> None:
+        """Remove all containers of this runner but those of the attempts whose folders have these names, which is asked
+        for after it was seen which there are: an attempt is known before it has a container.
+        """
+        if self._containers is None:
+            return
+        prefix = group_prefix(self._data)
+        found = self._containers.of(prefix)
+        kept = {f"{PREFIX}{prefix}{name}" for name in known()}
+        for name in found:
+            if name not in kept:
+                voice.warning("container left behind is removed", container=name)
+                self._containers.remove(name)
 
     def close(self) -> None:
         """Let go of the engine."""

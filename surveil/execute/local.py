@@ -22,7 +22,7 @@ from surveil.execute import files, processes
 from surveil.execute.attempts import ended, steps, surroundings
 from surveil.execute.cgroups import PREFIX
 from surveil.execute.confines import Confines
-from surveil.execute.containers import OWNER, Containers, Placed
+from surveil.execute.containers import OFF, OWNER, Containers, Placed, chosen
 from surveil.execute.endings import secret_words
 from surveil.execute.entrusted import NOTHING, Entrusted, folder_for, make_folder
 from surveil.execute.environment import job_environment, step_orders
@@ -50,7 +50,7 @@ class LocalRun:
         work: the tree in which the steps run, and which they may change.
         repo, ref, sha: what the steps are told about it.
         isolation: what keeps the steps from the rest of the machine.
-        containers: asked for this machine's containers when a job wants one; may raise InfrastructureError.
+        engine: of jobs with an image, as of `containers.chosen`; looked for when the first of them is run.
     """
 
     def __init__(
@@ -61,14 +61,15 @@ class LocalRun:
         ref: str = "",
         sha: str = "",
         isolation: Isolation = UNKEPT,
-        containers: Callable[[], Containers] | None = None,
+        engine: str = OFF,
     ) -> None:
         self._work = work.absolute()
         self._repo = repo or str(self._work)
         self._ref = ref
         self._sha = sha or _NO_SHA
         self._isolation = isolation
-        self._containers = containers
+        self._engine = engine
+        self._containers: Containers | None = None
         self._nursery = Nursery()
         self._cancel_grace_ms: int | None = None
         self._control: int | None = None
@@ -78,6 +79,8 @@ class LocalRun:
 
     def __exit__(self, *_: object) -> None:
         self._nursery.close()
+        if self._containers is not None:
+            self._containers.close()
 
     def cancel(self, grace_ms: int) -> None:
         """Ask the running job to end, and make it after `grace_ms`; may be called from a signal handler."""
@@ -157,6 +160,14 @@ class LocalRun:
                 if placed is None:
                     Confines(where["cgroups"]).remove()
 
+    def _find(self) -> Containers:
+        limits = self._isolation.limits
+        found, why = chosen(self._engine, memory_bytes=limits.memory_bytes, processes=limits.processes)
+        if found is None:
+            raise InfrastructureError(f"the job has an image, and {why}")
+        self._containers = found
+        return found
+
     def _place(
         self,
         root: Path,
@@ -170,9 +181,7 @@ class LocalRun:
         """The container of a job that wants one, which is gone when all files are closed."""
         if spec.image is None:
             return None
-        if self._containers is None:
-            raise InfrastructureError("the job has an image, and there are no containers here")
-        containers = self._containers()
+        containers = self._containers or self._find()
         name = f"{PREFIX}{root.name}"
         open_files.callback(containers.remove, name)
         labels = {OWNER: str(root), "surveil.job": spec.name}

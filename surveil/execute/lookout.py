@@ -86,6 +86,10 @@ class Lookout:
         """Whether no attempt is left, not even one that was forgotten and is being deleted."""
         return not self._watched
 
+    def names(self) -> set[str]:
+        """What the folders of all attempts are called; may be asked by any thread."""
+        return {os.fsdecode(name) for name in [*self._watched]}
+
     def open(self) -> None:
         """Hang up the bell. Raises OSError."""
         with contextlib.suppress(FileExistsError):

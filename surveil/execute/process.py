@@ -112,8 +112,7 @@ class ProcessExecutor:
         self._tasks.start(self._upkeep.run())
         found = await self._in(self._pool, self._find)
         kept = [self._take_up(folder, pidfd) for folder, pidfd in found]
-        known = {attempt.folder.path.name for attempt in self._attempts.values()}
-        self._tasks.start(self._sweep(known | self._unreadable.kept()))
+        self._tasks.start(self._sweep(self._lookout.names() | self._unreadable.kept()))
         if self._unreadable:
             self._alone = asyncio.get_running_loop().call_later(ALONE_S, self._end_unreadable)
         return kept
@@ -198,14 +197,16 @@ class ProcessExecutor:
 
     async def _sweep(self, known: set[str]) -> None:
         """Remove the workspaces, control groups and containers of attempts that are no more."""
+        # Seen before anything is waited for: what comes later is somebody's.
         prefix = group_prefix(self._data)
+        strays = [path for path in (self._data / WORKSPACES).iterdir() if path.name not in known]
+        strays += left_in_memory(prefix, known)
         left = self._isolation.limits.left_behind(prefix, [prefix + name for name in known])
         if left:
             await self._in(self._pool, Confines(left).remove)
-        await self._in(self._pool, partial(self._housing.sweep, known))
-        strays = [path for path in (self._data / WORKSPACES).iterdir() if path.name not in known]
-        for path in (*strays, *left_in_memory(prefix, known)):
+        for path in strays:
             await self._in(self._pool, partial(self._remove, path))
+        await self._in(self._pool, partial(self._housing.sweep, lambda: known | self._lookout.names()))
 
     # ---- what is asked ----
 

@@ -21,6 +21,7 @@ def settings_of_runners(config: DispatcherConfig | UpConfig) -> dict[str, str]:
         "SURVEIL_SANDBOX": config.sandbox,
         "SURVEIL_MEMORY": size_shown(config.memory_bytes),
         "SURVEIL_PROCESSES": str(config.processes),
+        "SURVEIL_ENGINE": config.engine,
         "SURVEIL_EXPOSE": "\n".join(str(path) for path in config.expose),
     }
 

@@ -19,11 +19,13 @@ from surveil import __version__
 from surveil.clock import Clock
 from surveil.codec import INT_MAX
 from surveil.config import RunnerConfig
+from surveil.core.declared import CONTAINERS
 from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
 from surveil.execute import isolating
 from surveil.execute.cases import CaseCollector
+from surveil.execute.containers import Containers, chosen
 from surveil.execute.contract import Executor
 from surveil.execute.courier import Courier, Say
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
@@ -79,7 +81,11 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
     access.check()
     data = config.data.absolute()
     with Hold(data, "a runner"):
-        isolation = await asyncio.to_thread(_isolation, config) if executor is None else isolating.UNKEPT
+        isolation, containers = isolating.UNKEPT, None
+        if executor is None:
+            isolation, containers = await asyncio.gather(
+                asyncio.to_thread(_isolation, config), asyncio.to_thread(_containers, config)
+            )
         known = await _dispatcher(config)
         keys = load_keys(data / KEYS / RUNNER_KEY)
         identity = begin_incarnation(data)
@@ -89,7 +95,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                 supplies, cases = Supplies(_asking(connection)), CaseCollector(_asking(connection))
                 courier = Courier(_saying(connection))
                 yield Parts(
-                    state=_state(config, identity, name, tombstones),
+                    state=_state(config, identity, name, tombstones, containers),
                     policy=RunnerPolicy(),
                     executor=executor
                     or ProcessExecutor(
@@ -100,6 +106,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                         isolation=isolation,
                         collectors=(cases, Artifacts(courier)),
                         open_envelope=lambda order: envelope.opened(order, keys),
+                        containers=containers,
                     ),
                     connection=connection,
                     address=known.address,
@@ -153,8 +160,18 @@ def _isolation(config: RunnerConfig) -> isolating.Isolation:
     return found
 
 
-def _state(config: RunnerConfig, identity: Identity, name: str, tombstones: Tombstones) -> RunState:
-    own = (platform.system().lower(), platform.machine().lower())
+def _containers(config: RunnerConfig) -> Containers | None:
+    """What jobs with an image run in; none where there is no engine. Raises InfrastructureError."""
+    found, why = chosen(config.engine, memory_bytes=config.memory_bytes, processes=config.processes)
+    if found is None:
+        voice.debug("containers are not offered", reason=why)
+    return found
+
+
+def _state(
+    config: RunnerConfig, identity: Identity, name: str, tombstones: Tombstones, containers: Containers | None
+) -> RunState:
+    own = (platform.system().lower(), platform.machine().lower(), CONTAINERS if containers is not None else "")
     return RunState(
         name=name,
         host=socket.gethostname(),

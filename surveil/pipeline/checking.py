@@ -17,7 +17,7 @@ from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Pla
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.core.triggers import ANY, Triggers
 from surveil.pipeline.document import Listing, Node, Scalar, Table
-from surveil.pipeline.values import IMAGE_HINT, IMAGE_REFUSED, known_as
+from surveil.pipeline.values import known_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "before_script": "write it as the first step",
     "command": "a step's script is under `run`",
     "commands": "a step's script is under `run`",
-    "container": IMAGE_REFUSED,
+    "container": "the image of a job's container is under `image`",
     "dependencies": "the jobs that must pass first are under `needs`",
     "depends_on": "the jobs that must pass first are under `needs`",
     "environment": "variables are under `env`",
@@ -161,8 +161,6 @@ def _complaint(detail: ErrorDetails, tables: Tables, root: Node) -> Complaint:
             return Complaint(f"`{where}` is missing", place, hint_for_missing(str(path[-1])))
         case "value_error":
             message = str(detail["ctx"]["error"])
-            if message == IMAGE_REFUSED:
-                return Complaint(IMAGE_REFUSED, place_at(root, path), IMAGE_HINT)
             return Complaint(f"`{where}`: {message}", place)
         case "list_type" | "tuple_type":
             return Complaint(

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from surveil.core.declared import Complaint, JobDeclaration, StepDeclaration, Text
+from surveil.core.declared import Complaint, ImageDeclaration, JobDeclaration, StepDeclaration, Text
 from surveil.core.spelling import quoted
 from surveil.pipeline.checking import Declared, Strict, Tables, check, place_at
 from surveil.pipeline.document import Node
@@ -18,9 +18,9 @@ from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
     Env,
     JobName,
-    NoImage,
     Script,
     Texts,
+    TextValue,
     Title,
     Version,
     job_name,
@@ -37,7 +37,7 @@ class RunnerciStep(Strict):
 class RunnerciJob(Strict):
     """One entry of `jobs` in `.runnerci.yml`."""
 
-    image: NoImage = None
+    image: TextValue | None = None
     steps: list[RunnerciStep]
 
 
@@ -60,7 +60,7 @@ class NarwhalFile(Strict):
     """The whole `narwhal.yml`."""
 
     name: Title | None = None
-    image: NoImage = None
+    image: TextValue | None = None
     env: Env = Field(default_factory=dict)
     steps: list[NarwhalStep]
 
@@ -83,6 +83,7 @@ def declare_runnerci(root: Node) -> Declared | list[Complaint]:
             name=Text(name, place_at(root, ("jobs", name))),
             timeout_ms=TIMEOUT_MS_DEFAULT,
             steps=tuple(StepDeclaration(name=step.name, run=step.run) for step in job.steps),
+            image=ImageDeclaration(name=job.image) if job.image else None,
         )
         for name, job in checked.jobs.items()
     ]
@@ -112,6 +113,7 @@ def declare_narwhal(root: Node) -> Declared | list[Complaint]:
                 needs=step.dependencies,
                 timeout_ms=TIMEOUT_MS_DEFAULT,
                 steps=(StepDeclaration(name=step.name, run=step.command),),
+                image=ImageDeclaration(name=checked.image) if checked.image else None,
             )
         )
     return complaints or Declared(env=checked.env, jobs=jobs)

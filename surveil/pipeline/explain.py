@@ -9,10 +9,10 @@ from typing import Any
 
 from surveil.core.conditions import WORDS
 from surveil.core.graph import in_order
-from surveil.core.spelling import format_duration, printable, quoted
+from surveil.core.spelling import format_duration, format_size, printable, quoted
 from surveil.core.triggers import ANY, describe
 from surveil.pipeline import Pipeline
-from surveil.protocol import JobSpec, StepSpec
+from surveil.protocol import ImageSpec, JobSpec, StepSpec
 
 _ENDED = {"passed": " (passed)", "failed": " (one failed)", "always": " (however they end)"}
 
@@ -45,6 +45,8 @@ def _explain_job(job: JobSpec) -> list[str]:
         lines.append(f"     when      {printable(job.when)}")
     if job.labels:
         lines.append(f"     on        runners with {', '.join(job.labels)}")
+    if job.image is not None:
+        lines.append(f"     in        a container of {_explain_image(job.image)}")
     if job.env:
         lines.append(f"     env       {', '.join(sorted(job.env))}")
     if job.secrets:
@@ -83,6 +85,27 @@ def _kept_for(retention_ms: int) -> list[str]:
     return [f"for {format_duration(retention_ms)}"] if retention_ms else []
 
 
+def _explain_image(image: ImageSpec) -> str:
+    notes = [] if image.pull == "missing" else [f"pull: {image.pull}"]
+    if image.cpu_thousandths:
+        notes.append(f"{image.cpu_thousandths / 1000:g} processors")
+    if image.memory_bytes:
+        notes.append(f"{format_size(image.memory_bytes)} of memory")
+    if image.processes:
+        notes.append(f"{image.processes} processes")
+    return image.name + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _image_json(image: ImageSpec) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "pull": image.pull,
+        "cpus": image.cpu_thousandths / 1000 or None,
+        "memory_bytes": image.memory_bytes or None,
+        "pids": image.processes or None,
+    }
+
+
 def _commands(step: StepSpec) -> list[str]:
     """What a step runs, where its name does not say all of it."""
     lines = step.run.strip("\n").split("\n")
@@ -104,6 +127,7 @@ def _job_json(job: JobSpec) -> dict[str, Any]:
         "needs": list(job.needs),
         "when": job.when,
         "labels": list(job.labels),
+        "image": None if job.image is None else _image_json(job.image),
         "matrix": dict(job.matrix),
         "env": dict(job.env),
         "secrets": [{"name": use.name, "env": use.env or None, "file": use.file or None} for use in job.secrets],

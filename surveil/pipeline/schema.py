@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from surveil.core.declared import (
     ArtifactDeclaration,
     Complaint,
+    ImageDeclaration,
     JobDeclaration,
     SecretDeclaration,
     StepDeclaration,
@@ -29,19 +30,22 @@ from surveil.pipeline.values import (
     TIMEOUT_MS_DEFAULT,
     ArtifactName,
     Axis,
+    Cpus,
     Duration,
     Env,
     Flag,
     Includes,
     JobName,
-    NoImage,
     OnRunnerLossValue,
     Priority,
+    Processes,
+    PullValue,
     Retention,
     Retry,
     Script,
     Shell,
     ShortArtifacts,
+    Size,
     Texts,
     TextValue,
     Title,
@@ -59,7 +63,7 @@ def _named(value: object) -> object:
 
 
 def _by_name(value: object) -> object:
-    """A name alone stands for the secret of that name, in the variable of that name."""
+    """A name alone stands for the image or the secret of that name."""
     return {"name": value} if isinstance(value, Scalar) else value
 
 
@@ -135,10 +139,30 @@ class SecretTable(Strict):
         return SecretDeclaration(name=self.name, env=self.env, file=self.file)
 
 
+class ImageTable(Strict):
+    """`jobs.NAME.image`."""
+
+    name: TextValue
+    pull: PullValue = "missing"
+    cpus: Cpus = 0
+    memory: Size = 0
+    pids: Processes = 0
+
+    def declare(self) -> ImageDeclaration:
+        """The same as core.pipeline takes it."""
+        return ImageDeclaration(
+            name=self.name,
+            pull=self.pull,
+            cpu_thousandths=self.cpus,
+            memory_bytes=self.memory,
+            processes=self.pids,
+        )
+
+
 class JobTable(Strict):
     """One entry of `jobs`."""
 
-    image: NoImage = None
+    image: Annotated[ImageTable, BeforeValidator(_by_name)] | None = None
     labels: Texts = ()
     needs: Texts = ()
     when: WhenValue | None = None
@@ -181,6 +205,7 @@ class JobTable(Strict):
             cancel_superseded=bool(self.concurrency and self.concurrency.cancel_superseded),
             artifacts=tuple(artifact.declare() for artifact in self.artifacts),
             secrets=tuple(secret.declare() for secret in self.secrets),
+            image=self.image.declare() if self.image else None,
         )
 
 
@@ -219,6 +244,7 @@ TABLES: Final[Tables] = {
     ("jobs", "*", "concurrency"): ConcurrencyTable,
     ("jobs", "*", "artifacts", "*"): ArtifactTable,
     ("jobs", "*", "secrets", "*"): SecretTable,
+    ("jobs", "*", "image"): ImageTable,
     ("jobs", "*", "steps", "*"): StepTable,
 }
 

@@ -13,9 +13,9 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
-from surveil.core.declared import OnRunnerLoss, Text
+from surveil.core.declared import OnRunnerLoss, Pull, Text
 from surveil.core.keeping import SHORT_NAME
-from surveil.core.spelling import parse_duration, quoted
+from surveil.core.spelling import parse_duration, parse_size, quoted
 from surveil.pipeline.document import Kind, Scalar
 
 TIMEOUT_MS_DEFAULT: Final = 60 * 60_000
@@ -26,10 +26,9 @@ PRIORITY_MAX: Final = 100
 INCLUDE_CHARACTERS_MAX: Final = 300
 RETENTION_MS_MIN: Final = 3_600_000
 ARTIFACT_NAME_BYTES_MAX: Final = 120
-IMAGE_REFUSED: Final = (
-    "`image` cannot be used yet: this version of surveil runs steps as processes of the runner's machine"
-)
-IMAGE_HINT: Final = "remove `image`, and use `labels` to choose machines that have what the steps need"
+CPUS_MAX: Final = 1024
+PROCESSES_MAX: Final = 4_194_304
+"""As many as the kernel ever allows."""
 
 SET_BY_SURVEIL: Final = frozenset(
     ["CI", "SURVEIL"]
@@ -216,8 +215,29 @@ def _include(value: object) -> Text:
     return Text(include_path(text.value), text.place)
 
 
-def _no_image(_value: object) -> None:
-    raise ValueError(IMAGE_REFUSED)
+def _cpus(value: object) -> int:
+    """Processors in thousandths, as text: no binary fraction comes in between."""
+    scalar = _scalar(value)
+    match = re.fullmatch(r"([0-9]{1,4})(?:\.([0-9]{1,3}))?", scalar.text)
+    found = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
+    if not 0 < found <= CPUS_MAX * 1000:
+        raise ValueError(f"{quoted(scalar.text)} is not a number of processors like `2` or `0.5`")
+    return found
+
+
+def _size(value: object) -> int:
+    scalar = _scalar(value)
+    found = parse_size(scalar.text)
+    if not found:
+        raise ValueError("0 is no size: leave the key out for no limit")
+    return found
+
+
+def _processes(value: object) -> int:
+    scalar = _scalar(value)
+    if not re.fullmatch("[0-9]{1,7}", scalar.text) or not 0 < int(scalar.text) <= PROCESSES_MAX:
+        raise ValueError(f"{quoted(scalar.text)} is not a number of processes from 1 to {PROCESSES_MAX}")
+    return int(scalar.text)
 
 
 def _retention(value: object) -> int:
@@ -264,6 +284,7 @@ _VARIABLES: Final = {
 }
 
 _DURATION: Final = {"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$", "examples": ["90s", "10m", "2h"]}
+_SIZE: Final = {"type": ["string", "integer"], "examples": ["512MiB", "2GiB"]}
 
 # What follows each validator is the same for editors, as far as JSON Schema can say it.
 TextValue: TypeAlias = Annotated[Text, PlainValidator(_text), WithJsonSchema(_SCALAR)]
@@ -278,7 +299,12 @@ Variable: TypeAlias = Annotated[
 ]
 Duration: TypeAlias = Annotated[int, PlainValidator(_duration), WithJsonSchema(_DURATION)]
 Version: TypeAlias = Annotated[int, PlainValidator(_version), WithJsonSchema({"enum": [1, "1", "1.0"]})]
-NoImage: TypeAlias = Annotated[None, PlainValidator(_no_image)]
+Cpus: TypeAlias = Annotated[int, PlainValidator(_cpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Size: TypeAlias = Annotated[int, PlainValidator(_size), WithJsonSchema(_SIZE)]
+Processes: TypeAlias = Annotated[int, PlainValidator(_processes), WithJsonSchema({"type": "integer", "minimum": 1})]
+PullValue: TypeAlias = Annotated[
+    Pull, one_of("missing", "always", "never"), WithJsonSchema({"enum": ["missing", "always", "never"]})
+]
 Env: TypeAlias = Annotated[dict[Annotated[str, AfterValidator(_variable)], TextValue], WithJsonSchema(_VARIABLES)]
 JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
 Axis: TypeAlias = Annotated[str, AfterValidator(axis_name)]

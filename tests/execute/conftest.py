@@ -27,8 +27,11 @@ from surveil.execute.nursery import Nursery, launch
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
 from surveil.protocol import JobSpec, StepSpec
+from tests.engines.fixtures import docker_engine
 
 PATIENCE_S = 30.0
+__all__ = ["docker_engine"]
+"""Fixtures of others that tests here use as well."""
 
 
 def job(

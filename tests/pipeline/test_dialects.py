@@ -1,4 +1,4 @@
-"""The two other formats mean what they say, and say `image` in vain as long as there are no containers."""
+"""The two other formats mean what they say."""
 
 # ruff: noqa: E501  # A table of mistakes is read one case a line.
 
@@ -8,7 +8,6 @@ import pytest
 
 from surveil.core.declared import REPORTS_USUAL
 from surveil.pipeline import Invalid, Pipeline, load
-from surveil.pipeline.values import IMAGE_REFUSED
 from surveil.protocol import JobSpec, StepSpec
 
 RUNNERCI = """\
@@ -76,10 +75,22 @@ def test_the_steps_of_a_narwhal_file_are_a_graph_of_jobs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "filename", "named"),
+    [
+        (RUNNERCI.replace("  lint:\n", "  lint:\n    image: python:3\n"), ".runnerci.yml", {"lint": "python:3"}),
+        (NARWHAL.replace("env:\n", "image: x\nenv:\n"), "narwhal.yml", {"Install": "x", "Unit tests": "x"}),
+    ],
+)
+def test_an_image_is_that_of_the_jobs_it_is_written_for(text: str, filename: str, named: dict[str, str]) -> None:
+    jobs = jobs_of(text, filename)
+    assert {job.name: job.image.name for job in jobs if job.image is not None} == named
+    assert {job.name for job in jobs if "containers" in job.labels} == set(named)
+
+
+@pytest.mark.parametrize(
     ("text", "filename", "sentence"),
     [
-        (RUNNERCI.replace("  lint:\n", "  lint:\n    image: python:3\n"), ".runnerci.yml", f"4:5 {IMAGE_REFUSED}"),
-        (NARWHAL.replace("env:\n", "image: x\nenv:\n"), "narwhal.yml", f"2:1 {IMAGE_REFUSED}"),
+        (RUNNERCI.replace("  lint:\n", "  lint:\n    image: Python\n"), ".runnerci.yml", "4:12 `Python` is not the name of an image"),
         (RUNNERCI.replace("run: make lint", "rnu: x\n        run: x"), ".runnerci.yml", "6:9 unknown key `rnu` in `jobs.lint.steps[0]`"),
         (NARWHAL.replace("[Install]", "[Instal]"), "narwhal.yml", "8:20 job `Unit tests` needs `Instal`, which does not exist"),
         (NARWHAL.replace("Unit tests", "Install"), "narwhal.yml", "7:11 the step `Install` exists twice, first in line 5"),

@@ -73,6 +73,21 @@ def test_a_step_shows_all_its_commands_unless_its_name_is_its_only_one() -> None
     ]
 
 
+def test_an_image_is_shown_with_what_its_container_may_take() -> None:
+    image = '{name: "python:3", pull: always, cpus: 1.5, memory: 2GiB, pids: 99}'
+    pipeline = load(f"jobs: {{a: {{image: {image}, steps: [{{run: make}}]}}}}", ".surveil.yml")
+    assert isinstance(pipeline, Pipeline)
+    assert (
+        "     in        a container of python:3 (pull: always, 1.5 processors, 2GiB of memory, 99 processes)"
+        in explain(pipeline).splitlines()
+    )
+    (job,) = as_json(pipeline)["jobs"]
+    assert job["image"] == {
+        "name": "python:3", "pull": "always", "cpus": 1.5, "memory_bytes": 2 << 30, "pids": 99
+    }  # fmt: skip
+    assert job["labels"] == ["containers"]
+
+
 def test_the_json_holds_every_field_of_every_job() -> None:
     document = json.loads(json.dumps(as_json(loaded())))
     assert document["file"] == ".surveil.yml"
@@ -82,6 +97,7 @@ def test_the_json_holds_every_field_of_every_job() -> None:
         "needs": ["build"],
         "when": "passed",
         "labels": ["linux"],
+        "image": None,
         "matrix": {"python": "3.11"},
         "env": {"MATRIX_PYTHON": "3.11"},
         "secrets": [],

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from surveil.core.declared import REPORTS_USUAL
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
-from surveil.pipeline.values import IMAGE_REFUSED
 from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec, StepSpec
 
 MINIMAL = "jobs: {t: {steps: [{run: make}]}}"
@@ -241,7 +240,14 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("concurrency: [a]"), ["3:5 `jobs.t.concurrency`: expected keys and values, not a list"]),
         (in_job("concurrency: "), ['3:5 `jobs.t.concurrency.group`: there is no value: write one, or "" for the empty text']),
         (in_job("fail_fast: yes"), ["3:16 `jobs.t.fail_fast`: `yes` is neither `true` nor `false`"]),
-        (in_job("image: python:3.12"), [f"3:5 {IMAGE_REFUSED}"]),
+        (in_job("image: Python"), ["3:12 `Python` is not the name of an image"]),
+        (in_job("image: [a]"), ["3:5 `jobs.t.image`: expected keys and values, not a list"]),
+        (in_job("image: {pull: never}"), ["3:5 `jobs.t.image.name` is missing"]),
+        (in_job("image: {name: a, pull: often}"), ["3:28 `jobs.t.image.pull`: `often` is not one of `missing`, `always`, `never`"]),
+        (in_job("image: {name: a, cpus: 0}"), ["3:28 `jobs.t.image.cpus`: `0` is not a number of processors like `2` or `0.5`"]),
+        (in_job("image: {name: a, memory: 1m}"), ["3:30 `jobs.t.image.memory`: `1m` is not a size like `512MiB` or `2GiB`, from 16MiB on"]),
+        (in_job("image: {name: a, pids: 0}"), ["3:28 `jobs.t.image.pids`: `0` is not a number of processes from 1 to 4194304"]),
+        (in_job("image: {name: a, cpu: 1}"), ["3:22 unknown key `cpu` in `jobs.t.image`"]),
         (in_step("continue_on_error: on"), ["5:28 `jobs.t.steps[0].continue_on_error`: `on` is neither `true` nor `false`"]),
         (in_step("shell: a;b"), ["5:16 `jobs.t.steps[0].shell`: `a;b` is not a shell: write a program and its options, like `bash` or `sh -eu`"]),
         (in_step('name: "a\\nb"'), ["5:15 `jobs.t.steps[0].name`: a name is one line of printable text"]),

@@ -31,6 +31,7 @@ PREFIXES = {
     ("jobs", "*", "matrix"): "jobs.NAME.matrix.",
     ("jobs", "*", "concurrency"): "jobs.NAME.concurrency.",
     ("jobs", "*", "secrets", "*"): "jobs.NAME.secrets[].",
+    ("jobs", "*", "image"): "jobs.NAME.image.",
     ("jobs", "*", "steps", "*"): "jobs.NAME.steps[].",
     ("jobs", "*", "artifacts", "*"): "jobs.NAME.artifacts[].",
 }

@@ -1,0 +1,115 @@
+"""A Docker engine of our own: its socket, data and processes lie below one folder, and nothing of it is left.
+
+What belongs here: starting, striking and stopping it. What does not: images (`images`), and what is tested with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+import docker
+
+PROGRAM: Final = "/usr/sbin/dockerd"
+PACKAGES: Final = "apt install docker.io busybox-static"
+PATIENCE_S: Final = 60.0
+
+
+def missing() -> str:
+    """Why there can be no engine here, with what to type; empty if there can."""
+    if os.geteuid() != 0:
+        return "an engine is started by root only; run the tests as root"
+    if not Path(PROGRAM).exists() or shutil.which("busybox") is None:
+        return f"type `{PACKAGES}`"
+    return ""
+
+
+class Docker:
+    """One engine below `folder`, which must be short: a socket's path has at most 107 bytes."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/docker.sock"
+        self._words = words
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        root = self.folder
+        (root / "config.json").write_text("{}")
+        with (root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                # Whoever starts it lives as long as all tests, so the engine does not end too early.
+                [
+                    "setpriv", "--pdeathsig", "TERM", PROGRAM, "-H", self.address,
+                    "--data-root", root / "data", "--exec-root", root / "exec", "--pidfile", root / "pid",
+                    "--config-file", root / "config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false",
+                    "--log-level", "warn", *self._words,
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        until = time.monotonic() + PATIENCE_S
+        while not self._listens():
+            assert self._process.poll() is None, (root / "log").read_text()[-4000:]
+            assert time.monotonic() < until, (root / "log").read_text()[-4000:]
+            time.sleep(0.05)
+        with contextlib.closing(self.api()) as api:
+            api.ping()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as asked:
+            return asked.connect_ex(self.address.removeprefix("unix://")) == 0
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it as with this signal, and wait for that."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(PATIENCE_S)
+            self._process = None
+
+    def api(self) -> docker.APIClient:
+        """A client; close it."""
+        return docker.APIClient(base_url=self.address, version="auto")
+
+    def names(self) -> list[str]:
+        """What its containers are called, running or not."""
+        with contextlib.closing(self.api()) as api:
+            return sorted(one["Names"][0].removeprefix("/") for one in api.containers(all=True))
+
+    def close(self) -> None:
+        """Stop it, and leave nothing: no process, no mount, no folder."""
+        if self._listens():
+            with contextlib.closing(self.api()) as api:
+                for one in api.containers(all=True):
+                    with contextlib.suppress(docker.errors.APIError):
+                        api.remove_container(one["Id"], force=True, v=True)
+        self.stop()
+        for pid in _processes_of(self.folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for point in sorted(_mounts_below(self.folder), reverse=True):
+            subprocess.run(["umount", "-l", point], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """The engine's helpers, which are named after its folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and os.fsencode(folder) in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = [line.split()[4] for line in lines]
+    return [point for point in points if point.startswith(f"{folder}/")]

@@ -1,0 +1,39 @@
+"""The engine of a test session: started when the first test wants it, gone after the last.
+
+What belongs here: fixtures, for the `conftest.py` of whoever needs an engine. Each worker has an engine of its own; it
+stands within a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.docker import Docker, missing
+from tests.engines.images import make_images
+
+
+@contextlib.contextmanager
+def own_engine() -> Iterator[Docker]:
+    """A real engine with all images, for whoever does something to it."""
+    if why := missing():
+        pytest.skip(why)
+    engine = Docker(Path(tempfile.mkdtemp(prefix="surveil-docker-", dir="/tmp")))
+    try:
+        engine.start()
+        with contextlib.closing(engine.api()) as api:
+            make_images(api)
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Docker]:
+    """A real engine with all images, which nobody hurts."""
+    with own_engine() as engine:
+        yield engine
