@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from surveil.cli.drilling_report import Seen
 from surveil.client import VERDICTS
+from surveil.core.trust import DRILL
 from surveil.errors import InfrastructureError, NotAllowedError, NotFoundError, SurveilError
 from surveil.execute.victims import Victim, find_victim, holder, kill_runner, start_again, stop_for
 from surveil.net.keys import RUNNER_KEY, load_keys
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 A_RUNNER: Final = "a runner"
 A_DISPATCHER: Final = "a dispatcher"
-REF: Final = "refs/surveil/drill"
-"""The ref that drills count for, so that no branch's newest build is one."""
 JOB: Final = "drill"
 COPIES_MAX: Final = 16
 """So many jobs are made at most, for one of them to reach a runner on this machine; the others are cancelled."""
@@ -118,7 +117,7 @@ def a_commit(dispatcher: Dispatcher) -> Mapping[str, Any]:
         NotFoundError: nothing was ever built.
     """
     for build in dispatcher.builds(limit=OPEN_BUILDS):
-        if build["ref"] != REF:
+        if build["ref"] != DRILL:
             return build
     raise NotFoundError(
         "A drill's job needs a commit to be checked out, and nothing was built here yet: commit something, or type "
@@ -203,7 +202,7 @@ class Drill:
         about = {
             "mid": f"manual:{uuid.uuid4()}",
             "repo": commit["repo"],
-            "ref": REF,
+            "ref": DRILL,
             "sha": commit["sha"],
             "message": "surveil drill: a harmless job that counts while something dies",
             "author": "surveil drill",

@@ -20,6 +20,8 @@ from surveil.protocol import Trigger
 DEFAULT: Final = ("refs/heads/*", "refs/tags/*")
 DETACHED: Final = "HEAD"
 """What a commit counts for that a person submitted and that no ref points to; that person chose it."""
+DRILL: Final = "refs/surveil/drill"
+"""What a drill's job counts for, so that no branch's newest build is one; a person chose it as well."""
 PULL_REQUESTS: Final = ("refs/pull/", "refs/merge-requests/", "refs/pull-requests/", "refs/changes/")
 """Where GitHub, Gitea and Forgejo, GitLab, Bitbucket and Gerrit show what people want to be merged."""
 
@@ -32,7 +34,7 @@ class Trust:
 
     def trusts(self, ref: str) -> bool:
         """Whether only people of the repository can have written what this ref holds."""
-        return ref == DETACHED or self.patterns.match(ref, None)
+        return ref in {DETACHED, DRILL} or self.patterns.match(ref, None)
 
 
 def read_trust(more: Iterable[str] = ()) -> Trust:
