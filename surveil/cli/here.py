@@ -152,7 +152,12 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any)
         _summarise(results)
     if interrupted:
         return int(ExitCode.INTERRUPTED)
-    codes = {"passed": ExitCode.OK, "failed": ExitCode.BUILD_FAILED, "cancelled": ExitCode.CANCELLED}
+    codes = {
+        "passed": ExitCode.OK,
+        "skipped": ExitCode.OK,
+        "failed": ExitCode.BUILD_FAILED,
+        "cancelled": ExitCode.CANCELLED,
+    }
     return int(codes.get(state, ExitCode.INFRASTRUCTURE))
 
 
@@ -182,7 +187,8 @@ def choose(specs: Sequence[JobSpec], wanted: Sequence[str]) -> list[JobSpec]:
 
 def verdict(states: Sequence[str]) -> str:
     """One state for many, as a build's: the worst one, where a failure outweighs an error."""
-    return next((state for state in ("failed", "errored", "cancelled") if state in states), "passed")
+    best = "skipped" if set(states) == {"skipped"} else "passed"
+    return next((state for state in ("failed", "errored", "cancelled") if state in states), best)
 
 
 def _isolation(config: RunConfig) -> isolating.Isolation:

@@ -224,7 +224,7 @@ def _status_of(standing: Mapping[Status, int]) -> Status:
     for verdict in (Status.FAILED, Status.ERRORED, Status.CANCELLED):
         if verdict in standing:
             return verdict
-    return Status.PASSED
+    return Status.SKIPPED if standing.keys() == {Status.SKIPPED} else Status.PASSED
 
 
 def forget_if_settled(state: State, build_id: int) -> None:

@@ -150,6 +150,7 @@ def test_a_base_name_means_all_cells_and_needs_come_first() -> None:
         (["errored", "failed"], "failed"),
         (["cancelled", "errored"], "errored"),
         (["passed", "cancelled"], "cancelled"),
+        (["skipped", "skipped"], "skipped"),
     ],
 )
 def test_the_verdict_is_the_worst_and_a_failure_outweighs_an_error(states: list[str], state: str) -> None:
