@@ -71,14 +71,15 @@ class ReadyJobs:
         """The first job of each group, groups in their order of appearance."""
         heads = []
         for group in list(self._groups):
-            place = self._head(group)
+            place = self.head(group)
             if place is None:
                 del self._groups[group]
             else:
                 heads.append((group, place))
         return heads
 
-    def _head(self, group: Group) -> Place | None:
+    def head(self, group: Group) -> Place | None:
+        """The first job of a group, None where it has none any more."""
         heap = self._groups[group]
         while heap:
             place = heap[0]

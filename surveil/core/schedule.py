@@ -18,7 +18,7 @@ from surveil.core.following import facts_of
 from surveil.core.model import Attempt, AttemptState, Job, Runner, Status
 from surveil.core.outputs import complete, is_open
 from surveil.core.policy import Policy
-from surveil.core.ready import Group
+from surveil.core.ready import Group, Place
 from surveil.core.state import Session, State
 from surveil.frozen import replace
 from surveil.protocol import Assign, JobSpec
@@ -35,6 +35,8 @@ COLD_PENALTY: Final = 40
 
 _Kind: TypeAlias = tuple[str, tuple[str, ...]]
 """A repository and a set of labels: what matters to runners of a job."""
+_Queue: TypeAlias = list[tuple[Place, Group]]
+"""A heap of the first jobs of a repository's groups."""
 _Line: TypeAlias = list[tuple[int, str]]
 """A heap of what each runner costs a kind of jobs, with its key."""
 
@@ -47,20 +49,52 @@ def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
     state.ready.release(now)
     effects: list[Effect] = []
     lines: dict[_Kind, _Line] = {}
-    moved = True
-    while moved and state.roomy and len(state.ready):
-        moved = False
-        heads = [head for head in state.ready.heads() if _may_run(state, head[0], now)]
-        heads.sort(key=lambda head: (state.running_of.get(head[0][0], 0), head[1]))
-        served: dict[str, None] = {}
-        for (repo, labels, _), place in heads:
-            # A repository has as many heads as it asks for kinds of runners, and one turn all the same.
-            runner = None if repo in served else choose(state, lines, (repo, labels), now)
-            if runner is not None:
-                effects.append(assign(state, state.jobs[place[-1]], runner, now, policy))
-                served[repo] = None
-                moved = True
+    queues = _queues(state) if state.roomy else {}
+    while queues:
+        for repo in list(queues):
+            if not _first_that_can(state, queues[repo], lines, now):
+                del queues[repo]
+        for repo in sorted(queues, key=lambda repo: (state.running_of.get(repo, 0), queues[repo][0])):
+            # What was at its head may have lost its runner to another repository meanwhile.
+            found = _first_that_can(state, queues[repo], lines, now)
+            if found is not None:
+                effects.append(_serve(state, queues[repo], found, now, policy))
     return effects
+
+
+def _queues(state: State) -> dict[str, _Queue]:
+    """The heads of all groups, by repository: each of it has one for each kind of runner and concurrency group."""
+    queues: dict[str, _Queue] = {}
+    for group, place in state.ready.heads():
+        queues.setdefault(group[0], []).append((place, group))
+    for queue in queues.values():
+        heapify(queue)
+    return queues
+
+
+def _first_that_can(state: State, queue: _Queue, lines: dict[_Kind, _Line], now: int) -> Runner | None:
+    """The runner for the first of a repository's jobs that may run and has one. The others leave the queue: as long as
+    jobs are handed out, runners only get fuller and groups only held.
+    """
+    while queue:
+        _, group = queue[0]
+        runner = choose(state, lines, group[:2], now) if _may_run(state, group, now) else None
+        if runner is not None:
+            return runner
+        heappop(queue)
+    return None
+
+
+def _serve(state: State, queue: _Queue, runner: Runner, now: int, policy: Policy) -> Send:
+    """Hand out the first job of a repository, and let the next of its group take its place."""
+    place, group = queue[0]
+    order = assign(state, state.jobs[place[-1]], runner, now, policy)
+    following = state.ready.head(group)
+    if following is None:
+        heappop(queue)
+    else:
+        heapreplace(queue, (following, group))
+    return order
 
 
 def _may_run(state: State, group: Group, now: int) -> bool:

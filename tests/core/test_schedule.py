@@ -19,9 +19,9 @@ NOW = 1_000_000
 POLICY = Policy()
 
 
-def hand_out(*, runners: int, slots: int, jobs: int, labelled: int = 0) -> Counter[str]:
+def hand_out(*, runners: int, slots: int, jobs: int, labelled: int = 0, groups: int = 0) -> Counter[str]:
     """How many jobs each runner is handed in one turn. The first `labelled` jobs want a label that every second runner
-    has.
+    has; with `groups`, each job is in one of so many.
     """
     state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
     for number in range(runners):
@@ -31,9 +31,12 @@ def hand_out(*, runners: int, slots: int, jobs: int, labelled: int = 0) -> Count
         )  # fmt: skip
         handle(state, RunnerSaid(runner=f"{number:040d}", via=b"", message=hello), NOW, POLICY)
     specs = tuple(
-        JobSpec(name=f"j{n}", labels=("gpu",) if n < labelled else (), env={}, timeout_ms=1, steps=(), matrix={})
+        JobSpec(
+            name=f"j{n}", labels=("gpu",) if n < labelled else (), env={}, timeout_ms=1, steps=(), matrix={},
+            concurrency=f"group-{n % groups}" if groups else "",
+        )
         for n in range(jobs)
-    )
+    )  # fmt: skip
     wanted = BuildWanted(
         mid="m", repo="/r", ref="r", sha="a" * 40, event="push", message="", author="", pipeline_file="", jobs=specs,
         carried={},
@@ -80,3 +83,8 @@ def test_a_runner_is_not_told_of_the_condition_on_which_its_job_runs() -> None:
     # One from before there were conditions knows `passed` and `always`, and takes no order with another word.
     assert order.message.spec.when == "passed"
     assert state.jobs["1/j"].spec == spec
+
+
+def test_one_job_of_each_group_is_handed_out_and_none_stands_in_the_way_of_another_group() -> None:
+    assert hand_out(runners=10, slots=4, jobs=90, groups=30).total() == 30
+    assert hand_out(runners=10, slots=2, jobs=90, labelled=45, groups=45).total() == 20

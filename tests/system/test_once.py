@@ -46,6 +46,15 @@ def test_jobs_follow_each_other_by_conditions_and_outputs(place: Place) -> None:
     assert place.processes() == []
 
 
+def test_jobs_of_a_group_never_run_together(place: Place) -> None:
+    alone = f"mkdir {place.folder}/taken; sleep 1; rmdir {place.folder}/taken"
+    jobs = "".join(f"  {name}: {{concurrency: device, steps: [{{run: '{alone}'}}]}}\n" for name in "ab")
+    repo = make_repository(place.folder / "repo", __surveil__yml=f"jobs:\n{jobs}")
+    done = place.run("up", "--once", "--sandbox", "off", "--runners", "2", str(repo))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert place.processes() == []
+
+
 def test_a_commit_that_breaks_ends_with_1_and_says_where(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("echo before", "exit 7", "echo after"))
     done = place.run("up", "--once", str(repo))
