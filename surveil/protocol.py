@@ -50,6 +50,8 @@ SECRETS_MAX: Final = 64
 """Of one job."""
 ARTIFACTS_MAX: Final = 64
 """Of one job."""
+CACHES_MAX: Final = 16
+CACHE_KEYS_MAX: Final = 16
 OUTPUTS_MAX: Final = 256
 """Of one job."""
 BLOB_BYTES_MAX: Final = 4 * 1024**3
@@ -80,6 +82,7 @@ JobId: TypeAlias = Annotated[str, Matches(r"[1-9][0-9]{0,15}/[^\x00-\x1f\x7f]{1,
 """`BUILD/NAME`."""
 Digest: TypeAlias = Annotated[str, Matches(r"[0-9a-f]{64}")]
 """The SHA-256 of a blob's bytes, which is also its name."""
+DigestOrNone: TypeAlias = Annotated[str, Matches(r"(?:[0-9a-f]{64})?")]
 Env: TypeAlias = Annotated[Mapping[str, Script], Most(1000)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Most(256)]
 
@@ -160,6 +163,18 @@ class SecretUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec:
+    """Files and folders that a job finds as an earlier one left them: kept under `key` where it passes, and restored
+    from there, or else from the newest that begins with one of `restore_keys`. In both, `${{ hash('GLOB') }}` is filled
+    in on the runner. `paths` are those of the work tree, and with `~/` in front those of the job's home.
+    """
+
+    key: Text
+    restore_keys: Annotated[tuple[Text, ...], Most(CACHE_KEYS_MAX)] = ()
+    paths: Annotated[tuple[Text, ...], Most(256)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One node of a build's graph, as the pipeline file asked for it, after expansion of its matrix.
 
@@ -183,6 +198,7 @@ class JobSpec:
     concurrency: Text = ""
     cancel_superseded: bool = False
     artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
+    cache: Annotated[tuple[CacheSpec, ...], Most(CACHES_MAX)] = ()
     image: ImageSpec | None = None
     reports: Names = ()
     secrets: Annotated[tuple[SecretUse, ...], Most(SECRETS_MAX)] = ()
@@ -202,7 +218,7 @@ class JobSpec:
     @property
     def collects(self) -> bool:
         """Whether there is something to do for it on its runner once its steps have ended."""
-        return bool(self.artifacts or self.reports)
+        return bool(self.artifacts or self.reports or self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,6 +479,56 @@ class KeepArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeekCache:
+    """Which cache is there for the attempt, under `key` or else with the beginning of one of `restore_keys`, of these
+    very `paths`? Repeated until `CacheFound`.
+    """
+
+    id: int
+    job: JobId
+    attempt: int
+    key: Text
+    restore_keys: Annotated[tuple[Text, ...], Most(CACHE_KEYS_MAX)]
+    paths: Annotated[tuple[Text, ...], Most(256)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Give me the bytes of a blob from `at` on, of which `CacheFound` told this attempt. Repeated until `Piece`."""
+
+    id: int
+    job: JobId
+    attempt: int
+    blob: Digest
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCache:
+    """The blob is what is cached under this key, of these paths. Repeated until `Deposited`."""
+
+    id: int
+    job: JobId
+    attempt: int
+    key: Text
+    paths: Annotated[tuple[Text, ...], Most(256)]
+    blob: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtBlob:
+    """What came of the blob is not what it is called: look whether your disk has changed it. Repeated until
+    `Deposited`.
+    """
+
+    id: int
+    job: JobId
+    attempt: int
+    blob: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bye:
     """I stop. With `returning`, what I hold goes on without me and I will come back for it."""
 
@@ -597,6 +663,31 @@ class Deposited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFound:
+    """The answer to `SeekCache`: the key that was found and its blob; an empty key where there is none, with a
+    `problem` where nobody could look.
+    """
+
+    id: int
+    key: Text = ""
+    blob: DigestOrNone = ""
+    size: int = 0
+    problem: Text = ""
+    retry_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The answer to `Fetch`: bytes of the blob from `at` on, or why there are none."""
+
+    id: int
+    at: int
+    problem: Text = ""
+    retry_ms: int = 0
+    data: Annotated[bytes, Most(CHUNK_BYTES_MAX)] = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
     """Take nothing new; with `stop`, end when the last attempt is released."""
 
@@ -724,7 +815,9 @@ class Refused:
 
 
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye
-OnBulk: TypeAlias = Output | Want | Cases | Deposit | KeepArtifact
+AboutFiles: TypeAlias = Deposit | KeepArtifact | SeekCache | Fetch | KeepCache | DoubtBlob
+"""What runners say of files, and of what is kept of them."""
+OnBulk: TypeAlias = Output | Want | Cases | AboutFiles
 """What runners say on their bulk connection."""
 ToRunner: TypeAlias = Welcome | Beat | Introduce | Busy | Assign | Cancel | Release | Drain
 FromObserver: TypeAlias = CommitSeen | Watching | Pack
@@ -735,6 +828,8 @@ Message: TypeAlias = (
     | Kept
     | CasesKept
     | Deposited
+    | CacheFound
+    | Piece
     | FromObserver
     | Seen
     | Ask
@@ -752,7 +847,8 @@ TYPES: Final[Mapping[int, type[Message]]] = {
     0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,
-    0x61: Deposit, 0x62: KeepArtifact, 0x71: Deposited,
+    0x61: Deposit, 0x62: KeepArtifact, 0x63: SeekCache, 0x64: Fetch, 0x65: KeepCache, 0x66: DoubtBlob,
+    0x71: Deposited, 0x72: CacheFound, 0x73: Piece,
 }  # fmt: skip
 """The type byte of each message. A number, once released, is never given to another message."""
 

@@ -63,6 +63,7 @@ from surveil.protocol import (
     Assign,
     Beat,
     Busy,
+    CacheFound,
     Cancel,
     CasesKept,
     Deposited,
@@ -72,6 +73,7 @@ from surveil.protocol import (
     Kept,
     Output,
     Pack,
+    Piece,
     Refused,
     Release,
     Welcome,
@@ -200,7 +202,7 @@ class Agent:
                 self._supplies.hear(item)
             case CasesKept():
                 self._cases.hear(item)
-            case Deposited():
+            case Deposited() | CacheFound() | Piece():
                 self._courier.hear(item.id, item)
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
                 return Said(message=item)

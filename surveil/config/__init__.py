@@ -31,6 +31,7 @@ PROCESSES_DEFAULT: Final = 4096
 """So many processes and threads an attempt may have: more than any build needs, fewer than would stop a machine."""
 ARTIFACT_SPACE_DEFAULT: Final = 20 * 1024**3
 VAULT_MOUNT_DEFAULT: Final = "secret"
+CACHE_SPACE_DEFAULT: Final = 10 * 1024**3
 RUNNERS_MAX: Final = 64
 """So many runners one process starts on its own machine; more slots do the same for less."""
 
@@ -79,6 +80,7 @@ class DispatcherConfig:
     vault: str | None = None
     vault_token: Path | None = None
     vault_mount: str = VAULT_MOUNT_DEFAULT
+    cache_space_bytes: int = CACHE_SPACE_DEFAULT
     spawn: int = 0
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
@@ -146,6 +148,7 @@ class UpConfig:
     vault: str | None = None
     vault_token: Path | None = None
     vault_mount: str = VAULT_MOUNT_DEFAULT
+    cache_space_bytes: int = CACHE_SPACE_DEFAULT
     interval_ms: int | None = None
     runners: int = 1
     slots: int = field(default_factory=slots_of_this_machine)

@@ -108,6 +108,12 @@ _ABOUT: Final[Mapping[str, _About]] = {
         "how much room artifacts may take, like `50GiB`, before the oldest go; 0 is as much as there is",
         show=values.size_shown,
     ),
+    "cache_space_bytes": _About(
+        values.size,
+        "how much room caches may take, like `10GiB`, before those go that were not used for longest; 0 is as much as "
+        "there is",
+        show=values.size_shown,
+    ),
     "memory_bytes": _About(
         values.size, "how much memory an attempt may take, like `2GiB`; 0 is no limit", show=values.size_shown
     ),

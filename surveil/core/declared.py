@@ -132,6 +132,15 @@ class ImageDeclaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheDeclaration:
+    """What is to be found again as it was written."""
+
+    key: Text
+    restore_keys: tuple[Text, ...] = ()
+    paths: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeclaration:
     """A job as it was written; with a `matrix` it stands for one job for each cell: each combination of the values that
     no entry of `exclude` leaves out, and what the entries of `include` add. Without `when` it is `passed`.
@@ -159,6 +168,7 @@ class JobDeclaration:
     artifacts: tuple[ArtifactDeclaration, ...] = ()
     secrets: tuple[SecretDeclaration, ...] = ()
     image: ImageDeclaration | None = None
+    cache: tuple[CacheDeclaration, ...] = ()
 
     @property
     def has_matrix(self) -> bool:

@@ -16,6 +16,7 @@ from surveil.core import expressions as tree
 from surveil.core.conditions import REFERENCE, TEXTS, Known, check_text
 from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place, Text
 from surveil.core.expressions import ExpressionError, parse
+from surveil.core.hashes import problem_of_hash
 from surveil.core.spelling import did_you_mean, quoted
 
 TEXT_BYTES_MAX: Final = 256 * 1024
@@ -30,6 +31,8 @@ class Later(Flag):
     NOTHING = 0
     NEEDS = auto()
     """How the needs ended and what they put out, known when the job starts."""
+    FILES = auto()
+    """What the files of the commit are like, known when its work tree is there."""
     COMMIT = auto()
     """The commit's names, known when the build is made. Not in scripts: whoever names a branch would write shell."""
 
@@ -73,6 +76,9 @@ class Filler:
             case tree.Name(path=("needs", *_)) if Later.NEEDS in later:
                 for error in check_text(node, self.known):
                     self.complain(str(error), place, error.hint)
+            case tree.Call(function="hash") if Later.FILES in later:
+                if problem := problem_of_hash(node):
+                    self.complain(f"{quoted(match[0])}: {problem}", place)
             case tree.Name(path=(name,)) if Later.COMMIT in later and name in TEXTS:
                 pass
             case _:
@@ -95,6 +101,8 @@ class Filler:
         filled = ["`${{ matrix.NAME }}`"] + (["`${{ inputs.NAME }}`"] if self.inputs else [])
         if Later.NEEDS in later:
             filled.append("`${{ needs.JOB.outputs.NAME }}`")
+        if Later.FILES in later:
+            filled.append("`${{ hash('GLOB') }}`")
         if Later.COMMIT in later:
             filled.append("`${{ branch }}` and the like")
         *most, last = filled

@@ -16,6 +16,8 @@ RETENTION_MS: Final = 30 * 86_400_000
 
 ArtifactId: TypeAlias = tuple[str, int, str]
 """A job's id, the attempt's number, and the artifact's name."""
+CacheId: TypeAlias = tuple[str, str, str, str]
+"""The repository, the scope, the paths and the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,52 @@ class Artifact:
     def id(self) -> ArtifactId:
         """Whose it is and what it is called."""
         return (self.job, self.attempt, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """What a job left for others to find: the blob is an archive of `paths`. `scope` is empty for what trusted commits
+    left, which everybody may find, else the ref whose builds alone may.
+    """
+
+    repo: str
+    scope: str
+    paths: str
+    key: str
+    blob: str
+    size: int
+    kept_at: int
+    used_at: int
+
+    @property
+    def id(self) -> CacheId:
+        """Where it is found."""
+        return (self.repo, self.scope, self.paths, self.key)
+
+
+def scopes_of(ref: str, *, trusted: bool) -> tuple[str, ...]:
+    """The scopes that a commit's jobs may look into, the one that they keep in first: strangers find what others left,
+    and leave nothing that others find.
+    """
+    return ("",) if trusted else (ref, "")
+
+
+def named(paths: Iterable[str]) -> str:
+    """One text for a list of paths: what was kept of other paths is another cache, whatever its key."""
+    return "\n".join(sorted(set(paths)))
+
+
+def unused(caches: Iterable[Cache], bytes_max: int) -> list[Cache]:
+    """Those that go now: the ones that were not used for longest, until the others fit into `bytes_max`."""
+    gone = []
+    left = sorted(caches, key=lambda one: (one.used_at, one.id))
+    size = sum(cache.size for cache in left)
+    for cache in left:
+        if size <= bytes_max:
+            break
+        gone.append(cache)
+        size -= cache.size
+    return gone
 
 
 def outdated(artifacts: Iterable[Artifact], now: int, bytes_max: int) -> list[Artifact]:

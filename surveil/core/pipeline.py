@@ -31,7 +31,7 @@ from surveil.core.expressions import ExpressionError, parse
 from surveil.core.filling import Filler, Later
 from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cycles, resolve_needs
 from surveil.core.images import filled
-from surveil.core.keeping import artifacts_of
+from surveil.core.keeping import artifacts_of, caches_of
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
 from surveil.core.spelling import quoted
 from surveil.core.triggers import variable
@@ -216,6 +216,7 @@ class _Cell:
             artifacts=artifacts_of(job, self.filler),
             secrets=self._secrets(env),
             image=None if job.image is None else filled(job.image, self.filler),
+            cache=caches_of(job, self.filler),
         )
 
     def _secrets(self, env: Mapping[str, str]) -> tuple[SecretUse, ...]:
@@ -299,6 +300,7 @@ def _weigh(spec: JobSpec) -> int:
         spec.image.name if spec.image else "",
         *(part for step in spec.steps for part in (step.name, step.run, step.shell)),
         *(text for artifact in spec.artifacts for text in (artifact.name, *artifact.paths)),
+        *(text for cache in spec.cache for text in (cache.key, *cache.restore_keys, *cache.paths)),
     ]
     return sum(len(text.encode()) for text in texts) + sum(
         len(a.encode()) + len(b.encode()) for env in envs for a, b in env.items()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from surveil.core.model import AttemptId
 from surveil.core.run_events import Collected
@@ -63,6 +63,10 @@ class Collection:
     unkept: str = ""
 
 
+Restore: TypeAlias = Callable[[Work], None]
+"""Puts into a work tree what earlier ones left, before the first step; blocks, in a thread. Raises Unwanted."""
+
+
 class Collector(Protocol):
     """Keeps something of an attempt's work. Blocks, in a thread; nothing of the attempt runs meanwhile.
 
@@ -74,13 +78,17 @@ class Collector(Protocol):
         """Do it."""
 
 
-def collect(collectors: Sequence[Collector], work: Work, folder: Path) -> Collected:
+def collect(collectors: Sequence[Collector], work: Work, folder: Path, *, sound: bool) -> Collected:
     """Let all of them do their part, and note in the attempt's folder that they have. Blocks.
+
+    Of a work tree that is not `sound` nobody knows what the disk has: it is not collected.
 
     Raises:
         Unwanted: somebody does not want it any more.
         OSError: the note cannot be written.
     """
+    if not sound:
+        return _after_power_cut(work, folder)
     said = [_of(collector, work) for collector in collectors]
     done = Collection(
         remarks=tuple(remark for one in said for remark in one.remarks),
@@ -91,7 +99,7 @@ def collect(collectors: Sequence[Collector], work: Work, folder: Path) -> Collec
     return _told(work.id, done)
 
 
-def after_power_cut(work: Work, folder: Path) -> Collected:
+def _after_power_cut(work: Work, folder: Path) -> Collected:
     """The same for a work tree of which nobody knows what the disk has. Raises OSError."""
     required = [artifact.name for artifact in work.assign.spec.artifacts if artifact.required]
     sentence = f"its files were not kept: {POWER_CUT}"

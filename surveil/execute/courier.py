@@ -83,7 +83,7 @@ class Courier:
         Raises:
             CourierError: it is not taken.
         """
-        with _Line(self, Deposited, check) as line:
+        with Line(self, Deposited, check) as line:
             first = Deposit(
                 id=line.number, job=attempt[0], attempt=attempt[1], blob=packed.digest, size=packed.size, at=0
             )
@@ -95,7 +95,7 @@ class Courier:
         Raises:
             CourierError: the answer is that it cannot be.
         """
-        with _Line(self, reply, check) as line:
+        with Line(self, reply, check) as line:
             numbered = question(line.number)
             patience = _Patience()
             while True:
@@ -142,7 +142,7 @@ def _put(inbox: Queue[Message | _Word], item: Message | _Word) -> None:
             return
 
 
-class _Line(Generic[ReplyT]):
+class Line(Generic[ReplyT]):
     """One transfer's way to the dispatcher, between `with` and its end."""
 
     def __init__(self, courier: Courier, reply: type[ReplyT], check: Callable[[], None]) -> None:
@@ -150,7 +150,7 @@ class _Line(Generic[ReplyT]):
         self._reply = reply
         self._check = check
 
-    def __enter__(self) -> _Line[ReplyT]:
+    def __enter__(self) -> Line[ReplyT]:
         self.number, self._inbox = self._courier.open()
         return self
 
@@ -158,6 +158,7 @@ class _Line(Generic[ReplyT]):
         self._courier.end(self.number)
 
     def say(self, message: OnBulk) -> None:
+        """Say something for this transfer, if that can be."""
         self._courier.say(message, self.number)
 
     def hear(self, wait_s: float) -> ReplyT | _Word | None:
@@ -206,7 +207,7 @@ class _Patience:
 class _Bringing:
     """One blob on its way."""
 
-    def __init__(self, line: _Line[Deposited], first: Deposit, file: IO[bytes]) -> None:
+    def __init__(self, line: Line[Deposited], first: Deposit, file: IO[bytes]) -> None:
         self._line = line
         self._first = first
         self._file = file

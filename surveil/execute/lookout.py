@@ -19,7 +19,9 @@ from surveil.core.run_events import Ended, LogGrew, StepsChanged
 from surveil.core.run_verdict import collects
 from surveil.execute import files
 from surveil.execute.attempts import Folder, ended, steps
+from surveil.execute.collecting import Work
 from surveil.execute.contract import Tell
+from surveil.protocol import Outcome
 
 BELL_BYTES: Final = 64 * 1024
 
@@ -49,9 +51,19 @@ class Watched:
 
     @property
     def waits_to_be_collected(self) -> bool:
-        """Whether it has ended, and its files are still to be kept."""
+        """Whether it has ended and its files are still to be kept."""
         final = self.final
         return final is not None and not self.collected and collects(self.folder.assign.spec, final.outcome)
+
+    def work(self, outcome: Outcome, closing: threading.Event) -> Work:
+        """Its work, wanted until somebody says otherwise or all are `closing`."""
+        return Work(
+            assign=self.folder.assign,
+            outcome=outcome,
+            workspace=self.folder.workspace,
+            since_ns=self.folder.began_ns(),
+            unwanted=lambda: self.unwanted.is_set() or closing.is_set(),
+        )
 
     def kill_keeper(self) -> None:
         """Kill the keeper, if there is one; its end is then noticed as any other."""

@@ -22,7 +22,7 @@ from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files
 from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of, left_in_memory
-from surveil.execute.collecting import Collector, Unwanted, Work, after_power_cut, collect
+from surveil.execute.collecting import Collector, Restore, Unwanted, collect
 from surveil.execute.confines import Confines
 from surveil.execute.containers import Containers
 from surveil.execute.contract import Broken, Happening, Tell
@@ -69,6 +69,7 @@ class ProcessExecutor:
         isolation: Isolation = UNKEPT,
         open_envelope: Callable[[Assign], Entrusted] = lambda _: NOTHING,
         collectors: Sequence[Collector] = (),
+        restore: Restore | None = None,
         containers: Containers | None = None,
     ) -> None:
         self._data = data.absolute()
@@ -78,7 +79,7 @@ class ProcessExecutor:
         self._access = access
         self._isolation = isolation
         self._open = open_envelope
-        self._collectors = collectors
+        self._collectors, self._restore = collectors, restore
         self._housing = Housing(containers, self._data, runner)
         self._spares = Spares(self._data / SPARES)
         self._unreadable = Unreadable(self._data)
@@ -236,6 +237,11 @@ class ProcessExecutor:
         try:
             await self._in(self._pool, partial(self._housing.prepare, folder, self._halt))
             await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
+            if self._restore is not None:
+                work = attempt.work("passed", self._closing)
+                await self._in(self._pool, partial(self._restore, work))
+        except Unwanted:
+            await self._clean(attempt)
         except SurveilError as error:
             self._tell(PreparationFailed(id=folder.id, reason=str(error)))
             await self._clean(attempt)
@@ -305,15 +311,13 @@ class ProcessExecutor:
 
     async def _collect(self, attempt: Watched, outcome: Outcome) -> None:
         folder = attempt.folder
-        work = Work(
-            assign=folder.assign,
-            outcome=outcome,
-            workspace=folder.workspace,
-            since_ns=folder.began_ns(),
-            unwanted=lambda: attempt.unwanted.is_set() or self._closing.is_set(),
-        )
         try:
-            told = await self._in(self._collecting, partial(_collect, self._collectors, work, folder))
+            told = await self._in(
+                self._collecting,
+                partial(
+                    collect, self._collectors, attempt.work(outcome, self._closing), folder.path, sound=folder.same_boot
+                ),
+            )
         except Unwanted:
             attempt.gone.set()
             return  # It was forgotten; or we end, and the next process begins anew.
@@ -393,7 +397,3 @@ class ProcessExecutor:
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call)
-
-
-def _collect(collectors: Sequence[Collector], work: Work, folder: Folder) -> Collected:
-    return collect(collectors, work, folder.path) if folder.same_boot else after_power_cut(work, folder.path)

@@ -12,21 +12,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
-from surveil.core.kept import RETENTION_MS, Artifact
-from surveil.core.model import OPEN, Attempt, AttemptState
+from surveil.core.kept import RETENTION_MS, Artifact, Cache, named, scopes_of
+from surveil.core.model import OPEN, Attempt, AttemptState, Build
 from surveil.core.state import State
+from surveil.frozen import replace
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
-from surveil.protocol import BLOB_BYTES_MAX, Deposit, Deposited, KeepArtifact, Message
+from surveil.protocol import (
+    BLOB_BYTES_MAX,
+    CHUNK_BYTES_MAX,
+    AboutFiles,
+    CacheFound,
+    Deposit,
+    Deposited,
+    DoubtBlob,
+    Fetch,
+    KeepArtifact,
+    KeepCache,
+    Message,
+    Piece,
+    SeekCache,
+)
 from surveil.say import Voice
 from surveil.store import FullError, StoreError
-from surveil.store.blobs import Blobs
+from surveil.store.blobs import READ_BYTES_MAX, Blobs
 from surveil.store.incoming import BlobRefused, Incoming
 from surveil.store.shelf import Shelf
 
@@ -34,6 +50,8 @@ PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 """More than this waits with its runners."""
 TRANSFERS_MAX: Final = 16
 """Blobs that one runner may be bringing at once; an honest one brings four."""
+TOLD_MAX: Final = 10_000
+BROUGHT_MAX: Final = 10_000
 AGAIN_MS: Final = 2_000
 """How long a runner should wait for what may be better soon."""
 FULL_RETRY_MS: Final = 10_000
@@ -42,17 +60,19 @@ ROOM_PERCENT_MIN: Final = 5
 """Of the disk, so much stays free for builds and logs, without which nothing goes on."""
 _OWNER_DIGITS: Final = 16
 
-About: TypeAlias = Deposit | KeepArtifact
+Place: TypeAlias = tuple[Route, int]
+"""Where an answer goes: a connection, and the number of what was said on it."""
+Kept: TypeAlias = Artifact | Cache
 voice = Voice("depot")
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Something to do in the thread: what was said, by whom, and for which repository."""
+    """Something to do in the thread: what was said, by whom, and for which build."""
 
     received: Received
-    said: About
-    repo: str
+    said: AboutFiles
+    build: Build
 
 
 class Depot:
@@ -78,7 +98,7 @@ class Depot:
         self._shelf = shelf
         self._state = state
         self._write = write
-        self._now = now
+        self.now = now
         self._reply = reply
         self._on_refused = on_refused
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="blobs")
@@ -87,6 +107,10 @@ class Depot:
         self._news = asyncio.Event()
         self._transfers: dict[str, dict[str, int]] = {}
         """By runner, the blobs that it is bringing and their sizes. Only the thread uses it."""
+        self._told: OrderedDict[tuple[str, int, str], int] = OrderedDict()
+        """The blobs of caches that an attempt was told of, and their sizes."""
+        self._brought: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """The blobs that a runner brought last: the answer may be lost, and pieces still be on their way."""
 
     # ---- in the loop ------------------------------------------------------------------------------------------------
 
@@ -94,32 +118,32 @@ class Depot:
         """Take what is about files, and return what is left."""
         left = []
         for item in received:
-            if isinstance(item.message, Deposit | KeepArtifact):
+            if isinstance(item.message, AboutFiles):
                 self._take_one(item, item.message)
             else:
                 left.append(item)
         return left
 
-    def _take_one(self, item: Received, said: About) -> None:
+    def _take_one(self, item: Received, said: AboutFiles) -> None:
         attempt = self._state.attempts.get((said.job, said.attempt))
         if attempt is None or attempt.runner != item.peer.key or attempt.state not in OPEN:
             self._deny(item, said, attempt)
             return
         size = len(said.data) if isinstance(said, Deposit) else 0
         if self._pending_bytes + size <= PENDING_BYTES_MAX:
-            self._pending.append(_Job(item, said, self._state.jobs[said.job].repo))
+            self._pending.append(_Job(item, said, self._state.builds[self._state.jobs[said.job].build]))
             self._pending_bytes += size
             self._news.set()
 
-    def _deny(self, item: Received, said: About, attempt: Attempt | None) -> None:
+    def _deny(self, item: Received, said: AboutFiles, attempt: Attempt | None) -> None:
         runner = self._state.runners.get(item.peer.key)
         # It may be taken back: its runner's two connections come in any order, and the other one will say.
         given_up = attempt is not None and attempt.runner == item.peer.key and attempt.state == AttemptState.LOST
         if given_up and (runner is None or not runner.online):
-            answer = Deposited(id=said.id, problem="the attempt was given up", retry_ms=AGAIN_MS)
+            answer = _answer(said, problem="the attempt was given up", retry_ms=AGAIN_MS)
         else:
             self._on_refused(item.peer)
-            answer = Deposited(id=said.id, problem="the dispatcher takes files only of an attempt that runs now")
+            answer = _answer(said, problem="the dispatcher takes and gives files only for an attempt that runs now")
         self._reply(item.route, answer)
 
     async def run(self) -> None:
@@ -133,11 +157,9 @@ class Depot:
             await self._news.wait()
             self._news.clear()
             batch, self._pending, self._pending_bytes = self._pending, [], 0
-            answers, artifacts = await loop.run_in_executor(self._thread, self._do, batch)
-            for (route, number), artifact in artifacts.items():
-                await loop.run_in_executor(self._write, self._shelf.keep, artifact)
-                voice.info("artifact kept", job=artifact.job, attempt=artifact.attempt, name=artifact.name)
-                answers[route, number] = Deposited(id=number, upto=artifact.size, whole=True)
+            answers, notes = await loop.run_in_executor(self._thread, self._do, batch)
+            for kept in notes.values():
+                await loop.run_in_executor(self._write, self._note, kept)
             for (route, _), answer in answers.items():
                 self._reply(route, answer)
 
@@ -152,39 +174,69 @@ class Depot:
 
     # ---- in the thread ----------------------------------------------------------------------------------------------
 
+    def _note(self, kept: Kept) -> None:
+        """Write a row, in the thread that writes rows."""
+        if isinstance(kept, Artifact):
+            self._shelf.keep(kept)
+            voice.info("artifact kept", job=kept.job, attempt=kept.attempt, name=kept.name)
+        else:
+            self._shelf.keep_cache(kept)
+
     def sweep_incoming(self) -> None:
         """Delete what was never finished. Raises StoreError."""
         self._incoming.sweep()
 
-    def _do(self, batch: list[_Job]) -> tuple[dict[tuple[Route, int], Message], dict[tuple[Route, int], Artifact]]:
-        """Write a batch; the answers are true when this returns, and the artifacts are still to be noted."""
-        answers: dict[tuple[Route, int], Message] = {}
-        artifacts: dict[tuple[Route, int], Artifact] = {}
+    def _do(self, batch: list[_Job]) -> tuple[dict[Place, Message], dict[Place, Kept]]:
+        """Write a batch; the answers are true when this returns and what is to be noted was."""
+        answers: dict[Place, Message] = {}
+        notes: dict[Place, Kept] = {}
         for job in batch:
-            key = (job.received.route, job.said.id)
+            place = (job.received.route, job.said.id)
             try:
-                if isinstance(job.said, Deposit):
-                    answers[key] = self._deposit(job, job.said)
-                elif self._blobs.size(job.said.blob) == job.said.size:
-                    artifacts[key] = self._artifact(job.said)
-                else:
-                    answers[key] = Deposited(id=job.said.id, problem="what it is made of is not here")
+                answers[place], note = self._answer(job)
             except BlobRefused as error:
                 self._on_refused(job.received.peer)
-                answers[key] = Deposited(id=job.said.id, problem=str(error), retry_ms=AGAIN_MS)
+                answers[place] = _answer(job.said, problem=str(error), retry_ms=AGAIN_MS)
+            except FullError:
+                raise
             except StoreError as error:
-                if isinstance(error, FullError):
-                    raise
-                voice.error("files cannot be taken; they wait with their runners", reason=error)
-                answers[key] = Deposited(id=job.said.id, problem=str(error), retry_ms=FULL_RETRY_MS)
-        return answers, artifacts
+                voice.error("files cannot be taken or given; they wait with their runners", reason=error)
+                answers[place] = _answer(job.said, problem=str(error), retry_ms=FULL_RETRY_MS)
+            else:
+                if note is not None:
+                    notes[place] = note
+        return answers, notes
+
+    def _answer(self, job: _Job) -> tuple[Message, Kept | None]:
+        """The answer, and what is to be noted before it is said."""
+        match job.said:
+            case Deposit():
+                return self._deposit(job, job.said), None
+            case KeepArtifact() | KeepCache():
+                if self._blobs.size(job.said.blob) != job.said.size:
+                    return Deposited(id=job.said.id, problem="what it is made of is not here"), None
+                done = Deposited(id=job.said.id, upto=job.said.size, whole=True)
+                return done, self._artifact(job.said) if isinstance(job.said, KeepArtifact) else self._cache(
+                    job, job.said
+                )
+            case SeekCache():
+                return self._seek(job, job.said)
+            case Fetch():
+                return self._give(job.said), None
+            case DoubtBlob():
+                return self._look_at(job.said), None
+            case _:
+                assert_never(job.said)
 
     def _deposit(self, job: _Job, said: Deposit) -> Deposited:
         owner = hashlib.sha256(job.received.peer.key.encode()).hexdigest()[:_OWNER_DIGITS]
         bringing = self._transfers.setdefault(owner, {})
         if bringing.get(said.blob) != said.size:
+            brought = (owner, said.blob) in self._brought
             # Only what this repository has made before: to know a digest is not to have what it is of.
-            if self._blobs.size(said.blob) == said.size and self._shelf.known_to(job.repo, said.blob):
+            if self._blobs.size(said.blob) == said.size and (
+                brought or self._shelf.known_to(job.build.repo, said.blob)
+            ):
                 self._blobs.touch(said.blob)
                 return Deposited(id=said.id, upto=said.size, whole=True)
             if problem := self._why_not(said):
@@ -200,6 +252,9 @@ class Depot:
         if upto < said.size:
             return Deposited(id=said.id, upto=upto)
         bringing.pop(said.blob)
+        self._brought[owner, said.blob] = None
+        if len(self._brought) > BROUGHT_MAX:
+            self._brought.popitem(last=False)
         return Deposited(id=said.id, upto=upto, whole=True)
 
     def _why_not(self, said: Deposit) -> str:
@@ -211,8 +266,65 @@ class Depot:
         return "" if disk.free - said.size >= least else "the dispatcher's disk is nearly full"
 
     def _artifact(self, said: KeepArtifact) -> Artifact:
-        now = self._now()
+        now = self.now()
         return Artifact(
             job=said.job, attempt=said.attempt, name=said.name, blob=said.blob, size=said.size, files=said.files,
             kept_at=now, expires_at=now + (said.retention_ms or RETENTION_MS),
         )  # fmt: skip
+
+    # ---- caches, in the thread --------------------------------------------------------------------------------------
+
+    def _cache(self, job: _Job, said: KeepCache) -> Cache:
+        now = self.now()
+        scope, *_ = scopes_of(job.build.ref, trusted=job.build.trusted)
+        return Cache(
+            repo=job.build.repo, scope=scope, paths=named(said.paths), key=said.key, blob=said.blob, size=said.size,
+            kept_at=now, used_at=now,
+        )  # fmt: skip
+
+    def _seek(self, job: _Job, said: SeekCache) -> tuple[CacheFound, Cache | None]:
+        """The cache under the key, or else the newest that begins with one of the others, the first of these first."""
+        paths = named(said.paths)
+        scopes = scopes_of(job.build.ref, trusted=job.build.trusted)
+        known = [cache for scope in scopes for cache in self._shelf.caches(job.build.repo, scope, paths)]
+        exact = [cache for cache in known if cache.key == said.key]
+        near = [cache for key in said.restore_keys for cache in known if cache.key.startswith(key)]
+        for cache in (*exact, *near):
+            if self._blobs.size(cache.blob) == cache.size:
+                self._told[said.job, said.attempt, cache.blob] = cache.size
+                while len(self._told) > TOLD_MAX:
+                    self._told.popitem(last=False)
+                found = CacheFound(id=said.id, key=cache.key, blob=cache.blob, size=cache.size)
+                return found, replace(cache, used_at=self.now())
+        return CacheFound(id=said.id), None
+
+    def _give(self, said: Fetch) -> Piece:
+        size = self._told.get((said.job, said.attempt, said.blob))
+        if size is None:
+            # Another process told it, or nobody did.
+            return Piece(id=said.id, at=said.at, problem="the dispatcher has not told this attempt of that cache")
+        if said.at >= size:
+            return Piece(id=said.id, at=said.at, problem=f"the blob ends at byte {size}")
+        data = self._blobs.read(said.blob, said.at, CHUNK_BYTES_MAX)
+        problem = "" if data else "it is not on the dispatcher's disk any more"
+        return Piece(id=said.id, at=said.at, data=data, problem=problem)
+
+    def _look_at(self, said: DoubtBlob) -> Deposited:
+        """Believe nobody's word: a blob goes only if it is really not what it is called."""
+        digest, at = hashlib.sha256(), 0
+        while data := self._blobs.read(said.blob, at, READ_BYTES_MAX):
+            digest.update(data)
+            at += len(data)
+        if digest.hexdigest() != said.blob:
+            self._blobs.remove(said.blob)
+            voice.warning("a blob was damaged on disk, and is deleted", blob=said.blob)
+        return Deposited(id=said.id, whole=True)
+
+
+def _answer(said: AboutFiles, *, problem: str, retry_ms: int = 0) -> Message:
+    """The answer to something that was not done."""
+    if isinstance(said, SeekCache):
+        return CacheFound(id=said.id, problem=problem, retry_ms=retry_ms)
+    if isinstance(said, Fetch):
+        return Piece(id=said.id, at=said.at, problem=problem, retry_ms=retry_ms)
+    return Deposited(id=said.id, problem=problem, retry_ms=retry_ms)

@@ -122,9 +122,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         stack.push_async_callback(intake.close)
         depot = _depot(config, blobs, store, live, writer=writer, server=server)
         stack.push_async_callback(depot.close)
-        sweeping = Sweeping(
-            depot, store.shelf, blobs, bytes_max=config.artifact_space_bytes, write=writer, now=clock.now
-        )
+        sweeping = _sweeping(config, depot, store, blobs, writer=writer)
         here = KnownDispatcher(
             address=listen.from_here(), server_key=keys.public, cluster=store.cluster.id, pid=os.getpid()
         )
@@ -166,6 +164,15 @@ def _vault(config: DispatcherConfig) -> Vault | None:
     if config.vault_token is None:
         raise UsageError("A Vault is asked with a token: name the file that holds it with --vault-token.")
     return Vault(address=config.vault, token=config.vault_token, mount=config.vault_mount)
+
+
+def _sweeping(
+    config: DispatcherConfig, depot: Depot, store: SqlStore, blobs: FolderBlobs, *, writer: Executor
+) -> Sweeping:
+    return Sweeping(
+        depot, store.shelf, blobs, bytes_max=config.artifact_space_bytes, cache_bytes_max=config.cache_space_bytes,
+        write=writer, now=depot.now,
+    )  # fmt: skip
 
 
 def check_pair(data: Path, database: Path) -> None:

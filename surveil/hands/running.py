@@ -24,6 +24,7 @@ from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
 from surveil.execute import isolating
+from surveil.execute.caching import Caches
 from surveil.execute.cases import CaseCollector
 from surveil.execute.containers import Containers, chosen
 from surveil.execute.contract import Executor
@@ -94,6 +95,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
             async with Connection(known.address, known.server_key, keys) as connection:
                 supplies, cases = Supplies(_asking(connection)), CaseCollector(_asking(connection))
                 courier = Courier(_saying(connection))
+                caches = Caches(courier)
                 yield Parts(
                     state=_state(config, identity, name, tombstones, containers),
                     policy=RunnerPolicy(),
@@ -104,7 +106,8 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                         supply=supplies.bring,
                         access=access,
                         isolation=isolation,
-                        collectors=(cases, Artifacts(courier)),
+                        collectors=(cases, Artifacts(courier), caches),
+                        restore=caches.restore,
                         open_envelope=lambda order: envelope.opened(order, keys),
                         containers=containers,
                     ),

@@ -1,4 +1,4 @@
-"""Letting go of what was kept for long enough: artifacts by age and by size, and blobs that nothing is made of.
+"""Letting go of what was kept for long enough: artifacts by age and size, caches by use, blobs that nothing is made of.
 
 What belongs here: when, and in which thread. What does not: which artifacts (`core.kept`), rows and bytes (`store`).
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final
 
-from surveil.core.kept import outdated
+from surveil.core.kept import outdated, unused
 from surveil.hands.depot import Depot
 from surveil.say import Voice
 from surveil.store import StoreError
@@ -28,15 +28,26 @@ voice = Voice("depot")
 
 
 class Sweeping:
-    """Sweeps now and then; of what is in use `bytes_max` bytes are kept at the most, 0 for as many as come."""
+    """Sweeps now and then; of artifacts `bytes_max` bytes are kept at the most, 0 for as many as come, and of caches
+    `cache_bytes_max`.
+    """
 
     def __init__(
-        self, depot: Depot, shelf: Shelf, blobs: Blobs, *, bytes_max: int, write: Executor, now: Callable[[], int]
+        self,
+        depot: Depot,
+        shelf: Shelf,
+        blobs: Blobs,
+        *,
+        bytes_max: int,
+        cache_bytes_max: int,
+        write: Executor,
+        now: Callable[[], int],
     ) -> None:
         self._depot = depot
         self._shelf = shelf
         self._blobs = blobs
         self._bytes_max = bytes_max
+        self._cache_bytes_max = cache_bytes_max
         self._write = write
         self._now = now
 
@@ -51,10 +62,15 @@ class Sweeping:
         """Sweep once."""
         loop = asyncio.get_running_loop()
         kept = await asyncio.to_thread(self._shelf.artifacts)
-        gone = outdated(kept, self._now(), self._bytes_max or sum(artifact.size for artifact in kept))
+        over = outdated(kept, self._now(), self._bytes_max or sum(artifact.size for artifact in kept))
+        if over:
+            await loop.run_in_executor(self._write, self._shelf.drop, [artifact.id for artifact in over])
+            voice.info("artifacts dropped", count=len(over), bytes=sum(artifact.size for artifact in over))
+        caches = await asyncio.to_thread(self._shelf.caches)
+        gone = unused(caches, self._cache_bytes_max or sum(cache.size for cache in caches))
         if gone:
-            await loop.run_in_executor(self._write, self._shelf.drop, [artifact.id for artifact in gone])
-            voice.info("artifacts dropped", count=len(gone), bytes=sum(artifact.size for artifact in gone))
+            await loop.run_in_executor(self._write, self._shelf.drop_caches, [cache.id for cache in gone])
+            voice.info("caches dropped", count=len(gone), bytes=sum(cache.size for cache in gone))
         # Whoever brings blobs stands still meanwhile, so nothing is made of one that goes.
         await self._depot.in_thread(self._drop_unused)
 

@@ -60,6 +60,9 @@ def _explain_job(job: JobSpec) -> list[str]:
     lines.append(
         f"     attempts  at most {format_duration(job.timeout_ms)} each{again}; a lost runner: {job.on_runner_loss}"
     )
+    lines += [
+        f"     caches    {', '.join(map(printable, cache.paths))} ({printable(cache.key)})" for cache in job.cache
+    ]
     for artifact in job.artifacts:
         notes = [*(["required"] if artifact.required else []), *_kept_for(artifact.retention_ms)]
         note = f" ({', '.join(notes)})" if notes else ""
@@ -140,6 +143,10 @@ def _job_json(job: JobSpec) -> dict[str, Any]:
         "concurrency": {"group": job.concurrency, "cancel_superseded": job.cancel_superseded}
         if job.concurrency
         else None,
+        "cache": [
+            {"key": cache.key, "restore_keys": list(cache.restore_keys), "paths": list(cache.paths)}
+            for cache in job.cache
+        ],
         "artifacts": [
             {
                 "name": artifact.name,

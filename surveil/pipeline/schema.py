@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from surveil.core.declared import (
     ArtifactDeclaration,
+    CacheDeclaration,
     Complaint,
     ImageDeclaration,
     JobDeclaration,
@@ -159,6 +160,18 @@ class ImageTable(Strict):
         )
 
 
+class CacheTable(Strict):
+    """One entry of `jobs.NAME.cache`."""
+
+    key: TextValue
+    restore_keys: Texts = ()
+    paths: Texts
+
+    def declare(self) -> CacheDeclaration:
+        """The same as core.pipeline takes it."""
+        return CacheDeclaration(key=self.key, restore_keys=self.restore_keys, paths=self.paths)
+
+
 class JobTable(Strict):
     """One entry of `jobs`."""
 
@@ -180,6 +193,7 @@ class JobTable(Strict):
     secrets: Annotated[list[Annotated[SecretTable, BeforeValidator(_by_name)]], BeforeValidator(listed)] = Field(
         default_factory=list
     )
+    cache: list[CacheTable] = Field(default_factory=list)
     steps: list[StepTable]
 
     def declare(self, name: Text) -> JobDeclaration:
@@ -206,6 +220,7 @@ class JobTable(Strict):
             artifacts=tuple(artifact.declare() for artifact in self.artifacts),
             secrets=tuple(secret.declare() for secret in self.secrets),
             image=self.image.declare() if self.image else None,
+            cache=tuple(cache.declare() for cache in self.cache),
         )
 
 
@@ -245,6 +260,7 @@ TABLES: Final[Tables] = {
     ("jobs", "*", "artifacts", "*"): ArtifactTable,
     ("jobs", "*", "secrets", "*"): SecretTable,
     ("jobs", "*", "image"): ImageTable,
+    ("jobs", "*", "cache", "*"): CacheTable,
     ("jobs", "*", "steps", "*"): StepTable,
 }
 

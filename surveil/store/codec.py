@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from surveil.core.kept import Artifact
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
@@ -30,6 +29,7 @@ from surveil.store.tables import (
     artifacts,
     attempts,
     builds,
+    caches,
     cluster,
     jobs,
     notes,
@@ -102,8 +102,9 @@ PEERS: Final = Guard(peers, "the key of {role} {name}", PEER_COLUMNS[:-1])
 TOKENS: Final = Guard(tokens, "token {id}", TOKEN_COLUMNS[:-1])
 SECRETS: Final = Guard(secrets, "the secret {name}", SECRET_COLUMNS[:-1])
 ARTIFACTS: Final = Guard(artifacts, "artifact {artifact} of attempt {number} at job {build}/{name}", _given(artifacts))
+CACHES: Final = Guard(caches, "the cache {key} of {repo}", _given(caches))
 CLUSTER: Final = Guard(cluster, "the cluster's identity", CLUSTER_COLUMNS[:-1])
-GUARDS: Final = (CLUSTER, BUILDS, JOBS, ATTEMPTS, RUNNERS, NOTES, PEERS, TOKENS, SECRETS, ARTIFACTS)
+GUARDS: Final = (CLUSTER, BUILDS, JOBS, ATTEMPTS, RUNNERS, NOTES, PEERS, TOKENS, SECRETS, ARTIFACTS, CACHES)
 """Of all tables but that of specs, whose rows are found by the digest of all that they hold."""
 
 # Looking a state up by its text is several times quicker than asking the enumeration, and every row has one.
@@ -289,28 +290,6 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
         state=_ATTEMPT_STATE[row[6]], reason=row[7], assigned_at=row[8], accepted_at=row[9], started_at=row[10],
         finished_at=row[11], exit_code=row[12], log_bytes=row[13], steps=_steps_of(row[14]), isolation=row[15],
         released=bool(row[16]),
-    )  # fmt: skip
-
-
-# ---- what is kept of attempts
-
-
-def artifact_row(artifact: Artifact) -> dict[str, Any]:
-    """All of an artifact."""
-    build, name = split_job(artifact.job)
-    row = summed((
-        build, name, artifact.attempt, artifact.name, artifact.blob, artifact.size, artifact.files, artifact.kept_at,
-        artifact.expires_at,
-    ))  # fmt: skip
-    return dict(zip(artifacts.c.keys(), row, strict=True))
-
-
-def artifact_of(row: Sequence[Any]) -> Artifact:
-    """Read an artifact."""
-    ARTIFACTS.check(row)
-    return Artifact(
-        job=f"{row[0]}/{row[1]}", attempt=row[2], name=row[3], blob=row[4], size=row[5], files=row[6], kept_at=row[7],
-        expires_at=row[8],
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The rows of what is kept of attempts' work, over any database that SQLAlchemy reaches.
 
-What belongs here: artifacts, written and asked for. What does not: the bytes that they name (`blobs`), and when they go
-(`core.kept`).
+What belongs here: artifacts and caches, written and asked for. What does not: the bytes that they name (`blobs`), and
+when they go (`core.kept`).
 
 It is written by the thread that writes everything else, each call a durable transaction of its own, and read by any.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
 
-from surveil.core.kept import Artifact, ArtifactId
-from surveil.store import codec
+from surveil.core.kept import Artifact, ArtifactId, Cache, CacheId
+from surveil.store import codec, kept_codec
 from surveil.store.reading import reading
-from surveil.store.tables import artifacts, builds
+from surveil.store.tables import artifacts, builds, caches
 
 
 class Shelf:
@@ -33,7 +33,7 @@ class Shelf:
         """Note an artifact, in the place of one that the same attempt had under this name."""
         with self._transaction() as connection:
             connection.execute(_DROP, [_key(artifact.id)])
-            connection.execute(insert(artifacts), [codec.artifact_row(artifact)])
+            connection.execute(insert(artifacts), [kept_codec.artifact_row(artifact)])
 
     def drop(self, ids: Sequence[ArtifactId]) -> None:
         """Keep these no longer."""
@@ -41,7 +41,29 @@ class Shelf:
             with self._transaction() as connection:
                 connection.execute(_DROP, [_key(each) for each in ids])
 
+    def keep_cache(self, cache: Cache) -> None:
+        """Note a cache, or that it was used, in the place of one that is found there."""
+        with self._transaction() as connection:
+            connection.execute(_DROP_CACHE, [_cache_key(cache.id)])
+            connection.execute(insert(caches), [kept_codec.cache_row(cache)])
+
+    def drop_caches(self, ids: Sequence[CacheId]) -> None:
+        """Keep these no longer."""
+        if ids:
+            with self._transaction() as connection:
+                connection.execute(_DROP_CACHE, [_cache_key(each) for each in ids])
+
     # ---- reading ----
+
+    def caches(self, repo: str | None = None, scope: str = "", paths: str = "") -> list[Cache]:
+        """All that are kept, or those of one repository, scope and list of paths; the newest first. Raises
+        StoreError.
+        """
+        wanted = select(caches).order_by(caches.c.kept_at.desc(), caches.c.key)
+        if repo is not None:
+            wanted = wanted.where(caches.c.repo == repo, caches.c.scope == scope, caches.c.paths == paths)
+        with reading(self._engine) as connection:
+            return [kept_codec.cache_of(row) for row in connection.execute(wanted)]
 
     def artifacts(self, build: int | None = None) -> list[Artifact]:
         """All that are kept, or those of one build, in the order of its attempts. Raises StoreError."""
@@ -49,7 +71,7 @@ class Shelf:
         if build is not None:
             wanted = wanted.where(artifacts.c.build == build)
         with reading(self._engine) as connection:
-            return [codec.artifact_of(row) for row in connection.execute(wanted)]
+            return [kept_codec.artifact_of(row) for row in connection.execute(wanted)]
 
     def artifact(self, job: str, attempt: int, name: str) -> Artifact | None:
         """One of them. Raises StoreError."""
@@ -59,19 +81,32 @@ class Shelf:
     def blobs(self) -> set[str]:
         """The names of all that are in use. Raises StoreError."""
         with reading(self._engine) as connection:
-            return set(connection.execute(select(artifacts.c.blob).distinct()).scalars())
+            return {
+                *connection.execute(select(artifacts.c.blob).distinct()).scalars(),
+                *connection.execute(select(caches.c.blob).distinct()).scalars(),
+            }
 
     def known_to(self, repo: str, blob: str) -> bool:
         """Whether something of this repository is made of the blob already. Raises StoreError."""
         wanted = select(artifacts.c.blob).join(builds, builds.c.id == artifacts.c.build)
         wanted = wanted.where(artifacts.c.blob == blob, builds.c.repo == repo).limit(1)
+        cached = select(caches.c.blob).where(caches.c.blob == blob, caches.c.repo == repo).limit(1)
         with reading(self._engine) as connection:
-            return connection.execute(wanted).first() is not None
+            return any(connection.execute(each).first() is not None for each in (wanted, cached))
 
 
 _DROP = delete(artifacts).where(
     *(artifacts.c[name] == bindparam(f"key_{name}") for name in ("build", "name", "number", "artifact"))
 )
+
+
+_DROP_CACHE = delete(caches).where(
+    *(caches.c[name] == bindparam(f"key_{name}") for name in ("repo", "scope", "paths", "key"))
+)
+
+
+def _cache_key(each: CacheId) -> dict[str, Any]:
+    return dict(zip(("key_repo", "key_scope", "key_paths", "key_key"), each, strict=True))
 
 
 def _key(each: ArtifactId) -> dict[str, Any]:

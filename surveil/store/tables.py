@@ -187,6 +187,21 @@ artifacts: Final = Table(
     sqlite_with_rowid=False,
 )
 
+caches: Final = Table(
+    "caches",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("paths", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("blob", Text, nullable=False),
+    Column("size", Number, nullable=False),
+    Column("kept_at", Number, nullable=False),
+    Column("used_at", Number, nullable=False),
+    Column("row_sum", Number),
+    sqlite_with_rowid=False,
+)
+
 runners: Final = Table(
     "runners",
     metadata,

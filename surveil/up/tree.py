@@ -258,11 +258,11 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
     }
 
 
-_HANDED_ON: Final = frozenset({"artifact_space", "vault", "vault_token", "vault_mount"})
+_HANDED_ON: Final = frozenset({"artifact_space", "cache_space", "vault", "vault_token", "vault_mount"})
 
 
 def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:
-    """The dispatcher's own settings: its policy, its room for artifacts, and its database, whose address may hold a
+    """The dispatcher's own settings: its policy, its room for files, and its database, whose address may hold a
     password.
     """
     policy = {

@@ -29,7 +29,20 @@ from surveil.hands.depot import Depot
 from surveil.hands.sweeping import Sweeping
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
-from surveil.protocol import BLOB_BYTES_MAX, Deposit, Deposited, KeepArtifact, Message, OnBulk
+from surveil.protocol import (
+    BLOB_BYTES_MAX,
+    CacheFound,
+    Deposit,
+    Deposited,
+    DoubtBlob,
+    Fetch,
+    KeepArtifact,
+    KeepCache,
+    Message,
+    OnBulk,
+    Piece,
+    SeekCache,
+)
 from surveil.store.blobs import READ_BYTES_MAX, FolderBlobs
 from surveil.store.sqlite import open_store
 from tests.store.records import make_attempt, make_build, make_job, new
@@ -52,6 +65,7 @@ class Desk:
         self.blobs = FolderBlobs(root / "blobs")
         (root / "blobs").mkdir()
         self.writer = ThreadPoolExecutor(1)
+        self.now = NOW
         self.refused: list[Sender] = []
         self.said: list[Message] = []
         self.news = asyncio.Event()
@@ -63,14 +77,21 @@ class Desk:
 
     def new_depot(self) -> Depot:
         return Depot(
-            self.root / "blobs", self.blobs, self.store.shelf, self.state, write=self.writer, now=lambda: NOW,
+            self.root / "blobs", self.blobs, self.store.shelf, self.state, write=self.writer, now=lambda: self.now,
             reply=self._down, on_refused=self.refused.append,
         )  # fmt: skip
 
-    def give(self, *, runner: str = OWNER.key, state: AttemptState = AttemptState.RUNNING, build: int = 1) -> Attempt:
+    def give(
+        self,
+        *,
+        trusted: bool = True,
+        runner: str = OWNER.key,
+        state: AttemptState = AttemptState.RUNNING,
+        build: int = 1,
+    ) -> Attempt:
         job = f"{build}/test"
         attempt = make_attempt(build, number=1, runner=runner, state=state)
-        self.state.builds[build] = make_build(build)
+        self.state.builds[build] = make_build(build, ref=f"refs/pull/{build}/head", trusted=trusted)
         self.state.jobs[job] = make_job(build, state=Status.RUNNING, attempt=1)
         self.state.attempts[job, 1] = attempt
         return attempt
@@ -90,18 +111,22 @@ class Desk:
     def _down(self, _route: Route, message: Message) -> bool:
         self.said.append(message)
         self.news.set()
-        if isinstance(message, Deposited) and not self.loses(message):
+        if isinstance(message, Deposited | CacheFound | Piece) and not self.loses(message):
             self.courier.hear(message.id, message)
         return True
 
     async def answer(self, message: OnBulk, peer: Peer = OWNER) -> Deposited:
+        answer = await self.any_answer(message, peer)
+        assert isinstance(answer, Deposited)
+        return answer
+
+    async def any_answer(self, message: OnBulk, peer: Peer = OWNER) -> Any:
         self.said.clear()
         self.news.clear()
         self.hear(message, peer)
         async with asyncio.timeout(PATIENCE_S):
             await self.news.wait()
         (answer,) = self.said
-        assert isinstance(answer, Deposited)
         return answer
 
     async def bring(self, data: bytes, attempt: tuple[str, int] = ONE, check: Callable[[], None] = lambda: None) -> str:
@@ -179,10 +204,11 @@ def test_whatever_is_lost_on_the_way_the_blob_arrives_as_it_was(
 def test_a_blob_that_the_repository_has_is_not_brought_again_and_one_of_another_is(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path) as here:
-            for build in (1, 2, 3):
+            for build in (1, 2):
                 here.give(build=build)
+            here.give(build=3, runner=STRANGER.key)
             here.store.commit(new(make_build(1), make_build(2), make_build(3, repo="/srv/b")))
-            here.state.jobs["3/test"] = replace(here.state.jobs["3/test"], repo="/srv/b")
+            here.state.builds[3] = replace(here.state.builds[3], repo="/srv/b")
             assert (await here.answer(deposit(data=b"abc"))).whole
             assert await here.answer(keep()) == Deposited(id=6, upto=3, whole=True)
             (kept,) = here.store.shelf.artifacts()
@@ -193,9 +219,9 @@ def test_a_blob_that_the_repository_has_is_not_brought_again_and_one_of_another_
                 NOW + 30 * 86_400_000,
             )
             assert (await here.answer(deposit(job="2/test"))).whole
-            answer = await here.answer(deposit(job="3/test"))
+            answer = await here.answer(deposit(job="3/test"), STRANGER)
             assert (answer.whole, answer.upto, answer.problem) == (False, 0, "")
-            assert (await here.answer(deposit(job="3/test", data=b"abc"))).whole
+            assert (await here.answer(deposit(job="3/test", data=b"abc"), STRANGER)).whole
 
     run(story())
 
@@ -307,7 +333,13 @@ def test_sweeping_drops_what_is_over_and_the_blobs_that_nothing_is_made_of(
             assert {digest for digest, _ in here.blobs.all()} == {keep().blob, other}
             at = NOW
             sweeping = Sweeping(
-                here.depot, here.store.shelf, here.blobs, bytes_max=0, write=here.writer, now=lambda: at
+                here.depot,
+                here.store.shelf,
+                here.blobs,
+                bytes_max=0,
+                cache_bytes_max=0,
+                write=here.writer,
+                now=lambda: at,
             )
             await sweeping.sweep()
             assert len(here.store.shelf.artifacts()) == 2
@@ -315,5 +347,107 @@ def test_sweeping_drops_what_is_over_and_the_blobs_that_nothing_is_made_of(
             await sweeping.sweep()
             assert [one.name for one in here.store.shelf.artifacts()] == ["wheels"]
             assert [digest for digest, _ in here.blobs.all()] == [keep().blob]
+
+    run(story())
+
+
+def seek(key: str, *restore_keys: str, job: str = "1/test", paths: tuple[str, ...] = ("lib",)) -> SeekCache:
+    return SeekCache(id=7, job=job, attempt=1, key=key, restore_keys=restore_keys, paths=paths)
+
+
+async def leave(here: Desk, key: str, data: bytes, job: str = "1/test") -> str:
+    blob = await here.bring(data, (job, 1))
+    said = KeepCache(id=8, job=job, attempt=1, key=key, paths=("lib",), blob=blob, size=len(data))
+    assert (await here.answer(said)).whole
+    return blob
+
+
+def test_a_cache_is_found_by_its_key_or_else_the_newest_by_the_beginning_of_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            here.now = NOW
+            one = await leave(here, "pip-1", b"one")
+            here.now = NOW + 1
+            two = await leave(here, "pip-2", b"two!")
+            assert await here.any_answer(seek("pip-1")) == CacheFound(id=7, key="pip-1", blob=one, size=3)
+            assert await here.any_answer(seek("pip-3", "pip-")) == CacheFound(id=7, key="pip-2", blob=two, size=4)
+            assert await here.any_answer(seek("pip-3", "none", "pip-1")) == CacheFound(
+                id=7, key="pip-1", blob=one, size=3
+            )
+            assert await here.any_answer(seek("pip-3")) == CacheFound(id=7)
+            assert await here.any_answer(seek("pip-1", paths=("lib", "more"))) == CacheFound(id=7)
+
+    run(story())
+
+
+def test_strangers_find_what_others_left_and_leave_nothing_that_others_find(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give(build=1)
+            here.give(build=2, trusted=False)
+            here.give(build=3, trusted=False)
+            good = await leave(here, "key", b"good", "1/test")
+            assert (await here.any_answer(seek("key", job="2/test"))).blob == good
+            bad = await leave(here, "key", b"bad!", "2/test")
+            assert (await here.any_answer(seek("key", job="2/test"))).blob == bad
+            assert (await here.any_answer(seek("key", "k", job="1/test"))).blob == good
+            assert (await here.any_answer(seek("key", "k", job="3/test"))).blob == good
+            await leave(here, "poison", b"poison", "2/test")
+            assert (await here.any_answer(seek("poison", "poi", job="1/test"))) == CacheFound(id=7)
+            assert (await here.any_answer(seek("poison", "poi", job="3/test"))) == CacheFound(id=7)
+
+    run(story())
+
+
+def test_bytes_are_given_to_the_attempt_that_was_told_of_them_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give(build=1)
+            here.give(build=2)
+            here.state.builds[2] = replace(here.state.builds[2], repo="/srv/b")
+            blob = await leave(here, "key", b"good")
+            for job in ("1/test", "2/test"):
+                piece = await here.any_answer(Fetch(id=9, job=job, attempt=1, blob=blob, at=0))
+                assert (piece.data, bool(piece.problem)) == (b"", True)
+            await here.any_answer(seek("key"))
+            assert (await here.any_answer(Fetch(id=9, job="1/test", attempt=1, blob=blob, at=1))).data == b"ood"
+            assert (await here.any_answer(Fetch(id=9, job="1/test", attempt=1, blob=blob, at=4))).problem
+            assert (await here.any_answer(Fetch(id=9, job="2/test", attempt=1, blob=blob, at=0))).problem
+
+    run(story())
+
+
+def test_a_doubted_blob_goes_only_if_it_is_really_damaged(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            blob = await leave(here, "key", b"good")
+            doubt = DoubtBlob(id=9, job="1/test", attempt=1, blob=blob)
+            assert (await here.answer(doubt)).whole
+            assert here.blobs.size(blob) == 4
+            (tmp_path / "blobs" / blob[:2] / blob[2:]).write_bytes(b"gooe")
+            assert (await here.answer(doubt)).whole
+            assert here.blobs.size(blob) is None
+            assert await here.any_answer(seek("key")) == CacheFound(id=7)
+
+    run(story())
+
+
+def test_the_caches_that_were_not_used_for_longest_go_first(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            for at, key in enumerate(("old", "used", "new")):
+                here.now = NOW + at
+                await leave(here, key, key.encode())
+            here.now = NOW + 9
+            await here.any_answer(seek("old"))
+            sweeping = Sweeping(
+                here.depot, here.store.shelf, here.blobs, bytes_max=0, cache_bytes_max=6, write=here.writer,
+                now=lambda: NOW,
+            )  # fmt: skip
+            await sweeping.sweep()
+            assert sorted(cache.key for cache in here.store.shelf.caches()) == ["new", "old"]
 
     run(story())

@@ -17,7 +17,7 @@ from surveil.net.admission import ALLOWED_ON_BULK, ALLOWED_ON_CONTROL, ALLOWED_T
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 PARTS: Final = (
     protocol.JobSpec, protocol.StepSpec, protocol.StepReport, protocol.Remark, protocol.Held, protocol.Ref,
-    protocol.WatchedRepo, protocol.Case, protocol.Tally, protocol.ArtifactSpec, protocol.ImageSpec,
+    protocol.WatchedRepo, protocol.Case, protocol.Tally, protocol.ArtifactSpec, protocol.CacheSpec, protocol.ImageSpec,
     protocol.SecretUse, protocol.JobOutput,
 )  # fmt: skip
 DOCUMENTED: Final[tuple[type[Any], ...]] = (*protocol.TYPES.values(), *PARTS)

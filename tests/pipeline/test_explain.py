@@ -109,6 +109,7 @@ def test_the_json_holds_every_field_of_every_job() -> None:
         "fail_fast": False,
         "priority": 0,
         "concurrency": None,
+        "cache": [],
         "steps": [
             {
                 "name": "Tests",

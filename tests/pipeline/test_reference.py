@@ -34,6 +34,7 @@ PREFIXES = {
     ("jobs", "*", "image"): "jobs.NAME.image.",
     ("jobs", "*", "steps", "*"): "jobs.NAME.steps[].",
     ("jobs", "*", "artifacts", "*"): "jobs.NAME.artifacts[].",
+    ("jobs", "*", "cache", "*"): "jobs.NAME.cache[].",
 }
 
 EXAMPLES = FENCE.findall(PAGE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from surveil.core.kept import Artifact
+from surveil.core.kept import Artifact, Cache
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Record, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
@@ -101,6 +101,20 @@ def make_artifact(**fields: Any) -> Artifact:
         "expires_at": 5_000,
     }
     return Artifact(**(values | fields))
+
+
+def make_cache(**fields: Any) -> Cache:
+    values: dict[str, Any] = {
+        "repo": "/srv/repo",
+        "scope": "refs/pull/7/head",
+        "paths": NASTY,
+        "key": NASTY,
+        "blob": "c" * 64,
+        "size": 10,
+        "kept_at": 1_000,
+        "used_at": 5_000,
+    }
+    return Cache(**(values | fields))
 
 
 def make_runner(name: str = "spare-2", **fields: Any) -> Runner:

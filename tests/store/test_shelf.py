@@ -13,7 +13,7 @@ from surveil.core.kept import Artifact, outdated
 from surveil.store.sqlite import FILE, open_store
 from surveil.store.sums import DamagedError
 from surveil.store.writing import SqlStore
-from tests.store.records import make_artifact, make_build, new
+from tests.store.records import make_artifact, make_build, make_cache, new
 
 ONE = make_artifact()
 
@@ -82,3 +82,20 @@ def test_a_blob_that_several_share_takes_its_room_once() -> None:
     kept = [artifact("a", blob="x", kept_at=1), artifact("b", blob="x", kept_at=2), artifact("c", kept_at=3)]
     assert outdated(kept, 50, 20) == []
     assert [one.name for one in outdated(kept, 50, 19)] == ["a", "b"]
+
+
+def test_caches_are_found_where_they_were_kept_and_nowhere_else(store: SqlStore) -> None:
+    shelf = store.shelf
+    one, newer = make_cache(), make_cache(key="newer", kept_at=2_000)
+    for cache in (one, newer, make_cache(repo="/srv/other"), make_cache(scope=""), make_cache(paths="x")):
+        shelf.keep_cache(cache)
+    assert shelf.caches(one.repo, one.scope, one.paths) == [newer, one]
+    assert len(shelf.caches()) == 5
+    shelf.keep_cache(replace(one, used_at=9_000))
+    assert shelf.caches(one.repo, one.scope, one.paths) == [newer, replace(one, used_at=9_000)]
+    assert shelf.blobs() == {"c" * 64}
+    assert [shelf.known_to(repo, "c" * 64) for repo in ("/srv/repo", "/srv/third")] == [True, False]
+    shelf.drop_caches([one.id, newer.id])
+    assert shelf.caches(one.repo, one.scope, one.paths) == []
+    assert len(shelf.caches()) == 3
+    store.close()

@@ -26,6 +26,7 @@ from tests.store.records import (
     make_artifact,
     make_attempt,
     make_build,
+    make_cache,
     make_job,
     make_note,
     make_peer,
@@ -48,6 +49,7 @@ QUESTIONS: dict[str, Callable[[SqlReader], object]] = {
     "artifacts": lambda reader: Shelf(reader.engine, reader.engine.begin).artifacts(),
     "secrets": lambda reader: reader.secrets(),
     "timetables": lambda reader: reader.timetables(),
+    "caches": lambda reader: Shelf(reader.engine, reader.engine.begin).caches(),
 }
 GUARDS = (*codec.GUARDS, TIMETABLES)
 COLUMNS = [(guard.table.name, column.name) for guard in GUARDS for column in guard.table.c]
@@ -55,7 +57,7 @@ KEYS = {(guard.table.name, column.name) for guard in GUARDS for column in guard.
 OF_THE_START = [
     each
     for each in COLUMNS
-    if each[0] not in {"notes", "peers", "tokens", "artifacts", "secrets", "timetables"} and each not in KEYS
+    if each[0] not in {"notes", "peers", "tokens", "artifacts", "secrets", "timetables", "caches"} and each not in KEYS
 ]
 
 
@@ -70,6 +72,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.shelf.keep(make_artifact())
         store.put_secrets([make_secret()])
         store.put_timetable("/srv/repo", make_timetable())
+        store.shelf.keep_cache(make_cache())
     return folder
 
 

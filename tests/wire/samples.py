@@ -7,6 +7,7 @@ from typing import Final
 from surveil import protocol
 from surveil.protocol import (
     ArtifactSpec,
+    CacheSpec,
     Case,
     Held,
     ImageSpec,
@@ -45,6 +46,7 @@ SPEC: Final = JobSpec(
     reports=("reports/*.xml",),
     secrets=(SecretUse(name="TOKEN", env="NPM_TOKEN", file="TOKEN_FILE", place=":7:15"),),
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
+    cache=(CacheSpec(key="pip-${{ hash('*.txt') }}", restore_keys=("pip-",), paths=("~/.cache/pip",)),),
 )
 CASE: Final = Case(
     suite="shapes.Round", name="falls", state="failed", duration_ms=12, message="it stood", output="line 7: it stood"
@@ -80,6 +82,18 @@ SAMPLES: Final[tuple[Message, ...]] = (
         retention_ms=86_400_000,
     ),
     protocol.Deposited(id=12, upto=262_147, whole=True, problem="the disk is full", retry_ms=500),
+    protocol.SeekCache(
+        id=14, job="7/test", attempt=2, key="pip-3.12-c0ffee", restore_keys=("pip-3.12-", "pip-"), paths=("~/.cache",),
+    ),
+    protocol.CacheFound(
+        id=14, key="pip-3.12-c0ffee", blob="c0ffee00" * 8, size=262_147, problem="the attempt was given up", retry_ms=9,
+    ),
+    protocol.Fetch(id=15, job="7/test", attempt=2, blob="c0ffee00" * 8, at=262_144),
+    protocol.Piece(id=15, at=262_144, problem="it is gone", retry_ms=9, data=b"\x00\xff\n"),
+    protocol.KeepCache(
+        id=16, job="7/test", attempt=2, key="pip-3.12-c0ffee", paths=("~/.cache",), blob="c0ffee00" * 8, size=262_147,
+    ),
+    protocol.DoubtBlob(id=17, job="7/test", attempt=2, blob="c0ffee00" * 8),
     protocol.Bye(incarnation=3, returning=True),
     protocol.Want(
         id=11, runner="r" * 40, repo="https://example.org/r.git", sha=SHA, have=(SHA[::-1],), at=262_144

@@ -1,0 +1,75 @@
+"""What jobs leave for others to find, with real processes: restored before the first step, and a miss when damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.processes import Place
+from tests.system.repository import commit, git, make_repository
+
+pytestmark = pytest.mark.timeout(300)
+
+PIPELINE = """\
+version: 1
+jobs:
+  test:
+    cache:
+      - {key: "lib-${{ hash('lock*') }}", restore_keys: [lib-], paths: [lib, ~/.cache/tool]}
+    steps:
+      - run: cat lib/made ~/.cache/tool/made 2>&1 || true
+      - run: mkdir -p lib ~/.cache/tool; cat lock > lib/made; cat lock > ~/.cache/tool/made; ln -sf /etc/passwd lib/link
+"""
+
+
+def printed(place: Place, build: int) -> str:
+    return place.run("logs", str(build), "--data", str(place.data)).stdout
+
+
+def remarks(place: Place, build: int) -> list[str]:
+    (job,) = place.ask("show", str(build))["jobs"]
+    return [remark["text"] for step in job["attempts"][-1]["steps"] for remark in step["remarks"]]
+
+
+def blobs(place: Place) -> list[Path]:
+    return sorted((place.data / "blobs").glob("??/*"))
+
+
+def test_a_cache_comes_back_by_its_key_or_by_its_beginning_and_is_a_miss_when_damaged(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=PIPELINE, lock="one\n")
+    with place.up(str(repo)) as up:
+        up.wait_for("passed    build 1: repo main ")
+        assert "No such file" in printed(place, 1)
+        assert len(blobs(place)) == 1
+        commit(repo, "The same lock", other="x")
+        up.wait_for("passed    build 2: repo main ")
+        assert printed(place, 2) == "one\none\n"
+        assert len(blobs(place)) == 1  # Found under its very key, so there is nothing new to keep.
+        commit(repo, "Another lock", lock="two\n")
+        up.wait_for("passed    build 3: repo main ")
+        assert printed(place, 3) == "one\none\n"
+        assert len(blobs(place)) == 2
+        git(repo, "commit", "-q", "--allow-empty", "-m", "Again")
+        up.wait_for("passed    build 4: repo main ")
+        assert printed(place, 4) == "two\ntwo\n"
+        assert [remarks(place, build) for build in (1, 2, 3, 4)] == [[], [], [], []]
+        for blob in blobs(place):
+            content = bytearray(blob.read_bytes())
+            content[600] ^= 1
+            blob.write_bytes(content)
+        git(repo, "commit", "-q", "--allow-empty", "-m", "Damaged")
+        up.wait_for("passed    build 5: repo main ")
+        assert "No such file" in printed(place, 5)
+        (said,) = remarks(place, 5)
+        assert said.startswith("cache `lib-")
+        assert said.endswith("` is damaged")
+        git(repo, "commit", "-q", "--allow-empty", "-m", "Healed")
+        up.wait_for("passed    build 6: repo main ")
+        assert printed(place, 6) == "two\ntwo\n"
+
+
+def test_a_job_that_failed_leaves_nothing(place: Place) -> None:
+    text = PIPELINE + "      - run: exit 3\n"
+    repo = make_repository(place.folder / "repo", __surveil__yml=text, lock="one\n")
+    with place.up(str(repo)) as up:
+        up.wait_for("failed    build 1: repo main ")
+        assert blobs(place) == []
