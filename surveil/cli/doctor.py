@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import click
 
+from surveil.cli.engines import check_engine
 from surveil.cli.findings import (
     Finding,
     Health,
@@ -75,6 +76,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
     yield from check_system()
     yield from check_user()
     yield from check_sandbox()
+    yield from check_engine()
     yield from check_git()
     yield from check_libzmq()
     yield from check_files()

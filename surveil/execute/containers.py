@@ -70,6 +70,10 @@ class Containers:
         """Let go of the engine."""
         self._engine.close()
 
+    def versions(self) -> dict[str, str]:
+        """The engine and its parts."""
+        return self._engine.versions()
+
     def resolve(self, image: ImageSpec, halt: Halt | None = None) -> Resolved:
         """Have the image here."""
         return self._engine.resolve(image, halt)
@@ -83,9 +87,10 @@ class Containers:
         labels: Mapping[str, str],
         *,
         secrets: Sequence[Path] = (),
+        trusted: bool = True,
     ) -> Placed:
         """Start the container `name` for the attempt in `folder`, with the folders for its secrets; its driver then
-        waits for a keeper.
+        waits for a keeper. What is not `trusted` has no network.
         """
         from surveil.execute.engine import Wanted  # noqa: PLC0415  # imports the SDK
 
@@ -107,6 +112,7 @@ class Containers:
             cpu_thousandths=image.cpu_thousandths,
             memory_bytes=memory,
             processes=processes,
+            network=trusted,
         )
         first = self._engine.start(wanted)
         groups = cgroups.groups_of(first) if first else []

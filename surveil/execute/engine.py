@@ -60,6 +60,7 @@ class Wanted:
     cpu_thousandths: int = 0
     memory_bytes: int = 0
     processes: int = 0
+    network: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,10 +79,12 @@ class Engine:
         """Let go of it."""
         self._api.close()
 
-    def version(self) -> dict[str, Any]:
-        """What it says of itself and of its parts."""
+    def versions(self) -> dict[str, str]:
+        """What it and its parts are, by their names."""
         with self._trouble("does not say its version"):
-            return dict(self._api.version())
+            told = self._api.version()
+        parts = {str(part["Name"]): str(part["Version"]) for part in told.get("Components") or ()}
+        return parts or {"Engine": str(told.get("Version", ""))}
 
     # ---- images ----
 
@@ -131,7 +134,7 @@ class Engine:
             raise InfrastructureError(f"image {name} cannot be fetched: {_explained(error)}") from error
         except requests.exceptions.RequestException as error:
             # Whether it was the engine or the registry behind it, silence is all that is known.
-            self.version()
+            self.versions()
             raise InfrastructureError(
                 f"image {name} cannot be fetched: its registry said nothing for {ANSWER_S:.0f} s"
             ) from error
@@ -178,6 +181,7 @@ class Engine:
                 Mount(target, str(source), type="bind", read_only=not writable)
                 for source, target, writable in wanted.shown
             ],
+            **({} if wanted.network else {"network_mode": "none"}),
             **{name: value for name, value in limits.items() if value},
         )
         return dict(

@@ -53,8 +53,9 @@ class Housing:
         except OSError as error:
             raise InfrastructureError(secret_words(error)) from error
         return self._offered().place(
-            folder.container, folder.path, folder.workspace, image, labels, secrets=folder.in_memory()
-        )
+            folder.container, folder.path, folder.workspace, image, labels,
+            secrets=folder.in_memory(), trusted=assign.trusted,
+        )  # fmt: skip
 
     def remove(self, folder: Folder) -> None:
         """Nothing of an attempt's container is left."""

@@ -53,6 +53,15 @@ def test_a_label_that_nobody_has_is_named_with_the_command_that_brings_it(state:
     )
 
 
+def test_a_job_with_an_image_waits_for_an_engine(state: State) -> None:
+    for name in ("a", "b", "c"):
+        heard(state, make_runner(name, labels=("linux",)))
+    assert why(state, queued(state, "linux", "containers")) == (
+        "no online runner offers containers: 3 runners checked; "
+        "`apt install docker.io` on the machine of one, and start that runner again"
+    )
+
+
 def test_labels_that_no_one_runner_has_together_are_named(state: State) -> None:
     heard(state, make_runner("a", labels=("gpu",)))
     heard(state, make_runner("b", labels=("big",)))

@@ -14,6 +14,10 @@ from surveil.cli.here import choose, verdict
 from surveil.errors import NotFoundError
 from surveil.pipeline import Pipeline, load
 from tests.cli.conftest import Type
+from tests.engines.docker import Docker
+from tests.engines.fixtures import docker_engine
+
+__all__ = ["docker_engine"]
 
 PIPELINE = """
 jobs:
@@ -199,3 +203,31 @@ def test_secrets_come_from_ones_own_environment_and_are_covered(
     assert (ended.code, ended.out) == (0, "it is *** and ***\n11 none\n")
     assert "hush" not in ended.err
     assert not {path.name for path in set(Path("/dev/shm").iterdir()) - before if (path / "KEY_FILE").exists()}
+
+
+HOUSED = """
+jobs:
+  build: {image: "probe:1", steps: [{run: "echo version=$FROM_IMAGE >> $SURVEIL_OUTPUT; cat note; touch made"}]}
+  use:
+    image: {name: "probe:1", memory: 64MiB}
+    needs: [build]
+    env: {VERSION: "${{ needs.build.outputs.version }}"}
+    steps: [{run: "echo got $VERSION; ls made; exec dd if=/dev/zero of=/dev/null bs=200M count=1"}]
+"""
+
+
+def test_jobs_with_an_image_run_in_containers_on_the_tree_as_it_is(
+    type_: Type, here: Path, docker_engine: Docker
+) -> None:
+    (here / ".surveil.yml").write_text(HOUSED)
+    ended = type_("run", "--engine", docker_engine.address)
+    assert (ended.code, ended.out) == (1, "uncommitted\ngot yes\nmade\n"), ended.err
+    assert "was killed because it went over its memory limit of 64 MiB" in ended.err
+    assert "asks for a runner" not in ended.err
+    assert docker_engine.names() == []
+    ended = type_("run", "build", "--engine", "off")
+    assert ended.code == 7
+    assert "the job has an image, and containers are switched off there (`engine` is `off`)" in ended.err
+    ended = type_("run", "build", "--engine", f"unix://{here}/nobody.sock")
+    assert ended.code == 7
+    assert "nothing answers at" in ended.err

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import docker
 
@@ -77,6 +77,11 @@ class Docker:
     def api(self) -> docker.APIClient:
         """A client; close it."""
         return docker.APIClient(base_url=self.address, version="auto")
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """All that it knows of a container."""
+        with contextlib.closing(self.api()) as api:
+            return dict(api.inspect_container(name))
 
     def names(self) -> list[str]:
         """What its containers are called, running or not."""

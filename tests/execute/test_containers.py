@@ -59,6 +59,16 @@ class Housed(Desk):
         await self.until_clean()
         return ended
 
+    async def soon(self) -> None:
+        """Let time pass."""
+        await asyncio.sleep(0.01)
+
+    async def lost(self) -> None:
+        """See a killed attempt's end, and forget it."""
+        await self.hear(KeeperLost)
+        self.executor.forget(ONE)
+        await self.until_clean()
+
     def log(self) -> bytes:
         found = b""
         while (chunk := self.executor.read_log(ONE, len(found), 1 << 18)) is not None:
