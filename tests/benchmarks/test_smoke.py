@@ -19,6 +19,7 @@ TINY = {
     "scale": ["--runners", "20", "--seconds", "1", "--jobs", "500", "--measured", "250"],
     "logs": ["--mib", "8", "--jobs", "4", "--lines", "12"],
     "idle": ["--times", "1"],
+    "covering": ["--mib", "16", "--times", "1"],
     "validate": ["--lines", "60", "--times", "2"],
     "watch": ["--local", "5", "--remote", "3", "--seconds", "1"],
 }
