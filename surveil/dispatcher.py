@@ -31,9 +31,8 @@ from surveil.core.policy import Policy
 from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.confining import complaint_of
-from surveil.hands.cases import CaseIntake
 from surveil.hands.claims import not_its_own
-from surveil.hands.dispatching import Parts, assembled, spawner_of
+from surveil.hands.dispatching import Parts, answering_tests, assembled, spawner_of
 from surveil.hands.entrusting import Entrusting
 from surveil.hands.fulfil import Fulfiller
 from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_room
@@ -89,10 +88,7 @@ class Dispatcher:
         )  # fmt: skip
         self._audit = parts.server.audit
         self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))
-        self._cases = CaseIntake(
-            parts.store, parts.writer, reply=parts.server.reply, start=self._tasks.start,
-            on_refused=lambda peer: self._audit.count(peer, NOT_ITS_OWN),
-        )  # fmt: skip
+        self._take_tests = answering_tests(parts, self._tasks.start)
         self._entrusting = Entrusting(
             parts.live.state, parts.safe, parts.vault, say=self._say, put=self._inbox.put, start=self._tasks.start
         )
@@ -122,7 +118,7 @@ class Dispatcher:
             before = now
             events += self._hear(batch)
             await self._turn(events, now)
-            self._intake.take(self._depot.take(self._cases.take(self._relay.take_wants(batch.bulk))))
+            self._intake.take(self._depot.take(self._take_tests(self._relay.take_wants(batch.bulk))))
         self._tasks.check()
 
     def stop(self) -> None:

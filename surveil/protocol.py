@@ -103,6 +103,12 @@ CaseMessage: TypeAlias = Annotated[str, Most(1000)]
 CaseOutput: TypeAlias = Annotated[str, Most(8000)]
 CASES_MAX: Final = 1_000
 """Of one message."""
+BATCH_MAX: Final = 1_000
+"""Items that a shard is given at once."""
+SHARD_LIST_BYTES_MAX: Final = 768 * 1024
+"""Of a shared list, packed: with its fields it has to fit into a message."""
+SHARD: Final = "shard"
+"""The axis of a job's matrix that numbers its shards."""
 PROBLEMS_MAX: Final = 20
 """More sentences about an attempt's reports help nobody."""
 
@@ -202,6 +208,13 @@ class JobSpec:
     image: ImageSpec | None = None
     reports: Names = ()
     secrets: Annotated[tuple[SecretUse, ...], Most(SECRETS_MAX)] = ()
+    shards: int = 0
+
+    @property
+    def suite(self) -> str:
+        """What the shards of one suite have in common: the job's name without the number of the shard."""
+        values = ",".join(f"{axis}={value}" for axis, value in sorted(self.matrix.items()) if axis != SHARD)
+        return f"{self.declared_name}[{values}]" if values else self.declared_name
 
     @property
     def exclusive(self) -> bool:
@@ -218,7 +231,7 @@ class JobSpec:
     @property
     def collects(self) -> bool:
         """Whether there is something to do for it on its runner once its steps have ended."""
-        return bool(self.artifacts or self.reports or self.cache)
+        return bool(self.artifacts or self.reports or self.cache or self.shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +300,15 @@ class Tally:
     skipped: int
     duration_ms: int
     problems: Annotated[tuple[Text, ...], Most(PROBLEMS_MAX)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """How an item of a shared list ended, by its number in the list."""
+
+    item: int
+    state: CaseState
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,6 +438,24 @@ class Cases:
     at: int
     cases: Annotated[tuple[Case, ...], Most(CASES_MAX)]
     tally: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardAsk:
+    """A shard has `done` this since its question before, and wants what is next; or, being `final`, only to know
+    whether anything was left undone. Repeated until `ShardTell`.
+
+    `digest` names the list of items; `data` is the list itself, zlib over JSON, once it is wanted. Travels on the bulk
+    connection.
+    """
+
+    job: JobId
+    attempt: int
+    seq: int
+    digest: Digest
+    done: Annotated[tuple[ShardResult, ...], Most(BATCH_MAX)] = ()
+    final: bool = False
+    data: Annotated[bytes, Most(SHARD_LIST_BYTES_MAX)] = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -688,6 +728,22 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTell:
+    """The answer to `ShardAsk` number `seq`: what to run next, as numbers in the list; empty where nothing is left.
+
+    With `wants_list`, say it again with the list. To a final question `left` says how many items nobody answers for.
+    """
+
+    job: JobId
+    attempt: int
+    seq: int
+    batch: Annotated[tuple[int, ...], Most(BATCH_MAX)] = ()
+    wants_list: bool = False
+    left: int = 0
+    problem: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
     """Take nothing new; with `stop`, end when the last attempt is released."""
 
@@ -817,7 +873,7 @@ class Refused:
 FromRunner: TypeAlias = Hello | Heartbeat | Accepted | Rejected | Progress | Finished | Bye
 AboutFiles: TypeAlias = Deposit | KeepArtifact | SeekCache | Fetch | KeepCache | DoubtBlob
 """What runners say of files, and of what is kept of them."""
-OnBulk: TypeAlias = Output | Want | Cases | AboutFiles
+OnBulk: TypeAlias = ShardAsk | Output | Want | Cases | AboutFiles
 """What runners say on their bulk connection."""
 ToRunner: TypeAlias = Welcome | Beat | Introduce | Busy | Assign | Cancel | Release | Drain
 FromObserver: TypeAlias = CommitSeen | Watching | Pack
@@ -827,6 +883,7 @@ Message: TypeAlias = (
     | ToRunner
     | Kept
     | CasesKept
+    | ShardTell
     | Deposited
     | CacheFound
     | Piece
@@ -841,9 +898,9 @@ Message: TypeAlias = (
 
 TYPES: Final[Mapping[int, type[Message]]] = {
     0x01: Hello, 0x02: Heartbeat, 0x03: Accepted, 0x04: Rejected,
-    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want, 0x0E: Cases,
+    0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want, 0x0E: Cases, 0x0F: ShardAsk,
     0x11: Welcome, 0x12: Beat, 0x13: Introduce, 0x14: Busy, 0x15: Assign,
-    0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain, 0x1E: CasesKept,
+    0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain, 0x1E: CasesKept, 0x1F: ShardTell,
     0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,

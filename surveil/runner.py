@@ -31,6 +31,7 @@ from surveil.core.run_events import (
     Exit,
     Forget,
     FoundAttempt,
+    KeeperLost,
     Kill,
     Load,
     LogGrew,
@@ -51,14 +52,17 @@ from surveil.core.run_events import (
 )
 from surveil.errors import ExitCode, error_of
 from surveil.execute import offspring, processes
+from surveil.execute.attempts import folder_name
 from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
 from surveil.execute.output import Chunk
 from surveil.execute.sending import Logs
+from surveil.execute.workspace import Workspace
 from surveil.hands.ordering import Orders
 from surveil.hands.running import Parts, opened
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.net.refusals import STRANGE_NEWS, Refusals
+from surveil.places import WORKSPACES
 from surveil.protocol import (
     Assign,
     Beat,
@@ -76,6 +80,7 @@ from surveil.protocol import (
     Piece,
     Refused,
     Release,
+    ShardTell,
     Welcome,
 )
 from surveil.say import Voice, begin
@@ -97,6 +102,7 @@ class Agent:
         self._connection = parts.connection
         self._supplies = parts.supplies
         self._cases = parts.cases
+        self._shards = parts.shards
         self._courier = parts.courier
         self._identity = parts.identity
         self._data = parts.data
@@ -127,6 +133,7 @@ class Agent:
         finally:
             await self._tasks.wait()
             self._supplies.close()
+            self._shards.close()
             await self._executor.close()
 
     def _recover(self, found: list[FoundAttempt]) -> None:
@@ -134,6 +141,8 @@ class Agent:
         for one in attempts:
             attempt = (one.assign.job, one.assign.attempt)
             self._logs.grow(attempt, one.ended.log_bytes if one.ended else one.log_bytes)
+            if one.kept and one.ended is None:
+                self._look_after(one.assign)
             voice.info("attempt found", job=attempt[0], attempt=attempt[1], kept=one.kept, ended=one.ended is not None)
         self._inbox.appendleft(Recovered(attempts=attempts))
 
@@ -188,6 +197,8 @@ class Agent:
         if isinstance(happening, Broken):
             self._tasks.fail(happening.failure)
             return
+        if isinstance(happening, Ended | KeeperLost):
+            self._shards.end(happening.id)
         if isinstance(happening, LogGrew | Ended):
             self._logs.grow(happening.id, happening.log_bytes)
         self.put(happening)
@@ -202,6 +213,8 @@ class Agent:
                 self._supplies.hear(item)
             case CasesKept():
                 self._cases.hear(item)
+            case ShardTell():
+                self._shards.hear(item)
             case Deposited() | CacheFound() | Piece():
                 self._courier.hear(item.id, item)
             case Welcome() | Beat() | Introduce() | Busy() | Assign() | Cancel() | Release() | Drain():
@@ -234,6 +247,7 @@ class Agent:
                 self._logs.restart(self._clock.now())
                 self._supplies.restart()
                 self._cases.restart()
+                self._shards.restart()
                 self._courier.restart()
             case Link.BULK_DISCONNECTED:
                 pass
@@ -274,6 +288,7 @@ class Agent:
                 executor.prepare(assign)
             case Start(id=attempt, assign=assign, lease_until_at=until):
                 lease = None if until is None else until - self._boot_offset_ms
+                self._look_after(assign)
                 executor.start(assign, self._accepted_boot_ms(attempt), lease)
             case SetLease(id=attempt, until_at=until):
                 executor.set_lease(attempt, until - self._boot_offset_ms)
@@ -296,6 +311,12 @@ class Agent:
                 self._connection.wake()
             case _:
                 assert_never(effect)
+
+    def _look_after(self, assign: Assign) -> None:
+        if assign.spec.shards:
+            attempt = (assign.job, assign.attempt)
+            folder = Workspace.below(self._data / WORKSPACES / folder_name(attempt)).shards
+            self._shards.begin(attempt, folder)
 
     def _accepted_boot_ms(self, attempt: AttemptId) -> int:
         return self._state.held[attempt].accepted_at - self._boot_offset_ms

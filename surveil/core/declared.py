@@ -162,6 +162,7 @@ class JobDeclaration:
     fail_fast: bool = False
     priority: int = 0
     concurrency: Text | None = None
+    shards: int = 0
     reports: tuple[Text, ...] | None = None
     """Where the steps write test reports; None means the usual places."""
     cancel_superseded: bool = False

@@ -213,6 +213,7 @@ class _Cell:
             concurrency=self._group(),
             cancel_superseded=job.cancel_superseded,
             reports=self._reports(),
+            shards=job.shards,
             artifacts=artifacts_of(job, self.filler),
             secrets=self._secrets(env),
             image=None if job.image is None else filled(job.image, self.filler),

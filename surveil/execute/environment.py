@@ -62,6 +62,7 @@ def job_environment(
         "SURVEIL_RUNNER": runner,
         "SURVEIL_WORKSPACE": str(workspace.work),
         "SURVEIL_OUTPUT": str(workspace.outputs),
+        **({"SURVEIL_SHARDS": str(workspace.shards)} if spec.shards else {}),
     }
 
 

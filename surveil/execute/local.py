@@ -30,6 +30,7 @@ from surveil.execute.isolating import UNKEPT, Isolation
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import CHUNK_BYTES_MAX
 from surveil.execute.process import LOG_BYTES_MAX
+from surveil.execute.shared_here import SharedHere
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace, remove
 from surveil.protocol import JobSpec, StepReport
@@ -71,6 +72,7 @@ class LocalRun:
         self._engine = engine
         self._containers: Containers | None = None
         self._nursery = Nursery()
+        self._shared = SharedHere()
         self._cancel_grace_ms: int | None = None
         self._control: int | None = None
 
@@ -125,6 +127,7 @@ class LocalRun:
             try:
                 folder.mkdir(mode=0o700)
                 workspace.make(spec)
+                open_files.enter_context(self._shared.looking_after(spec, workspace))
                 bell = _fifo(root / files.BELL, open_files)
                 self._control = _fifo(folder / files.CONTROL, open_files)
             except OSError as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from surveil import shards
 from surveil.errors import InfrastructureError
 from surveil.execute.supply import Supply, get_commit
 from surveil.mirror import address
@@ -26,6 +27,7 @@ from surveil.mirror.mirror import Mirror
 from surveil.mirror.spare import Spares
 from surveil.protocol import Assign, JobSpec
 
+SHARDS_CLIENT: Final = "surveil_shards.py"
 _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -57,6 +59,11 @@ class Workspace:
         return self.root / "common-tmp"
 
     @property
+    def shards(self) -> Path:
+        """The folder in which a shard asks for its part."""
+        return self.root / "shards"
+
+    @property
     def outputs(self) -> Path:
         """The file to which steps write what the job puts out."""
         return self.root / "outputs"
@@ -72,6 +79,9 @@ class Workspace:
         """
         for folder in (self.home, self.tmp, self.common_tmp, self.root / "steps"):
             folder.mkdir(mode=0o700, parents=True)
+        if spec.shards:
+            self.shards.mkdir(mode=0o700)
+            shutil.copyfile(shards.__file__, self.shards / SHARDS_CLIENT)
         for index, step in enumerate(spec.steps):
             self.script(index).write_text(step.run, encoding="utf-8", errors="surrogateescape")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from surveil.answer.answers import Answers
 from surveil.answer.kept_files import KeptFiles
@@ -28,6 +28,7 @@ from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, InvalidError, UsageError
 from surveil.fleet.confining import settings_of_runners
 from surveil.fleet.spawner import Spawner
+from surveil.hands.cases import CaseIntake
 from surveil.hands.closing import Closing
 from surveil.hands.depot import Depot
 from surveil.hands.gate import Gate
@@ -35,15 +36,18 @@ from surveil.hands.intake import Intake
 from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
 from surveil.hands.scheduling import Scheduler
+from surveil.hands.sharding import ShardDesk
 from surveil.hands.sweeping import Sweeping
 from surveil.hands.vault import Vault
 from surveil.net.addresses import Address, parse_address
-from surveil.net.audit import LOG_REFUSED, NO_BUSINESS
+from surveil.net.admission import Sender
+from surveil.net.audit import LOG_REFUSED, NO_BUSINESS, NOT_ITS_OWN
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, load_or_make_keys
 from surveil.net.known import KnownDispatcher
 from surveil.net.options import raise_file_limit
 from surveil.net.peers import Peers
 from surveil.net.server import Server
+from surveil.net.traffic import Received
 from surveil.places import BLOBS, KEYS, LOGS
 from surveil.say import Voice
 from surveil.store import Store
@@ -173,6 +177,19 @@ def _sweeping(
         depot, store.shelf, blobs, bytes_max=config.artifact_space_bytes, cache_bytes_max=config.cache_space_bytes,
         write=writer, now=depot.now,
     )  # fmt: skip
+
+
+def answering_tests(
+    parts: Parts, start: Callable[[Coroutine[Any, Any, None]], object]
+) -> Callable[[list[Received]], list[Received]]:
+    """What takes what runners say of tests from what came on bulk; tasks are started by `start`."""
+
+    def refused(peer: Sender) -> None:
+        parts.server.audit.count(peer, NOT_ITS_OWN)
+
+    cases = CaseIntake(parts.store, parts.writer, reply=parts.server.reply, start=start, on_refused=refused)
+    shards = ShardDesk(parts.store, parts.writer, reply=parts.server.reply, start=start, on_refused=refused)
+    return lambda received: shards.take(cases.take(received))
 
 
 def check_pair(data: Path, database: Path) -> None:

@@ -32,6 +32,7 @@ from surveil.execute.courier import Courier, Say
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
 from surveil.execute.keeping import Artifacts
 from surveil.execute.process import ProcessExecutor
+from surveil.execute.sharding import Shards
 from surveil.execute.supply import Supplies
 from surveil.hands import envelope
 from surveil.mirror.access import Access
@@ -43,7 +44,7 @@ from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import parse_token
 from surveil.places import KEYS, MIRRORS, Hold
-from surveil.protocol import MIRRORS_MAX, Cases, OnBulk, Want
+from surveil.protocol import MIRRORS_MAX, OnBulk
 from surveil.say import Voice
 
 FULL_S: Final = 0.02
@@ -63,6 +64,7 @@ class Parts:
     address: Address
     supplies: Supplies
     cases: CaseCollector
+    shards: Shards
     courier: Courier
     tombstones: Tombstones
     identity: Identity
@@ -93,7 +95,8 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
         name = identity.name or config.name
         with contextlib.closing(Tombstones(data)) as tombstones:
             async with Connection(known.address, known.server_key, keys) as connection:
-                supplies, cases = Supplies(_asking(connection)), CaseCollector(_asking(connection))
+                ask = _asking(connection)
+                supplies, cases, shards = Supplies(ask), CaseCollector(ask), Shards(ask)
                 courier = Courier(_saying(connection))
                 caches = Caches(courier)
                 yield Parts(
@@ -106,7 +109,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                         supply=supplies.bring,
                         access=access,
                         isolation=isolation,
-                        collectors=(cases, Artifacts(courier), caches),
+                        collectors=(cases, shards, Artifacts(courier), caches),
                         restore=caches.restore,
                         open_envelope=lambda order: envelope.opened(order, keys),
                         containers=containers,
@@ -115,6 +118,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                     address=known.address,
                     supplies=supplies,
                     cases=cases,
+                    shards=shards,
                     courier=courier,
                     tombstones=tombstones,
                     identity=identity,
@@ -123,11 +127,11 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                 )
 
 
-def _asking(connection: Connection) -> Callable[[Want | Cases], None]:
+def _asking(connection: Connection) -> Callable[[OnBulk], None]:
     """A way for threads to say something; what cannot be said now is said again by whoever waits for its answer."""
     loop = asyncio.get_running_loop()
 
-    def ask(message: Want | Cases) -> None:
+    def ask(message: OnBulk) -> None:
         loop.call_soon_threadsafe(connection.send, message)
 
     return ask

@@ -18,6 +18,7 @@ from surveil.core.declared import (
     Complaint,
     ImageDeclaration,
     JobDeclaration,
+    Place,
     SecretDeclaration,
     StepDeclaration,
     Text,
@@ -44,6 +45,7 @@ from surveil.pipeline.values import (
     Retention,
     Retry,
     Script,
+    Shards,
     Shell,
     ShortArtifacts,
     Size,
@@ -56,6 +58,7 @@ from surveil.pipeline.values import (
     axis_name,
     listed,
 )
+from surveil.protocol import SHARD
 
 
 def _named(value: object) -> object:
@@ -180,6 +183,7 @@ class JobTable(Strict):
     needs: Texts = ()
     when: WhenValue | None = None
     matrix: MatrixTable = Field(default_factory=MatrixTable)
+    shards: Shards = 0
     fail_fast: Flag = False
     env: Env = Field(default_factory=dict)
     timeout: Duration = TIMEOUT_MS_DEFAULT
@@ -209,7 +213,8 @@ class JobTable(Strict):
             on_runner_loss=self.on_runner_loss,
             reports=self.reports,
             steps=tuple(step.declare() for step in self.steps),
-            matrix=self.matrix.axes,
+            matrix=self._axes(name.place),
+            shards=self.shards,
             include=tuple(self.matrix.include),
             exclude=tuple(self.matrix.exclude),
             continue_on_error=self.continue_on_error,
@@ -222,6 +227,11 @@ class JobTable(Strict):
             image=self.image.declare() if self.image else None,
             cache=tuple(cache.declare() for cache in self.cache),
         )
+
+    def _axes(self, place: Place) -> Mapping[str, tuple[Text, ...]]:
+        """The lists of the matrix; the numbers of the shards are one of them."""
+        numbers = tuple(Text(str(number), place) for number in range(1, self.shards + 1))
+        return {**self.matrix.axes, SHARD: numbers} if numbers else self.matrix.axes
 
 
 class IncludedTable(Strict):
@@ -286,6 +296,8 @@ def _check_axes(checked: IncludedTable, root: Node) -> Iterator[Complaint]:
         for axis in table.matrix.axes:
             try:
                 axis_name(axis)
+                if axis == SHARD and table.shards:
+                    raise ValueError("`shard` is the number that `shards` gives to each shard; choose another name")
             except ValueError as error:
                 path = ("jobs", job, "matrix", axis)
                 yield Complaint(f"`{path_text(path)}`: {error}", place_at(root, path))

@@ -22,6 +22,7 @@ TIMEOUT_MS_DEFAULT: Final = 60 * 60_000
 TIMEOUT_MS_MIN: Final = 1000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 RETRY_MAX: Final = 10
+SHARDS_MAX: Final = 64
 PRIORITY_MAX: Final = 100
 INCLUDE_CHARACTERS_MAX: Final = 300
 RETENTION_MS_MIN: Final = 3_600_000
@@ -32,7 +33,10 @@ PROCESSES_MAX: Final = 4_194_304
 
 SET_BY_SURVEIL: Final = frozenset(
     ["CI", "SURVEIL"]
-    + [f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "WORKSPACE")]
+    + [
+        f"SURVEIL_{name}"
+        for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "SHARDS", "WORKSPACE")
+    ]
 )
 """Variables that every step gets from surveil; a file that set them would lie to its own steps."""
 
@@ -145,6 +149,17 @@ def _when(value: object) -> Text:
     """A word or a condition; what it means is asked when the names are known (`core.pipeline`)."""
     scalar = _scalar(value)
     return Text(scalar.text, scalar.inside or scalar.place, straight=scalar.inside is not None)
+
+
+def _shards(value: object) -> int:
+    scalar = _scalar(value)
+    if (
+        scalar.kind is not Kind.WHOLE
+        or not re.fullmatch("[0-9]{1,2}", scalar.text)
+        or not 1 <= int(scalar.text) <= SHARDS_MAX
+    ):
+        raise ValueError(f"{quoted(scalar.text)} is not a whole number from 1 to {SHARDS_MAX}")
+    return int(scalar.text)
 
 
 def _priority(value: object) -> int:
@@ -317,6 +332,9 @@ Retry: TypeAlias = Annotated[
 ]
 Shell: TypeAlias = Annotated[
     str, PlainValidator(_shell), WithJsonSchema({"type": "string", "pattern": f"^{_SHELL.pattern}$"})
+]
+Shards: TypeAlias = Annotated[
+    int, PlainValidator(_shards), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": SHARDS_MAX})
 ]
 Priority: TypeAlias = Annotated[
     int,

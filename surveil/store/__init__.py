@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Runner
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret
+from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
 from surveil.errors import InfrastructureError
@@ -115,6 +116,15 @@ class StoredCase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """A list that shards share, packed, and all that they asked about it."""
+
+    digest: str
+    items: bytes
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """How many jobs of open builds stand where, and how many slots of runners that are online are taken."""
 
@@ -196,6 +206,12 @@ class Reader(Protocol):
     def tested_before(self, build: int) -> int | None:
         """The newest build before this one, of the same ref and another commit, of which there are test results."""
 
+    def sharing(self, build: int, suite: str) -> Sharing | None:
+        """The list of a suite's shards and what they asked, None before one of them brought it."""
+
+    def shared_before(self, repo: str, suite: str, build: int) -> Sharing | None:
+        """The same of the newest earlier build of a repository that has it."""
+
     def peers(self) -> list[Peer]:
         """Every enrolled key, revoked ones too, oldest first."""
 
@@ -258,6 +274,12 @@ class Store(Protocol):
         """Keep the test results of an attempt from number `at` on, and with the last ones how many there are in all.
         What is kept already stays as it is.
         """
+
+    def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:
+        """Keep the list that the shards of a suite share. The first one stays."""
+
+    def add_shard_ask(self, asked: Asked, suite: str) -> None:
+        """Keep a question of a shard with its answer. The first of its number stays."""
 
     def add_peer(self, peer: Peer) -> Peer:
         """Let a key in. Saying it again for a live key of that role returns what is stored.

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, text
 
 from surveil.core.model import AttemptState, Status
 from surveil.places import LOGS
-from surveil.store import cases, codec, wal
+from surveil.store import cases, codec, shards, wal
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
@@ -148,7 +148,7 @@ def _damaged(reader: SqlReader) -> Iterator[str]:
         for row in connection.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_MAX})"):
             if row[0] != "ok":
                 yield f"the database is damaged: {row[0]}"
-        for guard in (*codec.GUARDS, *cases.GUARDS, TIMETABLES):
+        for guard in (*codec.GUARDS, *cases.GUARDS, *shards.GUARDS, TIMETABLES):
             for values in all_rows(connection, select(guard.table)):
                 if not guard.fits(values):
                     yield f"{guard.name(values)} was damaged on disk: its checksum does not fit"

@@ -31,11 +31,13 @@ from surveil.store import (
     Cluster,
     Counts,
     JournalLine,
+    Sharing,
     StoredCase,
     StoreError,
     Token,
     cases,
     codec,
+    shards,
 )
 from surveil.store.failures import cause_of
 from surveil.store.sums import DamagedError
@@ -213,6 +215,16 @@ class SqlReader:
         """What test results are compared with."""
         with reading(self.engine) as connection:
             return cases.tested_before(connection, build)
+
+    def sharing(self, build: int, suite: str) -> Sharing | None:
+        """A list that shards share."""
+        with reading(self.engine) as connection:
+            return shards.sharing_of(connection, build, suite)
+
+    def shared_before(self, repo: str, suite: str, build: int) -> Sharing | None:
+        """The one before it."""
+        with reading(self.engine) as connection:
+            return shards.durations_before(connection, repo, suite, build)
 
     def peers(self) -> list[Peer]:
         """Every key."""

@@ -18,6 +18,7 @@ from sqlalchemy.sql import ClauseElement
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
 from surveil.store import codec
 from surveil.store.cases import CASE_COLUMNS, TALLY_COLUMNS
+from surveil.store.shards import ASK_COLUMNS, LIST_COLUMNS
 from surveil.store.sums import SUM, Row
 from surveil.store.tables import (
     attempts,
@@ -28,6 +29,8 @@ from surveil.store.tables import (
     peers,
     runners,
     secrets,
+    shard_asks,
+    shard_lists,
     specs,
     tallies,
     timetables,
@@ -95,6 +98,8 @@ class Statements:
     new_token: Statement
     new_case: Statement
     new_tally: Statement
+    new_shard_list: Statement
+    new_shard_ask: Statement
     put_runner: Statement
     put_peer: Statement
     put_token: Statement
@@ -125,6 +130,8 @@ class Statements:
             new_token=made(_insert(tokens, codec.TOKEN_COLUMNS), *codec.TOKEN_COLUMNS),
             new_case=made(_insert(cases, CASE_COLUMNS, _ONCE), *CASE_COLUMNS),
             new_tally=made(_insert(tallies, TALLY_COLUMNS, _ONCE), *TALLY_COLUMNS),
+            new_shard_list=made(_insert(shard_lists, LIST_COLUMNS, _ONCE), *LIST_COLUMNS),
+            new_shard_ask=made(_insert(shard_asks, ASK_COLUMNS, _ONCE), *ASK_COLUMNS),
             put_runner=made(_put(runners, codec.RUNNER_COLUMNS, "id"), *codec.RUNNER_COLUMNS),
             put_peer=made(_put(peers, codec.PEER_COLUMNS, "key"), *codec.PEER_COLUMNS),
             put_token=made(_put(tokens, codec.TOKEN_COLUMNS, "id"), *codec.TOKEN_COLUMNS),

@@ -202,6 +202,30 @@ caches: Final = Table(
     sqlite_with_rowid=False,
 )
 
+shard_lists: Final = Table(
+    "shard_lists",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("suite", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("items", LargeBinary, nullable=False),
+    Column("row_sum", Number),
+)
+
+shard_asks: Final = Table(
+    "shard_asks",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    Column("suite", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("done", Text, nullable=False),
+    Column("given", Text, nullable=False),
+    Column("row_sum", Number),
+    sqlite_with_rowid=False,
+)
+
 runners: Final = Table(
     "runners",
     metadata,

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from surveil.core.model import Attempt, AttemptId, Build, Job, LogEnd, Record, Runner
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
+from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
 from surveil.protocol import Case, JobSpec, Tally
@@ -26,6 +27,7 @@ from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_pe
 from surveil.store.cases import case_rows, tally_row
 from surveil.store.failures import cause_of, is_full
 from surveil.store.reading import load
+from surveil.store.shards import ask_row, list_row
 from surveil.store.shelf import Shelf
 from surveil.store.statements import Statement, Statements
 from surveil.store.sums import DamagedError, Row
@@ -99,6 +101,16 @@ class SqlStore:
         with self._batch() as driver:
             _run(self._statements.new_case, driver, list(case_rows(attempt, at, found)))
             _run(self._statements.new_tally, driver, [] if tally is None else [tally_row(attempt, tally)])
+
+    def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:
+        """Keep a shared list."""
+        with self._batch() as driver:
+            self._statements.new_shard_list.run(driver, [list_row(build, suite, digest, items)])
+
+    def add_shard_ask(self, asked: Asked, suite: str) -> None:
+        """Keep a question about one."""
+        with self._batch() as driver:
+            self._statements.new_shard_ask.run(driver, [ask_row(asked, suite)])
 
     def add_peer(self, peer: Peer) -> Peer:
         """Let a key in."""

@@ -21,6 +21,7 @@ TINY = {
     "idle": ["--times", "1"],
     "covering": ["--mib", "16", "--times", "1"],
     "validate": ["--lines", "60", "--times", "2"],
+    "shards": ["--cases", "12", "--seconds", "1", "--only", "2"],
     "watch": ["--local", "5", "--remote", "3", "--seconds", "1"],
 }
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from surveil.core.shards import Asked
 from surveil.frozen import replace
-from surveil.protocol import Case, Tally
-from surveil.store import AttemptTally, Store, StoredCase
+from surveil.protocol import Case, ShardResult, Tally
+from surveil.store import AttemptTally, Sharing, Store, StoredCase
 from surveil.store.sqlite import open_store
 from tests.store.memory import MemoryStore
 from tests.store.records import make_build, new
@@ -86,3 +87,31 @@ def test_results_survive_a_restart(tmp_path: Path) -> None:
     second = open_store(tmp_path, now=2)
     assert second.reader.cases([("1/test", 1)]) == [StoredCase(job="1/test", attempt=1, case=CASE)]
     second.close()
+
+
+def test_shared_lists_and_what_was_asked_about_them_come_back_and_the_first_of_each_stays(store: Store) -> None:
+    first = Asked(job="1/t[shard=1]", attempt=1, seq=1, done=(), given=(0, 2))
+    second = Asked(
+        job="1/t[shard=1]", attempt=1, seq=2, done=(ShardResult(item=0, state="failed", duration_ms=7),), given=()
+    )
+    assert store.reader.sharing(1, "t") is None
+    store.add_shard_list(1, "t", "ab", b"\x00list")
+    store.add_shard_list(1, "t", "cd", b"other")
+    for one in (second, first, replace(first, given=(5,))):
+        store.add_shard_ask(one, "t")
+    store.add_shard_ask(replace(first, job="1/u"), "u")
+    assert store.reader.sharing(1, "t") == Sharing(digest="ab", items=b"\x00list", asked=(first, second))
+    assert store.reader.sharing(2, "t") is None
+
+
+def test_the_last_build_of_the_repository_that_shared_the_suite_is_found(store: Store) -> None:
+    for number in range(1, 5):
+        build = make_build(number, jobs=())
+        repo = "other" if number == 3 else "mine"
+        store.commit(new(replace(build, mid=str(number), repo=repo)))
+        if number != 2:
+            store.add_shard_list(number, "t", str(number), b"")
+    found = store.reader.shared_before("mine", "t", 4)
+    assert found == Sharing(digest="1", items=b"", asked=())
+    assert store.reader.shared_before("mine", "u", 4) is None
+    assert store.reader.shared_before("mine", "t", 1) is None

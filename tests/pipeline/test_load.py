@@ -82,6 +82,33 @@ jobs:
     assert (jobs[3].concurrency, jobs[3].cancel_superseded) == ("production", False)
 
 
+def test_shards_are_cells_of_a_matrix_that_know_how_many_they_are() -> None:
+    jobs = good("jobs: {t: {shards: 2, matrix: {v: [a, b]}, steps: [{run: 'x ${{ matrix.shard }}'}]}}")
+    assert [(job.name, job.suite, job.shards, job.steps[0].run) for job in jobs] == [
+        ("t[shard=1,v=a]", "t[v=a]", 2, "x 1"),
+        ("t[shard=1,v=b]", "t[v=b]", 2, "x 1"),
+        ("t[shard=2,v=a]", "t[v=a]", 2, "x 2"),
+        ("t[shard=2,v=b]", "t[v=b]", 2, "x 2"),
+    ]
+    (alone,) = good("jobs: {t: {shards: 1, steps: [{run: x}]}}")
+    assert (alone.name, alone.suite, alone.shards) == ("t[shard=1]", "t", 1)
+    assert good("jobs: {t: {steps: [{run: x}]}}")[0].shards == 0
+    needing = good("jobs: {t: {shards: 2, steps: [{run: x}]}, u: {needs: t, steps: [{run: x}]}}")
+    assert needing[2].needs == ("t[shard=1]", "t[shard=2]")
+
+
+@pytest.mark.parametrize("value", ["0", "65", "x", "1.5", "-1", "[1]", "auto"])
+def test_no_other_number_of_shards_is_taken(value: str) -> None:
+    assert said(f"jobs: {{t: {{shards: {value}, steps: [{{run: x}}]}}}}")[0].startswith(
+        ("1:20 `jobs.t.shards`", "1:12 `jobs.t.shards`")
+    )
+
+
+def test_the_number_of_a_shard_is_nobody_elses_name() -> None:
+    text = "jobs: {t: {shards: 2, matrix: {shard: [a]}, steps: [{run: x}]}}"
+    assert "`shards` gives to each shard" in said(text)[0]
+
+
 def test_what_is_no_pattern_of_reports_is_refused_at_its_place() -> None:
     text = "jobs:\n  t:\n    reports: [a/*.xml, {}]\n    steps: [{{run: x}}]\n"
     assert said(text.format("/tmp/r.xml"))[0].startswith("3:24 `reports`: `/tmp/r.xml` matches no path")

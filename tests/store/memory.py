@@ -22,6 +22,7 @@ from surveil.core.model import (
 )
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Secret
+from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
 from surveil.errors import NotAllowedError
@@ -35,6 +36,7 @@ from surveil.store import (
     Counts,
     DefectError,
     JournalLine,
+    Sharing,
     StoredCase,
     Token,
 )
@@ -73,6 +75,8 @@ class MemoryStore:
         self.secrets: dict[tuple[str, str, str, str], Secret] = {}
         self.found_cases: dict[tuple[AttemptId, int], Case] = {}
         self.found_tallies: dict[AttemptId, Tally] = {}
+        self.shard_lists: dict[tuple[int, str], tuple[str, bytes]] = {}
+        self.shard_asks: dict[tuple[int, str, str, int, int], Asked] = {}
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -166,6 +170,13 @@ class MemoryStore:
             self.found_cases.setdefault((attempt, position), case)
         if tally is not None:
             self.found_tallies.setdefault(attempt, tally)
+
+    def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:
+        self.shard_lists.setdefault((build, suite), (digest, items))
+
+    def add_shard_ask(self, asked: Asked, suite: str) -> None:
+        build, name = split_job(asked.job)
+        self.shard_asks.setdefault((build, suite, name, asked.attempt, asked.seq), asked)
 
     def add_peer(self, peer: Peer) -> Peer:
         known = self.peers.get(peer.key)
@@ -356,6 +367,21 @@ class MemoryReader:
             and other.id in tested
         ]
         return max(before, default=None)
+
+    def sharing(self, build: int, suite: str) -> Sharing | None:
+        if (build, suite) not in self._store.shard_lists:
+            return None
+        digest, items = self._store.shard_lists[build, suite]
+        asked = [one for key, one in sorted(self._store.shard_asks.items()) if key[:2] == (build, suite)]
+        return Sharing(digest=digest, items=items, asked=tuple(asked))
+
+    def shared_before(self, repo: str, suite: str, build: int) -> Sharing | None:
+        before = [
+            number
+            for number, name in self._store.shard_lists
+            if name == suite and number < build and self._store.builds[number].repo == repo
+        ]
+        return self.sharing(max(before), suite) if before else None
 
     def peers(self) -> list[Peer]:
         return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))

@@ -45,6 +45,7 @@ SPEC: Final = JobSpec(
     image=ImageSpec(name="python:3.12", pull="always", cpu_thousandths=1500, memory_bytes=2**30, processes=512),
     reports=("reports/*.xml",),
     secrets=(SecretUse(name="TOKEN", env="NPM_TOKEN", file="TOKEN_FILE", place=":7:15"),),
+    shards=4,
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
     cache=(CacheSpec(key="pip-${{ hash('*.txt') }}", restore_keys=("pip-",), paths=("~/.cache/pip",)),),
 )
@@ -82,6 +83,10 @@ SAMPLES: Final[tuple[Message, ...]] = (
         retention_ms=86_400_000,
     ),
     protocol.Deposited(id=12, upto=262_147, whole=True, problem="the disk is full", retry_ms=500),
+    protocol.ShardAsk(
+        job="7/test", attempt=2, seq=3, digest="ab" * 32, final=True, data=b"[]",
+        done=(protocol.ShardResult(item=5, state="passed", duration_ms=12),),
+    ),
     protocol.SeekCache(
         id=14, job="7/test", attempt=2, key="pip-3.12-c0ffee", restore_keys=("pip-3.12-", "pip-"), paths=("~/.cache",),
     ),
@@ -114,6 +119,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Release(job="7/test", attempt=2, fate="recorded"),
     protocol.Kept(job="7/test", attempt=2, upto=70_000),
     protocol.CasesKept(job="7/test", attempt=2, upto=1_001, whole=True),
+    protocol.ShardTell(job="7/test", attempt=2, seq=3, batch=(4, 9), wants_list=True, left=2, problem="no list"),
     protocol.Drain(stop=True),
     protocol.CommitSeen(
         mid="push:r:refs/heads/main:" + SHA, repo="https://example.org/r.git", ref="refs/heads/main", sha=SHA,
