@@ -20,10 +20,14 @@ import sys
 
 def main() -> None:
     """Run the command that this process was started with, and end the process with its exit code."""
-    from surveil.cli.streams import stand_in
+    try:
+        from surveil.cli.streams import stand_in
 
-    stand_in()
-    from surveil.cli.failing import run_to_exit_code
-    from surveil.cli.grammar import root
-
+        stand_in()
+        from surveil.cli.failing import run_to_exit_code
+        from surveil.cli.grammar import root
+    except KeyboardInterrupt:
+        # Before there is anything that could say it better.
+        sys.stderr.write("surveil: Interrupted.\n")
+        sys.exit(130)
     sys.exit(run_to_exit_code(root))

@@ -210,9 +210,10 @@ class Tree:
         if news.part == OBSERVER and self._observing is not None:
             self._observing.consider(news)
         self._note(news.part, f"({news.change}, process {news.pid}, exit code {news.exit_code}) {news.sentence}")
-        dead = news.change is Change.GIVEN_UP or (news.change is Change.ENDED and not self._ready)
+        # Before it ever served, its own sentence says more than another try; whoever was killed said none.
+        refused = news.change is Change.ENDED and not self._ready and (news.exit_code is None or news.exit_code >= 0)
+        dead = news.change is Change.GIVEN_UP or refused
         if news.part == DISPATCHER and dead and not self._failed.done():
-            # Before it ever served, its own sentence says more than another try.
             sentence = news.sentence or f"The dispatcher {how_it_ended(news.exit_code)}."
             self._failed.set_result(error_of(sentence, news.exit_code or int(ExitCode.INFRASTRUCTURE)))
             return

@@ -218,3 +218,16 @@ def test_a_defect_is_told_also_where_no_file_can_be_made(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "test_failing.py" in err
+
+
+def test_ctrl_c_while_the_command_is_still_being_imported_is_one_line_too() -> None:
+    program = (
+        "import sys, surveil.cli\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'surveil.cli.grammar': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "surveil.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "surveil: Interrupted.\n")

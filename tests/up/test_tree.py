@@ -78,6 +78,8 @@ def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
         (True, News(part="observer", change=Change.GIVEN_UP, pid=7, exit_code=5), ""),
         # A dispatcher that cannot be started says so itself, and with its own exit code.
         (False, News(part="dispatcher", change=Change.ENDED, exit_code=7, sentence="The port is taken."), "is taken"),
+        # One that was killed says nothing, and is started again.
+        (True, News(part="dispatcher", change=Change.ENDED, pid=7, exit_code=-9, again_ms=200), ""),
     ],
 )
 def test_what_cannot_be_kept_running_ends_what_waits_for_it(
