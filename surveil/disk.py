@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from typing import Final, TypeAlias
 
 Name: TypeAlias = str | os.PathLike[str]
@@ -51,6 +52,19 @@ def write_whole(path: Name, content: bytes, *, sync: bool = True, replace: bool 
         raise
     if sync:
         sync_folder(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100
+
+
+def open_plain(path: Name, flags: int) -> int:
+    """Open a file to read it, as the `opener` of `open`: a pipe in its place would keep its reader waiting for ever.
+
+    Raises OSError.
+    """
+    file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # What a folder is, `open` says itself.
+        os.close(file)
+        raise OSError(errno.EINVAL, "Not a file", os.fspath(path))
+    return file
 
 
 def make_folder(folder: Name) -> None:

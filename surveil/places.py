@@ -63,6 +63,11 @@ class Hold:
             TakenError: another process holds it.
             InfrastructureError: it cannot be made or written.
         """
+        if "\n" in str(folder):
+            raise InfrastructureError(
+                f"the data folder {folder} has a line break in its name, which git cannot borrow from: choose another "
+                "with --data"
+            )
         try:
             make_folder(folder)
             self._handle: int | None = os.open(folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -52,6 +52,12 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     Hold(tmp_path, "a runner").release()
 
 
+def test_a_folder_from_which_git_cannot_borrow_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match=r"line break in its name, .* choose another with --data"):
+        Hold(tmp_path / "da\nta", "a runner")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InfrastructureError, match="cannot be used: Not a directory; make it writable, or choose"):

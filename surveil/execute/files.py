@@ -10,7 +10,7 @@ holds), `status.json` (how the attempt stands; the keeper's last act is the fina
 Beside all the folders, the named pipe `bell` tells the agent which attempt has news.
 """
 
-# ruff: noqa: PTH118, PTH123  # A keeper does without pathlib, which costs it memory and time.
+# ruff: noqa: PTH118  # A keeper does without pathlib, which costs it memory and time.
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar, get_origin, get_type_hints
 
-from surveil.disk import write_whole
+from surveil.disk import open_plain, write_whole
 from surveil.sealing import sealed, unsealed
 
 ACCEPTED: Final = "accepted.json"
@@ -189,7 +189,7 @@ def write_fields(path: str, fields: dict[str, Any], *, sync: bool) -> None:
 
 def read_fields(path: str) -> dict[str, Any]:
     """Read what `write_fields` wrote. Raises OSError, and ValueError where it is damaged."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=open_plain) as file:
         content = file.read()
     try:
         return unsealed(content)

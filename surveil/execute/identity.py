@@ -14,7 +14,7 @@ from typing import Final
 
 from surveil.core.model import AttemptId
 from surveil.core.run_model import TOMBSTONES_MAX
-from surveil.disk import write_whole
+from surveil.disk import open_plain, write_whole
 from surveil.errors import InfrastructureError
 from surveil.execute.files import read_fields, write_fields
 from surveil.say import Voice
@@ -50,8 +50,9 @@ def read_identity(data: Path) -> Identity:
     except FileNotFoundError:
         return Identity()
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.__cause__ or error
         raise InfrastructureError(
-            f"{path} cannot be read: {error}; remove the folder {data} and join again with a new token"
+            f"{path} cannot be read: {why}; remove the folder {data} and join again with a new token"
         ) from error
 
 
@@ -100,7 +101,10 @@ class Tombstones:
     def _read(self) -> dict[str, int]:
         known: dict[str, int] = {}
         try:
-            text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
+            with open(  # `Path.open` takes no opener.
+                self._path, encoding="utf-8", errors="surrogateescape", newline="", opener=open_plain
+            ) as file:
+                text = file.read()
         except FileNotFoundError:
             return known
         except OSError as error:

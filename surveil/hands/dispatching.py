@@ -57,6 +57,8 @@ from surveil.store.logs import LogStore
 from surveil.store.sqlite import database_path, open_store
 from surveil.store.writing import SqlStore
 
+EMPTY_BYTES_MAX: Final = 1
+"""What SQLite takes for an empty database: it writes one byte into a new file, on systems whose locks need one."""
 SPAWN_TOKEN_MS: Final = 60_000
 
 voice = Voice("dispatcher")
@@ -200,7 +202,7 @@ def check_pair(data: Path, database: Path) -> None:
         InvalidError: one of them is missing.
     """
     key = data / KEYS / SERVER_KEY
-    begun = database.exists() and database.stat().st_size > 0
+    begun = database.exists() and database.stat().st_size > EMPTY_BYTES_MAX
     if begun and not key.exists():
         raise InvalidError(
             f"{data} has a database but not its key {key}: every runner and observer knows this dispatcher by "

@@ -14,6 +14,7 @@ from typing import Final
 
 from surveil.core.observe_model import Record
 from surveil.core.patterns import read_patterns
+from surveil.disk import open_plain
 from surveil.errors import InfrastructureError, UsageError
 from surveil.net.keys import write_privately
 from surveil.sealing import sealed, unsealed
@@ -41,9 +42,11 @@ class Records:
         """
         path = self.path(repo)
         try:
-            if path.stat().st_size > FILE_BYTES_MAX:
+            with open(path, "rb", opener=open_plain) as file:  # `Path.open` takes no opener.
+                content = file.read(FILE_BYTES_MAX + 1)
+            if len(content) > FILE_BYTES_MAX:
                 raise ValueError("it is too large")
-            return _decode(path.read_bytes(), repo)
+            return _decode(content, repo)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, RecursionError, UsageError) as problem:

@@ -19,7 +19,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
-from surveil.disk import make_folder, write_whole
+from surveil.disk import make_folder, open_plain, write_whole
 from surveil.errors import InfrastructureError
 from surveil.sealing import sealed_line, unsealed_line
 
@@ -89,7 +89,7 @@ def read_privately(path: Path, bytes_max: int) -> bytes:
         InfrastructureError: it cannot be read, is larger than `bytes_max`, or others have access to it.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_plain) as file:  # `Path.open` takes no opener.
             status = os.fstat(file.fileno())
             content = file.read(bytes_max + 1)
     except OSError as error:

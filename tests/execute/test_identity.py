@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -50,8 +51,21 @@ def test_a_tombstone_is_on_the_platter_when_it_counts(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"incarnation": "x"}', b"\xff"])
 def test_a_damaged_identity_is_a_sentence_and_never_a_new_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "identity.json").write_bytes(content)
-    with pytest.raises(InfrastructureError, match=r"identity\.json"):
+    with pytest.raises(InfrastructureError, match=r"identity\.json") as complaint:
         begin_incarnation(tmp_path)
+    assert str(complaint.value).count("cannot be read") == 1
+
+
+def test_what_is_no_file_is_a_sentence_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    for name, read in (("identity.json", begin_incarnation), (TOMBSTONES, Tombstones)):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InfrastructureError, match=rf"{name} cannot be read: Not a file"):
+            read(tmp_path)
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+        with pytest.raises(InfrastructureError, match=rf"{name} cannot be read: Is a directory"):
+            read(tmp_path)
+        (tmp_path / name).rmdir()
 
 
 def test_tombstones_are_there_at_the_next_start_and_the_highest_counts(tmp_path: Path) -> None:

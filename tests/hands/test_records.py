@@ -1,6 +1,7 @@
 """What an observer remembers from one start to the next."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_a_record_of_the_wrong_shape_is_put_aside(tmp_path: Path, content: bytes
     records.path(RECORD.repo).write_bytes(content)
     with pytest.raises(InfrastructureError):
         records.read(RECORD.repo)
+
+
+def test_a_pipe_in_the_place_of_a_record_is_put_aside(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    os.mkfifo(records.path(RECORD.repo))
+    with pytest.raises(InfrastructureError, match="met as if for the first time"):
+        records.read(RECORD.repo)
+    assert records.read(RECORD.repo) is None
 
 
 def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:

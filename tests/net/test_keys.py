@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def test_a_key_that_others_can_touch_is_refused_with_what_to_do(tmp_path: Path, 
     path.chmod(mode)
     with pytest.raises(InfrastructureError, match=rf"open to other users \(mode {mode:04o}\): type 'chmod 600 {path}'"):
         load_or_make_keys(path)
+
+
+def test_a_pipe_in_the_place_of_a_key_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "server.key", 0o600)
+    with pytest.raises(InfrastructureError, match=r"cannot be read \(Not a file\)"):
+        load_or_make_keys(tmp_path / "server.key")
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 39, b"x" * 41, b"\xff" * 40, b'"' * 40, b"x" * 1_000_000])
