@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from surveil.cli.connecting import connected
-from surveil.cli.options import BUILD, Assignment, check_wait, client_flags, example, json_flag, offered, wait_flags
+from surveil.cli.options import BUILD, check_wait, client_flags, example, input_flag, json_flag, offered, wait_flags
 from surveil.cli.watching import follow
 from surveil.errors import ExitCode
 from surveil.places import MIRRORS
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     "--ssh-config", metavar="FILE", help="A configuration of ssh instead of the user's.  [env: SURVEIL_SSH_CONFIG]"
 )
 @click.option("--credentials", metavar="FILE", help="Credentials for https.  [env: SURVEIL_CREDENTIALS]")
-@click.option(
-    "--input",
-    "inputs",
-    metavar="NAME=VALUE",
-    multiple=True,
-    type=Assignment(),
-    help="A value for an input that the pipeline declares under `on.manual.inputs`; may be repeated.",
-)
+@input_flag
 @wait_flags
 @client_flags
 @json_flag

@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 
 from surveil.cli.flags import role_flags
-from surveil.cli.options import example, json_flag, offered
+from surveil.cli.options import example, input_flag, json_flag, offered
 from surveil.cli.own_secrets import own_secrets
 from surveil.cli.settings import load_flags
 from surveil.cli.worktree import read_source, root_of
@@ -124,9 +124,12 @@ class _Interrupts:
     shell_complete=offered("files"),
     help="Read this pipeline file instead of the work tree's own.",
 )
+@input_flag
 @role_flags(RunConfig)
 @json_flag
-def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any) -> int:
+def run(
+    jobs: tuple[str, ...], *, file: str | None, inputs: tuple[tuple[str, str], ...], as_json: bool, **flags: Any
+) -> int:
     """Run the pipeline of this work tree here and now.
 
     No dispatcher is needed. The steps see the files as they are, uncommitted changes included, and the environment
@@ -136,7 +139,7 @@ def run(jobs: tuple[str, ...], *, file: str | None, as_json: bool, **flags: Any)
     """
     config = load_flags(RunConfig, flags).value
     source = read_source(file)
-    loaded = source.load()
+    loaded = source.load(dict(inputs))
     if isinstance(loaded, Invalid):
         print_json(loaded.as_json()) if as_json else click.echo(loaded.render(), err=True)
         return int(ExitCode.INVALID)

@@ -91,6 +91,18 @@ def client_flags(command: Decorated) -> Decorated:
     return command
 
 
+def input_flag(command: Decorated) -> Decorated:
+    """Add `--input`."""
+    return click.option(
+        "--input",
+        "inputs",
+        metavar="NAME=VALUE",
+        multiple=True,
+        type=Assignment(),
+        help="A value for an input that the pipeline declares under `on.manual.inputs`; may be repeated.",
+    )(command)
+
+
 class Number(click.ParamType[int]):
     """A whole number from `least` to `most`."""
 

@@ -7,6 +7,7 @@ text means (`surveil.pipeline`).
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,13 +33,15 @@ class Source:
     filename: str
     rule: str
 
-    def load(self) -> Pipeline | Invalid:
-        """The pipeline, or complaints. The files that it includes are looked for from the root of the work tree."""
+    def load(self, typed: Mapping[str, str] | None = None) -> Pipeline | Invalid:
+        """The pipeline, or complaints. The files that it includes are looked for from the root of the work tree;
+        `typed` are its inputs, None where nobody is asked for any.
+        """
         from surveil.pipeline.including import gather
 
         root = root_of(Path.cwd())
         includes = gather(self.text, lambda paths: [_read_included(root, path) for path in paths])
-        return load(self.text, self.filename, includes)
+        return load(self.text, self.filename, includes, typed)
 
 
 def root_of(folder: Path) -> Path:

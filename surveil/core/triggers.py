@@ -141,7 +141,7 @@ def fill_inputs(inputs: Sequence[Input], typed: Mapping[str, str] | None) -> tup
     for name, each in known.items():
         value = (typed or {}).get(name, each.default)
         if value is None and typed is not None:
-            wrong.append(f"the input {quoted(name)} has no default: type `surveil submit --input {name}=VALUE`")
+            wrong.append(f"the input {quoted(name)} has no default: type `--input {name}=VALUE`")
         elif value is not None and (clause := each.objection(value)):
             wrong.append(f"the input {quoted(name)} is {quoted(value)}, which {clause}")
         values[name] = value or ""

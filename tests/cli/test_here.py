@@ -105,6 +105,18 @@ def test_a_failure_that_may_be_does_not_fail_a_run(type_: Type, here: Path) -> N
     assert "failed    lint" in ended.err
 
 
+def test_inputs_are_typed_as_for_a_submission(type_: Type, here: Path) -> None:
+    text = "on: {manual: {inputs: {target: {options: [staging, moon]}}}}\n"
+    text += "jobs: {deploy: {steps: [{run: 'echo to ${{ inputs.target }} and $INPUT_TARGET'}]}}\n"
+    (here / ".surveil.yml").write_text(text)
+    ended = type_("run", "--input", "target=moon")
+    assert (ended.code, ended.out) == (0, "to moon and moon\n")
+    ended = type_("run")
+    assert ended.code == 3
+    assert "the input `target` has no default: type `--input target=VALUE`" in ended.err
+    assert "`mars`, which is not one of `staging`, `moon`" in type_("run", "--input", "target=mars").err
+
+
 def test_named_jobs_bring_what_they_need_and_nothing_else(type_: Type, here: Path) -> None:
     ended = type_("run", "test[v=0]")
     assert (ended.code, ended.out, here.exists()) == (0, "building\ntry 1 of 0\n", True)

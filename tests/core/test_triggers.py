@@ -87,7 +87,7 @@ def test_what_nobody_typed_has_its_default_and_without_one_it_has_to_be_typed() 
     typed = {"retries": "-3", "dry": "false", "target": "production"}
     assert fill_inputs(INPUTS, typed) == ({"target": "production", "retries": "-3", "dry": "false"}, [])
     _, wrong = fill_inputs(INPUTS, {})
-    assert wrong == ["the input `retries` has no default: type `surveil submit --input retries=VALUE`"]
+    assert wrong == ["the input `retries` has no default: type `--input retries=VALUE`"]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_what_was_typed_wrongly_is_a_complaint_at_the_inputs() -> None:
         "1:15 the pipeline has no input `m`; known are `n`, `target`",
         "1:15 the input `n` is `x`, which is not a whole number",
     ]
-    assert said(INPUTS + JOB, {}) == ["1:15 the input `n` has no default: type `surveil submit --input n=VALUE`"]
+    assert said(INPUTS + JOB, {}) == ["1:15 the input `n` has no default: type `--input n=VALUE`"]
 
 
 def test_an_input_that_is_not_declared_is_not_filled_in() -> None:
