@@ -60,8 +60,10 @@ ROOM_PERCENT_MIN: Final = 5
 """Of the disk, so much stays free for builds and logs, without which nothing goes on."""
 _OWNER_DIGITS: Final = 16
 
-Place: TypeAlias = tuple[Route, int]
-"""Where an answer goes: a connection, and the number of what was said on it."""
+Place: TypeAlias = tuple[Route, int, int]
+"""Where an answer goes: a connection, the number of what was said on it, and for a piece that was asked for, which one.
+Of several answers to one place the last is enough.
+"""
 Kept: TypeAlias = Artifact | Cache
 voice = Voice("depot")
 
@@ -160,7 +162,7 @@ class Depot:
             answers, notes = await loop.run_in_executor(self._thread, self._do, batch)
             for kept in notes.values():
                 await loop.run_in_executor(self._write, self._note, kept)
-            for (route, _), answer in answers.items():
+            for (route, _, _), answer in answers.items():
                 self._reply(route, answer)
 
     async def in_thread(self, work: Callable[[], None]) -> None:
@@ -191,7 +193,7 @@ class Depot:
         answers: dict[Place, Message] = {}
         notes: dict[Place, Kept] = {}
         for job in batch:
-            place = (job.received.route, job.said.id)
+            place = (job.received.route, job.said.id, job.said.at if isinstance(job.said, Fetch) else 0)
             try:
                 answers[place], note = self._answer(job)
             except BlobRefused as error:

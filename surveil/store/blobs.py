@@ -1,7 +1,7 @@
 """Blobs: bytes under the name of their SHA-256, whole or not at all.
 
 What belongs here: the promise of a place for blobs, and the folder that keeps it. What does not: blobs on their way
-here (`incoming`), other places (`objects`), and which blobs are in use (`shelf`).
+here (`incoming`), and which blobs are in use (`shelf`).
 """
 
 from __future__ import annotations

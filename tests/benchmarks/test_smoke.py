@@ -20,6 +20,7 @@ TINY = {
     "logs": ["--mib", "8", "--jobs", "4", "--lines", "12"],
     "idle": ["--times", "1"],
     "covering": ["--mib", "16", "--times", "1"],
+    "files": ["--mib", "2"],
     "validate": ["--lines", "60", "--times", "2"],
     "shards": ["--cases", "12", "--seconds", "1", "--only", "2"],
     "watch": ["--local", "5", "--remote", "3", "--seconds", "1"],

@@ -120,14 +120,15 @@ class Desk:
         assert isinstance(answer, Deposited)
         return answer
 
-    async def any_answer(self, message: OnBulk, peer: Peer = OWNER) -> Any:
-        self.said.clear()
+    async def any_answer(self, message: OnBulk, peer: Peer = OWNER, *, clear: bool = True) -> Any:
+        """The answer to it; without `clear`, beside those of what was said just before."""
+        if clear:
+            self.said.clear()
         self.news.clear()
         self.hear(message, peer)
         async with asyncio.timeout(PATIENCE_S):
             await self.news.wait()
-        (answer,) = self.said
-        return answer
+        return self.said[-1]
 
     async def bring(self, data: bytes, attempt: tuple[str, int] = ONE, check: Callable[[], None] = lambda: None) -> str:
         with packed(data) as (file, summary):
@@ -449,5 +450,20 @@ def test_the_caches_that_were_not_used_for_longest_go_first(tmp_path: Path) -> N
             )  # fmt: skip
             await sweeping.sweep()
             assert sorted(cache.key for cache in here.store.shelf.caches()) == ["new", "old"]
+
+    run(story())
+
+
+def test_pieces_that_are_asked_for_at_once_are_all_answered(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            blob = await leave(here, "key", b"good")
+            await here.any_answer(seek("key"))
+            here.said.clear()
+            for at in (0, 1, 2, 3):
+                here.hear(Fetch(id=9, job="1/test", attempt=1, blob=blob, at=at))
+            await here.any_answer(Fetch(id=10, job="1/test", attempt=1, blob=blob, at=3), clear=False)
+            assert [piece.at for piece in here.said if isinstance(piece, Piece)] == [0, 1, 2, 3, 3]
 
     run(story())
