@@ -10,13 +10,14 @@ import os
 import tempfile
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from surveil.core.spelling import quoted
 from surveil.execute.collecting import Collection, Work
 from surveil.execute.courier import Courier, CourierError
 from surveil.execute.finding import Found, TooMuch, find
 from surveil.execute.packing import pack
-from surveil.protocol import BLOB_BYTES_MAX, ArtifactSpec, Deposited, KeepArtifact
+from surveil.protocol import BLOB_BYTES_MAX, ArtifactSpec, Deposited, JobSpec, KeepArtifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ class Artifacts:
         except OSError as error:
             return _Said(ours=f"the work tree cannot be read: {_where(error)}")
         if not found.files:
-            texts = ", ".join(map(quoted, spec.paths))
-            return _Said(missing=f"no file matches {texts}{_left_out(found)}")
+            return _Said(missing=_nothing(spec, found))
         try:
             self._bring(work, spec, found)
         except OSError as error:
@@ -80,6 +80,23 @@ class Artifacts:
             )  # fmt: skip
             self._courier.bring(work.id, file, packed, work.check)
             self._courier.ask(lambda number: note(id=number), Deposited, work.check)
+
+
+def missing_of(spec: JobSpec, tree: Path) -> str:
+    """Why a job that passed in this tree has not, for want of an artifact; empty where it has all that it requires."""
+    for artifact in spec.artifacts:
+        if artifact.required:
+            try:
+                found = find(tree, artifact.paths, bytes_max=BLOB_BYTES_MAX)
+            except (TooMuch, OSError):
+                continue  # There is something, and it stays where it is.
+            if not found.files:
+                return f"it requires the artifact {quoted(artifact.name)}: {_nothing(artifact, found)}"
+    return ""
+
+
+def _nothing(spec: ArtifactSpec, found: Found) -> str:
+    return f"no file matches {', '.join(map(quoted, spec.paths))}{_left_out(found)}"
 
 
 def _left_out(found: Found) -> str:

@@ -27,12 +27,14 @@ from surveil.execute.endings import secret_words
 from surveil.execute.entrusted import NOTHING, Entrusted, folder_for, make_folder
 from surveil.execute.environment import job_environment, step_orders
 from surveil.execute.isolating import UNKEPT, Isolation
+from surveil.execute.keeping import missing_of
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.output import CHUNK_BYTES_MAX
 from surveil.execute.process import LOG_BYTES_MAX
 from surveil.execute.shared_here import SharedHere
 from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace, remove
+from surveil.frozen import replace
 from surveil.protocol import JobSpec, StepReport
 
 LEASE_MS: Final = 10_000
@@ -100,12 +102,17 @@ class LocalRun:
     ) -> Ended:
         """Run one job to its end, and return what it came to. Its folders are gone afterwards, its processes too.
 
+        Its artifacts stay where they are; one that it requires and did not make fails it as on a runner. Caches are not
+        looked at: the tree has what earlier runs left in it.
+
         Raises:
             InfrastructureError: it could not be started, or its keeper died.
         """
         root = Path(tempfile.mkdtemp(prefix="surveil-"))
         try:
-            return self._run(root, spec, on_output, on_steps, path, secrets=secrets)
+            ended = self._run(root, spec, on_output, on_steps, path, secrets=secrets)
+            missing = missing_of(spec, self._work) if ended.outcome == "passed" else ""
+            return replace(ended, outcome="failed", reason=missing) if missing else ended
         finally:
             self._control = None
             remove(root)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from surveil.execute.local import LocalRun
-from surveil.protocol import StepReport
+from surveil.protocol import ArtifactSpec, StepReport
 from tests.execute.conftest import job
 
 
@@ -62,3 +63,13 @@ def test_output_of_any_size_comes_in_order(tmp_path: Path) -> None:
     with LocalRun(tmp_path) as local:
         local.run(job("seq 1 200000"), on_output=output.append)
     assert b"".join(output) == "".join(f"{number}\n" for number in range(1, 200_001)).encode()
+
+
+@pytest.mark.parametrize(("command", "outcome"), [("true", "failed"), ("touch made", "passed"), ("exit 3", "failed")])
+def test_a_job_without_what_it_requires_has_not_passed_here_either(tmp_path: Path, command: str, outcome: str) -> None:
+    wanted = (ArtifactSpec(name="all", paths=("made*",), required=True), ArtifactSpec(name="some", paths=("other",)))
+    (tmp_path / "tree").mkdir()
+    with LocalRun(tmp_path / "tree") as local:
+        ended = local.run(replace(job(command), artifacts=wanted), on_output=lambda _: None)
+    assert ended.outcome == outcome
+    assert (ended.reason == "it requires the artifact `all`: no file matches `made*`") == (command == "true")
