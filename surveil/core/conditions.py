@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from surveil.core import expressions as tree
 from surveil.core.expressions import ExpressionError, Node, inside
 from surveil.core.globs import read_globs
 from surveil.core.patterns import PATTERN_CHARS_MAX
 from surveil.core.spelling import closest, did_you_mean, quoted
+from surveil.protocol import Trigger
 
 WORDS: Final[Mapping[str, str]] = {"passed": "passed()", "failed": "failed()", "always": "always()"}
 """What `when` can be in one word, and what it stands for."""
@@ -58,7 +59,18 @@ _FOREIGN: Final[Mapping[str, str]] = {
     "SURVEIL_REPO": "write `repo`",
 }
 """Names of other systems' conditions, and what to write here."""
-_STATES_ELSEWHERE: Final[Mapping[str, str]] = {"success": "passed", "failure": "failed", "canceled": "cancelled"}
+EVENTS: Final[tuple[str, ...]] = get_args(Trigger)
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "success": "passed",
+    "failure": "failed",
+    "canceled": "cancelled",
+    "merge_request_event": "pull_request",
+    "merge_request": "pull_request",
+    "workflow_dispatch": "manual",
+    "web": "manual",
+    "cron": "schedule",
+}
+"""Values of other systems, and their names here."""
 REFERENCE: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
 """Where something is filled into a text: `${{ matrix.python }}`."""
 NUMBER: Final = re.compile(r"v?([0-9]{1,18}(?:\.[0-9]{1,18}){0,15})(?:[-+ ].*)?", re.DOTALL)
@@ -230,6 +242,9 @@ class _Checker:
         if node.sign == "in":
             self._want("text", node.left, "a member of a list is a text")
             self._want("list", node.right, "`in` looks into a list like `['push', 'manual']`")
+            for item in node.right.items if isinstance(node.right, tree.Listed) else ():
+                if isinstance(item, tree.Literal) and isinstance(item.value, str):
+                    self._against("==", node.left, item, item.value)
             return
         before = len(self.found)
         left, right = self.type_of(node.left), self.type_of(node.right)
@@ -252,10 +267,16 @@ class _Checker:
         elif asked.path == ("ref",) and not text.startswith("refs/") and text not in {"", "HEAD"}:
             hint = f"write `branch {sign} '{text}'`" if _plain(text) else "compare `branch`"
             self.object(literal, f"`ref` is a full name like `refs/heads/main`, never {quoted(text)}", hint)
+        elif asked.path == ("event",) and text not in EVENTS:
+            hint = "write `tag != ''`" if text == "tag" else _meant(text, EVENTS)
+            self.object(literal, f"no build is made for the event {quoted(text)}", hint)
         elif asked.path[::2] == ("needs", "state") and text not in STATES:
-            meant = _STATES_ELSEWHERE.get(text)
-            hint = f"did you mean `{meant}`?" if meant else did_you_mean(text, STATES)
-            self.object(literal, f"no job ends as {quoted(text)}", hint)
+            self.object(literal, f"no job ends as {quoted(text)}", _meant(text, STATES))
+
+
+def _meant(text: str, known: Collection[str]) -> str:
+    meant = _ELSEWHERE.get(text)
+    return f"did you mean `{meant}`?" if meant in known else did_you_mean(text, known)
 
 
 def _plain(text: str) -> bool:

@@ -91,6 +91,16 @@ def test_conditions_that_make_sense_are_taken(text: str) -> None:
                 "`test` is 2 jobs, each with outputs of its own (name one of them: `needs['test[a=1]'].outputs.x`)",
             ),
         ),
+        (
+            "event in ['push', 'merge_request']",
+            (18, "no build is made for the event `merge_request` (did you mean `pull_request`?)"),
+        ),
+        ("event == 'tag'", (9, "no build is made for the event `tag` (write `tag != ''`)")),
+        ("'pusch' != event", (0, "no build is made for the event `pusch` (did you mean `push`?)")),
+        (
+            "needs.build.state in ['failure', 'failed']",
+            (22, "no job ends as `failure` (did you mean `failed`?)"),
+        ),
         ("ref == 'main'", (7, "`ref` is a full name like `refs/heads/main`, never `main` (write `branch == 'main'`)")),
         ("tag", (0, "a condition is true or false, and this is a text (compare it, for example `tag != ''`)")),
         ("paths", (0, "a condition is true or false, and this is a list (ask for a member: `'docs/a.md' in paths`)")),

@@ -143,7 +143,7 @@ def test_what_cannot_be_decided_is_said(when: str, problem: str) -> None:
 # ---- every condition that there is ----
 
 TEXTS = st.sampled_from(
-    ["event", "branch", "tag", "sha", "matrix.python", "env.LEVEL", "needs.build.outputs.version", "'x'", "'3.10'", "3"]
+    ["repo", "branch", "tag", "sha", "matrix.python", "env.LEVEL", "needs.build.outputs.version", "'x'", "'3.10'", "3"]
 )  # fmt: skip
 LEAVES = st.one_of(
     st.sampled_from(["true", "false", "passed()", "failed()", "always()", "changed('docs/**')", "'a' in paths"]),
