@@ -34,6 +34,8 @@ from surveil.core.globs import GLOBS_MAX, any_match, read_globs
         (["*a*b*c"], "xayb/c", False),
         (["**"], "anything/at/all", True),
         (["*"], "a\nb", True),
+        (["*"], "", False),
+        (["docs/*"], "docs/", False),
         (["a.c"], "abc", False),
         (["**", "!docs/**"], "docs/a", False),
         (["!docs/**"], "src/a", True),

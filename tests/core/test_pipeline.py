@@ -330,7 +330,8 @@ def test_a_condition_that_is_not_written_in_one_line_is_placed_where_it_begins()
 def test_conditions_about_needs_need_some() -> None:
     said = complaints(expand({}, [replace(conditional("branch == 'x' || failed()"), name=text("t", 4))]))
     assert said == ["4:1 job `t` says `when: branch == 'x' || failed()` but needs nothing"]
-    assert names(expand({}, [conditional("branch == 'x'")])) == ["t[v=1]", "t[v=2]"]
+    for about_nothing in ("branch == 'x'", "passed"):
+        assert names(expand({}, [conditional(about_nothing)])) == ["t[v=1]", "t[v=2]"]
 
 
 def test_conditions_ask_for_a_bounded_number_of_lists_of_paths() -> None:
