@@ -26,12 +26,14 @@ def closed(entrusted: Entrusted, order: Assign, runner: str) -> str:
 
 
 def opened(order: Assign, keys: KeyPair) -> Entrusted:
-    """What is in the envelope of an order; nothing where there is none.
+    """What is in the envelope of an order; nothing where there is none and none belongs there.
 
     Raises:
-        InfrastructureError: it is not for this runner, or not for this attempt.
+        InfrastructureError: it is not for this runner, or not for this attempt; or it is missing.
     """
     if not order.envelope:
+        if order.spec.secrets and order.trusted:
+            raise InfrastructureError("the dispatcher sent the job without the secrets that it asks for")
         return NOTHING
     try:
         encrypted = base64.b64decode(order.envelope, validate=True)

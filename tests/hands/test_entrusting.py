@@ -117,6 +117,10 @@ def test_what_strangers_wrote_gets_no_secret_whatever_it_asks_for(desk: Desk) ->
     order = Assign(epoch=1, incarnation=1, anchor=1, job="1/test", attempt=1, build=1, repo=REPO, ref=MAIN,
                    sha="a" * 40, spec=make_spec())  # fmt: skip
     assert envelope.opened(order, RUNNER) == NOTHING
+    asking = replace(order, spec=replace(order.spec, secrets=(SecretUse(name="TOKEN", env="TOKEN"),)))
+    assert envelope.opened(replace(asking, trusted=False), RUNNER) == NOTHING
+    with pytest.raises(InfrastructureError, match="without the secrets that it asks for"):
+        envelope.opened(asking, RUNNER)
 
 
 @pytest.mark.parametrize(
