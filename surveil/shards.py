@@ -27,6 +27,8 @@ from typing import Any
 
 FOLDER = "SURVEIL_SHARDS"
 LOOK_S = 0.02
+AHEAD = 2
+"""So many tests are still to be run when it is asked for more."""
 PASSED, FAILED, ERRORED, SKIPPED = "passed", "failed", "errored", "skipped"
 
 
@@ -44,11 +46,12 @@ class Shard:
         self._done.append((item, state, duration_ms))
 
     def next(self) -> list[str]:
-        """Tell what is done, and wait for what is next; empty where nothing is left.
+        """Tell what is done, and wait for what is next; empty where nothing is left. Raises as `told` does."""
+        self.ask()
+        return self.told()
 
-        Raises:
-            RuntimeError: the runner says that it cannot be; its sentence says why.
-        """
+    def ask(self) -> None:
+        """Tell what is done, and ask what is next."""
         self._number += 1
         asked: dict[str, Any] = {"done": self._done}
         if self._number == 1:
@@ -57,6 +60,13 @@ class Shard:
         path = self._folder / f"ask.{self._number}"
         path.with_suffix(".new").write_text(json.dumps(asked))
         path.with_suffix(".new").rename(path)
+
+    def told(self) -> list[str]:
+        """Wait for the answer.
+
+        Raises:
+            RuntimeError: the runner says that it cannot be; its sentence says why.
+        """
         answer = self._folder / f"tell.{self._number}"
         while not answer.exists():
             time.sleep(LOOK_S)
@@ -83,14 +93,25 @@ class Plugin:
         by_name = {item.nodeid: item for item in session.items}
         shard = Shard(self._folder, list(by_name))
         ran: list[Any] = []
-        before: Any = None
-        while (batch := shard.next()) or before is not None:
-            # One item is kept back until the next one is known, which decides which fixtures it leaves standing.
-            for following in [by_name[name] for name in batch] or [None]:
-                if before is not None:
-                    self._run(session, shard, before, following)
-                    ran.append(before)
-                before = following
+        ahead: list[Any] = []
+        shard.ask()
+        asked = True
+        while True:
+            if len(ahead) <= AHEAD and not asked:
+                shard.ask()
+                asked = True
+            # Which item follows decides which fixtures stay, so the last one waits until that is known; while it is
+            # asked for there is another one to run.
+            if len(ahead) < AHEAD:
+                batch = shard.told()
+                asked = False
+                ahead += [by_name[name] for name in batch]
+                if not batch and not ahead:
+                    break
+                if batch:
+                    continue
+            ran.append(ahead.pop(0))
+            self._run(session, shard, ran[-1], ahead[0] if ahead else None)
         session.items[:] = ran
         # A shard that came too late for any test has nothing to complain about; a suite without tests has.
         session.testscollected = len(ran) or len(by_name)

@@ -1,0 +1,80 @@
+"""`tests`: what failed first, what is new, the slowest, and what scripts get."""
+
+from __future__ import annotations
+
+import json
+
+from surveil.core.model import Status
+from surveil.frozen import replace
+from surveil.protocol import Case, Tally
+from tests.cli.conftest import Type
+from tests.cli.counter import Counter
+from tests.store.records import make_build, make_job, new
+
+OLD = Case(suite="shapes.Round", name="rolls", state="failed", duration_ms=1, message="it stood", output="line 7\nhere")
+NEW = Case(suite="", name="\x1b[2Jflies", state="errored", duration_ms=2, message="no wings")
+
+
+def fill(counter: Counter) -> None:
+    for number in (1, 2):
+        build = replace(make_build(number, state=Status.FAILED, jobs=("test", "lint")), mid=str(number))
+        jobs = [make_job(number, name=name, position=at) for at, name in enumerate(("test", "lint"))]
+        counter.desk.store.commit(new(replace(build, sha=f"{number:040}"), *jobs))
+        found = [replace(OLD, name=f"slow {at}", state="passed", duration_ms=at * 700) for at in range(4)]
+        wrong = [OLD, NEW] if number == 2 else [OLD]
+        tally = Tally(
+            passed=4, failed=1, errored=number - 1, skipped=3, duration_ms=4_201, problems=("a.xml: it is no XML",)
+        )
+        counter.desk.store.add_cases((f"{number}/test", 1), 0, [*found, *wrong], tally)
+
+
+def test_failures_come_first_then_the_slowest_and_what_is_wrong_with_the_reports(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("tests", "2")
+    assert (ended.code, ended.err) == (0, "")
+    said, _, table = ended.out.partition("\n\n")
+    assert said.splitlines() == [
+        "9 tests: 1 failed, 1 errored (1 new), 3 skipped, 4 passed, 4.2 s",
+        "  a.xml: it is no XML",
+        "failed   shapes.Round rolls",
+        "    it stood",
+        "errored  \N{REPLACEMENT CHARACTER}[2Jflies  new",
+        "    no wings",
+    ]
+    assert [line.split() for line in table.splitlines()] == [
+        ["SLOWEST", "TEST", "SUITE", "JOB"],
+        ["2.1", "s", "slow", "3", "shapes.Round"],
+        ["1.4", "s", "slow", "2", "shapes.Round"],
+        ["700", "ms", "slow", "1", "shapes.Round"],
+        ["2", "ms", "\N{REPLACEMENT CHARACTER}[2Jflies"],
+        ["1", "ms", "rolls", "shapes.Round"],
+    ]
+
+
+def test_the_output_of_failures_and_another_number_of_slow_ones_are_asked_for(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    lines = type_("tests", "1", "test", "--output", "--slowest", "1").out.splitlines()
+    assert lines[2:5] == ["failed   shapes.Round rolls", "    line 7", "    here"]
+    assert lines[-1].startswith("2.1 s    slow 3")
+    assert lines[-2].startswith("SLOWEST")
+
+
+def test_a_build_without_results_says_what_to_write(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    ended = type_("tests", "2", "lint")
+    assert (ended.code, ended.out) == (0, "")
+    assert "`reports`" in ended.err
+
+
+def test_scripts_get_one_document(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    document = json.loads(type_("tests", "2", "--json").out)
+    assert set(document) == {"build", "before", "jobs", "cases"}
+    assert [case["new"] for case in document["cases"]] == [False, True, None, None, None, None]
+    assert document["jobs"][0]["new"] == 1
+
+
+def test_show_has_a_line_of_it(type_: Type, counter: Counter) -> None:
+    fill(counter)
+    line = "9 tests: 1 failed, 1 errored (1 new), 3 skipped, 4 passed, 4.2 s; `surveil tests 2` lists them"
+    assert line in type_("show", "2").out.splitlines()
