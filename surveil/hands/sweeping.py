@@ -61,12 +61,17 @@ class Sweeping:
     async def sweep(self) -> None:
         """Sweep once."""
         loop = asyncio.get_running_loop()
-        kept = await asyncio.to_thread(self._shelf.artifacts)
+        try:
+            kept = await asyncio.to_thread(self._shelf.artifacts)
+            caches = await asyncio.to_thread(self._shelf.caches)
+        except StoreError as error:
+            # What is damaged is told to whoever asks for it, and ends nothing that runs.
+            voice.warning("what is kept stays for now", reason=error)
+            return
         over = outdated(kept, self._now(), self._bytes_max or sum(artifact.size for artifact in kept))
         if over:
             await loop.run_in_executor(self._write, self._shelf.drop, [artifact.id for artifact in over])
             voice.info("artifacts dropped", count=len(over), bytes=sum(artifact.size for artifact in over))
-        caches = await asyncio.to_thread(self._shelf.caches)
         gone = unused(caches, self._cache_bytes_max or sum(cache.size for cache in caches))
         if gone:
             await loop.run_in_executor(self._write, self._shelf.drop_caches, [cache.id for cache in gone])

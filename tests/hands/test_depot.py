@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import sqlite3
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ from surveil.protocol import (
     SeekCache,
 )
 from surveil.store.blobs import READ_BYTES_MAX, FolderBlobs
-from surveil.store.sqlite import open_store
+from surveil.store.sqlite import FILE, open_store
 from tests.store.records import make_attempt, make_build, make_job, new
 
 OWNER = Peer(key="o" * 40, role=Role.RUNNER, name="owner")
@@ -465,5 +466,24 @@ def test_pieces_that_are_asked_for_at_once_are_all_answered(tmp_path: Path) -> N
                 here.hear(Fetch(id=9, job="1/test", attempt=1, blob=blob, at=at))
             await here.any_answer(Fetch(id=10, job="1/test", attempt=1, blob=blob, at=3), clear=False)
             assert [piece.at for piece in here.said if isinstance(piece, Piece)] == [0, 1, 2, 3, 3]
+
+    run(story())
+
+
+def test_a_damaged_row_ends_no_sweeping_dispatcher(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            await leave(here, "key", b"good")
+            here.store.close()
+            with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+                database.execute("UPDATE caches SET size = 5")
+            here.store = open_store(tmp_path, now=2)
+            sweeping = Sweeping(
+                here.depot, here.store.shelf, here.blobs, bytes_max=0, cache_bytes_max=0, write=here.writer,
+                now=lambda: NOW,
+            )  # fmt: skip
+            await sweeping.sweep()
+            assert "what is kept stays for now" in caplog.text
 
     run(story())
