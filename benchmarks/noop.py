@@ -23,6 +23,8 @@ from benchmarks.cluster import Dispatcher, PeerKey, Where, where
 from surveil.core.model import AttemptId
 from surveil.core.run import handle, next_deadline
 from surveil.core.run_events import (
+    Collect,
+    Collected,
     Connected,
     Disconnected,
     Effect,
@@ -114,6 +116,8 @@ class NoopRunner:
                 if not self._holding:
                     return [_passed(attempt, 0)]
                 self._started.append(attempt)
+            case Collect(id=attempt):
+                return [Collected(id=attempt)]
             case Forget():
                 self.released += 1
             case _:
