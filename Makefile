@@ -17,7 +17,7 @@ PYTHON := $(VENV)/bin/python
 # The folders that hold code. Those that are missing are checked as soon as they exist.
 CODE := $(wildcard surveil tests benchmarks tools)
 CORE_TESTS := $(wildcard tests/core tests/contract tests/tools/test_reference.py tests/test_house.py)
-BENCHES := dispatch latency push builds failover scale logs files idle watch validate covering shards
+BENCHES := dispatch latency push builds failover scale logs files idle watch validate covering shards containers
 # Spreads the tests over workers. Eight are plenty: the system tests start processes of their own.
 SPREAD := -n $(JOBS) --maxprocesses 8 --dist worksteal
 COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

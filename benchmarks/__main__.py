@@ -6,7 +6,19 @@ import subprocess
 import sys
 from typing import Final
 
-NAMES: Final = ("dispatch", "latency", "push", "builds", "failover", "scale", "logs", "idle", "watch", "validate")
+NAMES: Final = (
+    "dispatch",
+    "latency",
+    "push",
+    "builds",
+    "failover",
+    "scale",
+    "logs",
+    "idle",
+    "watch",
+    "validate",
+    "containers",
+)
 
 
 def main() -> int:

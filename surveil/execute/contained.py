@@ -38,8 +38,6 @@ INSIDE: Final = "/.surveil"
 SCRIPT: Final = """\
 # The first process of the container. The keeper outside says what is to be done, one line at a time, and when it is no
 # more, this ends and everything in the container with it.
-# No more open files than programs are made for; an engine may allow a billion, or fewer than this.
-ulimit -n 65536 2>/dev/null
 exec 3<"$1/orders" 4>"$1/answers"
 echo ready >&4
 step=

@@ -8,6 +8,7 @@ second to import, so nothing imports this module before an engine is wanted.
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ UNIX: Final = "unix://"
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 OOM_SCORE: Final = 500
+FILES_MAX: Final = 65_536
+PROCESSES_MAX: Final = 32_768
+"""Of one user in all containers together, as Podman has it itself; what one container may have is bounded apart."""
 _WORDS_MAX: Final = 500
 
 
@@ -176,7 +180,11 @@ class Engine:
             ipc_mode="private",
             oom_score_adj=OOM_SCORE,
             log_config=LogConfig(type="none"),
-            ulimits=[Ulimit(name="core", soft=0, hard=0)],
+            ulimits=[
+                _limit("core", 0),
+                _limit("nofile", _own(resource.RLIMIT_NOFILE, FILES_MAX)),
+                _limit("nproc", _own(resource.RLIMIT_NPROC, PROCESSES_MAX)),
+            ],
             mounts=[
                 Mount(target, str(source), type="bind", read_only=not writable)
                 for source, target, writable in wanted.shown
@@ -237,6 +245,16 @@ class Engine:
                 f"the container engine {what}: nothing answers at {path} ({_cause(error)}); "
                 f"`docker -H {self.address} version` says whether it runs"
             ) from error
+
+
+def _limit(name: str, most: int) -> Ulimit:
+    return Ulimit(name=name, soft=most, hard=most)
+
+
+def _own(which: int, most: int) -> int:
+    """This much, but never more than this process may have itself: an engine that may not raise a limit would fail."""
+    hard = resource.getrlimit(which)[1]
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def _explained(error: docker.errors.APIError) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.docker import missing
+
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -21,6 +23,7 @@ TINY = {
     "idle": ["--times", "1"],
     "covering": ["--mib", "16", "--times", "1"],
     "files": ["--mib", "2"],
+    "containers": ["--times", "1"],
     "validate": ["--lines", "60", "--times", "2"],
     "shards": ["--cases", "12", "--seconds", "1", "--only", "2"],
     "watch": ["--local", "5", "--remote", "3", "--seconds", "1"],
@@ -29,6 +32,8 @@ TINY = {
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_benchmark_ends_with_its_figure_and_its_limit(name: str) -> None:
+    if name == "containers" and (why := missing()):
+        pytest.skip(why)
     command = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -43,16 +43,11 @@ class Docker:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         root = self.folder
-        (root / "config.json").write_text("{}")
+        command, environment = self._command()
         with (root / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 # Whoever starts it lives as long as all tests, so the engine does not end too early.
-                [
-                    "setpriv", "--pdeathsig", "TERM", PROGRAM, "-H", self.address,
-                    "--data-root", root / "data", "--exec-root", root / "exec", "--pidfile", root / "pid",
-                    "--config-file", root / "config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false",
-                    "--log-level", "warn", *self._words,
-                ],
+                ["setpriv", "--pdeathsig", "TERM", *command], env=os.environ | environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + PATIENCE_S
@@ -62,6 +57,16 @@ class Docker:
             time.sleep(0.05)
         with contextlib.closing(self.api()) as api:
             api.ping()
+
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        """What starts it, and what it is to have in its environment."""
+        root = self.folder
+        (root / "config.json").write_text("{}")
+        return [
+            PROGRAM, "-H", self.address, "--data-root", f"{root}/data", "--exec-root", f"{root}/exec",
+            "--pidfile", f"{root}/pid", "--config-file", f"{root}/config.json", "--bridge", "none",
+            "--iptables=false", "--ip6tables=false", "--log-level", "warn", *self._words,
+        ], {}  # fmt: skip
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as asked:

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.docker import Docker, missing
+from tests.engines import docker, podman
+from tests.engines.docker import Docker
 from tests.engines.images import make_images
 
 
 @contextlib.contextmanager
-def own_engine() -> Iterator[Docker]:
+def own_engine(kind: type[Docker] = Docker) -> Iterator[Docker]:
     """A real engine with all images, for whoever does something to it."""
-    if why := missing():
+    if why := (docker if kind is Docker else podman).missing():
         pytest.skip(why)
-    engine = Docker(Path(tempfile.mkdtemp(prefix="surveil-docker-", dir="/tmp")))
+    engine = kind(Path(tempfile.mkdtemp(prefix="surveil-docker-", dir="/tmp")))
     try:
         engine.start()
         with contextlib.closing(engine.api()) as api:
