@@ -302,6 +302,7 @@ class Cluster:
     def crowd(self, count: int, *flags: str) -> list[Role]:
         """More runners for a while, all on one further host and with these flags; returns when they are online."""
         self._crowds += 1
+        self._tokens.clear()  # One that was made at the start is over after an hour, and no backup of before has it.
         host = self._host(f"crowd-{self._crowds}")
         environment, roles = self._environment(host), []
         for number in range(1, count + 1):
