@@ -32,9 +32,12 @@ def test_help_imports_nothing_but_click_and_the_grammar() -> None:
         "surveil.cli",
         "surveil.cli.failing",
         "surveil.cli.grammar",
+        "surveil.cli.streams",
         "surveil.core",
         "surveil.core.spelling",
         "surveil.errors",
+        "surveil.screen",
+        "surveil.screen.unread",
     }
 
 

@@ -220,8 +220,9 @@ def test_output_is_told_at_once(kept: Kept) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path, isolation: Isolation) -> Iterator[Kept]:
-    """An attempt on a disk of half a MiB."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)]
+    """An attempt on a disk of less than half a MiB beside what is held back for the result."""
+    size = files.RESERVE_BYTES + 384 * 1024
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk takes root: run the tests as root, or in a user namespace")
     nursery = Nursery()

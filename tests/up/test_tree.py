@@ -46,7 +46,7 @@ def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
     config = UpConfig(
         data=tmp_path, log_level="debug", policy=Policy(lease_ms=1500), database="sqlite:////x/y.db",
         sandbox="required", expose=(Path("/srv/a"), Path("/srv/b")), memory_bytes=512 * 1024**2, processes=100,
-        ssh_config=Path("/srv/ssh"), credentials=Path("/srv/tokens"),
+        ssh_config=Path("/srv/ssh"), credentials=Path("/srv/tokens"), engine="unix:///srv/engine.sock",
     )  # fmt: skip
     children = settings_for_children(config, tmp_path)
     assert {name: value for name, value in children.items() if name != "SURVEIL_CONFIG"} == {
@@ -58,6 +58,7 @@ def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
         "SURVEIL_PROCESSES": "100",
         "SURVEIL_SSH_CONFIG": "/srv/ssh",
         "SURVEIL_CREDENTIALS": "/srv/tokens",
+        "SURVEIL_ENGINE": "unix:///srv/engine.sock",
     }
     assert Path(children["SURVEIL_CONFIG"]).read_text().startswith("#")
     dispatcher = settings_of_dispatcher(config)
