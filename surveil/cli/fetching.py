@@ -52,7 +52,8 @@ def fetch(dispatcher: Dispatcher, artifact: Mapping[str, Any], folder: Path) -> 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with part.open("a+b") as file:
             _bring(dispatcher, artifact, file, size)
-            if _digest_of(file) != digest:
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 part.unlink()
                 raise InfrastructureError(
                     f"The artifact `{artifact['name']}` of {artifact['job']} arrived damaged, or was damaged on the "
@@ -60,6 +61,7 @@ def fetch(dispatcher: Dispatcher, artifact: Mapping[str, Any], folder: Path) -> 
                 )
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
+            file.seek(0)
             unpack(file, draft, bytes_max=BLOB_BYTES_MAX)
         draft.rename(folder)
         part.unlink()
@@ -85,12 +87,3 @@ def _bring(dispatcher: Dispatcher, artifact: Mapping[str, Any], file: IO[bytes],
     for data in dispatcher.follow_artifact(about, at, size):
         file.write(data)
     file.flush()
-
-
-def _digest_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    found = hashlib.sha256()
-    while data := file.read(_READ_BYTES):
-        found.update(data)
-    file.seek(0)
-    return found.hexdigest()

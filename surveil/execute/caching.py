@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from surveil.core.hashes import fill_hashes
 from surveil.core.keeping import HOME
@@ -119,11 +119,13 @@ class Caches:
         with tempfile.TemporaryFile(dir=workspace.root) as file:
             blob = Fetch(id=0, job=assign.job, attempt=assign.attempt, blob=found.blob, at=0)
             fetch(self._courier, blob, found.size, file, check)
-            if _digest_of(file) != found.blob:
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != found.blob:
                 doubt = partial(DoubtBlob, job=assign.job, attempt=assign.attempt, blob=found.blob)
                 self._courier.ask(lambda number: doubt(id=number), Deposited, check)
                 return _Restored(key=spec.key, remark=f"what was kept under {quoted(found.key)} is damaged")
             wanted = partial(_is_of, [_inside(path) for path in spec.paths])
+            file.seek(0)
             try:
                 unpack(file, workspace.root, bytes_max=BLOB_BYTES_MAX, wanted=wanted, replace=True, check=check)
             except ArchiveRefused as error:
@@ -248,12 +250,3 @@ def _noted(work: Work) -> list[_Restored]:
     except (OSError, ValueError, KeyError, TypeError):
         return nothing
     return noted if len(noted) == len(nothing) else nothing
-
-
-def _digest_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    found = hashlib.sha256()
-    while data := file.read(_READ_BYTES):
-        found.update(data)
-    file.seek(0)
-    return found.hexdigest()

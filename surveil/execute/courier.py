@@ -16,11 +16,12 @@ import secrets
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 from typing import IO, Final, Generic, TypeAlias, TypeVar
 
 from surveil.core.model import AttemptId
 from surveil.errors import InfrastructureError
+from surveil.execute.inbox import put_newest
 from surveil.execute.packing import Packed
 from surveil.frozen import replace
 from surveil.protocol import CHUNK_BYTES_MAX, Deposit, Deposited, Message, OnBulk
@@ -68,12 +69,12 @@ class Courier:
     def hear(self, number: int, message: Message) -> None:
         """Take what came for a transfer; never waits."""
         if (inbox := self._inboxes.get(number)) is not None:
-            _put(inbox, message)
+            put_newest(inbox, message)
 
     def restart(self) -> None:
         """Say again all that is on its way: there is a new connection."""
         for inbox in list(self._inboxes.values()):
-            _put(inbox, _Word.AGAIN)
+            put_newest(inbox, _Word.AGAIN)
 
     # ---- in threads ----
 
@@ -125,21 +126,7 @@ class Courier:
     def hear_word(self, number: int) -> None:
         """What was said for a transfer could not be said."""
         if (inbox := self._inboxes.get(number)) is not None:
-            _put(inbox, _Word.AGAIN)
-
-
-def _put(inbox: Queue[Message | _Word], item: Message | _Word) -> None:
-    """Put it in; if the thread is slow, the oldest is lost, and asked for again."""
-    while True:
-        try:
-            inbox.put_nowait(item)
-        except Full:
-            try:
-                inbox.get_nowait()
-            except Empty:
-                continue
-        else:
-            return
+            put_newest(inbox, _Word.AGAIN)
 
 
 class Line(Generic[ReplyT]):

@@ -16,10 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 from typing import IO, Final, Protocol, TypeAlias, assert_never
 
 from surveil.errors import InfrastructureError
+from surveil.execute.inbox import put_newest
 from surveil.mirror.bundle import BUNDLE_BYTES_MAX, take_bundle, tips
 from surveil.mirror.command import FETCH_TIMEOUT_S
 from surveil.mirror.mirror import Mirror
@@ -90,7 +91,7 @@ class Supplies:
         """Take what came for a transfer. Called in the loop; never waits."""
         inbox = self._inboxes.get(pack.id)
         if inbox is not None:
-            _put(inbox, pack)
+            put_newest(inbox, pack)
 
     def restart(self) -> None:
         """Ask again for all that is on its way: there is a new connection, and what was said on an old one is lost."""
@@ -103,7 +104,7 @@ class Supplies:
 
     def _tell(self, word: _Word) -> None:
         for inbox in list(self._inboxes.values()):
-            _put(inbox, word)
+            put_newest(inbox, word)
 
     def bring(self, repo: str, sha: str, have: Sequence[str], file: IO[bytes]) -> None:
         """Keep the promise of `Supply`."""
@@ -117,20 +118,6 @@ class Supplies:
             _Transfer(want, file, inbox, self._ask).run()
         finally:
             del self._inboxes[number]
-
-
-def _put(inbox: Queue[_Item], item: _Item) -> None:
-    """Put it in; if the thread is slow, the oldest piece is lost, and asked for again."""
-    while True:
-        try:
-            inbox.put_nowait(item)
-        except Full:
-            try:
-                inbox.get_nowait()
-            except Empty:
-                continue
-        else:
-            return
 
 
 class _Transfer:

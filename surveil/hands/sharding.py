@@ -1,7 +1,7 @@
 """Hands out shared lists: from the bulk socket to the store, past the mind, and back as `ShardTell`.
 
-What belongs here: whose questions are answered, lists as they travel, and what is kept in memory. What does not: who
-gets what (`core.shards`), and rows (`store.shards`).
+What belongs here: lists as they travel, and what is kept in memory. What does not: who gets what (`core.shards`), rows
+(`store.shards`), and who is answered when (`desk`).
 
 A question and its answer are on disk before the answer is said, and a question that comes again gets the same answer;
 so neither a lost message nor a dispatcher that starts anew hands anything out twice, or not at all.
@@ -9,24 +9,20 @@ so neither a lost message nor a dispatcher that starts anew hands anything out t
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Executor
+from collections.abc import Mapping
 from typing import Any, Final
 
 from surveil.core import shards
 from surveil.core.model import OPEN, VERDICTS, AttemptState, Job
 from surveil.core.shards import Asked, Fate
 from surveil.core.shared_lists import unpack, wrong_with_packed
-from surveil.net.admission import Sender
-from surveil.net.traffic import Received, Route
-from surveil.protocol import Message, Refused, ShardAsk, ShardTell
+from surveil.hands.desk import Desk
+from surveil.protocol import Refused, ShardAsk, ShardTell
 from surveil.say import Voice
-from surveil.store import BuildDetail, Sharing, Store, StoreError
+from surveil.store import BuildDetail, Sharing, StoreError
 from surveil.store.shards import known_ms
 
-PENDING_MAX: Final = 64
 SUITES_MAX: Final = 32
 """Whose weights are kept in memory; those of others are read again."""
 
@@ -38,56 +34,22 @@ OTHER_LIST: Final = (
 voice = Voice("sharding")
 
 
-class ShardDesk:
-    """Answers in the thread `writer`. `start` starts a task; `on_refused` hears of a runner that asks for what is not
-    its own.
-    """
+class ShardDesk(Desk[ShardAsk]):
+    """Hands out."""
 
-    def __init__(
-        self,
-        store: Store,
-        writer: Executor,
-        *,
-        reply: Callable[[Route, Message], bool],
-        start: Callable[[Coroutine[Any, Any, None]], object],
-        on_refused: Callable[[Sender], object],
-    ) -> None:
-        self._store = store
-        self._writer = writer
-        self._reply = reply
-        self._start = start
-        self._on_refused = on_refused
-        self._pending = 0
+    kind = ShardAsk
+    pending_max = 64
+
+    def __init__(self, *of: Any, **more: Any) -> None:
+        super().__init__(*of, **more)
         self._weights: OrderedDict[tuple[int, str], list[int]] = OrderedDict()
 
-    def take(self, received: list[Received]) -> list[Received]:
-        """Answer shards, and return what is left."""
-        left = []
-        for item in received:
-            if not isinstance(item.message, ShardAsk):
-                left.append(item)
-            elif self._pending < PENDING_MAX:
-                self._pending += 1
-                self._start(self._answer(item, item.message))
-        return left
-
-    async def _answer(self, item: Received, said: ShardAsk) -> None:
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._writer, self._told, item, said)
-        finally:
-            self._pending -= 1
-        if isinstance(answer, Refused):
-            self._on_refused(item.peer)
-        if answer is not None:
-            self._reply(item.route, answer)
-
-    # ---- in the thread ----
-
-    def _told(self, item: Received, said: ShardAsk) -> ShardTell | Refused | None:
+    def answer(self, runner: str, said: ShardAsk) -> ShardTell | Refused | None:
+        """What a shard is to do next."""
         build = int(said.job.partition("/")[0])
         try:
-            if self._store.reader.owner(said.job, said.attempt) != item.peer.key:
-                return Refused(reason=f"attempt {said.attempt} of {said.job} is not this runner's")
+            if refused := self._not_its_own(runner, said):
+                return refused
             detail = self._store.reader.build(build)
             job = None if detail is None else next((one for one in detail.jobs if one.id == said.job), None)
             if detail is None or job is None or not job.spec.shards:

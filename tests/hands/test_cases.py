@@ -11,7 +11,6 @@ import pytest
 
 from surveil.core.model import AttemptId
 from surveil.frozen import replace
-from surveil.hands import cases
 from surveil.hands.cases import RESULTS_MAX, CaseIntake
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Case, Cases, CasesKept, Message, Output, Refused, Tally
@@ -115,7 +114,7 @@ def test_what_cannot_be_written_is_not_acknowledged() -> None:
 
 
 def test_more_than_may_wait_is_dropped_and_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "PENDING_MAX", 2)
+    monkeypatch.setattr(CaseIntake, "pending_max", 2)
     desk = Desk()
     desk.hear(*[received(replace(SAID, at=at)) for at in range(5)])
     assert len(desk.said) == 2
