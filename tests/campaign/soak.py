@@ -26,7 +26,7 @@ from statistics import median
 from typing import Final
 
 from surveil.execute import process
-from surveil.hands import supplying, threads
+from surveil.hands import entrusting, supplying, threads
 from surveil.net import server
 from surveil.store import logs
 from tests.campaign import apart
@@ -68,6 +68,8 @@ POOLS: Final = {
         "surveil.hands.dispatching": 1,
         "surveil.hands.intake": 1,
         "surveil.hands.closing": 1,
+        "surveil.hands.depot": 1,
+        "surveil.hands.entrusting": entrusting.THREADS,
         "surveil.store.logs": logs.SYNC_THREADS,
     },
     "observers": {

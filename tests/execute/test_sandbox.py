@@ -55,7 +55,7 @@ PROBES = {
     "write to the system": "touch /usr/planted && rm /usr/planted",
     "read the shadow file": "head -c 1 /etc/shadow",
     "see root's home or anybody's": "ls /home || ls $(getent passwd $(id -u) | cut -d: -f6)/..?*",
-    "see sockets of services": "ls /run/* /var/run/*",
+    "see sockets of services": "ls -d /run/* /var/run/*",
 }
 ALWAYS_REFUSED = {"raise its limits", "use what the keeper holds open"}
 """What no job can do: the keeper sees to that."""
