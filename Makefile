@@ -1,4 +1,5 @@
-# Every target makes the virtual environment first if it is missing or out of date; nothing is installed globally.
+# Every target makes the virtual environment first if it is missing or out of date. Nothing is installed globally, but
+# for the programs that tests start, by `make test` of root.
 # `make help` lists the targets. Plain POSIX sh throughout.
 
 PYTHON3 ?= python3
@@ -8,16 +9,17 @@ FAULTS ?= 30
 SEED ?= 1
 HOURS ?= 2
 SECONDS ?= 60
-# More than there are processors: a good half of a test's time it waits for processes of its own.
-JOBS ?= $$((2 * $$(nproc)))
+# More than there are processors: two thirds of a test's time it waits, for processes of its own or for a clock.
+JOBS ?= $$((3 * $$(nproc)))
 
 VENV := .venv
 READY := $(VENV)/.ready
+RUNS := $(VENV)/.runs
 PYTHON := $(VENV)/bin/python
 # The folders that hold code. Those that are missing are checked as soon as they exist.
 CODE := $(wildcard surveil tests benchmarks tools)
 CORE_TESTS := $(wildcard tests/core tests/contract tests/tools/test_reference.py tests/test_house.py)
-BENCHES := dispatch latency push builds failover scale logs files idle watch validate covering shards containers
+BENCHES := dispatch latency push builds failover scale logs followers files idle watch validate covering shards containers pages
 # Spreads the tests over workers. Eight are plenty: the system tests start processes of their own.
 SPREAD := -n $(JOBS) --maxprocesses 8 --dist worksteal
 COMPILE := build/constraints/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -35,25 +37,36 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-$(READY): constraints-dev.txt pyproject.toml
+# $(call install,CONSTRAINTS)
+define install
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "surveil needs Python 3.11 or newer, and '$(PYTHON3)' is not:" \
 			"install one and type 'make PYTHON3=python3.11 $(MAKECMDGOALS)'." >&2; exit 1; }
 	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "This Python cannot make virtual environments: on Debian or Ubuntu type" \
 			"'apt install python3-venv', then 'make $(MAKECMDGOALS)' again." >&2; exit 1; }
-	@echo "Setting up $(VENV) from constraints-dev.txt (this happens once, and again when it changes)."
+	@echo "Setting up $(VENV) from $(1) (this happens once, and again when it changes)."
 	@$(PYTHON) -c '' 2>/dev/null || $(PYTHON3) -m venv --clear $(VENV)
-	@$(PYTHON) -m pip install --quiet --require-hashes -r constraints-dev.txt
+	@$(PYTHON) -m pip install --quiet --require-hashes -r $(1)
 	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .
+endef
+
+$(READY): constraints-dev.txt pyproject.toml
+	$(call install,constraints-dev.txt)
+	@touch $(RUNS) $@
+
+# What surveil itself needs is a fraction of what its tests do, and enough for who uses it.
+$(RUNS): constraints.txt pyproject.toml
+	$(call install,constraints.txt)
 	@touch $@
 
 setup: $(READY) ## Makes the virtual environment, and starts nothing.
 
-up: $(READY) ## Runs observer, dispatcher and runner on REPO (default: this repository).
+up: $(RUNS) ## Runs observer, dispatcher and runner on REPO (default: this repository).
 	@$(PYTHON) -m surveil up $(REPO)
 
 test: $(READY) ## Runs all tests, spread over the processors.
+	@.ci/programs where-it-may
 	@$(PYTHON) -m pytest $(SPREAD)
 
 check: format lint types contracts core ## Runs what every commit must pass, in under a minute.

@@ -18,6 +18,7 @@ NAMES: Final = (
     "watch",
     "validate",
     "containers",
+    "pages",
 )
 
 

@@ -29,6 +29,7 @@ from surveil.net.keys import SERVER_KEY, KeyPair, load_or_make_keys, make_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
 from surveil.places import KEYS
 from surveil.store.sqlite import open_store
+from tests.net.stage import free_ports
 
 START_S: Final = 30.0
 STOP_S: Final = 20.0
@@ -52,7 +53,7 @@ class Dispatcher:
     data: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
-    listen: str = "tcp://127.0.0.1:0"
+    listen: str = field(default_factory=lambda: f"tcp://127.0.0.1:{free_ports()}")
 
     @property
     def pid(self) -> int:
@@ -66,7 +67,10 @@ class Dispatcher:
         return load_known(self.data)
 
     def start(self) -> None:
-        """Start it and wait until it serves. Later starts listen on the same port as the first."""
+        """Start it and wait until it serves; every start listens on the same port.
+
+        It is one that the system gives to nobody who asks for any, or somebody had it when a killed one comes back.
+        """
         command = [sys.executable, "-m", "surveil", "dispatcher", "--data", str(self.data), "--listen", self.listen]
         self.process = subprocess.Popen(command, env=environment(self.settings), start_new_session=True)
         until = time.monotonic() + START_S
@@ -74,7 +78,6 @@ class Dispatcher:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise SystemExit("the dispatcher of the benchmark does not come up")
             time.sleep(LOOK_S)
-        self.listen = f"tcp://127.0.0.1:{self.known.address.port}"
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait for the end."""

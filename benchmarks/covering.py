@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.figures import MIB, Figure, say
-from surveil.execute.entrusted import NOTHING, Entrusted
+from surveil.execute.keeper.entrusted import NOTHING, Entrusted
+from surveil.execute.keeper.intake import READ_BYTES
 from surveil.execute.local import LocalRun
-from surveil.execute.steplog import READ_BYTES
 from surveil.protocol import JobSpec, StepSpec
 
 TARGET_RATIO: Final = 0.9

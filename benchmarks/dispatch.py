@@ -64,12 +64,12 @@ async def measure(folder: Path, *, jobs: int, jobs_per_build: int, slots: int, m
         async with client_of(data) as client:
             await until_online(client, len(peers))
             warm = WARM_UP_BUILDS
-            await _run_builds(client, tallies, 0, warm, jobs_per_build)
+            await run_builds(client, tallies, 0, warm, jobs_per_build)
             rows_before = _rows(data)
             usage = Usage(dispatcher.pid)
             runner_usages = [Usage(process.pid or 0) for process, _ in runners]
             builds = max(1, jobs // jobs_per_build)
-            took_s = await _run_builds(client, tallies, warm, builds, jobs_per_build)
+            took_s = await run_builds(client, tallies, warm, builds, jobs_per_build)
             cpu_s = usage.cpu_s()
             runner_cpu_s = sum(each.cpu_s() for each in runner_usages)
         done = builds * jobs_per_build
@@ -80,7 +80,7 @@ async def measure(folder: Path, *, jobs: int, jobs_per_build: int, slots: int, m
         )  # fmt: skip
 
 
-async def _run_builds(client: Client, tallies: Sequence[Tally], first: int, builds: int, jobs_per_build: int) -> float:
+async def run_builds(client: Client, tallies: Sequence[Tally], first: int, builds: int, jobs_per_build: int) -> float:
     """Submit builds, a few at a time ahead of the runners; returns the seconds from the first submission to the last
     verdict.
     """

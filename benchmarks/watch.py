@@ -81,7 +81,9 @@ def git_daemon(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-async def measure(folder: Path, repos: Sequence[str], sha: str, seconds: float) -> tuple[float, float]:
+async def measure(
+    folder: Path, repos: Sequence[str], sha: str, *, seconds: float, settle_s: float
+) -> tuple[float, float]:
     """The share of a core that an observer and its gits take, and its resident memory in MiB."""
     data = folder / "dispatcher"
     remember(folder / "observer", repos, sha)
@@ -95,7 +97,7 @@ async def measure(folder: Path, repos: Sequence[str], sha: str, seconds: float) 
                 while len((await client.ask("status")).body["watching"]) < len(repos):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             # The first look at each reads everything; later ones do not.
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(settle_s)
             usage = Usage(process.pid, with_children=True)
             await asyncio.sleep(seconds)
             share, memory = usage.share(), usage.rss_mib()
@@ -132,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--local", type=int, default=BIG)
     parser.add_argument("--remote", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--settle", type=float, default=INTERVAL_S, help="seconds that the first looks may take")
     parser.add_argument("--big", action="store_true", help=f"{BIG} over git:// as well")
     options = parser.parse_args(arguments)
     remote = BIG if options.big else options.remote
@@ -139,12 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         made, sha = many_repositories(folder, max(options.local, remote))
         paths = made[: options.local]
         plain = share_of_stat(paths)
-        local, local_mib = asyncio.run(measure(folder / "local", [str(path) for path in paths], sha, options.seconds))
+        how = {"seconds": options.seconds, "settle_s": options.settle}
+        local, local_mib = asyncio.run(measure(folder / "local", [str(path) for path in paths], sha, **how))
         say(f"{len(paths)} local repositories: {local:.2%} of a core, {local_mib:.0f} MiB; stat alone {plain:.2%}")
         with git_daemon(folder / "many") as server:
             repos = [f"{server}/{path.name}" for path in made[:remote]]
             by_hand = share_of_git(repos)
-            share, mib = asyncio.run(measure(folder / "remote", repos, sha, options.seconds))
+            share, mib = asyncio.run(measure(folder / "remote", repos, sha, **how))
     say(f"{remote} over git://: {share:.1%} of a core, {mib:.0f} MiB; git ls-remote by hand {by_hand:.1%}")
     scaled_local, scaled = local * BIG / len(paths), share * BIG / remote
     figure = Figure(

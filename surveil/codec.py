@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgpack
 
 from surveil.errors import ProtocolError
+from surveil.frozen import dataclass
 
 INT_MAX: Final = 2**53
 """The largest integer that every JSON reader keeps exact."""
@@ -73,11 +74,11 @@ def pack_value(value: dict[str, Any] | list[Any]) -> bytes:
     """Turn a plain map or list into a frame.
 
     Raises:
-        ProtocolError: a text in it has no UTF-8, or an integer no 64 bits.
+        ProtocolError: a text in it has no UTF-8, an integer no 64 bits, or values are nested too deep.
     """
     try:
         frame: bytes = msgpack.packb(value)
-    except (UnicodeEncodeError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise ProtocolError(f"the message's fields cannot be written: {error}") from error
     return frame
 

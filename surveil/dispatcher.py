@@ -35,6 +35,7 @@ from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, answering_tests, assembled, spawner_of
 from surveil.hands.entrusting import Entrusting
 from surveil.hands.fulfil import Fulfiller
+from surveil.hands.noting import Noting
 from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_room
 from surveil.hands.relay import Relay
 from surveil.hands.scheduling import CAME
@@ -73,7 +74,7 @@ class Dispatcher:
         self._state, self._policy, self._clock = parts.live.state, policy, parts.clock
         self._server, self._gate = parts.server, parts.gate
         self._intake, self._closing = parts.intake, parts.closing
-        self._depot, self._sweeping = parts.depot, parts.sweeping
+        self._depot, self._beside = parts.depot, parts.beside
         self._answers, self._live = parts.answers, parts.live
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
@@ -82,16 +83,18 @@ class Dispatcher:
             learn=parts.scheduler.learn,
         )  # fmt: skip
         self._scheduler = parts.scheduler
-        self._fulfiller = Fulfiller(
-            gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
-            live=parts.live, reader=parts.store.reader, safe=parts.safe,
-        )  # fmt: skip
         self._audit = parts.server.audit
         self._relay = Relay(parts.live.state, parts.server.reply, lambda peer: self._audit.count(peer, NO_BUSINESS))
+        self._fulfiller = Fulfiller(
+            gate=parts.gate, perform=self.perform, submit=self.submissions.submit, back_up=parts.back_up,
+            live=parts.live, reader=parts.store.reader, safe=parts.safe, relay=self._relay,
+        )  # fmt: skip
+        self._noting = Noting(parts.acts, parts.clock.now)
         self._take_tests = answering_tests(parts, self._tasks.start)
         self._entrusting = Entrusting(
-            parts.live.state, parts.safe, parts.vault, say=self._say, put=self._inbox.put, start=self._tasks.start
-        )
+            parts.live.state, parts.safe, parts.vault, with_artifacts=parts.with_artifacts, say=self._say,
+            put=self._inbox.put, start=self._tasks.start,
+        )  # fmt: skip
         self._wishes: list[tuple[Route, Ask]] = []
         self._stopping = False
 
@@ -105,7 +108,7 @@ class Dispatcher:
             StoreError: something could not be written; the process must end.
         """
         schedules = self._scheduler.run(lambda commit: self.submissions.submit(commit, lambda _: None, CAME))
-        for beside in (self._intake, self._closing, self._depot, self._sweeping):
+        for beside in (self._intake, self._closing, self._depot, *self._beside):
             self._tasks.start(beside.run())
         self._tasks.start(schedules)
         await self._turn([Recovered()], self._clock.now())
@@ -169,7 +172,7 @@ class Dispatcher:
         for effect in effects:
             match effect:
                 case Send(runner=runner, message=Assign() as message) if self._entrusting.takes(runner, message):
-                    pass  # It is said as soon as its secrets are at hand.
+                    pass  # It is said as soon as all that it asks for is at hand.
                 case Send(runner=runner, message=message):
                     if (route := self._server.route(runner)) is not None:
                         words.setdefault(route.id, []).append(message)
@@ -259,17 +262,17 @@ class Dispatcher:
     async def _answer(self, client: str, route: Route, ask: Ask) -> None:
         try:
             found = await self._answers.answer(ask, client)
-            reply = found if isinstance(found, Reply) else await self._fulfil(route, ask, found)
+            reply = found if isinstance(found, Reply) else await self._fulfil(client, route, ask, found)
         except SurveilError as error:
             self._server.reply(route, refusal(ask, error))
         else:
             self._server.reply(route, answered(ask, reply))
 
-    async def _fulfil(self, route: Route, ask: Ask, wish: Wish) -> Reply:
+    async def _fulfil(self, client: str, route: Route, ask: Ask, wish: Wish) -> Reply:
         # A client that waits for long says it again, so the same one may be there twice.
         self._wishes.append((route, ask))
         try:
-            return await self._fulfiller.fulfil(wish)
+            return await self._noting.noted(ask, client, wish, self._fulfiller.fulfil)
         finally:
             self._wishes.remove((route, ask))
 

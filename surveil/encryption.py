@@ -1,7 +1,7 @@
 """Encrypting what is secret: at rest with a key of one's own, and on its way to somebody whose public key is known.
 
-What belongs here: the library's primitives, chosen once. What does not: where keys are kept (`net.keys`, `hands.vault`)
-and what is secret. Checksums against a disk's mistakes are something else (`sealing`).
+What belongs here: the library's primitives, chosen once. What does not: where keys are kept (`net.keys`,
+`hands.safe_keys`) and what is secret. Checksums against a disk's mistakes are something else (`sealing`).
 
 At rest: AES-256-GCM with a random nonce. Whatever a secret is bound to (its name, its scope) is associated data: a
 ciphertext that somebody moved to another row opens nowhere. Under way: HPKE (RFC 9180) with X25519, HKDF-SHA256 and

@@ -30,6 +30,8 @@ class SurveilError(Exception):
     """Anything that surveil says to a person instead of a traceback; the parent of all the others."""
 
     exit_code: ExitCode = ExitCode.INFRASTRUCTURE
+    blameless: bool = False
+    """Whether an attempt that it ends would have met it on any machine."""
 
 
 class UsageError(SurveilError):
@@ -63,9 +65,15 @@ class NotFoundError(SurveilError):
 
 
 class InfrastructureError(SurveilError):
-    """The machine's fault: a disk, a process, a port or a data folder that does not do its part."""
+    """The machine's fault: a disk, a process, a port or a data folder that does not do its part. Or what was asked for
+    is not there, and this machine is `blameless`.
+    """
 
     exit_code = ExitCode.INFRASTRUCTURE
+
+    def __init__(self, sentence: str, *, blameless: bool = False) -> None:
+        super().__init__(sentence)
+        self.blameless = blameless
 
 
 class ProtocolError(SurveilError):

@@ -18,6 +18,7 @@ from surveil.codec import INT_MAX
 from surveil.config import ObserverConfig
 from surveil.core.observe import handle, is_under_way, next_deadline, record
 from surveil.core.observe_model import (
+    HINTED_MS,
     Acknowledged,
     Connected,
     Deleted,
@@ -47,7 +48,7 @@ from surveil.mirror.watch import Watch
 from surveil.mirror.watched import Look, Watched
 from surveil.net.connection import Garbled, Incoming, Link
 from surveil.net.refusals import STRANGE_NEWS, Refusals
-from surveil.protocol import Refused, Seen, Want, WatchedRepo, Watching
+from surveil.protocol import LookNow, Refused, Seen, Want, WatchedRepo, Watching
 from surveil.say import Voice, begin
 from surveil.tasks import Tasks
 
@@ -177,6 +178,8 @@ class Observer:
                 return Acknowledged(mid=item.mid)
             case Want():
                 self._supplier.answer(item)
+            case LookNow() if item.repo in self._watched:
+                return Stirred(repo=item.repo, gap_ms=HINTED_MS)
             case Refused(final=True):
                 self._end(NotAllowedError(item.reason))
             case Refused() | Garbled():
@@ -258,7 +261,7 @@ class Observer:
         self._memory.write_due(now)
         if now >= self._watching_at and self._connection.connected:
             self._watching_at = now + WATCHING_MS
-            self._connection.send(Watching(birth=self._birth, repos=self._watched_repos()))
+            self._connection.send(Watching(birth=self._birth, repos=self._watched_repos(), looks=True))
         self._supplier.expire()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_MS

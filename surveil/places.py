@@ -28,8 +28,13 @@ MIRRORS: Final = "mirrors"
 LOGS: Final = "logs"
 BLOBS: Final = "blobs"
 """What is kept of the work of attempts, by content."""
+RULES: Final = "notify.toml"
+"""Says who is told what of builds; a person writes it."""
 RUNNERS: Final = "runners"
 """The data folders of the runners that it starts itself."""
+
+# What `surveil run` has, on whichever machine.
+RUN_CACHES: Final = "run-caches"
 
 # What only a runner has.
 ATTEMPTS: Final = "attempts"

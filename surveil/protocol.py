@@ -50,8 +50,12 @@ SECRETS_MAX: Final = 64
 """Of one job."""
 ARTIFACTS_MAX: Final = 64
 """Of one job."""
+TAKEN_MAX: Final = 256
+"""Artifacts that one job takes."""
 CACHES_MAX: Final = 16
 CACHE_KEYS_MAX: Final = 16
+SERVICES_MAX: Final = 16
+"""Of one job."""
 OUTPUTS_MAX: Final = 256
 """Of one job."""
 BLOB_BYTES_MAX: Final = 4 * 1024**3
@@ -67,7 +71,8 @@ _MAGIC: Final = b"SV"
 _HEADER_BYTES: Final = 4
 
 
-Name: TypeAlias = Annotated[str, Most(200)]
+NAME_MAX: Final = 200
+Name: TypeAlias = Annotated[str, Most(NAME_MAX)]
 """A name that people chose: of a runner, a job, a label."""
 REMARKS_MAX: Final = 8
 """Remarks on one step; a keeper has three at the most."""
@@ -103,6 +108,8 @@ CaseMessage: TypeAlias = Annotated[str, Most(1000)]
 CaseOutput: TypeAlias = Annotated[str, Most(8000)]
 CASES_MAX: Final = 1_000
 """Of one message."""
+PRINTED_MAX: Final = 8_000_000
+"""Characters that all test results of an attempt may have printed; beyond it they keep their messages."""
 BATCH_MAX: Final = 1_000
 """Items that a shard is given at once."""
 SHARD_LIST_BYTES_MAX: Final = 768 * 1024
@@ -118,7 +125,11 @@ PROBLEMS_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
-    """One command of a job. `timeout_ms` 0 means that only the job's own limit holds; `shell` empty means `sh -eu`."""
+    """One command of a job. `timeout_ms` 0 means that only the job's own limit holds; `shell` empty means `sh -eu`.
+
+    `when` is as that of a job, and asks of the steps before this one. In an order it is one of the three words, and
+    `skipped` says why the step does not run whatever becomes of those.
+    """
 
     name: Text
     run: Script
@@ -126,6 +137,8 @@ class StepSpec:
     timeout_ms: int = 0
     continue_on_error: bool = False
     env: Env
+    when: Text = "passed"
+    skipped: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +156,30 @@ class ArtifactSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSpec:
-    """The image in whose container the steps of a job run, and what they may take there.
+class TakenArtifact:
+    """An artifact that a job finds in its work tree: the one called `name` that the needed `job` kept.
 
-    `cpu_thousandths` of one processor, `memory_bytes` and `processes` 0 mean no limit but the runner's own.
+    It is that of `attempt`, whose verdict the needed job has; 0 until the job is handed out. `build` is an earlier one
+    of the same commit where the needed job is carried over from there, else 0. What is `optional` need not be there,
+    since the needed job has not passed. `blob` and `size` are what was noted of it, and filled in last.
+    """
+
+    job: Name
+    name: Name
+    build: int = 0
+    attempt: int = 0
+    optional: bool = False
+    blob: DigestOrNone = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """The image in whose container the steps of a job run, who they are and what they may take there.
+
+    With `root` they are root in there; else they have the number of the runner's user, and no rights.
+    `cpu_thousandths` of one processor, `memory_bytes` and `processes` 0 mean no limit but the runner's own, and
+    `disk_bytes` 0 means none.
     """
 
     name: Text
@@ -154,18 +187,46 @@ class ImageSpec:
     cpu_thousandths: int = 0
     memory_bytes: int = 0
     processes: int = 0
+    root: bool = False
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A container beside that of a job, which its steps reach by its name, and which is ready before the first of them.
+
+    It runs `command`, or what its image runs otherwise. Of the job's secrets, it gets those in the variables `secrets`.
+    It is ready when the words of `health` end with 0 in there, or something listens on `port`; with neither, the image
+    says so. It is tried every `interval_ms`, and has `ready_ms` for it.
+    """
+
+    name: Name
+    image: ImageSpec
+    env: Env
+    command: Annotated[tuple[Script, ...], Most(256)] = ()
+    secrets: Names = ()
+    health: Annotated[tuple[Script, ...], Most(256)] = ()
+    port: int = 0
+    interval_ms: int = 1_000
+    ready_ms: int = 120_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretUse:
     """A secret that a job asks for, by name: its steps find it in the variable `env`, or in the file that the variable
-    `file` names. It is asked for at `place`, `FILE:LINE:COLUMN`, without FILE where that is the pipeline file itself.
+    `file` names. With neither it is the user and the password for the registry of the job's image, and no step finds
+    it. It is asked for at `place`, `FILE:LINE:COLUMN`, without FILE where that is the pipeline file itself.
     """
 
     name: Name
     env: Name = ""
     file: Name = ""
     place: Text = ""
+
+    @property
+    def for_registry(self) -> bool:
+        """Whether it is for fetching the image."""
+        return not self.env and not self.file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +239,15 @@ class CacheSpec:
     key: Text
     restore_keys: Annotated[tuple[Text, ...], Most(CACHE_KEYS_MAX)] = ()
     paths: Annotated[tuple[Text, ...], Most(256)]
+
+
+def suite_of(name: str) -> str:
+    """What the shards of one suite have in common, from a job's full name: so the same test is the same one, whichever
+    shard it falls to.
+    """
+    declared, bracket, label = name.partition("[")
+    values = [value for value in label.removesuffix("]").split(",") if not value.startswith(f"{SHARD}=")]
+    return f"{declared}[{','.join(values)}]" if bracket and values else declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,17 +274,18 @@ class JobSpec:
     concurrency: Text = ""
     cancel_superseded: bool = False
     artifacts: Annotated[tuple[ArtifactSpec, ...], Most(ARTIFACTS_MAX)] = ()
+    artifacts_from: Annotated[tuple[TakenArtifact, ...], Most(TAKEN_MAX)] = ()
     cache: Annotated[tuple[CacheSpec, ...], Most(CACHES_MAX)] = ()
     image: ImageSpec | None = None
     reports: Names = ()
     secrets: Annotated[tuple[SecretUse, ...], Most(SECRETS_MAX)] = ()
     shards: int = 0
+    services: Annotated[tuple[ServiceSpec, ...], Most(SERVICES_MAX)] = ()
 
     @property
     def suite(self) -> str:
-        """What the shards of one suite have in common: the job's name without the number of the shard."""
-        values = ",".join(f"{axis}={value}" for axis, value in sorted(self.matrix.items()) if axis != SHARD)
-        return f"{self.declared_name}[{values}]" if values else self.declared_name
+        """What the shards of its suite have in common."""
+        return suite_of(self.name)
 
     @property
     def exclusive(self) -> bool:
@@ -247,7 +318,8 @@ class Remark:
 class StepReport:
     """How a step stands.
 
-    Its output starts at byte `log_at` of the attempt's log; `after_ms` values count from the acceptance.
+    Its output starts at byte `log_at` of the attempt's log; `after_ms` values count from the acceptance. The step of a
+    service says by which digest its `image` is found again.
     """
 
     name: Text
@@ -257,6 +329,7 @@ class StepReport:
     finished_after_ms: int | None = None
     log_at: int | None = None
     remarks: Annotated[tuple[Remark, ...], Most(REMARKS_MAX)] = ()
+    image: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,7 +484,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What the attempt really did. Repeated until `Release`."""
+    """What the attempt really did. Repeated until `Release`. It errored `blameless` where what it was to have is not
+    there for any machine, so that its runner's own has no part in it.
+    """
 
     job: JobId
     attempt: int
@@ -424,6 +499,7 @@ class Finished:
     steps: StepReports
     isolation: Text = ""
     outputs: Outputs = ()
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -792,10 +868,22 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """What this observer watches, said now and then for people to read. `birth` is drawn at random at each start."""
+    """What this observer watches, said now and then for people to read. `birth` is drawn at random at each start;
+    one that `looks` understands `LookNow`.
+    """
 
     birth: int
     repos: Annotated[tuple[WatchedRepo, ...], Most(1000)]
+    looks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookNow:
+    """Somebody says that something moved in this repository: look, and believe only what you see. It may get lost, as
+    the next poll finds the same.
+    """
+
+    repo: Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -821,11 +909,17 @@ class Pack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A client's question or wish; `what` names it (see `surveil.answer`), `about` holds its arguments."""
+    """A client's question or wish; `what` names it (see `surveil.answer`), `about` holds its arguments.
+
+    A client that asks for somebody says for whom (`person`), and how that one came (`way`: `page`, `api`, `command`).
+    Both are shown to people, and give no rights.
+    """
 
     id: int
     what: Name
     about: Annotated[Mapping[str, Any], Most(64)]
+    person: Name = ""
+    way: Name = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -889,6 +983,7 @@ Message: TypeAlias = (
     | Piece
     | FromObserver
     | Seen
+    | LookNow
     | Ask
     | Answer
     | Enrol
@@ -901,7 +996,7 @@ TYPES: Final[Mapping[int, type[Message]]] = {
     0x05: Progress, 0x06: Finished, 0x07: Output, 0x08: Bye, 0x09: Want, 0x0E: Cases, 0x0F: ShardAsk,
     0x11: Welcome, 0x12: Beat, 0x13: Introduce, 0x14: Busy, 0x15: Assign,
     0x16: Cancel, 0x17: Release, 0x18: Kept, 0x19: Drain, 0x1E: CasesKept, 0x1F: ShardTell,
-    0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack,
+    0x21: CommitSeen, 0x22: Seen, 0x23: Watching, 0x24: Pack, 0x25: LookNow,
     0x31: Ask, 0x32: Answer,
     0x41: Enrol, 0x42: Enrolled, 0x43: Refused,
     0x61: Deposit, 0x62: KeepArtifact, 0x63: SeekCache, 0x64: Fetch, 0x65: KeepCache, 0x66: DoubtBlob,

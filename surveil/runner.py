@@ -51,12 +51,13 @@ from surveil.core.run_events import (
     WriteTombstone,
 )
 from surveil.errors import ExitCode, error_of
-from surveil.execute import offspring, processes
+from surveil.execute import processes
 from surveil.execute.attempts import folder_name
 from surveil.execute.contract import Broken, Happening
 from surveil.execute.identity import write_identity
-from surveil.execute.output import Chunk
-from surveil.execute.sending import Logs
+from surveil.execute.keeper import offspring
+from surveil.execute.logs.output import Chunk
+from surveil.execute.logs.sending import Logs
 from surveil.execute.workspace import Workspace
 from surveil.hands.ordering import Orders
 from surveil.hands.running import Parts, opened

@@ -27,6 +27,8 @@ from typing import Any
 
 FOLDER = "SURVEIL_SHARDS"
 LOOK_S = 0.02
+LOOK_LEAST_S = 0.004
+"""It is looked ever more seldom: most answers come at once, and some only when a dispatcher is back."""
 AHEAD = 2
 """So many tests are still to be run when it is asked for more."""
 PASSED, FAILED, ERRORED, SKIPPED = "passed", "failed", "errored", "skipped"
@@ -68,8 +70,10 @@ class Shard:
             RuntimeError: the runner says that it cannot be; its sentence says why.
         """
         answer = self._folder / f"tell.{self._number}"
+        waited_s = LOOK_LEAST_S
         while not answer.exists():
-            time.sleep(LOOK_S)
+            time.sleep(min(LOOK_S, waited_s / 4))
+            waited_s += min(LOOK_S, waited_s / 4)
         told = json.loads(answer.read_text())
         if told.get("problem"):
             raise RuntimeError(told["problem"])

@@ -1,21 +1,25 @@
-"""What every test shares: the seed options of the simulator, Ctrl-C, which tests begin first, and the rule that nothing
-is skipped where nobody would see it.
+"""What every test shares: the seed options of the simulator, Ctrl-C, which tests begin first, how they are found
+without doing anything twice, and the rule that nothing is skipped where nobody would see it.
 
 Fixtures that only one folder needs live in that folder's own conftest.
 """
 
+import contextlib
+import gc
+import importlib
 import itertools
 import logging
 import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # How many seeds one test replays. Small enough to spread over processors and to stay far below the timeout.
-SEEDS_PER_TEST = 125
+SEEDS_PER_TEST = 50
 SEEDS_DEFAULT = 2000
 
 # How long it takes to think of a case says how busy the machine is, and nothing of us.
@@ -102,6 +106,39 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     if workers > 1:
         items[:] = [items[place] for place in dealt([(item.nodeid, patience_s(item)) for item in items], workers)]
+
+
+def share(paths: Sequence[str], worker: int, workers: int) -> list[Path]:
+    """Which of the modules with tests that these paths name one of the workers compiles for all of them."""
+    named = (Path(path.partition("::")[0]) for path in paths)
+    modules = {module for path in named for module in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])}
+    return sorted(modules)[worker::workers]
+
+
+@pytest.hookimpl
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Import a share of the modules before the others. Workers go through all of them abreast, so in a fresh clone each
+    would compile every one; like this it finds what the others have compiled.
+    """
+    mine = getattr(collector.config, "workerinput", {})
+    if not isinstance(collector, pytest.Session) or mine.get("workercount", 1) == 1:
+        return
+    here = collector.config.rootpath
+    paths = [str(collector.config.invocation_params.dir / path) for path in collector.config.args]
+    for path in share(paths, int(mine["workerid"].removeprefix("gw")), mine["workercount"]):
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # Who collects it tells what is wrong with it.
+            importlib.import_module(".".join(path.relative_to(here).with_suffix("").parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected, which stays to the end, out of what Python looks through for garbage again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_configure() -> None:

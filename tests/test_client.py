@@ -23,6 +23,7 @@ from surveil.errors import (
     UsageError,
     error_of,
 )
+from surveil.frozen import replace
 from surveil.net.addresses import Address
 from surveil.net.connection import Connection
 from surveil.net.keys import load_or_make_keys, make_keys
@@ -35,6 +36,14 @@ from tests.store.records import make_attempt, make_build, make_job, make_note, n
 def counter(tmp_path: Path) -> Iterator[Counter]:
     with open_counter(tmp_path / "data") as opened:
         yield opened
+
+
+def nested(deep: int) -> object:
+    """Lists in lists."""
+    made: object = 0
+    for _ in range(deep):
+        made = [made]
+    return made
 
 
 def later(seconds: float, *acts: Callable[[], object]) -> threading.Timer:
@@ -53,6 +62,38 @@ def test_several_questions_may_be_in_the_air_at_once(counter: Counter) -> None:
             return [build["id"] for build in builds]
 
     assert asyncio.run(scenario()) == [8, 7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"a": 2**64}, {"a": "\ud800"}, {"a": [0] * 5000}, {"a": "a" * 300_000}, {"a": "\0" * 1_100_000},
+        {"wait_ms": 2**64}, {"a": nested(5000)},
+    ],
+)  # fmt: skip
+def test_what_nobody_could_read_is_refused_and_keeps_nobody_from_asking(
+    counter: Counter, about: dict[str, object]
+) -> None:
+    """It was said again and again in the place of everybody's questions: one of them made a client deaf for ever."""
+
+    async def scenario() -> int:
+        async with Client(find_access(counter.data, None)) as client:
+            beside = asyncio.create_task(client.ask("status"))
+            with pytest.raises(UsageError, match=r"^The question `status` cannot be asked so: "):
+                await client.ask("status", about)
+            return len([await beside, await client.ask("status")])
+
+    assert asyncio.run(scenario()) == 2
+
+
+@pytest.mark.parametrize("wait_ms", ["soon", -1, 2**53, [1]])
+def test_a_wait_that_is_none_is_what_the_dispatcher_says_of_it(counter: Counter, wait_ms: object) -> None:
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None)) as client:
+            await client.ask("journal", {"after": 0, "wait_ms": wait_ms})
+
+    with pytest.raises(UsageError, match="`wait_ms` of the question `journal` must be"):
+        asyncio.run(scenario())
 
 
 def test_the_dispatchers_error_is_ours_with_its_sentence(counter: Counter) -> None:
@@ -98,6 +139,46 @@ def test_a_key_that_is_not_known_is_refused_at_once(counter: Counter) -> None:
             return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(scenario()) < 15
+
+
+def test_who_asks_after_a_refusal_and_before_the_next_try_hears_of_it_at_once(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = find_access(counter.data, None)
+    access = Access(address=known.address, server_key=known.server_key, keys=make_keys())
+    for name in ("REDIAL_MS", "REFUSED_REDIAL_MS"):
+        monkeypatch.setattr(f"surveil.net.connection.{name}", 3_600_000)
+
+    async def scenario() -> None:
+        async with Client(access, patience_ms=3_600_000) as client, asyncio.timeout(30):
+            for _ in range(2):
+                with pytest.raises(NotAllowedError, match="does not know this machine's key"):
+                    await client.ask("status")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_who_was_stopped_for_longer_than_its_patience_hears_what_came_meanwhile(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    known = find_access(counter.data, None)
+    access = known if is_known else replace(known, keys=make_keys())
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with Client(access, patience_ms=20_000) as client:
+            asked = asyncio.create_task(client.ask("status"))
+            await asyncio.sleep(0)
+            now = loop.time
+            monkeypatch.setattr(loop, "time", lambda: now() + 3_600)
+            await asked
+
+    if is_known:
+        asyncio.run(scenario())
+        return
+    with pytest.raises(NotAllowedError):
+        asyncio.run(scenario())
 
 
 def test_another_dispatchers_key_is_not_taken_for_ours(counter: Counter) -> None:

@@ -20,6 +20,7 @@ from surveil.config import (
     ObserverConfig,
     RunnerConfig,
     UpConfig,
+    WebConfig,
     data_home,
     default_file,
     load,
@@ -66,7 +67,6 @@ def test_without_any_setting_every_role_has_its_defaults(home: Path) -> None:
     assert load(DispatcherConfig, {}, environ={}).value == DispatcherConfig(
         data=home / "data/surveil",
         listen="tcp://127.0.0.1:7300",
-        http=None,
         database=None,
         spawn=0,
         log_format="auto",
@@ -119,15 +119,15 @@ def test_without_any_setting_every_role_has_its_defaults(home: Path) -> None:
 
 
 def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default(home: Path) -> None:
-    file = write(default_file(), 'listen = "tcp://file:1"\nspawn = 1\nlog_level = "debug"\nhttp = "file:1"\n')
+    file = write(default_file(), 'listen = "tcp://file:1"\nspawn = 1\nlog_level = "debug"\ndatabase = "sqlite:///f"\n')
     environ = {"SURVEIL_LISTEN": "tcp://environment:2", "SURVEIL_SPAWN": "2", "SURVEIL_LOG_LEVEL": "error"}
     loaded = load(DispatcherConfig, {"listen": "tcp://flag:3", "spawn": 3, "log_level": None}, environ=environ)
     value = loaded.value
-    assert (value.listen, value.spawn, value.log_level, value.http) == ("tcp://flag:3", 3, "error", "file:1")
+    assert (value.listen, value.spawn, value.log_level, value.database) == ("tcp://flag:3", 3, "error", "sqlite:///f")
     assert loaded.origins["listen"] == "flag --listen"
     assert loaded.origins["log_level"] == "environment SURVEIL_LOG_LEVEL"
-    assert loaded.origins["http"] == str(file)
-    assert loaded.origins["database"] == "default"
+    assert loaded.origins["database"] == str(file)
+    assert loaded.origins["vault"] == "default"
     assert file == home / "config/surveil/config.toml"
 
 
@@ -208,10 +208,11 @@ def test_addresses_are_brought_into_one_form(typed: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "read"), [(":8080", "127.0.0.1:8080"), ("http://0.0.0.0:80/", "0.0.0.0:80"), ("[::]:1", "[::]:1")]
+    ("typed", "read"),
+    [(":8080", "127.0.0.1:8080"), ("http://0.0.0.0:80/", "0.0.0.0:80"), ("[::]:1", "[::]:1"), ("off", "off")],
 )
 def test_addresses_of_pages_are_brought_into_one_form(typed: str, read: str) -> None:
-    assert load(DispatcherConfig, {"http": typed}, environ={}).value.http == read
+    assert load(WebConfig, {"http": typed}, environ={}).value.http == read
 
 
 def test_a_value_can_stand_in_a_file_that_a_variable_names(home: Path) -> None:
@@ -334,6 +335,8 @@ def test_variables_of_other_roles_and_of_steps_are_no_mistakes() -> None:
     assert load(ClientConfig, {}, environ=environ).origins == {
         "data": "default",
         "dispatcher": "default",
+        "server": "default",
+        "token": "default",
         "join": "default",
         "trusted_refs": "default",
         "ssh_config": "default",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, dealt, seed_blocks
+from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, dealt, seed_blocks, share
 
 ROOT = Path(__file__).parent.parent
 SKIPPING = """
@@ -125,3 +125,30 @@ def test_tests_can_interrupt_what_they_start_even_if_a_shell_started_them_in_the
     finally:
         signal.signal(signal.SIGINT, before)
     assert code == 0, printed
+
+
+def test_each_module_is_compiled_by_one_worker(tmp_path: Path) -> None:
+    modules = [tmp_path / folder / f"test_{name}.py" for folder in "ab" for name in "cde"]
+    for module in modules:
+        module.parent.mkdir(exist_ok=True)
+        module.touch()
+    named = [str(tmp_path / "b"), str(tmp_path), f"{modules[0]}::test_one"]
+    shares = [share(named, worker, 4) for worker in range(4)]
+    assert sorted(module for mine in shares for module in mine) == modules
+    assert {len(mine) for mine in shares} == {1, 2}
+
+
+def test_workers_compile_their_shares_before_anything_is_collected(tmp_path: Path) -> None:
+    for name in "xyz":
+        text = f"import os\nopen('order-' + os.environ['PYTEST_XDIST_WORKER'], 'a').write('{name}')\n"
+        (tmp_path / f"test_{name}.py").write_text(text + "def test_one(): pass\n")
+    (tmp_path / "test_broken.py").write_text("import there_is_no_such_module\n")
+    code, printed = run_pytest(tmp_path, "def test_inner(): pass\n", options=("-n", "2", "-p", "no:randomly"))
+    assert (code, "No module named 'there_is_no_such_module'" in printed) == (1, True), printed
+    # Of broken, inner, x, y and z the first takes the first, third and fifth.
+    assert [(tmp_path / f"order-gw{worker}").read_text() for worker in range(2)] == ["xzy", "yxz"]
+
+
+def test_what_was_collected_is_never_garbage(tmp_path: Path) -> None:
+    text = "import gc\ndef test_frozen():\n    assert gc.isenabled()\n    assert gc.get_freeze_count() > 10_000\n"
+    assert run_pytest(tmp_path, text)[0] == 0

@@ -55,7 +55,7 @@ def text_files() -> Iterator[Path]:
         paths = sorted((ROOT / folder).rglob("*"))
         yield from (path for path in paths if path.suffix in TEXT_SUFFIXES and path != Path(__file__))
     yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in TEXT_SUFFIXES)
-    yield from (ROOT / name for name in ("Makefile", ".ci/run", "LICENSE"))
+    yield from (ROOT / name for name in ("Makefile", ".ci/programs", ".ci/run", "LICENSE"))
 
 
 def complaints(paths: list[Path], rule: Callable[[str], Iterator[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil.pipeline.schema import PipelineTable
+from surveil.pipeline.values import SHARDS_MAX
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "pipeline.md"
 _SECTION: Final = re.compile(r"^### `([^`]+)`\n\n(.+?)$", re.MULTILINE)
@@ -29,12 +30,19 @@ _SHORT: Final[Mapping[str, Sequence[Any]]] = {
     "on.manual.inputs.NAME": [{"type": "null"}],
     "jobs.NAME.concurrency": [_SCALAR],
     "jobs.NAME.image": [_SCALAR],
+    "jobs.NAME.services.NAME": [_SCALAR],
+    "jobs.NAME.services.NAME.image": [_SCALAR],
+    "jobs.NAME.services.NAME.health": [_SCALAR, {"type": "array", "items": _SCALAR}],
     "jobs.NAME.artifacts": [_SCALAR],
     "jobs.NAME.artifacts[]": [_SCALAR],
     "jobs.NAME.secrets": [_SCALAR],
+    "jobs.NAME.shards": [{"type": "integer", "minimum": 1, "maximum": SHARDS_MAX}, {"const": "auto"}],
     "jobs.NAME.secrets[]": [_SCALAR],
 }
 """The short forms of keys that hold keys; the validators make the long one of them, and the models know only that."""
+
+_ALIKE: Final = ("jobs.NAME.services.NAME.image", "jobs.NAME.image")
+"""The first is explained by the second, as far as it has no word of its own."""
 
 
 def schema() -> str:
@@ -66,8 +74,8 @@ def _explain(node: Mapping[str, Any], path: str, parts: Mapping[str, Any], sente
         here = f"{path}.{key}".removeprefix(".")
         _explain(value, here, parts, sentences)
         _shorten(value, here)
-        if here in sentences:
-            value["description"] = _LINK.sub(r"\1", sentences[here])
+        if sentence := sentences.get(here) or sentences.get(here.replace(*_ALIKE)):
+            value["description"] = _LINK.sub(r"\1", sentence)
     if isinstance(node.get("additionalProperties"), dict):
         _explain(node["additionalProperties"], f"{path}.NAME", parts, sentences)
         _shorten(node["additionalProperties"], f"{path}.NAME")

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from surveil.answer.cases import case_view, tally_view
+from surveil.answer.auditing import act_view
+from surveil.answer.cases import case_view, flaky_view, tally_view
 from surveil.answer.kept_files import artifact_view
 from surveil.answer.log_facts import LogFacts, log_facts
+from surveil.answer.outboxes import target_view
 from surveil.answer.secrets import secret_view
 from surveil.answer.story import story_view
 from surveil.answer.story_words import Line
@@ -28,14 +30,27 @@ from surveil.answer.views import (
 from surveil.answer.wishes import peer_view, token_view
 from surveil.cli.drilling_report import Seen, document
 from surveil.cli.fetching import Fetched
+from surveil.cli.replay import replay_document
+from surveil.core.images import isolation_by
 from surveil.core.kept import Artifact
 from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.scopes import Scope, Secret, Source
 from surveil.core.state import Identity, Session, State
-from surveil.protocol import Case, JobSpec, Remark, StepReport, StepSpec, Tally, WatchedRepo
+from surveil.core.turns import News
+from surveil.frozen import replace
+from surveil.notify.summary import BuildSummary, Commit, NewFailure, WrongJob
+from surveil.notify.summary import document_of as news_document
+from surveil.protocol import Case, Finished, ImageSpec, JobSpec, Remark, StepReport, StepSpec, Tally, WatchedRepo
 from surveil.store import AttemptTally, StoredCase, Token
+from surveil.store.acts import Act
+from surveil.store.hooks import Hook
+from surveil.store.outbox import Following
+from surveil.store.people import Person
+from surveil.store.people import Role as PersonsRole
+from surveil.web.hooks.secrets import hook_view
+from surveil.web.links import person_view
 
 NOW: Final = 1_794_650_400_000
 SHA: Final = "5f3a9c1e7b2d4f60818293a4b5c6d7e8f9012345"
@@ -60,6 +75,7 @@ _SPEC: Final = JobSpec(
     timeout_ms=600_000,
     steps=(StepSpec(name="Tests", run="pytest", env={}),),
     matrix={"python": "3.12"},
+    image=ImageSpec(name="python:3.12"),
 )
 _STEP: Final = StepReport(
     name="Tests", state="passed", exit_code=0, started_after_ms=40, finished_after_ms=8040, log_at=0,
@@ -80,7 +96,7 @@ _ATTEMPT: Final = Attempt(
     exit_code=0,
     log_bytes=18_204,
     steps=(_STEP,),
-    isolation="process",
+    isolation=isolation_by("python@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
 )
 _JOB: Final = Job(
     id="12/test[python=3.12]",
@@ -186,6 +202,47 @@ _PEER: Final = Peer(
     name="eye",
     created_at=NOW,
 )
+_NEWS: Final = BuildSummary(
+    news=News.BROKEN, build=12, repo="/srv/git/it.git", ref="refs/heads/main", event="push",
+    commit=Commit(sha=SHA, author="Ada", subject="Add a parser", build=12), state="failed", reason="test failed",
+    url="https://ci.example.org/builds/12", finished_at=NOW, duration_ms=62_000, after=11, broken_by=None,
+    commits=(Commit(sha=SHA, author="Ada", subject="Add a parser", build=12),),
+    jobs=(
+        WrongJob(
+            name="test", state="failed", reason="step 2 (Tests) ended with exit code 1", runner="spare-2",
+            url="https://ci.example.org/builds/12/jobs/test/attempts/1", lines=("E   assert 1 == 2",),
+        ),
+    ),
+    jobs_count=1, tests=(NewFailure(job="test", suite="tests/test_a.py", name="test_b", message="assert 1 == 2"),),
+    tests_count=1,
+)  # fmt: skip
+_FOLLOWING: Final = Following(
+    name="github", position=4709, at=NOW, not_before_at=NOW + 40_000, failures=3, delivered=1812, given_up=1,
+    delivered_at=NOW - 61_000, problem="https://github.com cannot be reached (All connection attempts failed)",
+)  # fmt: skip
+_PERSON: Final = Person(
+    name="grace",
+    provider=None,
+    subject=None,
+    created_at=NOW,
+    seen_at=NOW,
+    roles=(PersonsRole(repo="https://example.org/project.git", scope="run"),),
+)
+_HOOK: Final = Hook(
+    repo="https://example.org/project.git",
+    place="example.org/project",
+    key="0fd2aa4c9be31d57",
+    current=b"",
+    previous=None,
+    previous_until=0,
+    created_at=NOW - 86_400_000,
+    changed_at=NOW,
+    heard_at=NOW,
+)
+_ACT: Final = Act(
+    position=311, at=NOW, person="ada", client="local", way="page", what="cancel", subject="build 12",
+    detail="cancelled by ada",
+)  # fmt: skip
 _SECRET: Final = Secret(
     name="NPM_TOKEN",
     scope=Scope(repo="https://example.org/*", ref="refs/heads/main"),
@@ -203,11 +260,14 @@ def _facts(attempt: Attempt) -> LogFacts:
 
 def shapes() -> list[Shape]:
     """All shapes, each with an example that the code itself made."""
-    tested = tally_view(AttemptTally(job=_JOB.id, attempt=1, tally=_TALLY), 1)
-    case = case_view(StoredCase(job=_JOB.id, attempt=1, case=_CASE), ())
+    tested = tally_view(AttemptTally(job=_JOB.id, attempt=1, tally=_TALLY), 1, 1)
+    stored = StoredCase(job=_JOB.id, attempt=1, case=_CASE)
+    case = case_view(stored, ())
+    flaky = flaky_view(stored, replace(stored, attempt=2))
+    tested_build = {"build": 12, "before": 11, "jobs": [tested], "flaky": [flaky], "cases": [case]}
     job = job_view(_JOB, [_ATTEMPT]) | {"tests": tested}
     build = build_view(_BUILD, [job])
-    step = step_view(_STEP, _ATTEMPT.accepted_at)
+    step = step_view(_STEP, _ATTEMPT.accepted_at, _ATTEMPT.log_bytes)
     runner = runner_view(_RUNNER, _SESSION, 1)
     waiting = "`builds` (a list), `show`, `submit --wait`, `retry --wait`"
     return [
@@ -215,18 +275,25 @@ def shapes() -> list[Shape]:
         Shape("Job", "in a build's `jobs`", job, JOB),
         Shape("Attempt", "in a job's `attempts`", attempt_view(_ATTEMPT, _facts), ATTEMPT),
         Shape("Step", "in an attempt's `steps`", step, STEP),
-        Shape("Tests of a build", "`tests`", {"build": 12, "before": 11, "jobs": [tested], "cases": [case]}, TESTS),
+        Shape("Tests of a build", "`tests`", tested_build, TESTS),
         Shape("Tests of a job", "in the `jobs` of `tests`, and as a job's `tests`", tested, TALLY),
         Shape("Test result", "in the `cases` of `tests`", case, CASE),
+        Shape("Flaky test", "in the `flaky` of `tests`", flaky, FLAKY),
         Shape("Runner", "`runners` (a list)", runner, RUNNER),
         Shape("Status", "`status`", _status(), STATUS),
         Shape("Journal line", "`watch` (a line for each)", note_view(4711, _NOTE), NOTE),
         Shape("Line of a story", "`story` (a line for each)", story_view(_STORY_LINE, NOW - 8_100), STORY),
         Shape("Token", "`token list` (a list)", token_view(_TOKEN, NOW), TOKEN),
         Shape("Peer", "`peers` (a list)", peer_view(_PEER), PEER),
+        Shape("Target", "`notify list` (a list)", target_view(_FOLLOWING, 4711, 2, NOW - 60_000), TARGET),
+        Shape("News of a build", "`notify preview`", news_document(_NEWS), NEWS),
         Shape("Secret", "`secret ls` (a list)", secret_view(_SECRET), SECRET),
+        Shape("Act", "`audit` (a list)", act_view(_ACT), ACT),
+        Shape("Webhook", "`hook ls` (a list), `hook secret`", hook_view(_HOOK, NOW), HOOK),
+        Shape("Person", "`user ls` (a list), `user add`, `user role`", person_view(_PERSON), PERSON),
         Shape("Artifact", "`artifacts ls` and `artifacts get` (lists)", _artifact(), ARTIFACT),
         Shape("Piece of a log", "`logs` (a line for each)", PIECE_EXAMPLE, PIECE),
+        Shape("Replay", "`replay`", _replay(), REPLAY),
         Shape("Report of a drill", "`drill`", document(_DRILL), DRILL),
         Shape("Finding", "`doctor` (a list)", FINDING_EXAMPLE, FINDING),
     ]
@@ -237,10 +304,23 @@ def _artifact() -> dict[str, Any]:
     return Fetched(artifact=artifact_view(_ARTIFACT), folder=Path("artifacts-12/build/wheels")).document()
 
 
+def _replay() -> dict[str, Any]:
+    finished = Finished(
+        job=_JOB.id, attempt=1, outcome="failed", reason="step 'Tests' ended with exit code 1", exit_code=1,
+        started_after_ms=40, finished_after_ms=8040, log_bytes=18_204, isolation="bubblewrap",
+        steps=(replace(_STEP, state="failed", exit_code=1),),
+    )  # fmt: skip
+    before = attempt_view(replace(_ATTEMPT, state=AttemptState.FAILED, reason=finished.reason, exit_code=1))
+    return replay_document(
+        job=_JOB.id, sha=SHA, before=before, state="failed", reason=finished.reason, finished=finished,
+        differs=["its isolation was process, here it is bubblewrap"], same=True,
+    )  # fmt: skip
+
+
 def _status() -> dict[str, Any]:
     state = State(identity=Identity(cluster="home", epoch=3, bulk_port=7301))
     state.put(_RUNNER, 0)
-    return status_view(
+    found = status_view(
         state=state,
         now=NOW,
         cluster="b6b9f0d2-3f5c-4b6e-9d0e-0c8f3a1d2e4b",
@@ -253,7 +333,25 @@ def _status() -> dict[str, Any]:
         troubles=[("handshakes_refused", 2, "192.0.2.9")],
         offenders=[("runner", "spare-2", {"attempts_not_its_own": 3})],
     )
+    return found | {"outbox": [target_view(_FOLLOWING, 4711, 2, NOW - 60_000)]}
 
+
+PERSON: Final = {
+    "name": "what they are called; `anybody` stands for whoever comes with nothing",
+    "provider": "where they sign in; `null` for who comes with links",
+    "roles": "what they may do: `role` is `read`, `run` or `admin`, `repo` a pattern of repositories, and `source` the "
+    "provider that gave it, `null` where an administrator did",
+    "created_at": "when they became known",
+    "seen_at": "when they signed in last; `null` if they never did",
+}
+HOOK: Final = {
+    "repo": "the repository, as its secret was set",
+    "created_at": "when its first secret was set",
+    "changed_at": "when the present one was",
+    "previous_until": "until when the one before is good as well; `null` where it is not",
+    "heard_at": "when a webhook came last that its secret proved; `null` if none did",
+    "may": "what its webhooks may ask for: `look`, or `retry` as well",
+}
 
 STATES: Final = "`blocked` `held` `queued` `running` `passed` `failed` `errored` `cancelled` `skipped`"
 
@@ -285,17 +383,20 @@ TESTS: Final = {
     "build": "its number",
     "before": "what failures are compared with: the last build of the ref, of another commit, that has results",
     "jobs": "what the tests of each job came to; jobs without results are left out",
-    "cases": "the results: first those that went wrong, then the slowest",
+    "flaky": "the tests that went wrong in an attempt and passed in a later one at the same job",
+    "cases": "the results: first those that went wrong, then the slowest; behind them those of shards without a report",
 }
 TALLY: Final = {
     "job": "the job's `BUILD/NAME`",
-    "attempt": "the attempt that the results are of",
-    "total": "how many tests its reports have",
+    "attempt": "the newest attempt that the results are of",
+    "total": "how many tests its reports have; of a shard also what earlier attempts passed, and what it told itself "
+    "where there is no report",
     "passed": "of these",
     "failed": "of these",
     "errored": "those that broke outside of what they check: in what sets them up, or by an error of their own",
     "skipped": "of these; those that were expected to fail and did are among them",
     "new": "how many failed or errored and did not in the build before; `null` where there is none",
+    "flaky": "how many went wrong in an earlier attempt and passed in this one",
     "duration_ms": "of all tests together",
     "problems": "a sentence for each thing that is wrong with the reports",
 }
@@ -310,6 +411,14 @@ CASE: Final = {
     "message": "why it failed or was skipped, in one line",
     "output": "of a test that went wrong: its traceback and what it printed, the first 8000 characters",
 }
+FLAKY: Final = {
+    "job": "the `BUILD/NAME` of the job where it passed",
+    "suite": "its class, module or suite, as its test runner calls it",
+    "name": "its own name",
+    "failed_attempt": "the last attempt in which it went wrong",
+    "passed_attempt": "the attempt in which it passed",
+    "message": "why it had failed, in one line",
+}
 JOB: Final = {
     "id": "`BUILD/NAME`",
     "name": "its name, with the values of its matrix",
@@ -317,6 +426,7 @@ JOB: Final = {
     "reason": "why it is in this state, a sentence; may be empty",
     "waiting": "what a queued, blocked or held job waits for, as a sentence, else `null`",
     "needs": "names of the jobs that must have ended before it begins",
+    "artifacts_from": "the artifacts that it finds in its work tree, as `JOB/NAME`",
     "labels": "labels that its runner must have",
     "matrix": "its values of the matrix",
     "when": "its condition: `passed`, `failed`, `always` or an expression",
@@ -345,6 +455,8 @@ ATTEMPT: Final = {
     "log_complete": "whether that is all of it; null while nobody can know",
     "log_missing": "what of it is not here, and with which runner it may be or was lost, a sentence; null if nothing",
     "isolation": "what kept its steps apart from the machine",
+    "image": "of a job with an image its `name`, and the `digest` by which the very same one is found again, once that "
+    "is known",
     "steps": "its steps, in order",
 }
 STEP: Final = {
@@ -354,8 +466,24 @@ STEP: Final = {
     "started_at": "when it began",
     "finished_at": "when it ended",
     "log_at": "the byte of the attempt's log at which its output begins",
+    "image": "of a service the digest by which its very image is found again",
     "remarks": "what surveil itself has to say of its output, which the log does not hold: `at` (the byte behind which "
-    "it stands), `time`, `text`",
+    "it stands), `time`, `about` (`step`, or `attempt` where it is of what was kept after all steps), `text`",
+}
+REPLAY: Final = {
+    "job": "the job's `BUILD/NAME`",
+    "attempt": "the attempt that was run again",
+    "sha": "its commit",
+    "state": "what it came to here: `passed`, `failed`, `errored` or `cancelled`",
+    "reason": "why, a sentence; may be empty",
+    "exit_code": "that of the step which decided",
+    "took_ms": "how long it ran",
+    "isolation": "what kept its steps apart from the machine",
+    "same": "whether it ended in the same state and with the same exit code as it had",
+    "before": "what it had come to: `state`, `reason`, `exit_code`, `runner`",
+    "differs": "a sentence for each thing that was not as it had been",
+    "outputs": "what it put out: values by name",
+    "steps": "its steps: `name`, `state`, `exit_code`, `remarks`",
 }
 RUNNER: Final = {
     "id": "its key",
@@ -385,6 +513,8 @@ STATUS: Final = {
     "offenders": "the peers that did most of what they should not since the dispatcher's start: "
     "`peer`, a name or `null` for strangers, `role`, and `did`, how often what",
     "watching": "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
+    "outbox": "who is told of builds, each as in `notify list`; `null` where that cannot be seen: `status` looks "
+    "into the dispatcher's folder on its machine, and over HTTP the server does",
 }
 NOTE: Final = {
     "position": "its place in the journal; `watch --since` takes it",
@@ -436,6 +566,48 @@ PEER: Final = {
     "labels": "labels that its token granted; none means that it may carry any",
     "created_at": "when it joined",
     "revoked_at": "when it was taken out; null while it is let in",
+}
+TARGET: Final = {
+    "name": "what it is called in `notify.toml`",
+    "delivered": "how many things it was told",
+    "delivered_at": "when the last of these was",
+    "waiting": "how many wait for it",
+    "waiting_since": "when the oldest of these happened",
+    "behind": "how many lines of the journal nobody has read for it yet",
+    "given_up": "how many it was never told: it refused them, or they grew too old",
+    "again_at": "when it is tried again, if it could not be told anything the last time",
+    "problem": "why it could not",
+}
+ACT: Final = {
+    "position": "its number; they have no gaps",
+    "at": "when it was to be done",
+    "person": "who did it, as the client says that asked for them; `null` where it says nothing",
+    "client": "whose key asked the dispatcher: `local` is its own machine's; `null` for what it was not asked for",
+    "way": "`page`, `api` or `command`",
+    "what": "the kind of act, in a word",
+    "subject": "what it was done to",
+    "detail": "more about it: a reason, for how long, or why it was not done",
+}
+NEWS: Final = {
+    "event": "`broken`, `still failing`, `fixed` or `passed`",
+    "build": "its number",
+    "repo": "the repository",
+    "ref": "the ref in full",
+    "asked_by": "what asked for the build: `push`, `pull_request`, `schedule` or `manual`",
+    "commit": "its commit: `sha`, `author`, `subject` and `build`",
+    "state": "its verdict",
+    "reason": "why, in a sentence; empty where all is well",
+    "url": "its page; null where nobody said where the pages are",
+    "finished_at": "when it ended",
+    "duration_ms": "how long it took; null where it never began",
+    "after": "the build of its ref that it is compared with; null for the first",
+    "broken_by": "the commit with which it began to go wrong, where that is another one",
+    "commits": "what was built since `after`, newest first, at most 10; each like `commit`",
+    "jobs": "the first jobs that went wrong: `name`, `state`, `reason`, `runner`, `url`, and the `lines` of the log "
+    "with which the trouble begins",
+    "jobs_count": "how many went wrong",
+    "tests": "the first tests that fail now and did not before: `job`, `suite`, `name`, `message`",
+    "tests_count": "how many these are",
 }
 SECRET: Final = {
     "name": "what pipelines call it",

@@ -1,9 +1,9 @@
 """What clients may ask of a dispatcher, and what comes of it: a reply, or a wish that the dispatcher's hands fulfil.
 
 What belongs here: the contract of the package. What does not: how records become documents (`views`), how arguments
-are read (`arguments`), where readers wait (`parking`), what is in the logs (`logbook`), in artifacts (`kept_files`) and
-in the dispatcher's memory (`live`), why a job waits (`waiting`), how it came to its end (`story`), and the answers
-themselves (`answers` reads, `wishes` acts).
+are read (`arguments`), who did what (`auditing`), where readers wait (`parking`), what is in the logs (`logbook`), in
+artifacts (`kept_files`) and in the dispatcher's memory (`live`), why a job waits (`waiting`), how it came to its end
+(`story`), how it is run again (`replays`), and the answers themselves (`answers` reads, `wishes` acts).
 
 A question that only reads is answered from the store. One that acts is never performed here: it becomes a `Wish`,
 checked and complete, and the dispatcher performs it with everything else that changes the world, and then says what
@@ -12,14 +12,15 @@ checked and complete, and the dispatcher performs it with everything else that c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
 from surveil.core.peers import Peer
 from surveil.core.scopes import Scope, Source
-from surveil.protocol import CommitSeen
+from surveil.frozen import dataclass
+from surveil.protocol import CommitSeen, Pack, Want
 
 WAIT_MS_MAX: Final = 30_000
 """The longest that one question may wait for news; the asker then asks again."""
@@ -35,10 +36,17 @@ class Question(StrEnum):
     JOURNAL = "journal"
     STORY = "story"
     TESTS = "tests"
+    HISTORY = "history"
+    REPOSITORIES = "repositories"
+    INCIDENTS = "incidents"
     ARTIFACTS = "artifacts"
     ARTIFACT = "artifact"
+    REPLAY = "replay"
+    REPLAY_SHARD = "replay_shard"
+    REPLAY_PACK = "replay_pack"
     RUNNERS = "runners"
     RUNNER = "runner"
+    LOOK = "look"
     SUBMIT = "submit"
     RETRY = "retry"
     CANCEL = "cancel"
@@ -54,6 +62,7 @@ class Question(StrEnum):
     SECRETS = "secrets"
     SECRET_REMOVE = "secret_remove"  # noqa: S105  # the same
     SECRET_REKEY = "secret_rekey"  # noqa: S105  # the same
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +210,36 @@ class RekeyWish:
         return Reply(body={"secrets": secrets})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookWish:
+    """Have the observers of a repository look at it now."""
+
+    repo: str
+
+    def reply(self, observers: int) -> Reply:
+        """The answer, once so many were told."""
+        return Reply(body={"repo": self.repo, "observers": observers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackWish:
+    """Have an observer give a piece of a pack, and wait so long for it."""
+
+    want: Want
+    wait_ms: int
+
+    def reply(self, pack: Pack | None) -> Reply:
+        """The answer; without a pack nothing came yet, and the question makes sense again."""
+        if pack is None:
+            return Reply(body={"made": 0, "total": 0, "problem": "", "retry_ms": 0})
+        told = {"made": pack.made, "total": pack.total, "problem": pack.problem, "retry_ms": pack.retry_ms}
+        return Reply(body=told, data=pack.data)
+
+
 Wish: TypeAlias = (
     SubmitWish
+    | PackWish
+    | LookWish
     | RetryWish
     | JobsWish
     | RunnerWish

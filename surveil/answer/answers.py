@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar, assert_never
 
 from surveil import __version__
 from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
 from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.auditing import ActsRead, audit
 from surveil.answer.cases import CaseAnswers
 from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
+from surveil.answer.outlook import Outlook
 from surveil.answer.parking import Parking
+from surveil.answer.portions import PAGE_COST_MAX, cost_of, shares
+from surveil.answer.replays import Replays
 from surveil.answer.secrets import rekey, remove_secret, secret_view, set_secret
 from surveil.answer.story import Stories
-from surveil.answer.views import build_view, job_view, note_view, runner_view, status_view
+from surveil.answer.views import brief_view, build_view, job_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
-from surveil.core.model import Attempt, Build, Note, Record, Runner
+from surveil.core.model import Attempt, Note, Record, Runner, Status
 from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
 from surveil.protocol import Answer, Ask
@@ -34,16 +38,10 @@ from surveil.store.logs import LogStore
 
 BUILDS_MAX: Final = 200
 """Builds in one answer; the asker turns pages with `before`."""
-SCANNED_BUILDS_MAX: Final = 10_000
-"""How far back a question with the end of a repository's name looks; with its whole name it looks back without end.
-"""
 NOTES_MAX: Final = 1000
 LISTED_MAX: Final = 1000
 """Runners, tokens or peers in one answer; the asker turns pages with `at`."""
 OFFENDERS_SHOWN: Final = 20
-PAGE_COST_MAX: Final = 400_000
-"""About how many bytes of documents one answer carries; far enough below a message's limit for the guess to be rough.
-"""
 READS_MAX: Final = 4
 ASKED_MAX: Final = 1000
 """Questions in work at once, waiting ones included; more are refused."""
@@ -57,15 +55,18 @@ _Read = TypeVar("_Read")
 class Answers:
     """Answers questions. The dispatcher's hands call `answer` for each, and the `on_...` methods when there is news."""
 
-    def __init__(self, reader: Reader, logs: LogStore, live: Live, *, kept: KeptFiles) -> None:
+    def __init__(self, reader: Reader, logs: LogStore, live: Live, *, kept: KeptFiles, acts: ActsRead) -> None:
         self._kept = kept
+        self._acts = acts
         self._reader = reader
         self._live = live
         self._parking = Parking(waiters_max=ASKED_MAX)
         self._reads = asyncio.Semaphore(READS_MAX)
-        self._logbook = Logbook(reader, logs, live, self._parking, self._read)
+        self.logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._stories = Stories(reader, logs.length, self._read)
         self._cases = CaseAnswers(reader, self._read, self._detail)
+        self.outlook = Outlook(reader, self._read)
+        self._replays = Replays(reader, self._read, self._detail)
         self._asked: Counter[str] = Counter()
 
     # ---- what the hands call ---------------------------------------------------------------------
@@ -93,7 +94,7 @@ class Answers:
                 raise UsageError(
                     f"This dispatcher knows no question `{ask.what[:60]}`; {did_you_mean(ask.what, Question)}"
                 ) from None
-            return await self._answer(question, Arguments(ask.what, ask.about), wishes.person(client))
+            return await self._answer(question, Arguments(ask.what, ask.about), wishes.person(client, ask.person))
         finally:
             self._asked[client] -= 1
             if not self._asked[client]:
@@ -134,25 +135,23 @@ class Answers:
             case Question.BUILD:
                 return await self._build(about)
             case Question.LOG:
-                return await self._logbook.log(about)
+                return await self.logbook.log(about)
             case Question.JOURNAL:
                 return await self._journal(about)
             case Question.STORY:
                 return await self._stories.story(about)
             case Question.TESTS:
                 return await self._cases.tests(about)
+            case Question.HISTORY | Question.REPOSITORIES | Question.INCIDENTS:
+                return await self.outlook.answer(question, about)
+            case Question.REPLAY | Question.REPLAY_SHARD | Question.REPLAY_PACK:
+                return await self._replays.answer(question, about)
             case Question.ARTIFACTS | Question.ARTIFACT:
                 return await self._kept.answer(question, about, self._read)
             case Question.RUNNERS:
                 return await self._listed(about, self._let_in, lambda runner: runner_view(*self._live.runner(runner)))
-            case Question.TOKENS:
-                return await self._listed(
-                    about, self._reader.tokens, lambda token: wishes.token_view(token, self._live.now())
-                )
-            case Question.PEERS:
-                return await self._listed(about, self._reader.peers, wishes.peer_view)
-            case Question.SECRETS:
-                return await self._listed(about, self._reader.secrets, secret_view)
+            case Question.TOKENS | Question.PEERS | Question.SECRETS | Question.AUDIT:
+                return await self._entrusted(question, about)
             case _:
                 return await self._wish(question, about, who)
 
@@ -165,6 +164,7 @@ class Answers:
             Question.UNHOLD,
             Question.APPROVE,
             Question.RUNNER,
+            Question.LOOK,
             Question.TOKEN_CREATE,
             Question.TOKEN_REVOKE,
             Question.PEER_REVOKE,
@@ -193,6 +193,8 @@ class Answers:
                 return wishes.approve(about, detail, who)
             case Question.RUNNER:
                 return wishes.order_runner(about, await self._read(self._let_in), who)
+            case Question.LOOK:
+                return wishes.look(about)
             case Question.TOKEN_CREATE:
                 return wishes.create_token(about)
             case Question.TOKEN_REVOKE:
@@ -238,6 +240,21 @@ class Answers:
         about.finish()
         return Reply(body=[view(item) for item in (await self._read(read))[at : at + limit]])
 
+    async def _entrusted(
+        self, question: Literal[Question.TOKENS, Question.PEERS, Question.SECRETS, Question.AUDIT], about: Arguments
+    ) -> Reply:
+        """What administrators look after."""
+        match question:
+            case Question.TOKENS:
+                now = self._live.now()
+                return await self._listed(about, self._reader.tokens, lambda token: wishes.token_view(token, now))
+            case Question.PEERS:
+                return await self._listed(about, self._reader.peers, wishes.peer_view)
+            case Question.SECRETS:
+                return await self._listed(about, self._reader.secrets, secret_view)
+            case Question.AUDIT:
+                return await audit(about, self._acts)
+
     def _let_in(self) -> list[Runner]:
         """The runners but those that were revoked: another one may have the name by now."""
         revoked = {peer.key for peer in self._reader.peers() if peer.revoked}
@@ -246,49 +263,47 @@ class Answers:
     async def _builds(self, about: Arguments) -> Reply:
         repo = about.text("repo") if about.has("repo") else None
         ref = about.text("ref") if about.has("ref") else None
+        state = about.choice("state", Status) if about.has("state") else None
+        event = about.text("event") if about.has("event") else None
         limit = about.number("limit", 20, least=1, most=BUILDS_MAX)
         before = about.number("before", least=1) if about.has("before") else None
+        brief = about.flag("brief")
+        among = about.repos("among")
         about.finish()
 
         def read() -> list[dict[str, Any]]:
-            found = self._reader.details([build.id for build in self._matching(repo, ref, limit, before)])
-            return [self._view(detail, 0, cost) for detail, cost in _shares(found)]
+            wanted = self.outlook.matching(repo, ref, state=state, event=event, limit=limit, before=before, among=among)
+            if brief:
+                alone = [BuildDetail(build=build, jobs=(), attempts=()) for build in wanted]
+                return [brief_view(detail.build) for detail, _ in shares(alone)]
+            found = self._reader.details([build.id for build in wanted])
+            return [self._view(detail, 0, cost) for detail, cost in shares(found)]
 
         found = await self._read(read)
+        if brief:
+            return Reply(body=found)
         waiting = self._waiting()
         return Reply(body=[waiting.annotate(build) for build in found])
-
-    def _matching(self, repo: str | None, ref: str | None, limit: int, before: int | None) -> list[Build]:
-        """The builds asked for; a repository that has none by this whole name is looked for by its name's end."""
-        whole = _whole_refs(ref)
-        if repo is None or self._reader.builds(repo=repo, limit=1):
-            for name in whole:
-                if found := self._reader.builds(repo=repo, ref=name, limit=limit, before=before):
-                    return found
-            return []
-        matching: list[Build] = []
-        scanned = 0
-        while scanned < SCANNED_BUILDS_MAX and len(matching) < limit:
-            page = self._reader.builds(limit=NOTES_MAX, before=before)
-            if not page:
-                break
-            scanned += len(page)
-            before = page[-1].id
-            matching += [
-                build for build in page if _ends_with(build.repo, repo) and (ref is None or build.ref in whole)
-            ]
-        return matching[:limit]
 
     async def _build(self, about: Arguments) -> Reply:
         number = about.number("build", least=0)
         jobs_at = about.number("jobs_at", 0)
         about.finish()
-        detail = await self._detail(number)
-        found = await self._read(lambda: self._view(detail, jobs_at, PAGE_COST_MAX))
-        tested = await self._read(lambda: self._cases.of_jobs(number))
-        for job in found["jobs"]:
-            job["tests"] = tested.get(job["id"])
-        return Reply(body=self._waiting().annotate(found))
+        return Reply(body=await self.one_build(number, jobs_at, PAGE_COST_MAX))
+
+    async def one_build(self, number: int, jobs_at: int, cost_max: int, *, logs: bool = True) -> dict[str, Any]:
+        """A build with its jobs from number `jobs_at` on, as many as `cost_max` has room for; without a look at their
+        `logs`, each of which is files on the disk, where nobody wants to know of them. Raises NotFoundError.
+        """
+
+        def read() -> dict[str, Any]:
+            detail = self._found(number)
+            document, tested = self._view(detail, jobs_at, cost_max, logs=logs), self._cases.of_jobs(detail)
+            for job in document["jobs"]:
+                job["tests"] = tested.get(job["id"])
+            return document
+
+        return self._waiting().annotate(await self._read(read))
 
     async def _journal(self, about: Arguments) -> Reply:
         build = about.number("build") if about.has("build") else None
@@ -325,7 +340,10 @@ class Answers:
     # ---- reading ---------------------------------------------------------------------------------
 
     async def _detail(self, number: int) -> BuildDetail:
-        detail = await self._read(lambda: self._reader.build(number))
+        return await self._read(lambda: self._found(number))
+
+    def _found(self, number: int) -> BuildDetail:
+        detail = self._reader.build(number)
         if detail is None:
             raise not_found("build", number, "`surveil builds` lists those that there are.")
         return detail
@@ -334,7 +352,7 @@ class Answers:
         async with self._reads:
             return await asyncio.to_thread(read)
 
-    def _view(self, detail: BuildDetail, jobs_at: int, cost_max: int) -> dict[str, Any]:
+    def _view(self, detail: BuildDetail, jobs_at: int, cost_max: int, *, logs: bool = True) -> dict[str, Any]:
         """A build with its jobs from number `jobs_at` on, as many as fit; `jobs_next` says where the next page
         begins.
         """
@@ -345,10 +363,10 @@ class Answers:
         cost = 0
         for job in detail.jobs[jobs_at:]:
             tried = attempts.get(job.id, [])
-            cost += _cost(job.reason, tried) + 40 * len(job.spec.needs)
+            cost += cost_of(job.reason, tried) + 40 * len(job.spec.needs)
             if jobs and cost > cost_max:
                 break
-            jobs.append(job_view(job, tried, self._logbook.facts))
+            jobs.append(job_view(job, tried, self.logbook.facts if logs else None))
         view = build_view(detail.build, jobs)
         if jobs_at + len(jobs) < len(detail.jobs):
             view["jobs_next"] = jobs_at + len(jobs)
@@ -363,38 +381,3 @@ def refusal(ask: Ask, error: SurveilError) -> Answer:
 def answered(ask: Ask, reply: Reply) -> Answer:
     """The message that carries a reply."""
     return Answer(id=ask.id, body=reply.body, data=reply.data)
-
-
-def _cost(reason: str, attempts: Sequence[Attempt]) -> int:
-    """About how many bytes a job's document takes; a step is 150 bytes and its name, an attempt 400 and its reason."""
-    steps = sum(150 + 2 * len(step.name) for attempt in attempts for step in attempt.steps)
-    return 600 + 2 * len(reason) + steps + sum(400 + 2 * len(attempt.reason) for attempt in attempts)
-
-
-def _shares(details: Sequence[BuildDetail]) -> Iterator[tuple[BuildDetail, int]]:
-    """Builds from the first on, each with what it may cost, as long as the page has room; never none of them."""
-    left = PAGE_COST_MAX
-    for detail in details:
-        by_job: dict[str, list[Attempt]] = {}
-        for attempt in detail.attempts:
-            by_job.setdefault(attempt.job, []).append(attempt)
-        cost = 2000 + 2 * sum(map(len, (detail.build.message, detail.build.reason, *detail.build.complaints)))
-        whole = cost + sum(_cost(job.reason, by_job.get(job.id, [])) for job in detail.jobs)
-        if left < PAGE_COST_MAX and whole > left:
-            return
-        yield detail, left
-        left -= whole
-
-
-def _whole_refs(ref: str | None) -> tuple[str | None, ...]:
-    """What a person may mean by a ref: what it says, a branch, a tag."""
-    if ref is None or ref.startswith("refs/"):
-        return (ref,)
-    return (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")
-
-
-def _ends_with(repo: str, end: str) -> bool:
-    """Whether `end` is the last part, or parts, of a repository's address."""
-    plain = repo.rstrip("/").removesuffix(".git")
-    wanted = end.strip("/").removesuffix(".git")
-    return bool(wanted) and (plain == wanted or plain.endswith((f"/{wanted}", f":{wanted}")))

@@ -16,6 +16,7 @@ from surveil.protocol import INCLUDES_MAX, PIPELINE_BYTES_MAX, IncludedFile
 NUMBER_MAX: Final = 2**53
 TEXT_CHARACTERS_MAX: Final = 4096
 NAMES_MAX: Final = 256
+REPOS_MAX: Final = 1000
 NAME_CHARACTERS_MAX: Final = 255
 
 _FILE: Final = unpacker(IncludedFile)
@@ -82,6 +83,19 @@ class Arguments:
             raise self._wrong(name, f"must be a list of at most {NAMES_MAX} names")
         return tuple(dict.fromkeys(value))
 
+    def repos(self, name: str) -> tuple[str, ...] | None:
+        """A list of addresses of repositories; None where none is given, which is all of them."""
+        value = self._value(name, None)
+        if value is None:
+            return None
+        if (
+            not isinstance(value, list | tuple)
+            or len(value) > REPOS_MAX
+            or not all(type(each) is str and len(each) <= TEXT_CHARACTERS_MAX for each in value)
+        ):
+            raise self._wrong(name, f"must be a list of at most {REPOS_MAX} repositories")
+        return tuple(value)
+
     def texts(self, name: str) -> dict[str, str]:
         """Texts by name; absent means none."""
         value = self._value(name, default={})
@@ -121,3 +135,17 @@ class Arguments:
 def not_found(what: str, name: object, hint: str) -> NotFoundError:
     """The error for something that does not exist: what, its name, and what to type to see those that do."""
     return NotFoundError(f"There is no {what} {quoted(str(name))}; {hint}")
+
+
+def whole_refs(ref: str | None) -> tuple[str | None, ...]:
+    """What a person may mean by a ref: what it says, a branch, a tag."""
+    if ref is None or ref.startswith("refs/"):
+        return (ref,)
+    return (f"refs/heads/{ref}", f"refs/tags/{ref}", ref)
+
+
+def ends_with(repo: str, end: str) -> bool:
+    """Whether `end` is the last part, or parts, of a repository's address."""
+    plain = repo.rstrip("/").removesuffix(".git")
+    wanted = end.strip("/").removesuffix(".git")
+    return bool(wanted) and (plain == wanted or plain.endswith((f"/{wanted}", f":{wanted}")))

@@ -1,10 +1,12 @@
-"""The answers about tests: what went wrong first, then the slowest, and what is new since the build before.
+"""The answers about tests: what went wrong first, then the slowest, what is new since the build before, and what is
+flaky.
 
-What belongs here: which attempts count, what they are compared with, and the documents. What does not: reading reports
-(`surveil.insight`), and keeping their results (`store`).
+What belongs here: what results are compared with, and the documents. What does not: which of them count (`counting`),
+reading reports (`surveil.insight`), and keeping their results (`store`).
 
-Of each job the newest attempt counts that has told all of its results. A failure is new where the same test of the same
-job did not fail in the build before: the last one of the ref, of another commit, that has results.
+A failure is new where the same test of the same job did not fail in the build before: the last one of the ref, of
+another commit, that has results. A test is flaky that went wrong in an attempt and passed in a later one at the same
+job: nothing but the dice had changed.
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from surveil.answer import Reply
 from surveil.answer.arguments import Arguments, not_found
-from surveil.core.model import AttemptId
+from surveil.answer.counting import Counting, counting
 from surveil.core.spelling import did_you_mean
-from surveil.store import AttemptTally, BuildDetail, Reader, StoredCase
+from surveil.core.states import WRONG
+from surveil.frozen import replace
+from surveil.protocol import suite_of
+from surveil.store import ROWS_MAX, AttemptTally, BuildDetail, Reader, StoredCase
 
 CASES_PAGE: Final = 1_000
 PAGE_CHARACTERS_MAX: Final = 150_000
 """A character may take four bytes, and an answer has 1 MiB."""
+FLAKY_CHARACTERS_MAX: Final = 50_000
+"""What more tests are flaky than fit into this have one trouble, and not so many."""
+TOLD_AT: Final = 1_000_000_000
+"""Results without a report are numbered from here on, behind all that reports can have."""
 _CASE_CHARACTERS: Final = 200
 _WRONG_MAX: Final = 100_000
 
@@ -54,52 +63,98 @@ class CaseAnswers:
         if job and f"{build}/{job}" not in detail.build.jobs:
             names = [each.spec.name for each in detail.jobs]
             raise not_found("job", f"{build}/{job}", did_you_mean(job, names) or f"`surveil show {build}` lists them.")
-        return Reply(body=await self._read(lambda: self._page(build, job, at)))
+        return Reply(body=await self._read(lambda: self._page(detail, job, at)))
 
-    def of_jobs(self, build: int) -> dict[str, dict[str, Any]]:
+    def of_jobs(self, detail: BuildDetail) -> dict[str, dict[str, Any]]:
         """By job what its tests came to, for `show`. Called in a thread."""
-        counting = _newest(self._reader.tallies([build]))
-        if not counting:
-            return {}
-        before = self._reader.tested_before(build)
-        fresh = self._fresh(list(counting), before)
-        return {one.job: tally_view(one, fresh[one.job] if before else None) for one in counting.values()}
+        found = counting(self._reader, detail)
+        return {one["job"]: one for one in self._summed(found, self._before(detail, found), self._flaky(found))}
 
-    def _page(self, build: int, job: str, at: int) -> dict[str, Any]:
-        counting = {
-            key: one for key, one in _newest(self._reader.tallies([build])).items()
-            if job in {"", one.job.partition("/")[2]}
-        }  # fmt: skip
-        before = self._reader.tested_before(build) if counting else None
-        known = self._wrong_of(before)
-        found = self._reader.cases(list(counting), at=at, limit=CASES_PAGE) if counting else []
-        shown = _fitting(found)
-        fresh = self._fresh(list(counting), before) if not at else Counter()
-        more = len(shown) < len(found) or len(found) == CASES_PAGE
+    def _page(self, detail: BuildDetail, job: str, at: int) -> dict[str, Any]:
+        found = counting(self._reader, detail, job)
+        before = self._before(detail, found)
+        known = _wrong_of(self._reader, before)
+        flaky = [] if at else self._flaky(found)
+        shown, following = self._shown(found, at)
         return {
-            "build": build,
+            "build": detail.build.id,
             "before": before,
-            "jobs": [tally_view(one, fresh[one.job] if before else None) for one in counting.values()],
+            "jobs": self._summed(found, before, flaky),
+            "flaky": [flaky_view(failed, passed) for failed, passed in flaky],
             "cases": [case_view(one, None if before is None else known) for one in shown],
-            "next": at + len(shown) if more else None,
+            "next": following,
         }
 
-    def _fresh(self, counting: Sequence[AttemptId], before: int | None) -> Counter[str]:
+    def _shown(self, found: Counting, at: int) -> tuple[list[StoredCase], int | None]:
+        """The results from number `at` on that fit into an answer, and the number of the next one."""
+        if at < TOLD_AT:
+            of, sound_of = found.of, found.sound_of
+            read = self._reader.cases(of, sound_of=sound_of, at=at, limit=CASES_PAGE) if of else []
+            shown = _fitting(read, PAGE_CHARACTERS_MAX)
+            if len(shown) < len(read) or len(read) == CASES_PAGE:
+                return shown, at + len(shown)
+            if shown:
+                return shown, TOLD_AT if found.told else None
+            at = TOLD_AT
+        rest = found.told[at - TOLD_AT :]
+        shown = _fitting(rest[:CASES_PAGE], PAGE_CHARACTERS_MAX)
+        return shown, at + len(shown) if len(shown) < len(rest) else None
+
+    def _before(self, detail: BuildDetail, found: Counting) -> int | None:
+        """The build to compare with, where there is anything to compare."""
+        return self._reader.tested_before(detail.build.id) if found.newest or found.told else None
+
+    def _summed(
+        self, found: Counting, before: int | None, flaky: Sequence[tuple[StoredCase, StoredCase]]
+    ) -> list[dict[str, Any]]:
+        fresh = self._fresh(found, before)
+        unsure = Counter(passed.job for _, passed in flaky)
+        return [tally_view(one, fresh[one.job] if before else None, unsure[one.job]) for one in found.tallies()]
+
+    def _fresh(self, found: Counting, before: int | None) -> Counter[str]:
         """By job how many failures are new."""
         if before is None:
             return Counter()
-        known = self._wrong_of(before)
-        wrong = self._reader.cases(counting, wrong=True, limit=_WRONG_MAX)
-        return Counter(one.job for one in wrong if _key(one) not in known)
+        return Counter(one.job for one in _fresh(self._reader, found, before))
 
-    def _wrong_of(self, build: int | None) -> frozenset[_Key]:
-        if build is None:
-            return frozenset()
-        counting = _newest(self._reader.tallies([build]))
-        return frozenset(map(_key, self._reader.cases(list(counting), wrong=True, limit=_WRONG_MAX)))
+    def _flaky(self, found: Counting) -> list[tuple[StoredCase, StoredCase]]:
+        """The tests that passed after all, each with how it went wrong last."""
+        suspects = [(one.job, one.attempt) for one in found.earlier if one.tally.failed or one.tally.errored]
+        if not suspects:
+            return []
+        wrong = self._reader.cases(suspects, wrong=True, limit=ROWS_MAX)
+        failed = {_key(one): replace(one, case=replace(one.case, output="")) for one in wrong}
+        names = sorted({one.case.name for one in failed.values()})
+        again = self._reader.cases(found.of, named=names, limit=_WRONG_MAX)
+        passed = {_key(one): one for one in again if one.case.state == "passed"}
+        shown = _fitting([failed[key] for key in failed if key in passed], FLAKY_CHARACTERS_MAX)
+        return [(one, passed[_key(one)]) for one in shown]
 
 
-def tally_view(one: AttemptTally, fresh: int | None) -> dict[str, Any]:
+def fresh_failures(reader: Reader, detail: BuildDetail) -> list[StoredCase]:
+    """The tests of a build that went wrong and did not in the build before; all that went wrong where there is none to
+    compare with. Raises StoreError.
+    """
+    found = counting(reader, detail)
+    return _fresh(reader, found, reader.tested_before(detail.build.id)) if found.newest or found.told else []
+
+
+def _fresh(reader: Reader, found: Counting, before: int | None) -> list[StoredCase]:
+    known = _wrong_of(reader, before)
+    return [one for one in _wrong(reader, found) if _key(one) not in known]
+
+
+def _wrong_of(reader: Reader, build: int | None) -> frozenset[_Key]:
+    detail = None if build is None else reader.build(build)
+    return frozenset() if detail is None else frozenset(map(_key, _wrong(reader, counting(reader, detail))))
+
+
+def _wrong(reader: Reader, found: Counting) -> list[StoredCase]:
+    reported = reader.cases(found.of, wrong=True, limit=_WRONG_MAX) if found.newest else []
+    return [*reported, *(one for one in found.told if one.case.state in WRONG)]
+
+
+def tally_view(one: AttemptTally, fresh: int | None, flaky: int) -> dict[str, Any]:
     """What the tests of a job came to."""
     tally = one.tally
     return {
@@ -111,14 +166,27 @@ def tally_view(one: AttemptTally, fresh: int | None) -> dict[str, Any]:
         "errored": tally.errored,
         "skipped": tally.skipped,
         "new": fresh,
+        "flaky": flaky,
         "duration_ms": tally.duration_ms,
         "problems": list(tally.problems),
     }
 
 
+def flaky_view(failed: StoredCase, passed: StoredCase) -> dict[str, Any]:
+    """A test that went wrong and then passed."""
+    return {
+        "job": passed.job,
+        "suite": failed.case.suite,
+        "name": failed.case.name,
+        "failed_attempt": failed.attempt,
+        "passed_attempt": passed.attempt,
+        "message": failed.case.message,
+    }
+
+
 def case_view(one: StoredCase, known: Collection[_Key] | None) -> dict[str, Any]:
     """One test; `known` are those that went wrong in the build before, where there is one."""
-    wrong = one.case.state in {"failed", "errored"}
+    wrong = one.case.state in WRONG
     return {
         "job": one.job,
         "attempt": one.attempt,
@@ -132,20 +200,14 @@ def case_view(one: StoredCase, known: Collection[_Key] | None) -> dict[str, Any]
     }
 
 
-def _newest(found: Sequence[AttemptTally]) -> dict[AttemptId, AttemptTally]:
-    """Of each job the newest attempt."""
-    by_job = {one.job: one for one in found}
-    return {(one.job, one.attempt): one for one in by_job.values()}
-
-
 def _key(one: StoredCase) -> _Key:
-    return one.job.partition("/")[2], one.case.suite, one.case.name
+    return suite_of(one.job.partition("/")[2]), one.case.suite, one.case.name
 
 
-def _fitting(found: Sequence[StoredCase]) -> list[StoredCase]:
-    """As many from the first on as fit into an answer; never none of them."""
+def _fitting(found: Sequence[StoredCase], characters: int) -> list[StoredCase]:
+    """As many from the first on as fit into so many characters; never none of them."""
     shown: list[StoredCase] = []
-    left = PAGE_CHARACTERS_MAX
+    left = characters
     for one in found:
         left -= _CASE_CHARACTERS + sum(map(len, (one.case.suite, one.case.name, one.case.message, one.case.output)))
         if shown and left < 0:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from surveil.answer import WAIT_MS_MAX, Reply
@@ -16,7 +15,9 @@ from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
 from surveil.answer.log_facts import LogFacts, log_facts
 from surveil.answer.parking import Parking
+from surveil.answer.views import steps_of
 from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptState, Job
+from surveil.frozen import dataclass
 from surveil.protocol import CHUNK_BYTES_MAX, StepReport
 from surveil.store import BuildDetail, Reader
 from surveil.store.log_live import LogSlice
@@ -67,6 +68,10 @@ class Logbook:
         self._live = live
         self._parking = parking
         self._read = read
+
+    def bytes_of(self, job: str, attempt: int, at: int, limit: int) -> LogSlice:
+        """Bytes of a log for whoever looks at it here; to be called in a thread."""
+        return self._logs.read(job, attempt, at, limit)
 
     def facts(self, attempt: Attempt) -> LogFacts:
         """What is known of an attempt's log."""
@@ -172,7 +177,7 @@ class Logbook:
                 "settled": found.job.state in VERDICTS and found.number >= found.job.attempt,
                 "damaged": damaged,
                 "runner": None if attempt is None else attempt.runner_name,
-                "steps": [] if attempt is None else [_step_view(step) for step in attempt.steps],
+                "steps": [] if attempt is None else [_step_view(step) for step in steps_of(attempt)],
             },
             data=data,
         )

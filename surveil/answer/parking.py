@@ -26,7 +26,7 @@ class Parking:
     def __len__(self) -> int:
         return self._count
 
-    def enter(self, topic: Hashable) -> Place:
+    def enter(self, topic: Hashable) -> Bay:
         """Take a place before looking for news, so that none can come between looking and waiting.
 
         Raises:
@@ -39,7 +39,7 @@ class Parking:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(topic, set()).add(future)
         self._count += 1
-        return Place(self, topic, future)
+        return Bay(self, topic, future)
 
     def wake(self, topic: Hashable) -> None:
         """Let all who wait for `topic` look again."""
@@ -59,7 +59,7 @@ class Parking:
             self.wake(topic)
 
     def leave(self, topic: Hashable, future: asyncio.Future[None]) -> None:
-        """Give up a place; `Place` does this."""
+        """Give up a place; `Bay` does this."""
         waiting = self._waiting[topic]
         waiting.discard(future)
         self._count -= 1
@@ -67,7 +67,7 @@ class Parking:
             del self._waiting[topic]
 
 
-class Place:
+class Bay:
     """One waiter's place, left at the end of its `with`."""
 
     def __init__(self, parking: Parking, topic: Hashable, future: asyncio.Future[None]) -> None:

@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from surveil.answer.looking import taken
 from surveil.core.journal import seconds
 from surveil.core.model import VERDICTS, Attempt, AttemptState, Build, Job, Note, Status
+from surveil.core.run_verdict import about_attempt
+from surveil.core.taking import whence
 from surveil.store import BuildDetail
 
 LogBytes = Callable[[str, int], int]
@@ -74,7 +77,8 @@ def tell(
     for each in jobs:
         tries = tuple(attempt for attempt in detail.attempts if attempt.job == each.id)
         mine = [note for note in notes if note.id == each.id or note.id.startswith(f"{each.id}#")]
-        lines += _OfJob(each, tries, mine, beside, kept).lines()
+        takes = ", ".join(whence(taken(detail, each), build.id) if each.attempt else ())
+        lines += _OfJob(each, tries, mine, beside, kept, takes).lines()
     tries = tuple(attempt for attempt in detail.attempts if job in {None, attempt.job})
     end = max((each.finished_at or _forever(beside) for each in jobs), default=build.finished_at or build.created_at)
     lines += _meanwhile(tries, beside, build.created_at, end)
@@ -108,6 +112,8 @@ class _OfJob:
     notes: Sequence[Note]
     beside: Sequence[Note]
     kept: LogBytes
+    takes: str = ""
+    """The attempts whose artifacts it takes."""
     queued: list[tuple[int, str]] = field(default_factory=list)
     """When it began to wait for a runner, each time, and why it did."""
 
@@ -169,6 +175,8 @@ class _OfJob:
         text = f"attempt {attempt.number} was given to runner {attempt.runner_name}"
         if since is not None and attempt.assigned_at - since[0] >= WAIT_TOLD_MS:
             text += f", after {seconds(attempt.assigned_at - since[0])} in the queue: {self._cause(attempt, *since)}"
+        if self.takes:
+            text += f"; it takes the artifacts of {self.takes}"
         return _of(attempt, attempt.assigned_at, _GIVEN, "given", text)
 
     def _cause(self, attempt: Attempt, since: int, reason: str) -> str:
@@ -230,7 +238,9 @@ def _steps(attempt: Attempt) -> Iterator[Line]:
         yield replace(_of(attempt, begun_at, _STEP, "step", f"{called} began"), step=index)
         for remark in step.remarks:
             said_at = _within(attempt, accepted_at + remark.after_ms)
-            yield _of(attempt, said_at, _STEP, "log", f"{called}: {remark.text}")
+            of_all = about_attempt(remark, step, attempt.log_bytes)
+            whose = f"attempt {attempt.number}" if of_all else called
+            yield _of(attempt, said_at, _STEP, "log", f"{whose}: {remark.text}")
         if step.finished_after_ms is None or step.state == "running":
             continue
         code = f" with exit code {step.exit_code}" if step.exit_code else ""

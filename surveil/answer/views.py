@@ -10,13 +10,17 @@ Times are RFC 3339 in UTC with milliseconds, durations integers of milliseconds,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, overload
 
 from surveil.answer.log_facts import LogFacts
-from surveil.core.model import Attempt, Build, Job, Note, Runner, Status
+from surveil.core.images import digest_of
+from surveil.core.model import Attempt, AttemptState, Build, Job, Note, Runner, Status
+from surveil.core.run_verdict import about_attempt
 from surveil.core.state import Session, State
-from surveil.protocol import StepReport, WatchedRepo
+from surveil.core.taking import entries_of
+from surveil.protocol import ImageSpec, StepReport, StepState, WatchedRepo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,8 +49,19 @@ def time_text(at: int | None) -> str | None:
     return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
 
 
-def step_view(step: StepReport, accepted_at: int | None) -> dict[str, Any]:
-    """A step of an attempt; its output starts at byte `log_at` of the attempt's log."""
+def steps_of(attempt: Attempt) -> tuple[StepReport, ...]:
+    """The steps of an attempt as they stand. Of one that was given up the runner's word on its steps came too late or
+    never, and nothing of it goes on for anybody who looks.
+    """
+    if attempt.state in {AttemptState.ASSIGNED, AttemptState.RUNNING}:
+        return attempt.steps
+    cut: StepState = "cancelled" if attempt.state is AttemptState.CANCELLED else "errored"
+    closed: dict[StepState, StepState] = {"running": cut, "pending": "skipped"}
+    return tuple(replace(step, state=closed[step.state]) if step.state in closed else step for step in attempt.steps)
+
+
+def step_view(step: StepReport, accepted_at: int | None, log_bytes: int) -> dict[str, Any]:
+    """A step of an attempt; its output starts at byte `log_at` of the attempt's log, which has `log_bytes`."""
     return {
         "name": step.name,
         "state": step.state,
@@ -54,15 +69,21 @@ def step_view(step: StepReport, accepted_at: int | None) -> dict[str, Any]:
         "started_at": _after(accepted_at, step.started_after_ms),
         "finished_at": _after(accepted_at, step.finished_after_ms),
         "log_at": step.log_at,
+        "image": step.image or None,
         "remarks": [
-            {"at": remark.at, "time": _after(accepted_at, remark.after_ms), "text": remark.text}
+            {
+                "at": remark.at,
+                "time": _after(accepted_at, remark.after_ms),
+                "about": "attempt" if about_attempt(remark, step, log_bytes) else "step",
+                "text": remark.text,
+            }
             for remark in step.remarks
         ],
     }
 
 
-def attempt_view(attempt: Attempt, facts: Facts | None = None) -> dict[str, Any]:
-    """An attempt; without `facts`, with what its record says of its log."""
+def attempt_view(attempt: Attempt, facts: Facts | None = None, image: ImageSpec | None = None) -> dict[str, Any]:
+    """An attempt at a job with this `image`; without `facts`, with what its record says of its log."""
     log = LogFacts(known=attempt.log_bytes, kept=0, whole=None) if facts is None else facts(attempt)
     return {
         "number": attempt.number,
@@ -78,7 +99,8 @@ def attempt_view(attempt: Attempt, facts: Facts | None = None) -> dict[str, Any]
         "log_complete": log.whole,
         "log_missing": log.missing or None,
         "isolation": attempt.isolation or None,
-        "steps": [step_view(step, attempt.accepted_at) for step in attempt.steps],
+        "image": None if image is None else {"name": image.name, "digest": digest_of(attempt.isolation) or None},
+        "steps": [step_view(step, attempt.accepted_at, attempt.log_bytes) for step in steps_of(attempt)],
     }
 
 
@@ -93,6 +115,7 @@ def job_view(job: Job, attempts: Iterable[Attempt], facts: Facts | None = None) 
         "reason": job.reason,
         "waiting": None,
         "needs": list(job.spec.needs),
+        "artifacts_from": entries_of(job.spec.artifacts_from),
         "labels": list(job.spec.labels),
         "matrix": dict(job.spec.matrix),
         "when": job.spec.when,
@@ -105,7 +128,7 @@ def job_view(job: Job, attempts: Iterable[Attempt], facts: Facts | None = None) 
         "finished_at": time_text(job.finished_at),
         "tests": None,
         "attempt": job.attempt,
-        "attempts": [attempt_view(attempt, facts) for attempt in attempts],
+        "attempts": [attempt_view(attempt, facts, job.spec.image) for attempt in attempts],
     }
 
 
@@ -137,6 +160,13 @@ def build_view(build: Build, jobs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def brief_view(build: Build) -> dict[str, Any]:
+    """A build without its jobs, for lists in which nobody looks at them."""
+    document = build_view(build, [])
+    del document["jobs"]
+    return document
+
+
 def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str, Any]:
     """A runner of the pool. `load` is in percent of its processors; it and `disk_free_mib` are None while it is not
     heard.
@@ -147,7 +177,7 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
         "id": runner.id,
         "name": runner.name,
         "state": runner_state(runner, session),
-        "reason": runner.cordoned or (_refusal(session) if heard and session is not None else None),
+        "reason": runner.cordoned or (refusal_words(session) if heard and session is not None else None),
         "host": runner.host or None,
         "labels": list(runner.labels),
         "slots": runner.slots,
@@ -160,7 +190,7 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
     }
 
 
-def _refusal(session: Session) -> str | None:
+def refusal_words(session: Session) -> str | None:
     """What a runner says that has an idle slot and takes nothing: its disk is nearly full, it has just started, or it
     is about to stop.
     """
@@ -168,7 +198,7 @@ def _refusal(session: Session) -> str | None:
         return None
     if session.disk_free_mib is None:
         return "takes nothing new before its first heartbeat since its start"
-    return f"takes nothing new now ({session.disk_free_mib} MiB of its disk are free)"
+    return f"takes nothing new now: {session.disk_free_mib} MiB of its disk are free"
 
 
 def runner_state(runner: Runner, session: Session | None) -> str:

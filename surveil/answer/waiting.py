@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from surveil.answer.views import runner_state
+from surveil.answer.views import refusal_words, runner_state
 from surveil.core.declared import CONTAINERS
 from surveil.core.model import OPEN, VERDICTS, Job, Runner, Status
 from surveil.core.spelling import printable, quoted
@@ -166,16 +166,9 @@ class Waiting:
         return f"none of the {len(states)} runners for it takes work ({shown}): {hint}"
 
     def _why_no_room(self, at_work: Sequence[Runner]) -> str:
-        refusing = [runner for runner in at_work if self._state.sessions[runner.id].refusing]
-        if len(refusing) == len(at_work):
-            names = _named([runner.name for runner in refusing])
-            free_mib = self._state.sessions[refusing[0].id].disk_free_mib
-            if free_mib is None:
-                return f"waits for the first heartbeat of {names}"
-            return (
-                f"{names} takes nothing new now ({free_mib} MiB free on the disk of {refusing[0].name}): "
-                "`surveil runners` shows all"
-            )
+        refusals = [(runner.name, refusal_words(self._state.sessions[runner.id])) for runner in at_work]
+        if all(words for _, words in refusals):
+            return f"waits for a runner ({_named([f'{name} {words}' for name, words in refusals])})"
         slots = sum(runner.slots for runner in at_work)
         busy = sum(len(self._state.held_by.get(runner.id, ())) for runner in at_work)
         return f"waits for a free slot: {busy} of {slots} busy" if busy >= slots else _BUSY

@@ -13,6 +13,7 @@ from typing import Any, Final
 from surveil.answer import (
     BackupWish,
     JobsWish,
+    LookWish,
     Reply,
     RetryWish,
     RevokePeerWish,
@@ -50,9 +51,12 @@ _SOUND: Final = frozenset({Status.PASSED, Status.SKIPPED})
 _MID: Final = re.compile(r"manual:[0-9A-Za-z-]{8,64}")
 
 
-def person(client: str) -> str:
-    """Who asked, in a sentence: the dispatcher's own client has no name that would say more."""
-    return "a person" if client in {"", LOCAL_CLIENT} else f"a person ({client})"
+def person(client: str, said: str = "") -> str:
+    """Who asked, in a sentence: whoever the client says that it asks for, and the client itself. The dispatcher's own
+    has no name that would say more.
+    """
+    who = "".join(character if character.isprintable() else "?" for character in said) or "a person"
+    return who if client in {"", LOCAL_CLIENT} else f"{who} ({client})"
 
 
 def submit(about: Arguments, who: str) -> SubmitWish:
@@ -105,7 +109,10 @@ def retry(about: Arguments, detail: BuildDetail, who: str) -> RetryWish:
         raise NotAllowedError(f"Nothing of build {build.id} failed; `surveil retry {build.id}` builds all of it again.")
     carried = {
         job.spec.name: Carried(
-            reason=f"carried over from build {build.id}, where it {job.state.value}", outputs=job.outputs
+            reason=f"carried over from build {build.id}, where it {job.state.value}",
+            outputs=job.outputs,
+            attempt=job.decided_by,
+            passed=job.state == Status.PASSED,
         )
         for job in detail.jobs
         if job.spec.name not in again
@@ -240,6 +247,15 @@ def revoke_peer(about: Arguments, peers: Sequence[Peer], who: str) -> RevokePeer
             "there can change all of this anyway."
         )
     return RevokePeerWish(peer=found[0], reason=reason)
+
+
+def look(about: Arguments) -> LookWish:
+    """A look at a repository that somebody watches."""
+    repo = about.text("repo")
+    about.finish()
+    if not repo or not repo.isprintable():
+        raise UsageError("The argument `repo` must be a repository's address.")
+    return LookWish(repo=repo)
 
 
 def back_up(about: Arguments) -> BackupWish:

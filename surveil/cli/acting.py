@@ -7,6 +7,7 @@ What belongs here: what is sent, and what is said about it. What does not: readi
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -61,18 +62,21 @@ def submit(
     Prints the build's number. The commit is SHA, or what REF points to, or HEAD. The work tree's uncommitted changes
     are not part of it: `surveil run` tests those.
     """
-    from surveil.cli.commits import checked_inputs, read_commit
     from surveil.cli.settings import client_settings
     from surveil.client.access import ENROLLED_FOLDER
+    from surveil.client.commits import checked_inputs, read_commit
     from surveil.core.trust import read_trust
     from surveil.mirror.access import Access
+    from surveil.mirror.typed import resolve
 
     check_wait(wait=wait, timeout=timeout)
     settings = client_settings({**where, "ssh_config": ssh_config, "credentials": credentials})
     access = Access(ssh_config=settings.ssh_config, credentials=settings.credentials)
     trust = read_trust(settings.trusted_refs)
     mirrors = settings.data / ENROLLED_FOLDER / MIRRORS
-    commit = read_commit(repo, ref, sha, mirrors=mirrors, access=access, trust=trust)
+    cwd = str(Path.cwd())
+    address = resolve(cwd if repo is None else repo, cwd)
+    commit = read_commit(address, ref, sha, mirrors=mirrors, access=access, trust=trust, strict=False)
     if inputs:
         commit["inputs"] = checked_inputs(commit, dict(inputs))
     with connected(where) as dispatcher:

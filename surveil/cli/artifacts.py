@@ -1,7 +1,7 @@
 """`artifacts`: what the jobs of a build kept, listed and fetched.
 
 What belongs here: which artifacts are meant, and what is printed. What does not: bringing an archive here whole
-(`fetching`), and taking it apart (`surveil.execute.unpacking`).
+(`fetching`), and taking it apart (`surveil.execute.archives.unpacking`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.grammar import NearGroup
-from surveil.cli.options import BUILD, client_flags, example, json_flag, offered
+from surveil.cli.options import BUILD, Number, client_flags, example, json_flag, offered
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import NotFoundError, UsageError
 from surveil.screen.printing import print_json, print_line, print_table, tell
@@ -52,13 +52,14 @@ def artifacts() -> None:
 def ls(build: int, job: str | None, *, as_json: bool, **where: str | None) -> None:
     """List what the jobs of a build kept, of all attempts."""
     with connected(where) as dispatcher:
-        found = _artifacts(dispatcher, build, job)
+        _jobs(dispatcher, build, job)
+        found = _kept_by(dispatcher, build, job)
     if as_json:
         print_json(found)
     elif found:
         print_table(_COLUMNS, [_row(each) for each in found])
     else:
-        tell(f"Nothing is kept of {'build ' + str(build) if job is None else f'the job {quoted(job)}'}.")
+        tell(f"{_nothing(build, job)}.")
 
 
 @artifacts.command(
@@ -67,7 +68,9 @@ def ls(build: int, job: str | None, *, as_json: bool, **where: str | None) -> No
 @click.argument("build", type=BUILD)
 @click.argument("job", required=False, shell_complete=offered("jobs"))
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Only this artifact; can be given several times.")
-@click.option("--attempt", type=int, metavar="N", help="What this attempt kept, instead of the newest that kept any.")
+@click.option(
+    "--attempt", type=Number(1), metavar="N", help="What this attempt kept, instead of the newest that kept any."
+)
 @click.option(
     "--to",
     metavar="FOLDER",
@@ -95,7 +98,10 @@ def get(
 
     folder = to or Path(f"artifacts-{build}")
     with connected(where) as dispatcher:
-        chosen = _newest(_artifacts(dispatcher, build, job), attempt)
+        jobs = _jobs(dispatcher, build, job)
+        chosen = _newest(_kept_by(dispatcher, build, job), attempt)
+        if attempt is not None and not chosen:
+            raise NotFoundError(_without(build, jobs, attempt))
         chosen = [each for each in chosen if not names or each["name"] in names]
         known = [each["name"] for each in chosen]
         for name in names:
@@ -104,7 +110,7 @@ def get(
                     f"There is no artifact {quoted(name)}; `surveil artifacts ls {build}` lists those that there are."
                 )
         if not chosen:
-            raise NotFoundError(f"Nothing is kept of build {build}; `surveil show {build}` tells how its jobs ended.")
+            raise NotFoundError(f"{_nothing(build, job)}; `surveil show {build}` tells how its jobs ended.")
         fetched: list[Fetched] = []
         for each in chosen:
             target = folder / each["job"].partition("/")[2] / each["name"]
@@ -117,13 +123,32 @@ def get(
         print_json([one.document() for one in fetched])
 
 
-def _artifacts(dispatcher: Dispatcher, build: int, job: str | None) -> list[dict[str, Any]]:
-    """All of a build, or of one of its jobs. Raises NotFoundError where there is no such build or job."""
-    names = [known["name"] for known in dispatcher.build(build)["jobs"]]
+def _jobs(dispatcher: Dispatcher, build: int, job: str | None) -> list[dict[str, Any]]:
+    """All jobs of a build, or the one of them. Raises NotFoundError where there is no such build or job."""
+    jobs: list[dict[str, Any]] = dispatcher.build(build)["jobs"]
+    names = [known["name"] for known in jobs]
     if job is not None and job not in names:
         raise NotFoundError(f"Build {build} has no job {quoted(job)}; {did_you_mean(job, names)}")
+    return [known for known in jobs if job in {None, known["name"]}]
+
+
+def _kept_by(dispatcher: Dispatcher, build: int, job: str | None) -> list[dict[str, Any]]:
+    """All of a build, or of one of its jobs."""
     found = dispatcher.listed("artifacts", {"build": build})
     return [each for each in found if job is None or each["job"] == f"{build}/{job}"]
+
+
+def _nothing(build: int, job: str | None) -> str:
+    return f"Nothing is kept of {f'build {build}' if job is None else f'the job {quoted(job)}'}"
+
+
+def _without(build: int, jobs: Sequence[Mapping[str, Any]], attempt: int) -> str:
+    """Why nothing of this attempt can be fetched: there was none, or it kept nothing."""
+    newest = max(known["attempt"] for known in jobs)
+    who = f"Job {quoted(jobs[0]['name'])}" if len(jobs) == 1 else f"Build {build}"
+    if attempt > newest:
+        return f"{who} has no attempt {attempt}; the newest is {newest}."
+    return f"{who} kept nothing in attempt {attempt}; `surveil artifacts ls {build}` lists what others kept."
 
 
 def _newest(found: Sequence[dict[str, Any]], attempt: int | None) -> list[dict[str, Any]]:

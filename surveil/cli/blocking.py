@@ -7,27 +7,30 @@ which dispatcher it is (`connecting`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from surveil.client import Answered, LogPiece, following
-from surveil.client.access import Access
+from surveil.client import Answered, Behalf, LogPiece, following
+from surveil.client.access import Access, Site, person_here
 from surveil.client.asking import Client
+
+if TYPE_CHECKING:
+    from surveil.client.over_http import OverHttp
 
 _Result = TypeVar("_Result")
 
 
 class Dispatcher:
-    """`Client` for code without a loop: the same methods, each of which waits; following yields as
+    """`Client`, or `OverHttp`, for code without a loop: the same methods, each of which waits; following yields as
     things come.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, way: Access | Site) -> None:
+        self._way = way
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
-        self._client = self._runner.run(_opened(self._access))
+        self._client = self._runner.run(_opened(self._way))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,6 +66,12 @@ class Dispatcher:
     def follow_artifact(self, about: Mapping[str, Any], at: int, size: int) -> Iterator[bytes]:
         """See `following.follow_artifact`."""
         return self._each(following.follow_artifact(self._client, about, at, size))
+
+    def follow_pack(self, job: str, have: Sequence[str]) -> Iterator[bytes]:
+        """See `packs.follow_pack`."""
+        from surveil.client.packs import follow_pack  # It brings in git.
+
+        return self._each(follow_pack(self._client, job, have))
 
     def follow_log(
         self, job: str, *, attempt: int | None = None, tail_lines: int | None = None, follow: bool = True
@@ -104,7 +113,13 @@ class Dispatcher:
             yield item
 
 
-async def _opened(access: Access) -> Client:
-    client = Client(access)
+async def _opened(way: Access | Site) -> Client | OverHttp:
+    client: Client | OverHttp
+    if isinstance(way, Site):
+        from surveil.client.over_http import OverHttp  # Its library takes a quarter of a second.
+
+        client = OverHttp(way)
+    else:
+        client = Client(way, behalf=Behalf(person=person_here(), way="command"))
     await client.__aenter__()
     return client

@@ -116,7 +116,7 @@ def _offer(
 
     where: dict[str, Any] = {key: ctx.params.get(key) for key in ("dispatcher", "data", "config")}
     try:
-        with connected(where) as dispatcher:
+        with ctx.scope(cleanup=False), connected(where) as dispatcher:
             found = [(name, about) for name, about in ask(dispatcher) if name.startswith(incomplete)]
     except (SurveilError, OSError):
         return []

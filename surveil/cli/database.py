@@ -29,7 +29,8 @@ def back_up(destination: Path, where: Mapping[str, str | None]) -> dict[str, Any
         InvalidError: the destination is taken, or there is no database in the folder.
         StoreError: something cannot be read or written.
     """
-    if client_settings(where).dispatcher is not None:
+    asked = client_settings(where)
+    if asked.dispatcher is not None or asked.server is not None:
         with connected(where) as dispatcher:
             about = {"destination": str(destination.absolute())}
             document: dict[str, Any] = dispatcher.ask("db_backup", about, patience_ms=BACKUP_MS_MAX).body

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,11 +18,13 @@ from surveil.cli.engines import check_engine
 from surveil.cli.findings import (
     Finding,
     Health,
+    check_bucket,
     check_disk,
     check_files,
     check_folder,
     check_git,
     check_libzmq,
+    check_memory,
     check_ports,
     check_python,
     check_sandbox,
@@ -30,11 +32,15 @@ from surveil.cli.findings import (
     check_system,
     check_user,
 )
+from surveil.cli.hearing import check_telling
 from surveil.cli.noise import all_troubles, did_words, peer_words
 from surveil.cli.options import client_flags, example, json_flag
 from surveil.errors import ExitCode, NotAllowedError, SurveilError
 from surveil.screen.printing import print_json, print_line, print_table
 from surveil.screen.table import Column
+
+if TYPE_CHECKING:
+    from surveil.config import ClientConfig
 
 PATIENCE_MS: Final = 3_000
 _COLUMNS: Final = (Column(name="", states=True), Column(name=""), Column(name="", folds=True))
@@ -48,7 +54,8 @@ CLOCK_MS_MAX: Final = 5_000
 def doctor(*, as_json: bool, **where: str | None) -> int:
     """Say what is missing or weak here, and what to type about it.
 
-    Changes nothing. Ends with exit code 7 if something is broken, and 0 otherwise.
+    Changes nothing; into a bucket it puts an object of a few bytes, and deletes it. Ends with exit code 7 if something
+    is broken, and 0 otherwise.
     """
     found = list(_findings(where))
     if as_json:
@@ -76,6 +83,7 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
     yield from check_system()
     yield from check_user()
     yield from check_sandbox()
+    yield from check_memory()
     yield from check_engine()
     yield from check_git()
     yield from check_libzmq()
@@ -89,7 +97,29 @@ def _findings(where: dict[str, str | None]) -> Iterator[Finding]:
         return
     yield from check_disk(settings.data)
     yield from check_folder(settings.data)
-    yield from _dispatcher(settings.data, settings.dispatcher)
+    yield from check_bucket(where.get("config"))
+    yield from check_telling(settings.data)
+    if settings.server is not None:
+        yield from _server(settings)
+    else:
+        yield from _dispatcher(settings.data, settings.dispatcher)
+
+
+def _server(settings: ClientConfig) -> Iterator[Finding]:
+    """Whether the dispatcher answers through the server that commands ask here."""
+    from surveil.cli.blocking import Dispatcher
+    from surveil.cli.connecting import way_to
+
+    try:
+        with Dispatcher(way_to(settings, typed=None)) as dispatcher:
+            status = dispatcher.ask("status", patience_ms=PATIENCE_MS).body
+    except SurveilError as error:
+        token = error.exit_code is ExitCode.NOT_ALLOWED
+        next_ = f"surveil {'login --token' if token else 'doctor'}   (on the dispatcher's machine)"
+        yield Finding(name="server", health=Health.BROKEN, sentence=str(error), next=next_)
+        return
+    yield Finding(name="server", health=Health.OK, sentence=f"answers at {settings.server}")
+    yield from _of_status(status)
 
 
 def _dispatcher(data: Path, address: str | None) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ RUNC_FIXED: Final = {(1, 2): 8, (1, 3): 3}
 
 def check_engine() -> Iterator[Finding]:
     """Whether jobs can have containers here."""
-    from surveil.execute.containers import AUTO, chosen
+    from surveil.execute.containers.container import AUTO, chosen
 
     found, why = chosen(AUTO)
     if found is None:

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,6 +27,9 @@ BROKEN_PIPE: Final = 141
 """What a shell shows for a program that SIGPIPE ended: `surveil logs 7 | head` is no failure of ours."""
 UNREAD_MS: Final = 2_000
 """So long an error waits for somebody to read what came before it; its exit code says it anyway."""
+YEAR_MAX: Final = 2261
+"""Python counts nanoseconds since 1970 in 64 bits, which last until April of the year after."""
+_YEAR_S: Final = 31_556_952
 
 
 def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +49,7 @@ def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = N
     except MemoryError:
         return explain(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
     except Exception as error:  # noqa: BLE001 - a defect of ours, and people should not have to read tracebacks.
-        return _report(error)
+        return _say_shortage(error) or _report(error)
     return _close_stdout() or (int(returned) if isinstance(returned, int) else 0)
 
 
@@ -116,6 +120,28 @@ def _say_refusal(error: OSError) -> None:
         return
     place = f" ({error.filename})" if error.filename else ""
     say(f"This machine refused: {why}{place}; `surveil doctor` looks for the cause.")
+
+
+def _say_shortage(error: Exception) -> int:
+    """Say what this machine lacks where Python has no kind of error for that; 0 where it lacks nothing."""
+    if isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
+        say(
+            "This machine refused a thread: this user has as many as it may, or their stacks find no room; look at "
+            "`ulimit -u`, `ulimit -s` and `ulimit -v`, and type it again with other limits."
+        )
+    elif isinstance(error, OverflowError) and (year := _year()) > YEAR_MAX:
+        say(
+            f"This machine's clock says that it is the year {year}, and times after {YEAR_MAX} cannot be counted: set "
+            "it with `timedatectl set-time`, and type it again."
+        )
+    else:
+        return 0
+    return int(ExitCode.INFRASTRUCTURE)
+
+
+def _year() -> int:
+    """By the machine's clock, which Python's calendar may not reach."""
+    return 1970 + int(time.clock_gettime(time.CLOCK_REALTIME) / _YEAR_S)
 
 
 def _report(error: Exception) -> int:

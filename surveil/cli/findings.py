@@ -15,12 +15,12 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from surveil.errors import SurveilError
+from surveil.frozen import dataclass
 from surveil.places import KEYS
 
 PYTHON_MIN: Final = (3, 11)
@@ -140,7 +140,7 @@ def check_system() -> Iterator[Finding]:
 
 def check_sandbox() -> Iterator[Finding]:
     """What keeps the steps of jobs apart from this machine."""
-    from surveil.execute.isolating import find
+    from surveil.execute.isolation.isolating import find
 
     found = find()
     if found.sandbox is not None:
@@ -148,6 +148,23 @@ def check_sandbox() -> Iterator[Finding]:
     else:
         sentence = f"Steps run without a sandbox, so a job sees all that its runner's user sees: {found.why}."
         yield _weak("sandbox", sentence, found.next or "bwrap --unshare-user --ro-bind / / true")
+
+
+def check_memory() -> Iterator[Finding]:
+    """Whether secrets that jobs want as files have a place that is no disk."""
+    from surveil.execute.keeper.entrusted import MEMORY, is_in_memory
+
+    try:
+        fits = is_in_memory(MEMORY) and os.access(MEMORY, os.W_OK | os.X_OK)
+    except OSError:
+        fits = False
+    if fits:
+        yield _ok("secrets", f"files for them lie in memory, at {MEMORY}")
+    else:
+        sentence = (
+            f"{MEMORY} is no memory to write to: jobs that want a secret as a file will be errored on a runner here."
+        )
+        yield _weak("secrets", sentence, _as_root(f"mount -t tmpfs -o mode=1777 tmpfs {MEMORY}"))
 
 
 def check_user() -> Iterator[Finding]:
@@ -211,6 +228,23 @@ def check_folder(data: Path) -> Iterator[Finding]:
     for key in sorted((data / KEYS).glob("*.key")):
         if key.stat().st_mode & PRIVATE:
             yield _broken("keys", f"{key} is open to other users.", f"chmod 600 {key}")
+
+
+def check_bucket(config_file: str | None) -> Iterator[Finding]:
+    """Whether files can be put into the dispatcher's bucket, read and deleted; to be asked where one is named."""
+    from surveil.config import DispatcherConfig, load
+    from surveil.store.bucket import Bucket, probe, where_of
+
+    try:
+        where = where_of(load(DispatcherConfig, {}, config_file=config_file).value)
+        if where is None:
+            return
+        bucket = Bucket(where)
+        probe(bucket)
+    except SurveilError as error:
+        yield _broken("bucket", f"{str(error).rstrip('.')}.", "surveil config show --role dispatcher --origin")
+    else:
+        yield _ok("bucket", f"{bucket} takes files, gives and deletes them")
 
 
 def check_ports(listen: str) -> Iterator[Finding]:

@@ -20,8 +20,13 @@ _METAVARS: Final[Mapping[str, str]] = {
     "data": "DIR",
     "listen": "ADDR",
     "http": "ADDR",
+    "metrics": "ADDR",
     "dispatcher": "ADDR",
     "database": "URL",
+    "public_url": "URL",
+    "request_rate": "N",
+    "trusted_proxies": "NETWORK",
+    "rules": "FILE",
     "join": "TOKEN",
     "refs": "PATTERN",
     "trusted_refs": "PATTERN",
@@ -37,8 +42,10 @@ _METAVARS: Final[Mapping[str, str]] = {
     "log_format": "FORM",
     "log_level": "LEVEL",
 }
-_LISTS: Final = frozenset({"refs", "trusted_refs", "labels", "expose"})
-_SWITCHES: Final = frozenset({"once"})
+_LISTS: Final = frozenset({"refs", "trusted_refs", "trusted_proxies", "labels", "expose"})
+_SWITCHES: Final = frozenset({"once", "public_badges"})
+_BEFORE: Final = frozenset({"server", "token"})
+"""They are flags of `surveil` itself, and stand before the command."""
 _REPOS: Final = "repos"
 
 
@@ -48,7 +55,7 @@ def role_flags(role: type[Role]) -> Callable[[Decorated], Decorated]:
     def decorate(command: Decorated) -> Decorated:
         command = config_flag(command)
         for key, setting in reversed(settings_of(role).items()):
-            if "." in key:
+            if "." in key or key in _BEFORE:
                 continue
             command = _argument(command) if key == _REPOS else _option(key, setting)(command)
         return command

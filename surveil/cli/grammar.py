@@ -52,8 +52,10 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Act on builds": {
         "submit": Entry("acting", "submit", "Test a commit now."),
+        "look": Entry("hooking", "look", "Have a repository looked at now."),
         "retry": Entry("acting", "retry", "Build the same commit again."),
         "cancel": Entry("acting", "cancel", "End a build, or some of its jobs."),
+        "replay": Entry("replay", "replay", "Run a past attempt again on this machine."),
         "approve": Entry("acting", "approve", "Let a build of an untrusted ref run."),
         "unhold": Entry("acting", "unhold", "Let held jobs of a build be tried again."),
     },
@@ -67,10 +69,21 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "dispatcher": Entry("roles", "dispatcher", "Run the dispatcher alone."),
         "observer": Entry("roles", "observer", "Watch repositories and report their commits."),
     },
+    "Look from a browser": {
+        "hook": Entry("hooking", "hook", "Build at once what is pushed: webhooks, and a hook of a bare repository."),
+        "web": Entry("roles", "web", "Serve the web pages and the HTTP API."),
+        "login": Entry("visiting", "login", "Print a link that signs a browser in, or make a token for a program."),
+        "user": Entry("people", "user", "Say who may do what: people, and their roles in repositories."),
+    },
+    "Tell others": {
+        "notify": Entry("telling", "notify", "Tell forges and people what became of builds."),
+    },
     "Look after it": {
         "doctor": Entry("doctor", "doctor", "Say what is missing or weak here, and what to type about it."),
         "drill": Entry("drill", "drill", "Kill a runner under a harmless job, and report the recovery."),
         "secret": Entry("secrets", "secret", "Keep secrets for jobs: set, list and remove them."),
+        "audit": Entry("auditing", "audit", "List who did what."),
+        "systemd": Entry("systemd", "systemd", "Have systemd run a role as a service."),
         "config": Entry("upkeep", "config", "Show the settings and where each one comes from."),
         "db": Entry("upkeep", "db", "Check and back up the dispatcher's data."),
         "completion": Entry("upkeep", "completion", "Print what makes your shell complete surveil's commands."),
@@ -78,6 +91,14 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
     },
 }
 """All commands, by what people come for."""
+
+ALONE: Final = frozenset(
+    {
+        "run", "up", "explain", "validate", "schema", "init", "client", "dispatcher", "observer", "web", "login",
+        "systemd", "user", "config", "completion", "version",
+    }
+)  # fmt: skip
+"""Commands that ask no dispatcher, and so no server."""
 
 _FLAT: Final = {name: entry for section in COMMANDS.values() for name, entry in section.items()}
 
@@ -141,10 +162,18 @@ Every command explains itself with --help.
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="surveil", message="%(prog)s %(version)s")
+@click.option(
+    "--token", metavar="TOKEN", help="The token that the server is shown.  [env: SURVEIL_TOKEN, SURVEIL_TOKEN_FILE]"
+)
+@click.option("--server", metavar="URL", help="Ask the dispatcher through its web pages at URL.  [env: SURVEIL_SERVER]")
 @click.pass_context
-def root(ctx: click.Context) -> int:
+def root(ctx: click.Context, server: str | None, token: str | None) -> int:
     """Find the command that was typed; without one, say what to type first."""
     if ctx.invoked_subcommand is not None:
+        if ctx.invoked_subcommand in ALONE and (server or token):
+            raise click.UsageError(
+                f"`surveil {ctx.invoked_subcommand}` asks no server: leave --server and --token out."
+            )
         return 0
     from surveil.cli.welcome import welcome
 

@@ -15,18 +15,23 @@ import click
 from surveil.cli.connecting import connected
 from surveil.cli.noise import did_words, peer_words, trouble_words
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
+from surveil.cli.settings import client_settings
 from surveil.cli.tests import total_line
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.core.states import WRONG
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from surveil.cli.blocking import Dispatcher
 
 FAILURES_SHOWN: Final = 5
 REMARKS_SHOWN: Final = 5
 OUTPUTS_SHOWN: Final = 20
+SERVICES_SHOWN: Final = 32
 OUTPUT_CHARACTERS_SHOWN: Final = 200
 NEAR_BUILDS: Final = 100
 """So many of the newest builds are looked through for a name that was meant."""
@@ -70,6 +75,7 @@ def status(*, as_json: bool, **where: str | None) -> None:
     """Show the dispatcher, its queue and its runners at a glance."""
     with connected(where) as dispatcher:
         document = dispatcher.ask("status").body
+    document.setdefault("outbox", _outbox(client_settings(where).data, document["dispatcher"]["id"]))
     if as_json:
         print_json(document)
         return
@@ -88,6 +94,7 @@ def status(*, as_json: bool, **where: str | None) -> None:
             *(("its ports", trouble_words(**trouble)) for trouble in document.get("ports", [])),
             *((peer_words(**each), did_words(each["did"])) for each in document.get("offenders", [])),
             *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
+            *(("telling", _told(**target)) for target in document["outbox"] or []),
         ]
     )
     if not pool["online"] and not document["waiting"]:
@@ -106,6 +113,20 @@ def _held(approval: Mapping[str, Any]) -> str:
 def _scheduled(schedule: Mapping[str, Any]) -> str:
     upcoming = f", next at {schedule['next_at']}" if schedule["next_at"] else ""
     return f"{short_repo(schedule['repo'])} {schedule['cron']} in {schedule['timezone']}{upcoming}"
+
+
+def _outbox(data: Path, cluster: str) -> list[dict[str, Any]] | None:
+    """Who is told of builds, by the dispatcher's folder where that is on this machine."""
+    from surveil.answer.outboxes import targets_beside
+
+    return targets_beside(data, cluster)
+
+
+def _told(*, name: str, waiting: int, waiting_since: str | None, problem: str | None, **_: object) -> str:
+    """Who is told, what waits for them, and what to type where they cannot be told."""
+    backlog = f", {waiting} wait since {age(waiting_since)}" if waiting else ""
+    more = f"; {problem}; `surveil notify list` says more" if problem else ""
+    return f"{name}{backlog}{more}" if backlog or more else f"{name} (ok)"
 
 
 def _watched(repo: str, problem: str | None) -> str:
@@ -189,7 +210,7 @@ def print_build(build: Mapping[str, Any]) -> None:
     if build["jobs"]:
         print_line("")
         print_table(_JOB_COLUMNS, [_job_row(job) for job in build["jobs"]])
-    for line in _outputs(build):
+    for line in (*_services(build), *_outputs(build)):
         print_line(line)
     if tested := [job["tests"] for job in build["jobs"] if job.get("tests")]:
         print_line()
@@ -213,6 +234,21 @@ def _trust(build: Mapping[str, Any]) -> str:
         return ""
     base = f"; its pipeline file is that of {build['base']}" if build["base"] else ""
     return f"not trusted: strangers may have written the commit{base}"
+
+
+def _services(build: Mapping[str, Any]) -> Iterator[str]:
+    """The images of services of the newest attempts; an older dispatcher knows of none."""
+    found = [
+        f"{job['name']}: {step['name']} of {step['image']}"
+        for job in build["jobs"]
+        for step in (job["attempts"][-1]["steps"] if job["attempts"] else ())
+        if step.get("image")
+    ]
+    if found:
+        yield from ("", "Services")
+    yield from found[:SERVICES_SHOWN]
+    if len(found) > SERVICES_SHOWN:
+        yield f"and {len(found) - SERVICES_SHOWN} more services"
 
 
 def _outputs(build: Mapping[str, Any]) -> Iterator[str]:
@@ -246,7 +282,7 @@ def _missing_logs(build: Mapping[str, Any]) -> Iterator[str]:
 def _remarks(build: Mapping[str, Any]) -> Iterator[str]:
     """What surveil itself has to say about the output of steps, which their logs do not hold."""
     said = [
-        f"{job['name']}: attempt {attempt['number']}: {first_line(step['name']) or 'a step'}: {remark['text']}"
+        f"{job['name']}: attempt {attempt['number']}: {_of_step(step, remark)}{remark['text']}"
         for job in build["jobs"]
         for attempt in job["attempts"]
         for step in attempt["steps"]
@@ -257,6 +293,11 @@ def _remarks(build: Mapping[str, Any]) -> Iterator[str]:
     yield from said[:REMARKS_SHOWN]
     if len(said) > REMARKS_SHOWN:
         yield f"and {len(said) - REMARKS_SHOWN} more remarks"
+
+
+def _of_step(step: Mapping[str, Any], remark: Mapping[str, Any]) -> str:
+    """Of which step it is said, if not of the whole attempt."""
+    return "" if remark.get("about") == "attempt" else f"{first_line(step['name']) or 'a step'}: "
 
 
 def _build_row(build: Mapping[str, Any]) -> list[str]:
@@ -307,13 +348,16 @@ def _attempt_row(job: Mapping[str, Any], attempt: Mapping[str, Any]) -> list[str
 
 def _failed_steps(build: Mapping[str, Any]) -> Iterator[str]:
     """For each job that went wrong: its failing step, and the command that shows its output."""
-    wrong = [job for job in build["jobs"] if job["state"] in {"failed", "errored"} and job["attempts"]]
+    wrong = [job for job in build["jobs"] if job["state"] in WRONG and job["attempts"]]
     for job in wrong[:FAILURES_SHOWN]:
-        steps = [step for step in job["attempts"][-1]["steps"] if step["state"] in {"failed", "errored"}]
+        steps = [step for step in job["attempts"][-1]["steps"] if step["state"] in WRONG]
         yield ""
         for step in steps:
             code = f", exit code {step['exit_code']}" if step["exit_code"] is not None else ""
             yield f"{job['name']}: step '{first_line(step['name'])}' {step['state']}{code}"
-        yield f"{job['name']}: its output is shown by `surveil logs {build['id']} {shlex.quote(job['name'])}`"
+        yield (
+            f"{job['name']}: its output is shown by `surveil logs {build['id']} {shlex.quote(job['name'])}`, and "
+            f"`surveil replay {shlex.quote(job['id'])}` runs it again here"
+        )
     if len(wrong) > FAILURES_SHOWN:
         yield f"and {len(wrong) - FAILURES_SHOWN} more jobs"

@@ -1,4 +1,4 @@
-"""Commands that run a role in this process: up, dispatcher, observer. The runner is with the pool (`pool`).
+"""Commands that run a role in this process: up, dispatcher, web, observer. The runner is with the pool (`pool`).
 
 What belongs here: flags to a configuration, and the configuration to the role's `main`. What does not: what a role
 does.
@@ -13,8 +13,7 @@ import click
 from surveil.cli.flags import role_flags
 from surveil.cli.options import example
 from surveil.cli.settings import load_flags
-from surveil.config import DispatcherConfig, ObserverConfig, UpConfig
-from surveil.errors import UsageError
+from surveil.config import DispatcherConfig, ObserverConfig, UpConfig, WebConfig
 
 
 @click.command(
@@ -48,11 +47,21 @@ def dispatcher(**flags: Any) -> int:
     after it carries the jobs' output. Machines join with the tokens of `surveil token create`.
     """
     config = load_flags(DispatcherConfig, flags).value
-    if config.http is not None:
-        from surveil.up import NO_PAGES
-
-        raise UsageError(NO_PAGES)
     from surveil.dispatcher import main
+
+    return int(main(config))
+
+
+@click.command(epilog=example("surveil web --http 127.0.0.1:8080"))
+@role_flags(WebConfig)
+def web(**flags: Any) -> int:
+    """Serve the web pages and the HTTP API.
+
+    It runs on the dispatcher's machine and reads what that keeps under --data, so that nobody who looks slows it; it
+    may be stopped and started at any time. `surveil login` prints a link to come in with.
+    """
+    config = load_flags(WebConfig, flags).value
+    from surveil.web import main
 
     return int(main(config))
 

@@ -33,6 +33,13 @@ _COLUMNS: Final = (
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+def _said(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """What is empty as typed, as a shell's variable that is not set is, does not mean everything."""
+    if not value and ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.DEFAULT:
+        raise click.BadParameter("it is empty: leave it out where you mean all")
+    return value
+
+
 def scope_flags(command: Decorated) -> Decorated:
     """The flags that say for which jobs a secret is."""
     for flag, metavar, what in (
@@ -40,7 +47,7 @@ def scope_flags(command: Decorated) -> Decorated:
         ("--ref", "PATTERN", "For refs like this: main, release/*, tags/v*.  [default: all]"),
         ("--repo", "PATTERN", "For repositories whose address is like this.  [default: all]"),
     ):
-        command = click.option(flag, default="", metavar=metavar, help=what)(command)
+        command = click.option(flag, default="", metavar=metavar, help=what, callback=_said)(command)
     return command
 
 

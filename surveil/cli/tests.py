@@ -13,12 +13,12 @@ import click
 
 from surveil.cli.connecting import connected
 from surveil.cli.options import BUILD, Number, client_flags, example, json_flag
+from surveil.core.states import WRONG
 from surveil.screen.printing import print_json, print_line, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import counted, span
 
 MS_SHOWN: Final = 1_000
-_WRONG: Final = frozenset({"failed", "errored"})
 _COLUMNS: Final = (
     Column(name="slowest", least=8),
     Column(name="test", least=16),
@@ -38,7 +38,8 @@ def tests(build: int, job: str, *, output: bool, slowest: int, as_json: bool, **
     """List the test results of a build: failures first, then the slowest.
 
     The results are those of the reports that its jobs wrote (JUnit XML or TAP). A failure is marked as new if the same
-    test did not fail in the last build of the ref.
+    test did not fail in the last build of the ref. A test that failed in one attempt and passed in a later one is
+    flaky.
     """
     with connected(where) as dispatcher:
         document = dispatcher.tests(build, job)
@@ -53,10 +54,14 @@ def tests(build: int, job: str, *, output: bool, slowest: int, as_json: bool, **
         )
         return
     print_line(total_line(jobs))
-    for problem in (problem for one in jobs for problem in one["problems"]):
-        print_line(f"  {problem}")
-    for case in (case for case in cases if case["state"] in _WRONG):
+    for one in jobs:
+        whose = f"  [{_name(one['job'])}]" if len(jobs) > 1 else ""
+        for problem in one["problems"]:
+            print_line(f"  {problem}{whose}")
+    for case in (case for case in cases if case["state"] in WRONG):
         _print_failure(case, output=output, several=len(jobs) > 1)
+    for case in document.get("flaky") or ():  # An older dispatcher knows none.
+        _print_flaky(case, several=len(jobs) > 1)
     timed = [case for case in cases if case["duration_ms"]]
     timed.sort(key=lambda case: -case["duration_ms"])
     if rows := [_row(case, several=len(jobs) > 1) for case in timed[:slowest]]:
@@ -65,15 +70,19 @@ def tests(build: int, job: str, *, output: bool, slowest: int, as_json: bool, **
 
 
 def total_line(jobs: Iterable[Mapping[str, Any]]) -> str:
-    """`312 tests: 2 failed (1 new), 3 skipped, 307 passed, 41 s`; of what happened only."""
+    """`312 tests: 2 failed (1 new), 1 flaky, 3 skipped, 307 passed, 41 s`; of what happened only. What is flaky
+    passed.
+    """
     found = list(jobs)
     sums = {name: sum(one[name] for one in found) for name in ("total", "failed", "errored", "skipped", "passed")}
     known = [one["new"] for one in found if one["new"] is not None]
     words = [f"{sums[name]} {name}" for name in ("failed", "errored") if sums[name]]
     if words and known and sum(known):
         words[-1] += f" ({sum(known)} new)"
+    if flaky := sum(one.get("flaky", 0) for one in found):
+        words.append(f"{flaky} flaky")
     words += [f"{sums[name]} {name}" for name in ("skipped", "passed") if sums[name]]
-    words.append(_span(sum(one["duration_ms"] for one in found)))
+    words.append(duration_words(sum(one["duration_ms"] for one in found)))
     return f"{counted(sums['total'], 'test')}: {', '.join(words)}"
 
 
@@ -88,18 +97,26 @@ def _print_failure(case: Mapping[str, Any], *, output: bool, several: bool) -> N
         print_line(f"    {case['message']}")
 
 
+def _print_flaky(case: Mapping[str, Any], *, several: bool) -> None:
+    where = f"  [{_name(case['job'])}]" if several else ""
+    print_line(f"{'flaky':<8} {_full(case)}{where}", "weak")
+    print_line(f"    failed in attempt {case['failed_attempt']}, passed in attempt {case['passed_attempt']}")
+    if case["message"]:
+        print_line(f"    {case['message']}")
+
+
 def _full(case: Mapping[str, Any]) -> str:
     return f"{case['suite']} {case['name']}" if case["suite"] else str(case["name"])
 
 
 def _row(case: Mapping[str, Any], *, several: bool) -> Sequence[str]:
-    return [_span(case["duration_ms"]), case["name"], case["suite"], _name(case["job"]) if several else ""]
+    return [duration_words(case["duration_ms"]), case["name"], case["suite"], _name(case["job"]) if several else ""]
 
 
 def _name(job: str) -> str:
     return job.partition("/")[2]
 
 
-def _span(duration_ms: int) -> str:
+def duration_words(duration_ms: int) -> str:
     """As elsewhere, but tests are quick, and which of them are the quicker ones matters."""
     return f"{duration_ms} ms" if duration_ms < MS_SHOWN else span(duration_ms)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from surveil.core.spelling import printable
 from surveil.errors import InvalidError, NotFoundError
+from surveil.frozen import dataclass
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
-from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
 from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile
 
 STANDARD_INPUT: Final = "-"
@@ -75,7 +74,11 @@ def read_source(file: str | None) -> Source:
 
 def detect_source(root: Path) -> Source:
     """What zero-configuration would run for the files in `root`. Raises InvalidError where it recognises nothing."""
-    match detect({entry.name: _text_of(entry) for entry in root.iterdir()}):
+    # Most work trees have a pipeline file.
+    from surveil.pipeline.detect import READ_FILES, Detected, Nothing, detect
+
+    files = {entry.name: _text_of(entry) if entry.name in READ_FILES else None for entry in root.iterdir()}
+    match detect(files):
         case Detected(rule=rule, text=text):
             return Source(text=text.encode(), filename=FILENAMES[0], rule=rule)
         case Nothing(sentence=sentence):
@@ -116,7 +119,7 @@ def _read_included(root: Path, path: str) -> IncludedFile:
 
 
 def _text_of(entry: Path) -> str | None:
-    if entry.name not in READ_FILES or not entry.is_file() or entry.stat().st_size > ROOT_FILE_BYTES_MAX:
+    if not entry.is_file() or entry.stat().st_size > ROOT_FILE_BYTES_MAX:
         return None
     try:
         return entry.read_text(encoding="utf-8")

@@ -13,10 +13,10 @@ after any break the same question is simply asked again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from surveil.errors import ExitCode, SurveilError
+from surveil.frozen import dataclass
 
 VERDICTS: Final[Mapping[str, ExitCode]] = {
     "passed": ExitCode.OK,
@@ -40,6 +40,14 @@ class Answered:
 
     body: Any
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behalf:
+    """For whom a client asks, and how that one came to it: `page`, `api` or `command`. It is what the client says."""
+
+    person: str = ""
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

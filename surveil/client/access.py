@@ -1,15 +1,18 @@
-"""Which dispatcher a command means, and the key by which that one knows us.
+"""Which dispatcher a command means, who we are, and the key by which it knows us.
 
 What belongs here: looking into the data folder. What does not: making keys (`surveil.net.enrolment`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import getpass
+import os
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from surveil.errors import NotAllowedError, UnreachableError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address, parse_address
 from surveil.net.keys import CLIENT_KEY, SERVER_KEY, KeyPair, load_keys
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
@@ -26,6 +29,22 @@ class Access:
     address: Address
     server_key: str
     keys: KeyPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where the web pages before a dispatcher are, and the token that we show there."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+def person_here() -> str:
+    """Who types commands: the user whose process this is, or who became that one with `sudo`."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def find_access(data: Path, address: str | None) -> Access:

@@ -1,7 +1,7 @@
-"""`Client`: asks a dispatcher one question at a time, or several at once, and reads documents that take several pages.
+"""`Client`: asks a dispatcher one question at a time, or several at once.
 
-What belongs here: one question and its answer. What does not: a question that is asked again for what comes
-(`following`).
+What belongs here: one question and its answer. What does not: documents that take several (`documents`), and a question
+that is asked again for what comes (`following`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from surveil.client import Answered
+from surveil.client import Answered, Behalf
 from surveil.client.access import Access
-from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError, error_of
+from surveil.client.documents import Documents
+from surveil.errors import (
+    InfrastructureError,
+    NotAllowedError,
+    ProtocolError,
+    UnreachableError,
+    UsageError,
+    error_of,
+)
 from surveil.net.connection import Connection, Garbled, Incoming, Link
-from surveil.protocol import Answer, Ask, Refused
+from surveil.protocol import NAME_MAX, Answer, Ask, Refused, decode, encode
 
 PATIENCE_MS: Final = 5_000
 """How long a question without any sign of a dispatcher waits."""
@@ -24,16 +32,19 @@ OUTAGE_MS: Final = 120_000
 """How long following something survives a dispatcher that is away: a restart, an upgrade, a reboot."""
 REPEAT_MS: Final = 5_000
 """An answer that is overdue by so long is asked for again: it may have been lost with a connection."""
-BUILDS_PAGE: Final = 100
-LISTED_PAGE: Final = 1000
 
 _LOST: Final = "The connection was lost before the answer came, and nobody knows whether it was done: "
-_ONCE: Final = {
+ONCE: Final = {
     "token_create": _LOST + "look with `surveil token list`, and type it again.",
     "db_backup": _LOST + "look at the destination before you type it again.",
 }
 """Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
+NOBODY: Final = Behalf()
+"""Who asks for nobody in particular."""
+WAIT_MS_MAX: Final = 60_000
+"""No dispatcher lets a question wait for news that long; whoever wishes for more is answered at once."""
 _PUMP_MS: Final = 1_000
+_PIECE_MS: Final = 250
 
 
 @dataclass(slots=True)
@@ -52,18 +63,22 @@ class _Pending:
             self.answer.set_exception(error)
 
 
-class Client:
+class Client(Documents):
     """Asks a dispatcher, between `async with` and its end. Several questions may be in the air at once."""
 
-    def __init__(self, access: Access, *, patience_ms: int = PATIENCE_MS, outage_ms: int = OUTAGE_MS) -> None:
+    def __init__(
+        self, access: Access, *, patience_ms: int = PATIENCE_MS, outage_ms: int = OUTAGE_MS, behalf: Behalf = NOBODY
+    ) -> None:
         self.address = access.address
+        self._behalf = behalf
         self._connection = Connection(access.address, access.server_key, access.keys)
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._patience_ms = patience_ms
         self.outage_ms = outage_ms
-        """How long whoever follows something waits for a dispatcher that is away."""
         self._strange = False
+        self._refusal: NotAllowedError | None = None
+        """Why we were not let in, until we are."""
         self._deaf: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,93 +95,56 @@ class Client:
     # ---- asking ----------------------------------------------------------------------------------
 
     async def ask(
-        self, what: str, about: Mapping[str, Any] | None = None, *, patience_ms: int | None = None
+        self,
+        what: str,
+        about: Mapping[str, Any] | None = None,
+        *,
+        patience_ms: int | None = None,
+        behalf: Behalf | None = None,
     ) -> Answered:
-        """Ask one question and return its answer. `about["wait_ms"]` is added to the patience.
+        """Ask one question and return its answer. `about["wait_ms"]` is added to the patience; `behalf` is for whom,
+        where that is not always the same.
 
         Raises:
+            UsageError: this is nothing that a dispatcher would read.
             UnreachableError: no answer within the patience.
+            NotAllowedError: this machine's key is not let in.
             SurveilError: the dispatcher's own sentence, as the error that its exit code stands for.
         """
-        if self._deaf is not None:
-            raise self._deaf
+        if (hopeless := self._deaf or self._refusal) is not None:
+            raise hopeless
         about = about or {}
-        wait_ms = int(about.get("wait_ms") or 0)
-        pending = _Pending(
-            Ask(id=next(self._numbers), what=what, about=about), asyncio.get_running_loop().create_future(), wait_ms
-        )
+        behalf = behalf or self._behalf
+        ask = Ask(id=next(self._numbers), what=what, about=about, person=behalf.person[:NAME_MAX], way=behalf.way)
+        _check_sayable(ask)
+        said_ms = about.get("wait_ms")
+        wait_ms = min(said_ms, WAIT_MS_MAX) if type(said_ms) is int else 0
+        pending = _Pending(ask, asyncio.get_running_loop().create_future(), wait_ms)
         self._pending[pending.ask.id] = pending
-        self._say(pending)
         try:
-            async with asyncio.timeout(((self._patience_ms if patience_ms is None else patience_ms) + wait_ms) / 1000):
-                answer = await pending.answer
-        except TimeoutError:
-            raise self._unreachable() from None
+            self._say(pending)
+            answer = await self._answer(pending, (self._patience_ms if patience_ms is None else patience_ms) + wait_ms)
         finally:
             del self._pending[pending.ask.id]
         if answer.error:
             raise error_of(answer.error, answer.exit_code)
         return Answered(body=answer.body, data=answer.data)
 
-    async def build(self, build: int) -> dict[str, Any]:
-        """One build with all its jobs, however many messages they take."""
-        document: dict[str, Any] = (await self.ask("build", {"build": build})).body
-        return await self.complete(document)
-
-    async def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
-        """The newest builds first, each with all its jobs."""
-        found: list[dict[str, Any]] = []
-        before: int | None = None
-        while len(found) < limit:
-            about = {"repo": repo, "ref": ref, "limit": min(BUILDS_PAGE, limit - len(found)), "before": before}
-            page = (await self.ask("builds", about)).body
-            if not page:
-                break
-            found += [await self.complete(document) for document in page]
-            before = found[-1]["id"]
-        return found
-
-    async def story(self, build: int, job: str = "") -> list[dict[str, Any]]:
-        """The lines of a build's story, or of one of its jobs', however many messages they take."""
-        found: list[dict[str, Any]] = []
-        at: int | None = 0
-        while at is not None:
-            page = (await self.ask("story", {"build": build, "job": job, "at": at})).body
-            found += page["lines"]
-            at = page["next"]
-        return found
-
-    async def tests(self, build: int, job: str = "") -> dict[str, Any]:
-        """The test results of a build, or of one of its jobs, however many messages they take."""
-        document: dict[str, Any] = (await self.ask("tests", {"build": build, "job": job})).body
-        while (at := document.pop("next")) is not None:
-            page = (await self.ask("tests", {"build": build, "job": job, "at": at})).body
-            document["cases"] += page["cases"]
-            document["next"] = page["next"]
-        return document
-
-    async def listed(self, what: str, about: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """All of `runners`, `tokens`, `peers` or `artifacts`, however many messages they take."""
-        found: list[dict[str, Any]] = []
-        while True:
-            page = (await self.ask(what, {**(about or {}), "at": len(found), "limit": LISTED_PAGE})).body
-            found += page
-            if len(page) < LISTED_PAGE:
-                return found
-
     # ---- how -------------------------------------------------------------------------------------
 
-    async def complete(self, document: dict[str, Any]) -> dict[str, Any]:
-        """A build's document with the jobs that did not fit into its message, fetched page by page."""
-        while (jobs_at := document.pop("jobs_next", None)) is not None:
-            more = (await self.ask("build", {"build": document["id"], "jobs_at": jobs_at})).body
-            document["jobs"] += more["jobs"]
-            if "jobs_next" in more:
-                document["jobs_next"] = more["jobs_next"]
-        return document
+    async def _answer(self, pending: _Pending, patience_ms: int) -> Answer:
+        """What is answered, or why nothing is.
+
+        The patience is spent in pieces: a process that is stopped, or gets no processor, has not waited all that time.
+        """
+        for spent_ms in range(0, patience_ms, _PIECE_MS):
+            await asyncio.wait([pending.answer], timeout=min(_PIECE_MS, patience_ms - spent_ms) / 1000)
+            if pending.answer.done():
+                return pending.answer.result()
+        raise self._unreachable()
 
     def _say(self, pending: _Pending) -> None:
-        if pending.said and pending.ask.what in _ONCE:
+        if pending.said and pending.ask.what in ONCE:
             return
         if self._connection.send(pending.ask):
             pending.said = True
@@ -195,19 +173,19 @@ class Client:
                     pending.answer.set_result(item)
             case Link.CONNECTED:
                 self._strange = False
+                self._refusal = None
                 for pending in list(self._pending.values()):
-                    if pending.said and pending.ask.what in _ONCE:
-                        pending.fail(InfrastructureError(_ONCE[pending.ask.what]))
+                    if pending.said and pending.ask.what in ONCE:
+                        pending.fail(InfrastructureError(ONCE[pending.ask.what]))
                     self._say(pending)
             case Link.STRANGE:
                 self._strange = True
             case Link.REFUSED:
-                self._fail(
-                    NotAllowedError(
-                        f"The dispatcher at {self.address} does not know this machine's key (it was revoked, or is of "
-                        "another installation): join again with a token of `surveil token create --role client`."
-                    )
+                self._refusal = NotAllowedError(
+                    f"The dispatcher at {self.address} does not know this machine's key (it was revoked, or is of "
+                    "another installation): join again with a token of `surveil token create --role client`."
                 )
+                self._fail(self._refusal)
             case Refused(reason=reason, exit_code=exit_code):
                 self._fail(error_of(f"The dispatcher at {self.address} refused: {reason}", exit_code))
             case Garbled(reason=reason):
@@ -234,3 +212,16 @@ class Client:
             f"No dispatcher answers at {self.address}; start it with `surveil up` or `surveil dispatcher`, or let "
             "`surveil doctor` look for the cause."
         )
+
+
+def _check_sayable(ask: Ask) -> None:
+    """See that a dispatcher would take this for a question. One that it cannot read it answers to nobody in particular,
+    and all who wait beside this one would be told that something is wrong.
+
+    Raises:
+        UsageError: it would not.
+    """
+    try:
+        decode(encode(ask))
+    except ProtocolError as error:
+        raise UsageError(f"The question `{ask.what}` cannot be asked so: {error}.") from error

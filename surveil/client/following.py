@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from surveil.client import VERDICTS, Answered, LogPiece, WaitOver
-from surveil.client.asking import Client
+from surveil.client.documents import Documents
 from surveil.errors import InfrastructureError
 from surveil.protocol import CHUNK_BYTES_MAX
 
@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 
 
 async def follow_log(
-    client: Client,
+    client: Documents,
     job: str,
     *,
     attempt: int | None = None,
@@ -78,7 +78,9 @@ async def follow_log(
             number, at = number + 1, 0
 
 
-async def follow_journal(client: Client, *, after: int = -1, build: int | None = None) -> AsyncIterator[dict[str, Any]]:
+async def follow_journal(
+    client: Documents, *, after: int = -1, build: int | None = None
+) -> AsyncIterator[dict[str, Any]]:
     """Lines of the journal after position `after` (-1: from now on) as they come, without end."""
     while True:
         page = await _journal(client, after, build, wait_ms=0 if after < 0 else WAIT_MS)
@@ -88,7 +90,7 @@ async def follow_journal(client: Client, *, after: int = -1, build: int | None =
 
 
 async def follow_build(
-    client: Client,
+    client: Documents,
     build: int,
     *,
     after: int = 0,
@@ -121,14 +123,14 @@ async def follow_build(
         wait_ms = 0 if settled else WAIT_MS if when_quiet is None else QUIET_MS
 
 
-async def wait_for(client: Client, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:
+async def wait_for(client: Documents, build: int, *, timeout_ms: int | None = None) -> dict[str, Any]:
     """The build's document once it has a verdict. Raises WaitOver."""
     async for _ in follow_build(client, build, timeout_ms=timeout_ms):
         pass
     return await client.build(build)
 
 
-async def _journal(client: Client, after: int, build: int | None, *, wait_ms: int) -> dict[str, Any]:
+async def _journal(client: Documents, after: int, build: int | None, *, wait_ms: int) -> dict[str, Any]:
     about = {"after": after, "build": build, "wait_ms": wait_ms}
     page: dict[str, Any] = (await client.ask("journal", about, patience_ms=client.outage_ms if wait_ms else None)).body
     return page
@@ -144,7 +146,7 @@ async def _before(until: float | None, build: int, asked: Coroutine[Any, Any, _R
         raise WaitOver(sentence) from None
 
 
-async def follow_artifact(client: Client, about: Mapping[str, Any], at: int, size: int) -> AsyncIterator[bytes]:
+async def follow_artifact(client: Documents, about: Mapping[str, Any], at: int, size: int) -> AsyncIterator[bytes]:
     """The bytes of an artifact's archive from `at` on, piece by piece. Raises SurveilError."""
     ahead: deque[tuple[int, asyncio.Task[Answered]]] = deque()
     try:

@@ -25,6 +25,9 @@ from surveil.core import patterns
 from surveil.core.policy import Policy
 
 LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
+HTTP_DEFAULT: Final = "127.0.0.1:7380"
+REQUEST_RATE_DEFAULT: Final = 100
+"""Requests a second of one session or token."""
 REFS_DEFAULT: Final = patterns.DEFAULT
 SLOTS_MAX: Final = 1024
 PROCESSES_DEFAULT: Final = 4096
@@ -73,9 +76,12 @@ class DispatcherConfig:
 
     data: Path = field(default_factory=data_home)
     listen: str = LISTEN_DEFAULT
-    http: str | None = None
     database: str | None = None
     trusted_refs: tuple[str, ...] = ()
+    blobs: str | None = None
+    blobs_endpoint: str | None = None
+    blobs_region: str | None = None
+    blobs_credentials: Path | None = None
     artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
     vault: str | None = None
     vault_token: Path | None = None
@@ -92,6 +98,44 @@ class DispatcherConfig:
     log_format: str = "auto"
     log_level: str = "info"
     policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """`surveil web`, on the machine of the dispatcher whose folder `data` is."""
+
+    data: Path = field(default_factory=data_home)
+    http: str = HTTP_DEFAULT
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    metrics: str | None = None
+    public_badges: bool = False
+    request_rate: int = REQUEST_RATE_DEFAULT
+    dispatcher: str | None = None
+    trusted_refs: tuple[str, ...] = ()
+    ssh_config: Path | None = None
+    credentials: Path | None = None
+    database: str | None = None
+    blobs: str | None = None
+    blobs_endpoint: str | None = None
+    blobs_region: str | None = None
+    blobs_credentials: Path | None = None
+    log_format: str = "auto"
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyConfig:
+    """`surveil notify`, on the machine of the dispatcher whose folder `data` is. Without `rules`, they are the file
+    `notify.toml` in that folder.
+    """
+
+    data: Path = field(default_factory=data_home)
+    rules: Path | None = None
+    public_url: str | None = None
+    database: str | None = None
+    log_format: str = "auto"
+    log_level: str = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +184,19 @@ class UpConfig:
     data: Path = field(default_factory=data_home)
     listen: str = LISTEN_DEFAULT
     http: str | None = None
+    metrics: str | None = None
+    public_badges: bool = False
+    rules: Path | None = None
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
     database: str | None = None
     repos: tuple[str, ...] = ()
     refs: tuple[str, ...] = REFS_DEFAULT
     trusted_refs: tuple[str, ...] = ()
+    blobs: str | None = None
+    blobs_endpoint: str | None = None
+    blobs_region: str | None = None
+    blobs_credentials: Path | None = None
     artifact_space_bytes: int = ARTIFACT_SPACE_DEFAULT
     vault: str | None = None
     vault_token: Path | None = None
@@ -168,8 +221,9 @@ class UpConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """`surveil run`, which needs no dispatcher."""
+    """`surveil run`, which needs no dispatcher. Caches lie in the folder `data`."""
 
+    data: Path = field(default_factory=data_home)
     sandbox: str = "auto"
     expose: tuple[Path, ...] = ()
     memory_bytes: int = 0
@@ -178,11 +232,30 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    """`surveil replay`, which asks a dispatcher and runs a job here."""
+
+    data: Path = field(default_factory=data_home)
+    dispatcher: str | None = None
+    server: str | None = None
+    token: str | None = None
+    sandbox: str = "auto"
+    expose: tuple[Path, ...] = ()
+    memory_bytes: int = 0
+    processes: int = PROCESSES_DEFAULT
+    engine: str = "auto"
+    ssh_config: Path | None = None
+    credentials: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """Every command that asks a dispatcher: `status`, `submit`, `logs` and their like."""
 
     data: Path = field(default_factory=data_home)
     dispatcher: str | None = None
+    server: str | None = None
+    token: str | None = None
     join: str | None = None
     trusted_refs: tuple[str, ...] = ()
     ssh_config: Path | None = None
@@ -192,15 +265,29 @@ class ClientConfig:
 ROLES: Final[Mapping[str, type]] = MappingProxyType(
     {
         "dispatcher": DispatcherConfig,
+        "web": WebConfig,
+        "notify": NotifyConfig,
         "observer": ObserverConfig,
         "runner": RunnerConfig,
         "up": UpConfig,
         "run": RunConfig,
+        "replay": ReplayConfig,
         "client": ClientConfig,
     }
 )
 
-Role = TypeVar("Role", DispatcherConfig, ObserverConfig, RunnerConfig, UpConfig, RunConfig, ClientConfig)
+Role = TypeVar(
+    "Role",
+    DispatcherConfig,
+    WebConfig,
+    NotifyConfig,
+    ObserverConfig,
+    RunnerConfig,
+    UpConfig,
+    RunConfig,
+    ReplayConfig,
+    ClientConfig,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ What does not: the records and their defaults (`surveil.config`), where values c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from surveil.config import RUNNERS_MAX, SLOTS_MAX, values
 from surveil.core.policy import Policy
 from surveil.core.spelling import format_duration, printable
+from surveil.frozen import dataclass
 
 INTERVAL_MS_MIN: Final = 100
 INTERVAL_MS_MAX: Final = 86_400_000
@@ -62,13 +63,51 @@ _ABOUT: Final[Mapping[str, _About]] = {
         "and in it `runner` or `observer` for those",
     ),
     "listen": _About(values.address, "where runners, observers and clients connect"),
-    "http": _About(values.http_address, "where the web pages are served"),
+    "http": _About(
+        values.http_address,
+        "where the web pages are served; `off` for nowhere; by default 127.0.0.1:7380, and for `up` another port where "
+        "that is taken",
+    ),
+    "metrics": _About(
+        values.listening,
+        "where the numbers for Prometheus are served without a pass, like `127.0.0.1:7390`; by default `/metrics` of "
+        "the pages gives them to whoever may read",
+    ),
+    "public_badges": _About(
+        values.flag,
+        "whether everybody may see the badges, which say how a branch stands; by default whoever may read",
+    ),
+    "rules": _About(
+        values.file,
+        "the file that says who is told what of builds; by default `notify.toml` in the data folder",
+    ),
+    "public_url": _About(
+        values.public_url,
+        "where people reach the web pages, like `https://ci.example.org` or `https://example.org/ci`; by default "
+        "nothing links to them, and they are below no prefix",
+    ),
+    "trusted_proxies": _About(
+        values.listed(values.proxy),
+        "the address or network of a reverse proxy that may say for whom it asks, like `127.0.0.1`",
+        flag="--trusted-proxy",
+    ),
+    "request_rate": _About(
+        values.whole(0, 100_000),
+        "how often a second each session or token may ask over HTTP, for longer than 20 s; 0 for as often as it likes",
+    ),
     "database": _About(
         values.database_url,
         "the database's URL; by default SQLite in the data folder",
         show=values.without_password,
     ),
     "dispatcher": _About(values.address, "the dispatcher's address; by default the one that the data folder knows"),
+    "server": _About(
+        values.server,
+        "the address of the web pages, like `https://ci.example.org`, over which the dispatcher is asked instead",
+    ),
+    "token": _About(
+        values.text, "the token that the server is shown, of `surveil login --token`", show=lambda _value: "***"
+    ),
     "join": _About(values.text, "a join token, needed once", show=lambda _value: "***"),
     "name": _About(values.name, "what people call this machine; by default its host name"),
     "interval_ms": _About(
@@ -103,6 +142,20 @@ _ABOUT: Final[Mapping[str, _About]] = {
     ),
     "vault_token": _About(values.file, "the file with the token that the Vault is asked with"),
     "vault_mount": _About(values.text, "where the Vault's key-value engine is mounted"),
+    "blobs": _About(
+        values.bucket,
+        "the bucket in which artifacts and caches are kept, like `s3://BUCKET/PREFIX`; by default the data folder",
+    ),
+    "blobs_endpoint": _About(
+        values.endpoint,
+        "the address of the bucket's server, like `https://s3.example.org`; by default Amazon's",
+    ),
+    "blobs_region": _About(values.text, "the bucket's region; by default that of AWS_REGION, or `us-east-1`"),
+    "blobs_credentials": _About(
+        values.file,
+        "the file with the bucket's keys, in the form of `~/.aws/credentials`; by default AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY in the environment, or what the machine's own role gives",
+    ),
     "artifact_space_bytes": _About(
         values.size,
         "how much room artifacts may take, like `50GiB`, before the oldest go; 0 is as much as there is",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from surveil.config import ROLES
 from surveil.config.roles import Setting, settings_of
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.frozen import dataclass
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 VALUE_FILE_BYTES_MAX: Final = 64 * 1024

@@ -6,6 +6,7 @@ people. What does not: which settings there are (`roles`) and where values come 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -22,9 +23,11 @@ TEXT_CHARACTERS_MAX: Final = 4096
 
 _HOST: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
 _TCP: Final = re.compile(rf"(?:tcp://)?({_HOST}):([0-9]{{1,5}})")
+OFF: Final = "off"
 _HTTP: Final = re.compile(rf"(?:http://)?({_HOST})?:([0-9]{{1,5}})/?")
 _URL: Final = re.compile(r"[a-z][a-z0-9+]*://\S*")
-_VAULT: Final = re.compile(rf"(https?)://({_HOST})(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._/-]*)?")
+_WEB: Final = re.compile(rf"(https?)://({_HOST})(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._/-]*)?")
+_BUCKET: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._-]+)*)/?")
 _PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*@")
 _PORT_MAX: Final = 65_535
 
@@ -75,20 +78,95 @@ def address(value: object) -> str:
 
 
 def http_address(value: object) -> str:
-    """`HOST:PORT`, from which `http://` and the host may be left out; without a host only this machine is served."""
+    """`HOST:PORT`, from which `http://` and the host may be left out; without a host only this machine is served. `off`
+    serves nothing.
+    """
+    if text(value) == OFF:
+        return OFF
     match = _HTTP.fullmatch(text(value))
     if match is None or int(match[2]) > _PORT_MAX:
         raise ValueError(f"{quoted(text(value))} is not an address like `127.0.0.1:8080`")
     return f"{match[1] or '127.0.0.1'}:{int(match[2])}"
 
 
+def listening(value: object) -> str:
+    """`HOST:PORT` of something that is served only if it is asked for."""
+    found = http_address(value)
+    if found == OFF:
+        raise ValueError("is off as long as nobody sets it: leave it out")
+    return found
+
+
 def vault_address(value: object) -> str:
     """The URL of a Vault; only on this machine without encryption."""
-    match = _VAULT.fullmatch(text(value))
+    return _web_address(value, "https://vault.example.org:8200", "secrets")
+
+
+def bucket(value: object) -> str:
+    """A bucket and what the names in it begin with; parts of it that lead elsewhere are none."""
+    match = _BUCKET.fullmatch(text(value))
+    if match is None or {".", ".."} & set(match[2].split("/")):
+        raise ValueError(f"{quoted(text(value))} is not a bucket like `s3://builds` or `s3://builds/surveil`")
+    return f"s3://{match[1]}{match[2]}"
+
+
+def endpoint(value: object) -> str:
+    """The URL of a server that speaks S3; only on this machine without encryption."""
+    return _web_address(value, "https://s3.example.org", "artifacts and caches")
+
+
+def server(value: object) -> str:
+    """The URL of web pages, without the slash at its end; only on this machine without encryption."""
+    return _web_address(value, "https://ci.example.org", "your token").rstrip("/")
+
+
+def forge_url(value: object) -> str:
+    """The URL of a forge; only on this machine without encryption."""
+    return _web_address(value, "https://git.example.org", "its token")
+
+
+def issuer(value: object) -> str:
+    """The URL by which a provider of identities calls itself; only on this machine without encryption."""
+    return _web_address(value, "https://id.example.org", "who signs in")
+
+
+def hook_url(value: object) -> str:
+    """The URL of somebody's webhook; only on this machine without encryption."""
+    return _web_address(value, "https://hooks.example.org/surveil", "what is told")
+
+
+def collector_url(value: object) -> str:
+    """The URL of a collector of traces; only on this machine without encryption."""
+    return _web_address(value, "https://collector.example.org:4318", "what is built").rstrip("/")
+
+
+def public_url(value: object) -> str:
+    """The URL of our own pages, as people type it; they may be below a prefix."""
+    found = text(value).rstrip("/")
+    if _WEB.fullmatch(found) is None or {"", ".", ".."} & set(found.split("/")[3:]):
+        raise ValueError(f"{quoted(text(value))} is not an address like `https://ci.example.org`")
+    return found
+
+
+def proxy(value: object) -> str:
+    """An address or a network of proxies; all of the world is none."""
+    try:
+        found = ipaddress.ip_network(text(value))
+    except ValueError:
+        raise ValueError(
+            f"{quoted(text(value))} is neither an address like `127.0.0.1` nor a network like `10.1.0.0/16`"
+        ) from None
+    if found.prefixlen == 0:
+        raise ValueError(f"{quoted(text(value))} would let everybody say who they are: name the proxies alone")
+    return str(found.network_address) if found.num_addresses == 1 else str(found)
+
+
+def _web_address(value: object, like: str, what: str) -> str:
+    match = _WEB.fullmatch(text(value))
     if match is None:
-        raise ValueError(f"{quoted(text(value))} is not an address like `https://vault.example.org:8200`")
+        raise ValueError(f"{quoted(text(value))} is not an address like `{like}`")
     if match[1] == "http" and match[2] not in {"127.0.0.1", "localhost", "[::1]"}:
-        raise ValueError(f"{quoted(text(value))} would show secrets to the network: use https")
+        raise ValueError(f"{quoted(text(value))} would show {what} to the network: use https")
     return text(value)
 
 

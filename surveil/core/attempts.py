@@ -14,6 +14,7 @@ from surveil.core.builds import forget_if_settled, spread
 from surveil.core.ending import cancel_other_cells
 from surveil.core.journal import seconds
 from surveil.core.model import GIVEN_UP, OPEN, VERDICTS, Attempt, AttemptState, Job, LogEnd, Status
+from surveil.core.outputs import excess
 from surveil.core.policy import Policy
 from surveil.core.state import State
 from surveil.frozen import replace
@@ -62,6 +63,7 @@ def adopt(state: State, attempt: Attempt, now: int) -> Attempt:
         spread(state, job.build, now)
     elif attempt.state == AttemptState.ASSIGNED:
         state.repeats.discard(attempt.id)
+        state.untold.pop(attempt.id, None)
         state.put(replace(attempt, state=AttemptState.RUNNING, accepted_at=now), now)
     return state.attempts[attempt.id]
 
@@ -77,6 +79,10 @@ def progress(state: State, attempt: Attempt, said: Progress, now: int) -> None:
 def finish(state: State, attempt: Attempt, said: Finished, now: int, policy: Policy) -> None:
     """Record what the attempt really did, and what that means for its job."""
     attempt = adopt(state, attempt, now)
+    if wrong := excess(said.outputs):
+        # Its word about the rest is worth as little.
+        reason = f"runner {attempt.runner_name} is not to be believed: {wrong}"
+        said = replace(said, outcome="errored", reason=reason, blameless=False)
     if said.outcome in {"passed", "failed"}:
         # Its steps ran, so the commit was there, and with it most of the repository's next one.
         state.warm_up(attempt.runner, state.jobs[attempt.job].repo)
@@ -110,7 +116,9 @@ def refuse(state: State, attempt: Attempt, reason: str, now: int) -> None:
     sentence = f"runner {attempt.runner_name} refused it: {reason}"
     refused = replace(attempt, state=AttemptState.LOST, reason=sentence, finished_at=now, released=True)
     state.put(refused, now)
-    state.put(replace(state.jobs[attempt.job], state=Status.QUEUED, reason=sentence), now)
+    # What it had to wait for is over; by a clock that was set back since, it is not.
+    job = replace(state.jobs[attempt.job], state=Status.QUEUED, reason=sentence, not_before_at=0)
+    state.put(job, now)
     spread(state, state.jobs[attempt.job].build, now)
 
 
@@ -123,6 +131,15 @@ def withhold(state: State, attempt: Attempt, reason: str, now: int, policy: Poli
         _conclude(state, ended, Status.ERRORED, reason, now)
 
 
+def doubt(state: State, attempt: Attempt, reason: str) -> None:
+    """Say an attempt no more of which its runner may have been told: it goes with its lease, unless its runner has it.
+
+    Said again for ever, an order that was lost on its way would keep its job and a slot for as long.
+    """
+    state.repeats.discard(attempt.id)
+    state.untold[attempt.id] = reason
+
+
 def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, *, blamed: bool = True) -> None:
     """Give an attempt up, and do with its job what it asks for in that case.
 
@@ -130,7 +147,8 @@ def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, 
     """
     attempt = _with_logged(state, attempt)
     state.put(replace(attempt, state=AttemptState.LOST, reason=reason, finished_at=now), now)
-    job = state.jobs[attempt.job]
+    # What it had to wait for was over when it was handed out; by a clock that was set back since, it is not.
+    job = replace(state.jobs[attempt.job], not_before_at=0)
     if blamed:
         job = _blame_job(job, attempt, now, policy)
     early = job.lost_early
@@ -147,19 +165,19 @@ def lose(state: State, attempt: Attempt, reason: str, now: int, policy: Policy, 
         sentence = f"{job.lost} attempts were lost with their runners; the last: {reason}"
         _put_job(state, replace(job, state=Status.ERRORED, reason=sentence, finished_at=now), now)
     else:
-        _put_job(state, replace(job, state=Status.QUEUED, reason=reason, not_before_at=0), now)
+        _put_job(state, replace(job, state=Status.QUEUED, reason=reason), now)
 
 
 def lose_strays(state: State, now: int, policy: Policy) -> None:
     """Give up every open attempt that is not its job's newest: the store is a backup, and skipped the numbers that
     were handed out since it was made. What became of such an attempt meanwhile nobody here knows.
     """
-    _outwait_the_unknown(state, now, policy)
     for attempt_id in list(state.attempts):
         # What became of one may have ended the next, or have settled its build.
         attempt = state.attempts.get(attempt_id)
         if attempt is not None and attempt.state in OPEN and attempt.number != state.jobs[attempt.job].attempt:
             lose(state, attempt, RESTORED, now, policy, blamed=False)
+    _outwait_the_unknown(state, now, policy)
 
 
 def _outwait_the_unknown(state: State, now: int, policy: Policy) -> None:
@@ -261,7 +279,7 @@ def _judge_runner(state: State, attempt: Attempt, said: Finished, now: int, poli
             state.probations.discard(runner.id)
             cordoned = "" if runner.probation_at is not None else runner.cordoned
             state.put(replace(runner, quick_errors=0, probation_at=None, cordoned=cordoned), now)
-    elif said.outcome == "errored" and said.finished_after_ms < policy.black_hole_ms:
+    elif said.outcome == "errored" and not said.blameless and said.finished_after_ms < policy.black_hole_ms:
         # A job that errors wherever it is tried says nothing more about a runner than it did the first time.
         blame(state, attempt.runner, said.reason, now, policy, again=state.jobs[attempt.job].errored > 0)
     elif said.outcome in {"lost", "cancelled"} and (session := state.sessions.get(attempt.runner)) is not None:

@@ -16,9 +16,11 @@ from surveil.core.events import ApprovalWanted, BuildWanted, Carried
 from surveil.core.following import Commit, Look, facts_of, whether
 from surveil.core.groups import GROUP_CHARACTERS_MAX
 from surveil.core.model import VERDICTS, Build, Job, Status
+from surveil.core.references import Room
 from surveil.core.state import State
+from surveil.core.taking import carried_over, decided
 from surveil.frozen import replace
-from surveil.protocol import JobSpec
+from surveil.protocol import JobSpec, TakenArtifact
 
 AWAITS_APPROVAL: Final = "waits until a person approves it"
 TOLERATED_SHOWN_MAX: Final = 3
@@ -52,7 +54,8 @@ def open_build(state: State, wanted: BuildWanted, now: int) -> int:
         build = replace(build, state=Status.HELD, reason=f"{build.ref} is not trusted: it {AWAITS_APPROVAL}")
     state.put(build, now, wanted.by)
     for position, spec in enumerate(wanted.jobs):
-        state.put(_new_job(build, position, spec, wanted.carried.get(spec.name), now), now)
+        asked = carried_over(spec, wanted.carried, wanted.retry_of or 0)
+        state.put(_new_job(build, position, asked, wanted.carried.get(spec.name), now), now)
     spread(state, build.id, now)
     forget_if_settled(state, build.id)  # Where all its jobs are carried over, it has its verdict already.
     return build.id
@@ -81,7 +84,7 @@ def _with_group(spec: JobSpec, build: Build) -> JobSpec:
     """The name of a job's concurrency group may depend on its commit, which the pipeline file does not know."""
     if "${{" not in spec.concurrency:
         return spec
-    name = fill_in(spec.concurrency, facts_of(replace(spec, needs=()), commit_of(build), _nobody))
+    name = fill_in(spec.concurrency, facts_of(replace(spec, needs=()), commit_of(build), _nobody), Room())
     return replace(spec, concurrency=name[:GROUP_CHARACTERS_MAX])
 
 
@@ -177,9 +180,17 @@ def looking(state: State, job: Job) -> Look:
     def look(name: str) -> tuple[JobSpec, Need]:
         other = state.jobs[f"{job.build}/{name}"]
         outputs = {output.name: output.value for output in other.outputs}
-        return other.spec, Need(state=other.state.value, tolerated=other.counts_as != other.state, outputs=outputs)
+        return other.spec, Need(
+            state=other.state.value, tolerated=other.counts_as != other.state, attempt=other.decided_by, outputs=outputs
+        )
 
     return look
+
+
+def taken(state: State, job: Job) -> tuple[TakenArtifact, ...]:
+    """The artifacts that a job takes whose needs have ended, each of the attempt whose verdict counts."""
+    look = looking(state, job)
+    return decided(job.spec.artifacts_from, {name: look(name)[1] for name in job.spec.needs})
 
 
 def fold(state: State, build_id: int, now: int) -> None:

@@ -71,8 +71,6 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "cron": "schedule",
 }
 """Values of other systems, and their names here."""
-REFERENCE: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
-"""Where something is filled into a text: `${{ matrix.python }}`."""
 NUMBER: Final = re.compile(r"v?([0-9]{1,18}(?:\.[0-9]{1,18}){0,15})(?:[-+ ].*)?", re.DOTALL)
 """A text that `<` and its like can compare: `3`, `3.11`, `v1.2.0`, `3.13-dev`."""
 
@@ -87,14 +85,19 @@ class Known:
 
 
 def asks_for_ends(node: Node) -> bool:
-    """Whether a condition speaks of how its needs ended: by a function, or by a `state`."""
+    """Whether a job's condition speaks of how its needs ended: by a function, or by a `state`."""
     match node:
-        case tree.Call() if node.function in _ABOUT_NEEDS:
-            return True
         case tree.Name(path=("needs", _, "state")):
             return True
         case _:
-            return any(asks_for_ends(part) for part in inside(node))
+            return calls_for_ends(node) or any(asks_for_ends(part) for part in inside(node))
+
+
+def calls_for_ends(node: Node) -> bool:
+    """Whether a condition asks by a function how what comes before ended: needs, or of a step's condition the steps."""
+    if isinstance(node, tree.Call) and node.function in _ABOUT_NEEDS:
+        return True
+    return any(calls_for_ends(part) for part in inside(node))
 
 
 def path_patterns(node: Node) -> Iterator[tuple[str, ...]]:
@@ -168,18 +171,17 @@ class _Checker:
 
     def _name(self, node: tree.Name) -> _Type:
         first, *rest = node.path
-        shown = shown_name(node)
         match first, len(rest):
             case (("matrix" | "env"), 1):
                 known = self.known.matrix if first == "matrix" else self.known.env
                 if rest[0] not in known:
                     hint = _FOREIGN.get(rest[0]) or did_you_mean(rest[0], known) or f"add it under `{first}`"
-                    self.object(node, f"there is no {quoted(shown)}", hint)
+                    self.object(node, f"there is no {quoted(shown_name(node))}", hint)
             case "needs", 2 | 3:
                 self._need(node)
             case (("matrix" | "env" | "needs"), _):
                 usual = {"needs": "needs.JOB.state` or `needs.JOB.outputs.NAME"}.get(first, f"{first}.NAME")
-                self.object(node, f"{quoted(shown)} is no value: write `{usual}`")
+                self.object(node, f"{quoted(shown_name(node))} is no value: write `{usual}`")
             case (("paths" | "event" | "repo" | "ref" | "branch" | "tag" | "sha"), 0):
                 return "list" if first == "paths" else "text"
             case (("paths" | "event" | "repo" | "ref" | "branch" | "tag" | "sha"), _):

@@ -10,17 +10,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Final, TypeAlias
 
 from surveil.core import expressions as tree
-from surveil.core.conditions import NUMBER, REFERENCE, STATES, TEXTS, WORDS, asks_for_ends, shown_name, texts_of
+from surveil.core.conditions import (
+    NUMBER,
+    STATES,
+    TEXTS,
+    WORDS,
+    asks_for_ends,
+    calls_for_ends,
+    shown_name,
+    texts_of,
+)
 from surveil.core.expressions import ExpressionError, Node, parse
 from surveil.core.globs import any_match, read_globs
 from surveil.core.patterns import Stars
+from surveil.core.references import Room, TooLargeError, pieces_of
 from surveil.core.spelling import quoted
+from surveil.core.states import WRONG
 
 REASONS_MAX: Final = 6
 """So many of the values that decided are told."""
@@ -31,11 +42,12 @@ _Value: TypeAlias = str | bool | tuple[str, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """How a job that was needed ended, and what it put out. A failure that is `tolerated` is none for those that need
-    it.
+    it. `attempt` is the one whose verdict that is, 0 where there is none.
     """
 
     state: str
     tolerated: bool = False
+    attempt: int = 0
     outputs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +93,40 @@ def decide(when: str, facts: Facts) -> Decision:
     return Decision(holds=holds, because=evaluation.because())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """After what a step runs, as one of `WORDS`; empty where it never does, `because` of these values. `problem` as
+    above.
+    """
+
+    word: str = ""
+    because: str = ""
+    problem: str = ""
+
+
+_TURNS: Final = {(True, False): "passed", (False, True): "failed", (True, True): "always", (False, False): ""}
+"""By whether a condition holds after steps that passed, and after one that failed."""
+
+
+def turn_of(when: str, env: Mapping[str, str], facts: Facts) -> Turn:
+    """What is left of a step's condition once all is known but how the steps before it end; `env` are the variables
+    that it alone has. Never raises.
+
+    A condition that does not itself ask for that holds only where they passed.
+    """
+    if when in WORDS:
+        return Turn(word=when)
+    facts = replace(facts, env={**facts.env, **env})
+    seen: dict[str, None] = {}
+    try:
+        node = parse(when)
+        good, bad = (_OfSteps(facts, seen, failed=failed) for failed in (False, True))
+        held = good.flag(node), calls_for_ends(node) and bad.flag(node)
+    except ExpressionError as error:
+        return Turn(problem=str(error))
+    return Turn(word=_TURNS[held], because=bad.because() or "it asks for what cannot be")
+
+
 def look_up(name: tree.Name, facts: Facts) -> str:
     """The text that a name stands for; empty where there is no such thing here, as a tag of a commit without one.
 
@@ -103,7 +149,7 @@ def look_up(name: tree.Name, facts: Facts) -> str:
         case ("matrix", axis):
             return facts.matrix.get(axis, "")
         case ("env", variable):
-            return fill_in(facts.env.get(variable, ""), facts)
+            return _variable(name, facts.env.get(variable, ""), facts)
         case ("needs", job, "state"):
             states = {need.state for need in _cells(job, facts)}
             return next((state for state in STATES if state in states), "")
@@ -114,12 +160,24 @@ def look_up(name: tree.Name, facts: Facts) -> str:
             raise ExpressionError(f"there is no {quoted(shown_name(name))}", name.at)
 
 
-def fill_in(text: str, facts: Facts) -> str:
+def fill_in(text: str, facts: Facts, room: Room) -> str:
     """The text with what is known only now in the place of `${{ needs.JOB.outputs.NAME }}`, `${{ branch }}` and so on.
 
     What was filled in is not looked at again, whatever it holds; what is no such name stays as it stands.
+
+    Raises:
+        TooLargeError: there is no room for it.
     """
-    return REFERENCE.sub(lambda found: _filled(found[0], found[1], facts), text) if "${{" in text else text
+    if "${{" not in text:
+        return text
+    return room.join(pieces_of(text, lambda found: _filled(found[0], found[1], facts)))
+
+
+def _variable(name: tree.Name, text: str, facts: Facts) -> str:
+    try:
+        return fill_in(text, facts, Room())
+    except TooLargeError as error:
+        raise ExpressionError(f"{quoted(shown_name(name))} is larger than {error.kib} KiB", name.at) from error
 
 
 def _filled(whole: str, inner: str, facts: Facts) -> str:
@@ -178,7 +236,7 @@ class _Evaluation:
 
     def _failed(self) -> bool:
         needs = (*self.facts.needs.items(), *self.facts.behind.items())
-        failures = (name for name, need in needs if need.state in {"failed", "errored"} and not need.tolerated)
+        failures = (name for name, need in needs if need.state in WRONG and not need.tolerated)
         culprit = next(failures, None)
         self._tell_of(culprit, "nothing that it needs failed")
         return culprit is not None
@@ -271,6 +329,22 @@ class _Evaluation:
             return found
         values = self._value(within)
         return isinstance(values, tuple) and member in values
+
+
+@dataclass(slots=True)
+class _OfSteps(_Evaluation):
+    """The same within a job, whose steps are looked at as having passed so far, or not. That is no value that decided:
+    both are tried.
+    """
+
+    failed: bool = False
+
+    def passed(self, *, asked: bool = True) -> bool:
+        del asked
+        return not self.failed
+
+    def _failed(self) -> bool:
+        return self.failed
 
 
 def _order(left: _Value, right: _Value, node: tree.Comparison) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from surveil.frozen import dataclass as quick
 
@@ -38,10 +38,9 @@ Pull: TypeAlias = Literal["missing", "always", "never"]
 OnRunnerLoss: TypeAlias = Literal["retry", "fail", "hold"]
 
 
-@quick(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands: line and column, both from 1, columns in characters; in an included `file`, or in the
-    pipeline file itself where that is empty.
+    pipeline file itself where that is empty. There is one for each value of a file, and nothing is made quicker.
     """
 
     line: int
@@ -84,13 +83,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDeclaration:
-    """A step as it was written; `name` None means that the script's first line names it."""
+    """A step as it was written; `name` None means that the script's first line names it, `when` None `passed`."""
 
     name: Text | None
     run: Text
     shell: str = ""
     timeout_ms: int = 0
     continue_on_error: bool = False
+    when: Text | None = None
     env: Mapping[str, Text] = field(default_factory=dict)
 
 
@@ -122,13 +122,33 @@ class SecretDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDeclaration:
-    """The image of a job's container, and what may be taken there; limits of 0 are none."""
+    """The image of a job's container, the secret with which it is fetched, whether its steps are `root` in there, and
+    what they may take; limits of 0 are none.
+    """
 
     name: Text
     pull: Pull = "missing"
     cpu_thousandths: int = 0
     memory_bytes: int = 0
     processes: int = 0
+    disk_bytes: int = 0
+    root: bool = False
+    credentials: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDeclaration:
+    """A container beside a job's as it was written. Without `health` and `port`, its image says when it is ready."""
+
+    name: Text
+    image: ImageDeclaration
+    env: Mapping[str, Text] = field(default_factory=dict)
+    command: tuple[Text, ...] = ()
+    secrets: tuple[Text, ...] = ()
+    health: tuple[Text, ...] = ()
+    port: int = 0
+    interval_ms: int
+    ready_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +158,17 @@ class CacheDeclaration:
     key: Text
     restore_keys: tuple[Text, ...] = ()
     paths: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardsDeclaration:
+    """How many shards there are as it was written: `count`, or if that is 0 as many as bring the tests below
+    `target_ms`, at most `most`.
+    """
+
+    count: int = 0
+    target_ms: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +193,16 @@ class JobDeclaration:
     fail_fast: bool = False
     priority: int = 0
     concurrency: Text | None = None
-    shards: int = 0
+    shards: ShardsDeclaration | None = None
     reports: tuple[Text, ...] | None = None
     """Where the steps write test reports; None means the usual places."""
     cancel_superseded: bool = False
     artifacts: tuple[ArtifactDeclaration, ...] = ()
+    artifacts_from: tuple[Text, ...] = ()
+    """Jobs, or `JOB/NAME`, whose artifacts it finds in its work tree."""
     secrets: tuple[SecretDeclaration, ...] = ()
     image: ImageDeclaration | None = None
+    services: tuple[ServiceDeclaration, ...] = ()
     cache: tuple[CacheDeclaration, ...] = ()
 
     @property

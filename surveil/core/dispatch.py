@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, assert_never
 from surveil.core.attempts import (
     adopt,
     blame,
+    doubt,
     end_lingering,
     end_log,
     finish,
@@ -71,7 +72,7 @@ def handle(state: State, event: Event, now: int, policy: Policy) -> list[Effect]
             _cancel(state, event, now)
             return []
         case UnholdWanted():
-            return _unhold(state, event, now)
+            return _unhold(state, event, now, policy)
         case ApprovalWanted():
             approve(state, event, now)
             return []
@@ -183,15 +184,20 @@ def _cancel(state: State, wanted: CancelWanted, now: int) -> None:
 def _withhold(state: State, event: Withheld, now: int, policy: Policy) -> None:
     attempt = state.attempts.get((event.job, event.attempt))
     if attempt is not None and attempt.state == AttemptState.ASSIGNED and is_current(state, attempt):
-        withhold(state, attempt, event.reason, now, policy, again=event.again)
+        if event.told:
+            doubt(state, attempt, event.reason)
+        else:
+            withhold(state, attempt, event.reason, now, policy, again=event.again)
 
 
-def _unhold(state: State, wanted: UnholdWanted, now: int) -> list[Effect]:
+def _unhold(state: State, wanted: UnholdWanted, now: int, policy: Policy) -> list[Effect]:
     if wanted.build in state.builds and state.builds[wanted.build].awaits_approval:
         return []  # To let a job be tried again is not to approve what strangers wrote.
     for job in _jobs_named(state, wanted.build, wanted.names):
         if job.state == Status.HELD:
-            state.put(replace(job, state=Status.QUEUED, reason=wanted.reason), now)
+            # All that it may still wait for is a lease that was forgotten with a backup, and no lease is longer.
+            not_before_at = min(job.not_before_at, now + policy.lease_ms + policy.margin_ms)
+            state.put(replace(job, state=Status.QUEUED, reason=wanted.reason, not_before_at=not_before_at), now)
     if wanted.build in state.builds:
         spread(state, wanted.build, now)
     return []

@@ -36,10 +36,14 @@ class RunnerDisconnected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What a job that need not run again came to before: the sentence that says so, and what it put out."""
+    """What a job that need not run again came to before: the sentence that says so, what it put out, and the attempt
+    that decided, 0 where none did in that build; what it kept is taken from there.
+    """
 
     reason: str
     outputs: tuple[JobOutput, ...] = ()
+    attempt: int = 0
+    passed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +106,15 @@ class ApprovalWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withheld:
-    """An attempt was not said to its runner, nor will be, because its secrets cannot be had; with `again`, they may be
-    had later.
+    """An attempt was not said to its runner, nor will be, because what it asks for cannot be had; with `again`, it may
+    be had later. One that is `told` was said before, perhaps in vain: nobody but its runner knows whether it has begun.
     """
 
     job: str
     attempt: int
     reason: str
     again: bool
+    told: bool = False
 
 
 class RunnerOrder(StrEnum):

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 from surveil.core.spelling import quoted
+from surveil.frozen import dataclass
 
 CHARACTERS_MAX: Final = 1000
 TOKENS_MAX: Final = 250

@@ -9,23 +9,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Flag, auto
-from typing import Final
+from enum import IntFlag, auto
+from typing import Final, TypeAlias
 
 from surveil.core import expressions as tree
-from surveil.core.conditions import REFERENCE, TEXTS, Known, check_text
+from surveil.core.conditions import TEXTS, Known, check_text
 from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place, Text
 from surveil.core.expressions import ExpressionError, parse
 from surveil.core.hashes import problem_of_hash
+from surveil.core.references import Room, TooLargeError, pieces_of
 from surveil.core.spelling import did_you_mean, quoted
 
-TEXT_BYTES_MAX: Final = 256 * 1024
-"""UTF-8 bytes of one script or value after substitution."""
-
 _ELSEWHERE: Final = "read other values from the environment, for example `$SURVEIL_SHA`"
+_VARIABLES: Final[Mapping[str, str]] = {
+    "event_name": "SURVEIL_EVENT",
+    "job": "SURVEIL_JOB",
+    "ref": "SURVEIL_REF",
+    "ref_name": "{SURVEIL_REF#refs/*/}",
+    "repository": "SURVEIL_REPO",
+    "run_attempt": "SURVEIL_ATTEMPT",
+    "run_id": "SURVEIL_BUILD",
+    "run_number": "SURVEIL_BUILD",
+    "sha": "SURVEIL_SHA",
+    "workspace": "SURVEIL_WORKSPACE",
+}
+"""What GitHub has as `github.NAME`, and the variables of steps that say the same."""
 
 
-class Later(Flag):
+class Later(IntFlag):
     """What stays in a text until it is known."""
 
     NOTHING = 0
@@ -37,25 +48,62 @@ class Later(Flag):
     """The commit's names, known when the build is made. Not in scripts: whoever names a branch would write shell."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Where a value of the matrix goes."""
+
+    name: str
+
+
+_Template: TypeAlias = list[str | _Axis]
+
+
 @dataclass(slots=True)
 class Filler:
-    """Fills the texts of one cell of a job. A value that only other cells of the matrix have is the empty text."""
+    """Fills the texts of a job's cells, one cell after the other; each text is read once for all of them. A value that
+    only other cells of the matrix have is the empty text.
+    """
 
     job: str
-    values: Mapping[str, str]
     known: Known
     inputs: Mapping[str, str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Those of the cell that is being filled."""
+    asked: int = 0
+    """How often a value of the matrix was asked for: what asks for none is the same in all cells."""
     complaints: list[Complaint] = field(default_factory=list)
+    _templates: dict[tuple[str, int], _Template] = field(default_factory=dict)
+    """By the texts and what is for later, as a number: a flag is slow to look up."""
+    _room: Room = field(default_factory=Room)
+
+    def begin(self, values: Mapping[str, str]) -> None:
+        """Go on to the cell with these values."""
+        self.values, self._room = values, Room()
+
+    def value_of(self, axis: str) -> str:
+        """A value of the matrix."""
+        self.asked += 1
+        return self.values.get(axis, "")
 
     def fill(self, text: Text, later: Later = Later.NOTHING) -> str:
         """The text with its matrix values; complains about everything else that is not for `later`."""
         if "${{" not in text.value:
             return text.value
-        filled = REFERENCE.sub(lambda match: self._value_of(match, text.place_of(match.start()), later), text.value)
-        if len(filled.encode()) > TEXT_BYTES_MAX:
-            kib = TEXT_BYTES_MAX // 1024
-            self.complain(f"this text is larger than {kib} KiB once its matrix values are filled in", text.place)
-        return filled
+        template = self._templates.get((text.value, int(later))) or self._read(text, later)
+        try:
+            return self._room.join([part if isinstance(part, str) else self.value_of(part.name) for part in template])
+        except TooLargeError as error:
+            what = f"with this text job {quoted(self.job)}" if error.whole else "this text"
+            self.complain(f"{what} is larger than {error.kib} KiB once its matrix values are filled in", text.place)
+            return ""
+
+    def _read(self, text: Text, later: Later) -> _Template:
+        """The text in parts. One that was complained about is read again wherever else it stands."""
+        before = len(self.complaints)
+        template = pieces_of(text.value, lambda match: self._part(match, text.place_of(match.start()), later))
+        if len(self.complaints) == before:
+            self._templates[text.value, int(later)] = template
+        return template
 
     def complain(self, message: str, place: Place, hint: str = "") -> None:
         """Say what is wrong, once."""
@@ -63,14 +111,14 @@ class Filler:
         if complaint not in self.complaints and len(self.complaints) < COMPLAINTS_MAX:
             self.complaints.append(complaint)
 
-    def _value_of(self, match: re.Match[str], place: Place, later: Later) -> str:
+    def _part(self, match: re.Match[str], place: Place, later: Later) -> str | _Axis:
         try:
             node = parse(match[1].strip())
         except ExpressionError:
             node = tree.Literal(0, value="")
         match node:
             case tree.Name(path=("matrix", axis)):
-                return self._matrix_value(axis, place)
+                return self._axis(axis, place)
             case tree.Name(path=("inputs", name)):
                 return self._input(name, place)
             case tree.Name(path=("needs", *_)) if Later.NEEDS in later:
@@ -85,11 +133,11 @@ class Filler:
                 self._means_nothing(match[0], node, place, later)
         return match[0]
 
-    def _matrix_value(self, axis: str, place: Place) -> str:
+    def _axis(self, axis: str, place: Place) -> _Axis:
         if axis not in self.known.matrix:
             message = f"job {quoted(self.job)} has no matrix value {quoted(axis)}"
             self.complain(message, place, did_you_mean(axis, self.known.matrix) or "add it under `matrix`")
-        return self.values.get(axis, "")
+        return _Axis(axis)
 
     def _input(self, name: str, place: Place) -> str:
         if name not in self.inputs:
@@ -108,7 +156,20 @@ class Filler:
         *most, last = filled
         verb = "are" if most else "is"
         only = f"{', '.join(most)} and {last}" if most else last
-        hint = _ELSEWHERE
-        if isinstance(node, tree.Name) and node.path[0] == "needs":
-            hint = "what a need puts out is known only to scripts and variables"
-        self.complain(f"{quoted(whole)} means nothing here: only {only} {verb} filled in", place, hint)
+        self.complain(f"{quoted(whole)} means nothing here: only {only} {verb} filled in", place, _instead(node))
+
+
+def _instead(node: tree.Node) -> str:
+    """What to write instead of something that is filled in elsewhere."""
+    match node:
+        case tree.Name(path=("needs", *_)):
+            return "what a need puts out is known only to scripts and variables"
+        case tree.Name(path=("secrets", name)):
+            return f"write `secrets: [{name}]` at the job, and read `${name}`"
+        case tree.Name(path=("env" | "vars", name)):
+            return f"read `${name}` in a script, or write the value itself"
+        case tree.Name(path=("github", name)) if name in _VARIABLES:
+            return f"read `${_VARIABLES[name]}` in a script"
+        case tree.Name(path=("steps", *_)):
+            return "let the step leave it in a file of the work tree, where later steps find it"
+    return _ELSEWHERE

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from surveil.core.decisions import Facts, Need, decide
 from surveil.core.model import Status
-from surveil.core.outputs import OutputsTooLargeError, complete, is_open
+from surveil.core.outputs import UnfitError, complete, is_open
 from surveil.frozen import dataclass
 from surveil.protocol import JobSpec
 
@@ -46,7 +46,7 @@ def whether(spec: JobSpec, commit: Commit, look: Look) -> tuple[Status, str]:
     if is_open(spec):
         try:
             complete(spec, facts_of(spec, commit, look))
-        except OutputsTooLargeError as error:
+        except UnfitError as error:
             return Status.ERRORED, str(error)
     return Status.QUEUED, ""
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from surveil.core.spelling import quoted
+from surveil.frozen import dataclass
 
 GLOBS_MAX: Final = 64
 """Patterns of one list."""

@@ -1,7 +1,7 @@
 """`${{ hash('GLOB', ...) }}` in the keys of caches: a short name for what some files of a commit hold.
 
-What belongs here: which patterns it names, and putting the names in. What does not: reading files (`execute.caching`),
-and everything else that is filled into texts (`core.filling`).
+What belongs here: which patterns it names, and putting the names in. What does not: reading files
+(`execute.collect.caching`), and everything else that is filled into texts (`core.filling`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 
 from surveil.core import expressions as tree
-from surveil.core.conditions import REFERENCE
 from surveil.core.expressions import ExpressionError, parse
 from surveil.core.globs import read_globs
+from surveil.core.references import REFERENCE
 
 
 def problem_of_hash(node: tree.Call) -> str:

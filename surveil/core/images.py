@@ -1,7 +1,7 @@
-"""The images that jobs name: how a name has to look, and what is filled into it.
+"""The images that jobs name: how a name has to look, what is filled into it, and which one an attempt had.
 
-What belongs here: from a declared image to the one in a job spec. What does not: registries, engines and containers
-(`surveil.execute`).
+What belongs here: from a declared image to the one in a job spec, and how attempts say what they ran in. What does not:
+registries, engines and containers (`surveil.execute`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ NAME: Final = re.compile(
 )
 """A registry and its port, a path, a tag and a digest, of which only the path is needed."""
 NAME_CHARACTERS_MAX: Final = 512
+_CONTAINER: Final = "container"
 
 
 def filled(declared: ImageDeclaration, filler: Filler) -> ImageSpec:
@@ -34,4 +35,19 @@ def filled(declared: ImageDeclaration, filler: Filler) -> ImageSpec:
         cpu_thousandths=declared.cpu_thousandths,
         memory_bytes=declared.memory_bytes,
         processes=declared.processes,
+        root=declared.root,
+        disk_bytes=declared.disk_bytes,
     )
+
+
+def isolation_by(digest: str, note: str = "") -> str:
+    """What an attempt says of its isolation that ran in a container of the image with this digest."""
+    return f"{_CONTAINER} {digest} {note}".rstrip()
+
+
+def digest_of(isolation: str) -> str:
+    """The digest in what an attempt says of its isolation, by which the very same image is found again; empty if it
+    ran in no container, or does not say.
+    """
+    kind, _, digest = isolation.partition(" ")
+    return digest.partition(" ")[0] if kind == _CONTAINER else ""

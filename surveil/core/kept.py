@@ -14,6 +14,9 @@ from surveil.frozen import dataclass
 RETENTION_MS: Final = 30 * 86_400_000
 """How long an artifact is kept whose job does not say."""
 
+CACHES_MAX: Final = 10_000
+"""Keys are cheap to invent; whoever looks for one reads all that there are."""
+
 ArtifactId: TypeAlias = tuple[str, int, str]
 """A job's id, the attempt's number, and the artifact's name."""
 CacheId: TypeAlias = tuple[str, str, str, str]
@@ -73,12 +76,14 @@ def named(paths: Iterable[str]) -> str:
 
 
 def unused(caches: Iterable[Cache], bytes_max: int) -> list[Cache]:
-    """Those that go now: the ones that were not used for longest, until the others fit into `bytes_max`."""
-    gone = []
+    """Those that go now: the ones that were not used for longest, until the others fit into `bytes_max`, and are no
+    more than `CACHES_MAX`.
+    """
+    gone: list[Cache] = []
     left = sorted(caches, key=lambda one: (one.used_at, one.id))
     size = sum(cache.size for cache in left)
     for cache in left:
-        if size <= bytes_max:
+        if size <= bytes_max and len(left) - len(gone) <= CACHES_MAX:
             break
         gone.append(cache)
         size -= cache.size

@@ -37,7 +37,10 @@ def expire(state: State, now: int, policy: Policy) -> None:
         if attempt.state in OPEN:
             session = state.sessions.get(attempt.runner)
             by_a_person = session is not None and session.parting in {Parting.GOODBYE, Parting.REVOKED}
-            lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=not by_a_person)
+            # What its runner was not told says nothing about the job.
+            untold = attempt_id in state.untold
+            blamed = not by_a_person and not untold
+            lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=blamed)
         else:
             end_lingering(state, attempt, now)
 
@@ -117,6 +120,8 @@ def _silence(state: State, attempt: Attempt, now: int) -> str:
     if attempt.incarnation < session.incarnation and _is_here(session, now):
         held_for = f"{seconds(now - attempt.assigned_at)} after it was given"
         return f"runner {attempt.runner_name} restarted and no longer had it {held_for}"
+    if attempt.id in state.untold and _is_here(session, now):
+        return f"runner {attempt.runner_name} does not have it, and is not told again: {state.untold[attempt.id]}"
     left = f"runner {attempt.runner_name} {session.parting.value}"
     if session.parting == Parting.REVOKED:
         return left
@@ -144,6 +149,11 @@ def _departure(state: State, runner: Runner, now: int, policy: Policy) -> str:
             return f"it {session.parting.value}: {runner.cordoned}"
         case _:
             assert_never(session.parting)
+
+
+def took_its_leave(reason: str) -> bool:
+    """Whether a runner that counts as gone was expected to, by the journal's word."""
+    return reason.startswith((f"it {Parting.GOODBYE.value}", f"it {Parting.REVOKED.value}"))
 
 
 def _missing(state: State, now: int) -> str:

@@ -46,9 +46,10 @@ def find_cells(job: JobDeclaration) -> tuple[Cells, list[Complaint]]:
     complaints += useless
     values, made = _included(job, combinations)
     cells: dict[str, Mapping[str, str]] = {}
+    axes = sorted(job.matrix)
     for number, cell in enumerate([*values, *made]):
-        shown = {axis: cell[axis] for axis in job.matrix} if number < len(values) else _showable(cell)
-        label = ",".join(f"{axis}={shown[axis]}" for axis in sorted(shown))
+        shown = axes if number < len(values) else _showable(cell)
+        label = ",".join([f"{axis}={cell[axis]}" for axis in shown])
         name = f"{job.name.value}[{label}]"
         if name in cells:
             complaints.append(_ambiguous(job, name))
@@ -96,12 +97,13 @@ def _included(
     return cells, made
 
 
-def _showable(cell: Mapping[str, str]) -> dict[str, str]:
-    return {axis: value for axis, value in cell.items() if _can_be_shown(value) and len(value) <= SHOWN_CHARACTERS_MAX}
+def _showable(cell: Mapping[str, str]) -> list[str]:
+    """The names of the values that can be part of a name."""
+    return sorted(axis for axis, value in cell.items() if _can_be_shown(value) and len(value) <= SHOWN_CHARACTERS_MAX)
 
 
 def _can_be_shown(value: str) -> bool:
-    return bool(value) and value.isprintable() and not _NEVER_IN_A_NAME & set(value)
+    return bool(value) and value.isprintable() and _NEVER_IN_A_NAME.isdisjoint(value)
 
 
 def _check_axes(job: JobDeclaration) -> Iterator[Complaint]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from surveil.core.states import WRONG
 from surveil.frozen import dataclass, members_at_hand
 from surveil.protocol import JobOutput, JobSpec, StepReport
 
@@ -137,9 +138,14 @@ class Job:
     """What the attempt that decided put out for the jobs that need this one."""
 
     @property
+    def decided_by(self) -> int:
+        """The number of the attempt whose verdict it has; 0 where it has none, or not from an attempt of its own."""
+        return self.attempt if self.state in {Status.PASSED, Status.FAILED} else 0
+
+    @property
     def counts_as(self) -> Status:
         """What its state means for its build and for those that need it: a failure that it may have is none."""
-        tolerated = self.spec.continue_on_error and self.state in {Status.FAILED, Status.ERRORED}
+        tolerated = self.spec.continue_on_error and self.state in WRONG
         return Status.PASSED if tolerated else self.state
 
 

@@ -17,7 +17,6 @@ from typing import Final, assert_never
 from zlib import crc32
 
 from surveil.core.observe_model import (
-    STIRRED_MS,
     Acknowledged,
     Change,
     Connected,
@@ -80,7 +79,7 @@ def handle(state: State, event: Event, now: int) -> list[Effect]:
         case PollFailed():
             effects = _poll_failed(state.repos[event.repo], event.reason, now)
         case Stirred():
-            effects = _stirred(state, state.repos[event.repo], now)
+            effects = _stirred(state, state.repos[event.repo], event.gap_ms, now)
         case Acknowledged():
             return _acknowledged(state, event.mid, now)
         case ReportFailed():
@@ -102,7 +101,7 @@ def handle(state: State, event: Event, now: int) -> list[Effect]:
 def _due(state: State, repo: Repo, now: int) -> list[Effect]:
     effects: list[Effect] = []
     if not repo.polling and repo.poll_at <= now:
-        repo.polling, repo.stirred, repo.polled_at = True, False, now
+        repo.polling, repo.stirred_ms, repo.polled_at = True, None, now
         effects.append(Poll(repo=repo.repo))
     if state.connected:
         effects += _repeat(state, repo, now)
@@ -110,12 +109,12 @@ def _due(state: State, repo: Repo, now: int) -> list[Effect]:
     return effects
 
 
-def _stirred(state: State, repo: Repo, now: int) -> list[Effect]:
-    repo.stirred = True
+def _stirred(state: State, repo: Repo, gap_ms: int, now: int) -> list[Effect]:
+    repo.stirred_ms = gap_ms if repo.stirred_ms is None else min(repo.stirred_ms, gap_ms)
     if repo.polling:
         return []
     # A repository that fails keeps its turn, however much moves there; only its back-off ends.
-    wait_ms = repo.interval_ms if repo.failures else STIRRED_MS
+    wait_ms = repo.interval_ms if repo.failures else gap_ms
     repo.poll_at = min(repo.poll_at, max(now, repo.polled_at + wait_ms))
     return _due(state, repo, now) if repo.poll_at <= now else []
 
@@ -125,8 +124,8 @@ def _poll_ended(repo: Repo, now: int) -> list[Effect]:
     repo.polling = False
     repo.polls += 1
     repo.poll_at = now + _scatter(repo, repo.interval_ms)
-    if repo.stirred:
-        repo.poll_at = min(repo.poll_at, max(now, repo.polled_at + STIRRED_MS))
+    if repo.stirred_ms is not None:
+        repo.poll_at = min(repo.poll_at, max(now, repo.polled_at + repo.stirred_ms))
     if not repo.failures:
         return []
     repo.failures = 0

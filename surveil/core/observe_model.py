@@ -17,6 +17,8 @@ from surveil.core.trust import Trust, read_trust
 
 STIRRED_MS: Final = 20
 """Changes in files come in bursts; a repository is read at most once in this time."""
+HINTED_MS: Final = 1_000
+"""The same for hints that come from outside: a server is not asked more often because more is said about it."""
 
 
 class Change(StrEnum):
@@ -58,9 +60,12 @@ class PollFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stirred:
-    """Something moved in the repository's files: a poll now may find more than the next one in its turn."""
+    """Something moved in the repository's files, or somebody says so: a poll now may find more than the next one in its
+    turn. It begins `gap_ms` after the one before at the earliest.
+    """
 
     repo: str
+    gap_ms: int = STIRRED_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +212,8 @@ class Repo:
     newest: dict[str, str] = field(default_factory=dict)
     queue: deque[str] = field(default_factory=deque)
     polling: bool = False
-    stirred: bool = False
+    stirred_ms: int | None = None
+    """Once something stirred, and until the next poll: how long after the last poll that one may begin."""
     poll_at: int
     polled_at: int
     polls: int = 0

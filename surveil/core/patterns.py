@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from surveil.errors import UsageError
+from surveil.frozen import dataclass
 
 PATTERNS_MAX: Final = 64
 PATTERN_CHARS_MAX: Final = 300

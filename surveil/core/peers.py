@@ -6,9 +6,10 @@ dispatcher's gate), and what a role may say (net).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from surveil.frozen import dataclass
 
 LOCAL_CLIENT: Final = "local"
 """The client whose key the dispatcher keeps in its own data folder."""

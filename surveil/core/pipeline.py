@@ -8,10 +8,11 @@ and makes declarations), its graph (`core.graph`), its matrices (`core.matrix`),
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from surveil.core import globs
 from surveil.core.conditions import WORDS, Known, check, path_patterns
@@ -33,27 +34,33 @@ from surveil.core.graph import CellsByJob, cells_of_needs, check_needs, find_cyc
 from surveil.core.images import filled
 from surveil.core.keeping import artifacts_of, caches_of
 from surveil.core.matrix import COMBINATIONS_MAX, Cells, combinations_of, find_cells
+from surveil.core.references import JOB_BYTES_MAX
+from surveil.core.services import services_of, texts_of
 from surveil.core.spelling import quoted
+from surveil.core.splitting import shards_of, split, with_room
+from surveil.core.steps import cut, name_from
+from surveil.core.taking import kept_by_job, taken_by, weight
 from surveil.core.triggers import variable
 from surveil.core.wanted_secrets import uses_of
-from surveil.protocol import JobSpec, SecretUse, StepSpec
+from surveil.frozen import replace
+from surveil.protocol import JobSpec, SecretUse, StepSpec, TakenArtifact
 
 JOBS_MAX: Final = 256
 """Jobs of one pipeline after its matrices are expanded; also the most that one job can need."""
 STEPS_MAX: Final = 100
 NAME_BYTES_MAX: Final = 120
 """UTF-8 bytes of a job's full name; it becomes part of file names, which hold 255."""
-JOB_BYTES_MAX: Final = 768 * 1024
-"""UTF-8 bytes of one job; it travels in one message of at most 1 MiB."""
 ENV_MAX: Final = 500
 """Variables that one job or step can set."""
 EXPANDED_BYTES_MAX: Final = 8 * 1024 * 1024
 """UTF-8 bytes of all jobs together: 256 cells of a large script would otherwise fill memory."""
-STEP_NAME_CHARACTERS_MAX: Final = 80
 GROUP_CHARACTERS_MAX: Final = 200
 """Of a concurrency group's name, before what is known later is filled in."""
 GLOBS_MAX: Final = 100
 """Lists of patterns that all conditions of a pipeline may ask for; each is matched with every path that changed."""
+
+
+_PartT = TypeVar("_PartT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +72,36 @@ class Expansion:
 
 
 def expand(
-    env: Mapping[str, Text], jobs: Sequence[JobDeclaration], inputs: Mapping[str, str] = MappingProxyType({})
+    env: Mapping[str, Text],
+    jobs: Sequence[JobDeclaration],
+    inputs: Mapping[str, str] = MappingProxyType({}),
+    shards: Mapping[str, int] = MappingProxyType({}),
 ) -> Expansion:
     """Expand every job's matrix and connect the jobs. `env` is the whole pipeline's, under each job's own, and the
-    values of `inputs` are variables beside it.
+    values of `inputs` are variables beside it. `shards` says for jobs with `shards: auto` how many there are to be; one
+    where it does not.
     """
+    jobs = [split(job, shards.get(job.name.value, 1)) for job in jobs]
     env = {**env, **{variable(name): Text(value, START) for name, value in inputs.items()}}
     cells, complaints = _find_all_cells(jobs)
     if complaints:
         return _refuse(complaints)
     complaints = [*check_needs(jobs, cells), *find_cycles(jobs, cells)]
     specs: list[JobSpec] = []
-    pipeline_bytes = 0
+    pipeline_bytes, kept = 0, kept_by_job(jobs)
     for job in jobs:
         known, needs = _known(job, env, cells), resolve_needs(job, cells)
-        complaints += _check_condition(job, known)
-        shared: dict[int, StepSpec] = {}
+        takes, wrong = taken_by(job, kept, known.needs)
+        complaints += [*_check_conditions(job, known), *wrong]
+        filler = Filler(job.name.value, known, inputs)
+        made = _Cells(job, env, filler, takes)
         for name, values in cells[job.name.value].items():
-            cell = _Cell(job, name, Filler(job.name.value, values, known, inputs), shared)
-            spec = cell.spec(env, needs)
-            complaints += cell.filler.complaints
-            if cell.filler.complaints:
+            spec = made.spec(name, values, needs)
+            complaints += filler.complaints
+            if filler.complaints:
                 break  # The other cells would say the same again.
             specs.append(spec)
-            pipeline_bytes += (job_bytes := _weigh(spec))
+            pipeline_bytes += (job_bytes := made.weight)
             if job_bytes > JOB_BYTES_MAX:
                 complaints.append(
                     Complaint(f"job {quoted(name)} is larger than {JOB_BYTES_MAX // 1024} KiB", job.name.place)
@@ -122,6 +135,7 @@ def _find_all_cells(jobs: Sequence[JobDeclaration]) -> tuple[CellsByJob, list[Co
             cells[job.name.value], wrong = find_cells(job)
             complaints += wrong
             count = len(cells[job.name.value]) or count
+        count = with_room(job, count)
         total += count
         if total - count <= JOBS_MAX < total:
             more = f"with the {count} cells of its matrix " if count > 1 else ""
@@ -140,29 +154,37 @@ def _check_steps(job: JobDeclaration) -> Iterator[Complaint]:
         yield Complaint(message, job.steps[STEPS_MAX].run.place)
 
 
-def _check_condition(job: JobDeclaration, known: Known) -> Iterator[Complaint]:
-    """What is wrong with a condition, which is the same for all cells."""
-    if job.when is None or job.when.value in WORDS:
+def _check_conditions(job: JobDeclaration, known: Known) -> Iterator[Complaint]:
+    """What is wrong with the conditions of a job and its steps, which are the same for all cells."""
+    where = f"jobs.{quoted(job.name.value)[1:-1]}"
+    yield from _check_condition(job.when, known, f"{where}.when")
+    for index, step in enumerate(job.steps):
+        if step.when is not None:
+            knows = Known(matrix=known.matrix, env={*known.env, *step.env}, needs=known.needs)
+            yield from _check_condition(step.when, knows, f"{where}.steps[{index}].when")
+
+
+def _check_condition(when: Text | None, known: Known, where: str) -> Iterator[Complaint]:
+    if when is None or when.value in WORDS:
         return
     try:
-        errors = check(parse(job.when.value), known)
+        errors = check(parse(when.value), known)
     except ExpressionError as unreadable:
         errors = [unreadable]
-    where = f"jobs.{quoted(job.name.value)[1:-1]}.when"
     for error in errors:
-        yield Complaint(f"`{where}`: {error}", job.when.place_of(error.at), error.hint)
+        yield Complaint(f"`{where}`: {error}", when.place_of(error.at), error.hint)
 
 
 def _check_globs(jobs: Sequence[JobDeclaration]) -> Iterator[Complaint]:
     seen: set[tuple[str, ...]] = set()
-    for job in jobs:
-        if job.when is None:
+    for when in (when for job in jobs for when in (job.when, *(step.when for step in job.steps))):
+        if when is None:
             continue
         with contextlib.suppress(ExpressionError):  # That was complained about already.
-            seen.update(path_patterns(parse(job.when.value)))
+            seen.update(path_patterns(parse(when.value)))
         if len(seen) > GLOBS_MAX:
             message = f"the conditions of all jobs ask for more than {GLOBS_MAX} different lists of changed paths"
-            yield Complaint(message, job.when.place, "use `**`, or ask for the same lists")
+            yield Complaint(message, when.place, "use `**`, or ask for the same lists")
             return
 
 
@@ -176,133 +198,181 @@ def _known(job: JobDeclaration, env: Mapping[str, Text], cells: CellsByJob) -> K
     )
 
 
-@dataclass(slots=True)
-class _Cell:
-    """One combination of a job's matrix while its texts are filled in."""
+class _Cells:
+    """The cells of one job while its texts are filled in: each is the one before it, with what the matrix changes."""
 
-    job: JobDeclaration
-    name: str
-    filler: Filler
-    shared: dict[int, StepSpec]
-    """Steps into which nothing is filled, by their position: they are the same in all cells."""
+    def __init__(
+        self, job: JobDeclaration, env: Mapping[str, Text], filler: Filler, takes: tuple[TakenArtifact, ...]
+    ) -> None:
+        self._job = job
+        self._takes = takes
+        self._pipeline_env = env
+        self._filler = filler
+        self._secrets = self._uses()
+        self._spec: JobSpec | None = None
+        self._weights: dict[str, int] = {}
+        self._steps_alike: dict[int, StepSpec] = {}
+        self._changing: dict[str, Callable[[], object]] = {
+            "env": self._env,
+            "labels": self._labels,
+            "concurrency": self._group,
+            "reports": self._reports,
+            "artifacts": lambda: artifacts_of(job, filler),
+            "image": lambda: job.image and filled(job.image, filler),
+            "services": lambda: services_of(job, filler, self._secrets),
+            "cache": lambda: caches_of(job, filler),
+            "steps": self._steps,
+        }
+        """How those parts are made that are not known to be the same in all cells."""
 
-    def spec(self, pipeline_env: Mapping[str, Text], needs: tuple[str, ...]) -> JobSpec:
-        """Fill in everything. In `env` later wins: the pipeline's, the cell's `MATRIX_*`, the job's."""
-        job, values = self.job, self.filler.values
-        if len(self.name.encode()) > NAME_BYTES_MAX:
-            message = f"the job's full name {quoted(self.name)} is longer than {NAME_BYTES_MAX} bytes"
-            self.filler.complain(message, job.name.place, "use a shorter name or shorter matrix values")
-        variables = {f"MATRIX_{axis.upper()}": value for axis, value in values.items()}
-        env = self._fill_env(pipeline_env) | variables | self._fill_env(job.env)
-        if max(len(env), *(len(step.env) for step in job.steps)) > ENV_MAX:
-            self.filler.complain(f"job {quoted(job.name.value)} sets more than {ENV_MAX} variables", job.name.place)
+    def spec(self, name: str, values: Mapping[str, str], needs: tuple[str, ...]) -> JobSpec:
+        """Fill in everything for the cell with this name and these values."""
+        self._filler.begin(values)
+        if len(name.encode()) > NAME_BYTES_MAX:
+            message = f"the job's full name {quoted(name)} is longer than {NAME_BYTES_MAX} bytes"
+            self._filler.complain(message, self._job.name.place, "use a shorter name or shorter matrix values")
+        made: dict[str, Any] = {"name": name, "matrix": dict(values)}
+        for part, make in list(self._changing.items()):
+            made[part], alike = self._made(make)
+            if alike:
+                del self._changing[part]
+        first = self._spec is None
+        self._spec = self._first(made, needs) if self._spec is None else replace(self._spec, **made)
+        for part in _WEIGHTY if first else _WEIGHTY.keys() & made:
+            self._weights[part] = _WEIGHTY[part](self._spec)
+        return self._spec
+
+    @property
+    def weight(self) -> int:
+        """UTF-8 bytes of everything in the last cell that its author chose."""
+        return sum(self._weights.values())
+
+    def _first(self, made: dict[str, Any], needs: tuple[str, ...]) -> JobSpec:
+        job = self._job
         return JobSpec(
-            name=self.name,
+            **made,
             needs=needs,
             when=job.when.value if job.when is not None else "passed",
-            labels=self._labels(),
-            env=env,
             timeout_ms=job.timeout_ms,
             retry=job.retry,
             on_runner_loss=job.on_runner_loss,
-            steps=tuple(self._step(position, step) for position, step in enumerate(job.steps)),
-            matrix=dict(values),
             continue_on_error=job.continue_on_error,
             fail_fast=job.fail_fast,
             priority=job.priority,
-            concurrency=self._group(),
             cancel_superseded=job.cancel_superseded,
-            reports=self._reports(),
-            shards=job.shards,
-            artifacts=artifacts_of(job, self.filler),
-            secrets=self._secrets(env),
-            image=None if job.image is None else filled(job.image, self.filler),
-            cache=caches_of(job, self.filler),
+            shards=shards_of(job),
+            secrets=self._secrets,
+            artifacts_from=self._takes,
         )
 
-    def _secrets(self, env: Mapping[str, str]) -> tuple[SecretUse, ...]:
-        variables = env.keys() | {name for step in self.job.steps for name in step.env}
-        return uses_of(self.job.secrets, variables, self.filler.complain)
+    def _made(self, make: Callable[[], _PartT]) -> tuple[_PartT, bool]:
+        """A part of the job, and whether it is the same in all cells because it asks for no value of the matrix."""
+        before = self._filler.asked
+        return make(), self._filler.asked == before
+
+    def _env(self) -> dict[str, str]:
+        """Later wins: the pipeline's, the cell's `MATRIX_*`, the job's."""
+        variables = {f"MATRIX_{axis.upper()}": self._filler.value_of(axis) for axis in self._filler.values}
+        env = self._fill_env(self._pipeline_env) | variables | self._fill_env(self._job.env)
+        envs = [env, *(step.env for step in self._job.steps), *(service.env for service in self._job.services)]
+        if max(map(len, envs)) > ENV_MAX:
+            job = self._job.name
+            self._filler.complain(f"job {quoted(job.value)} sets more than {ENV_MAX} variables", job.place)
+        return env
+
+    def _uses(self) -> tuple[SecretUse, ...]:
+        """The secrets, none of which may be in a variable that is set otherwise, in whichever cell."""
+        variables = {*self._filler.known.env, *(name for step in self._job.steps for name in step.env)}
+        registry = self._job.image.credentials if self._job.image is not None else None
+        return uses_of(self._job.secrets, variables, self._filler.complain, registry)
 
     def _group(self) -> str:
-        if self.job.concurrency is None:
+        if self._job.concurrency is None:
             return ""
-        group = self.filler.fill(self.job.concurrency, Later.COMMIT)
+        group = self._filler.fill(self._job.concurrency, Later.COMMIT)
         if len(group) > GROUP_CHARACTERS_MAX:
             message = f"the name of a concurrency group has at most {GROUP_CHARACTERS_MAX} characters"
-            self.filler.complain(message, self.job.concurrency.place)
+            self._filler.complain(message, self._job.concurrency.place)
         return group
 
     def _reports(self) -> tuple[str, ...]:
-        if self.job.reports is None:
+        if self._job.reports is None:
             return REPORTS_USUAL
-        filled = tuple(self.filler.fill(pattern) for pattern in self.job.reports)
-        for text, pattern in zip(filled, self.job.reports, strict=True):
+        filled = tuple(self._filler.fill(pattern) for pattern in self._job.reports)
+        for text, pattern in zip(filled, self._job.reports, strict=True):
             try:
                 globs.read_globs((text,))
             except ValueError as error:
-                self.filler.complain(f"`reports`: {error}", pattern.place)
+                self._filler.complain(f"`reports`: {error}", pattern.place)
         if len(filled) > globs.GLOBS_MAX:
             message = f"`reports` has {len(filled)} patterns, more than the {globs.GLOBS_MAX} allowed"
-            self.filler.complain(message, self.job.reports[0].place, "use `**`")
+            self._filler.complain(message, self._job.reports[0].place, "use `**`")
         return filled
 
-    def _step(self, position: int, step: StepDeclaration) -> StepSpec:
-        if position in self.shared:
-            return self.shared[position]
-        run = self.filler.fill(step.run, Later.NEEDS)
-        named = self.filler.fill(step.name) if step.name is not None else _name_from(run)
-        spec = StepSpec(
-            name=_cut(named),
+    def _steps(self) -> tuple[StepSpec, ...]:
+        found: list[StepSpec] = []
+        for position, step in enumerate(self._job.steps):
+            if position not in self._steps_alike:
+                spec, alike = self._made(partial(self._step, step))
+                if alike:
+                    self._steps_alike[position] = spec
+            else:
+                spec = self._steps_alike[position]
+            found.append(spec)
+        return tuple(found)
+
+    def _step(self, step: StepDeclaration) -> StepSpec:
+        run = self._filler.fill(step.run, Later.NEEDS)
+        return StepSpec(
+            name=name_from(run) if step.name is None else cut(self._filler.fill(step.name)),
             run=run,
             shell=step.shell,
             timeout_ms=step.timeout_ms,
             continue_on_error=step.continue_on_error,
             env=self._fill_env(step.env),
+            when=step.when.value if step.when is not None else "passed",
         )
-        if not any("${{" in text.value for text in (step.run, step.name, *step.env.values()) if text is not None):
-            self.shared[position] = spec
-        return spec
 
     def _labels(self) -> tuple[str, ...]:
-        needed = [] if self.job.image is None else [CONTAINERS]
-        return tuple(dict.fromkeys([*(self._label(label) for label in self.job.labels), *needed]))
+        needed = [] if self._job.image is None else [CONTAINERS]
+        return tuple(dict.fromkeys([*(self._label(label) for label in self._job.labels), *needed]))
 
     def _label(self, label: Text) -> str:
-        filled = self.filler.fill(label)
+        filled = self._filler.fill(label)
         if LABEL.fullmatch(filled) is None:
             hint = "labels are letters, digits and `_.:/=+-`, at most 64"
-            self.filler.complain(f"{quoted(filled)} is not a label", label.place, hint)
+            self._filler.complain(f"{quoted(filled)} is not a label", label.place, hint)
         return filled
 
     def _fill_env(self, env: Mapping[str, Text]) -> dict[str, str]:
-        return {name: self.filler.fill(value, Later.NEEDS) for name, value in env.items()}
+        return {name: self._filler.fill(value, Later.NEEDS) for name, value in env.items()}
 
 
-def _name_from(script: str) -> str:
-    """The first line that says something: neither empty nor a comment."""
-    lines = [line.strip() for line in script.splitlines()]
-    return next((line for line in lines if line and not line.startswith("#")), next(filter(None, lines), "script"))
+def _size(texts: Iterable[str]) -> int:
+    return len("".join(texts).encode())
 
 
-def _cut(name: str) -> str:
-    if len(name) <= STEP_NAME_CHARACTERS_MAX:
-        return name
-    return name[: STEP_NAME_CHARACTERS_MAX - 1] + "…"
+def _size_of_env(env: Mapping[str, str]) -> int:
+    return _size([*env, *env.values()])
 
 
-def _weigh(spec: JobSpec) -> int:
-    """UTF-8 bytes of everything in a job that its author chose."""
-    envs = [spec.env, spec.matrix, *(step.env for step in spec.steps)]
-    texts = [
-        spec.name,
-        *spec.needs,
-        *spec.labels,
-        spec.image.name if spec.image else "",
-        *(part for step in spec.steps for part in (step.name, step.run, step.shell)),
-        *(text for artifact in spec.artifacts for text in (artifact.name, *artifact.paths)),
-        *(text for cache in spec.cache for text in (cache.key, *cache.restore_keys, *cache.paths)),
-    ]
-    return sum(len(text.encode()) for text in texts) + sum(
-        len(a.encode()) + len(b.encode()) for env in envs for a, b in env.items()
-    )
+def _size_of_steps(spec: JobSpec) -> int:
+    texts: list[str] = []
+    for step in spec.steps:
+        texts += (step.name, step.run, step.shell, step.when, *step.env, *step.env.values())
+    return _size(texts)
+
+
+_WEIGHTY: Final[Mapping[str, Callable[[JobSpec], int]]] = {
+    "name": lambda spec: _size((spec.name,)),
+    "matrix": lambda spec: _size_of_env(spec.matrix),
+    "env": lambda spec: _size_of_env(spec.env),
+    "steps": _size_of_steps,
+    "labels": lambda spec: _size(spec.labels),
+    "image": lambda spec: _size((spec.image.name,)) if spec.image else 0,
+    "services": lambda spec: _size(text for service in spec.services for text in texts_of(service)),
+    "artifacts": lambda spec: _size(text for one in spec.artifacts for text in (one.name, *one.paths)),
+    "cache": lambda spec: _size(text for one in spec.cache for text in (one.key, *one.restore_keys, *one.paths)),
+    "needs": lambda spec: _size(spec.needs) + weight(spec.artifacts_from),
+}
+"""What of a job may be large, by the part that holds it: of a cell only what differs from the one before is weighed."""

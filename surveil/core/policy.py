@@ -6,7 +6,7 @@ where they hold, and how these are set (config).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from surveil.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

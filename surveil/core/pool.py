@@ -193,7 +193,8 @@ def _take_stock(
             # What is finished is released by the answer to its `Finished`; its log may still be on the way.
             revoked.append(ref)
     for attempt in state.attempts_of(key):
-        if attempt.state == AttemptState.ASSIGNED and attempt.incarnation == state.sessions[key].incarnation:
+        is_repeated = attempt.state == AttemptState.ASSIGNED and attempt.id not in state.untold
+        if is_repeated and attempt.incarnation == state.sessions[key].incarnation:
             # The order may still be on its way: no answer to it is no sign of a runner that is gone.
             state.leases.set(attempt.id, max(until_at, state.leases.get(attempt.id) or 0))
     state.silences.set(key, until_at)

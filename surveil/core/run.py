@@ -132,8 +132,9 @@ def _happened(
         case Prepared():
             _remember_mirror(state, held.assign.repo)
             return life.start(state, held, now, policy)
-        case PreparationFailed(reason=reason):
-            return life.finish(state, held, now, policy, ending=Ending(outcome="errored", reason=reason))
+        case PreparationFailed(reason=reason, blameless=blameless):
+            ending = Ending(outcome="errored", reason=reason, blameless=blameless)
+            return life.finish(state, held, now, policy, ending=ending)
         case StepsChanged(steps=steps):
             return life.steps_changed(state, held, steps)
         case Ended():

@@ -298,6 +298,7 @@ def finish(state: RunState, held: HeldAttempt, now: int, policy: RunnerPolicy, *
         finished_after_ms=finished_after_ms,
         log_bytes=held.log_bytes,
         steps=steps,
+        blameless=ending.blameless,
     )
     return _report(state, replace(held, steps=steps), report, now, policy)
 

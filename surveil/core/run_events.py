@@ -53,10 +53,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationFailed:
-    """The attempt could not be brought to its start; `reason` is a sentence."""
+    """The attempt could not be brought to its start; `reason` is a sentence, `blameless` as in `Finished`."""
 
     id: AttemptId
     reason: str
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class Ended:
     steps: tuple[StepReport, ...]
     isolation: str = ""
     outputs: tuple[JobOutput, ...] = ()
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +90,15 @@ class Collected:
     """What the job asked to be kept of an attempt is kept, as far as it could be; `remarks` say what was not.
 
     `missing` says of what the job cannot pass without that the steps did not make it, and `unkept` that it could not be
-    kept; both are clauses for people, and empty where there is nothing of the kind.
+    kept, which is `blameless` as in `Finished`; both are clauses for people, and empty where there is nothing of the
+    kind.
     """
 
     id: AttemptId
     remarks: tuple[str, ...] = ()
     missing: str = ""
     unkept: str = ""
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,7 @@ class Ending:
 
     outcome: Outcome
     reason: str
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

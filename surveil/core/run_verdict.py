@@ -41,6 +41,7 @@ def of_steps(event: Ended, outcome: Outcome, reason: str) -> Finished:
         steps=event.steps,
         isolation=event.isolation,
         outputs=event.outputs if outcome in {"passed", "failed"} else (),
+        blameless=event.blameless and outcome == "errored",
     )
 
 
@@ -61,7 +62,8 @@ def after_collecting(draft: Finished, said: Collected) -> Finished:
     if said.missing:
         return replace(remarked, outcome="failed", reason=said.missing[:REMARK_CHARS_MAX])
     if said.unkept:
-        return replace(remarked, outcome="errored", reason=said.unkept[:REMARK_CHARS_MAX])
+        reason = said.unkept[:REMARK_CHARS_MAX]
+        return replace(remarked, outcome="errored", reason=reason, blameless=said.blameless)
     return remarked
 
 
@@ -76,14 +78,19 @@ def uncollected(draft: Finished, spec: JobSpec, ending: Ending) -> Finished:
 
 
 def _remarked(draft: Finished, sentences: tuple[str, ...]) -> Finished:
-    """The same with remarks at the end of its log: behind the last step that printed something."""
+    """The same with remarks at the end of its log: behind the last step that printed something, and later than it."""
     if not sentences or not draft.steps:
         return draft
     last = max((place for place, step in enumerate(draft.steps) if step.log_at is not None), default=0)
     step = draft.steps[last]
-    made = [
-        Remark(at=draft.log_bytes, after_ms=draft.finished_after_ms, text=sentence[:REMARK_CHARS_MAX])
-        for sentence in sentences
-    ]
+    after_ms = max(draft.finished_after_ms, (step.finished_after_ms or 0) + 1)
+    made = [Remark(at=draft.log_bytes, after_ms=after_ms, text=sentence[:REMARK_CHARS_MAX]) for sentence in sentences]
     said = replace(step, remarks=(*step.remarks, *made)[-REMARKS_MAX:])
     return replace(draft, steps=(*draft.steps[:last], said, *draft.steps[last + 1 :]))
+
+
+def about_attempt(remark: Remark, step: StepReport, log_bytes: int) -> bool:
+    """Whether what stands with a step is said of its whole attempt, whose log has so many bytes: of what was kept once
+    all steps had ended, say.
+    """
+    return remark.at >= log_bytes and step.finished_after_ms is not None and remark.after_ms > step.finished_after_ms

@@ -51,15 +51,26 @@ def hand_out(state: State, now: int, policy: Policy) -> list[Effect]:
     lines: dict[_Kind, _Line] = {}
     queues = _queues(state) if state.roomy else {}
     while queues:
-        for repo in list(queues):
-            if not _first_that_can(state, queues[repo], lines, now):
-                del queues[repo]
-        for repo in sorted(queues, key=lambda repo: (state.running_of.get(repo, 0), queues[repo][0])):
+        for repo in _in_turn(state, queues, lines, now):
             # What was at its head may have lost its runner to another repository meanwhile.
             found = _first_that_can(state, queues[repo], lines, now)
-            if found is not None:
+            if found is None:
+                del queues[repo]
+            else:
                 effects.append(_serve(state, queues[repo], found, now, policy))
     return effects
+
+
+def _in_turn(state: State, queues: dict[str, _Queue], lines: dict[_Kind, _Line], now: int) -> list[str]:
+    """The repositories that have a job which can be handed out, least served first; the others leave. A single one has
+    nobody to take turns with, and is looked at when it is served.
+    """
+    if len(queues) == 1:
+        return list(queues)
+    for repo in list(queues):
+        if not _first_that_can(state, queues[repo], lines, now):
+            del queues[repo]
+    return sorted(queues, key=lambda repo: (state.running_of.get(repo, 0), queues[repo][0]))
 
 
 def _queues(state: State) -> dict[str, _Queue]:

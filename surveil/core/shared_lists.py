@@ -7,6 +7,7 @@ What belongs here: packing, unpacking, and what is wrong with a list that somebo
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from hashlib import sha256
@@ -18,6 +19,18 @@ from surveil.protocol import SHARD_LIST_BYTES_MAX
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
 ITEMS_MAX: Final = 100_000
 ITEM_CHARACTERS_MAX: Final = 4_000
+BETWEEN_BYTES_MAX: Final = 1024 * 1024
+"""Of what stands between the texts of a list: commas and the like. What has more wants our memory: `[]` takes 36 times
+its bytes of it.
+"""
+_TEXTS_MAX: Final = 4 * ITEMS_MAX
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def is_plain(content: bytes) -> bool:
+    """Whether some JSON is little more than its texts, so that it may be read; asked of what strangers wrote."""
+    few = content.count(b'"') - content.count(b'\\"') <= 2 * _TEXTS_MAX
+    return few and len(_TEXT.sub(b"", content)) <= BETWEEN_BYTES_MAX
 
 
 def pack(items: Sequence[str]) -> tuple[str, bytes]:
@@ -33,6 +46,8 @@ def unpack(data: bytes) -> list[str]:
         text = inflater.decompress(data, LIST_BYTES_MAX)
         if inflater.unconsumed_tail or not inflater.eof:
             raise ValueError(f"it is larger than {LIST_BYTES_MAX // 1024**2} MiB, or not whole")
+        if not is_plain(text):
+            raise ValueError("it is no list of texts")
         items = json.loads(text)
     except (zlib.error, RecursionError) as error:
         raise ValueError(str(error)) from error

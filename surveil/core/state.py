@@ -125,6 +125,8 @@ class State:
     sessions: dict[str, Session] = field(default_factory=dict)
     leases: Deadlines[AttemptId] = field(default_factory=Deadlines)
     repeats: Deadlines[AttemptId] = field(default_factory=Deadlines)
+    untold: dict[AttemptId, str] = field(default_factory=dict)
+    """Open attempts that are not said again, and why: nobody knows whether their runners have them."""
     """When an unanswered `Assign`, or a `Cancel` whose attempt has not ended, is said again."""
     silences: Deadlines[str] = field(default_factory=Deadlines)
     """When each runner counts as silent, unless it speaks."""
@@ -313,6 +315,7 @@ class State:
                 del self.held_by[attempt.runner]
         self.leases.discard(key)
         self.repeats.discard(key)
+        self.untold.pop(key, None)
         self.logged.pop(key, None)
         self.roomy[attempt.runner] = None
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from surveil.core.globs import Globs, any_match
 from surveil.core.patterns import Patterns
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.frozen import dataclass
 from surveil.protocol import Trigger
 
 INPUT_CHARACTERS_MAX: Final = 4_000
@@ -155,7 +155,7 @@ def describe(triggers: Triggers) -> list[str]:
         refs = [pattern for each in (push.branches, push.tags) if each is not None for pattern in each.texts]
         lines.append(f"push{_of(refs)}{_changing(push.paths)}")
     if triggers.pull_request is not None:
-        lines.append(f"pull requests{_changing(triggers.pull_request.paths)}")
+        lines.append(f"pull requests{_changing(triggers.pull_request.paths, 'change')}")
     lines += [f"schedule {each.cron} in {each.timezone}" for each in triggers.schedule]
     named = [f"{each.name}={each.default}" if each.default is not None else each.name for each in triggers.inputs]
     lines.append(f"by hand{', with ' + ', '.join(named) if named else ''}")
@@ -166,5 +166,5 @@ def _of(refs: Sequence[str]) -> str:
     return f" of {', '.join(refs)}" if refs else ""
 
 
-def _changing(paths: Globs | None) -> str:
-    return "" if paths is None else f" that changes {', '.join(paths.texts)}"
+def _changing(paths: Globs | None, verb: str = "changes") -> str:
+    return "" if paths is None else f" that {verb} {', '.join(paths.texts)}"

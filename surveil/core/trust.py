@@ -11,10 +11,10 @@ somebody says so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from surveil.core.patterns import Patterns, read_patterns
+from surveil.frozen import dataclass
 from surveil.protocol import Trigger
 
 DEFAULT: Final = ("refs/heads/*", "refs/tags/*")

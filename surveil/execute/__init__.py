@@ -5,18 +5,17 @@ a runner decides (`core.run`) and what it says to whom (`surveil.runner`).
 
 * `contract` is the promise that every way of running attempts keeps; `process` keeps it with processes of this
   machine, and `attempts` knows their folders.
-* `keeper` is the small process that owns the steps of one attempt and survives the agent; `zygote` forks it, and
-  `nursery` asks for that. `offspring` starts and ends the steps' processes, `steplog` takes their output, `endings` has
-  words for how it ends. `files` holds what keeper and agent tell each other through the attempt's folder, `bell` and
-  `lookout` are the two ends of a call that there is news. `processes` ends what a dead keeper left behind.
-* `site` is where a keeper's steps run: below it, or in a container, to whose first process `contained` speaks through
-  named pipes. `engine` has the Docker SDK's calls, `containers` says what an attempt's container is, and `housing`
-  which attempt has one.
-* `output` and `spool` hold the log until the dispatcher has it, `sending` sends it.
-* `workspace` and `environment` are what a step sees; `supply` brings a commit that this machine cannot fetch, and
-  `upkeep` is what a runner does in its own time.
-* `identity` is what the runner knows of itself from one start to the next.
-* `local` runs one job here and now, without any dispatcher.
+* `keeper` is the small process that owns the steps of one attempt and survives the agent. `nursery` asks for one,
+  `files` holds what keeper and agent tell each other through the attempt's folder, `lookout` notices what keepers do,
+  and `processes` ends what a dead one left behind.
+* `isolation` and `containers` are what stands between steps and the machine.
+* `logs` hold what steps print until the dispatcher has it.
+* `collect` is what a job fetches and leaves behind: `archives` packs it, `transfer` carries it.
+* `workspace` and `environment` are what a step sees, and `upkeep` is what a runner does in its own time.
+* `identity` is what the runner knows of itself from one start to the next, `unreadable` what another version left.
+* `local` runs one job here and now, without any dispatcher. `scene` is what it leaves, `shell` lets a person look
+  around there, and `serving` starts its services again for that.
+* `victims` are what a drill ends.
 
 This file imports nothing, because a keeper must start fast and stay small.
 """

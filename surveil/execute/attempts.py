@@ -24,13 +24,13 @@ from surveil.core.model import AttemptId
 from surveil.core.run_events import Ended, FoundAttempt
 from surveil.errors import ProtocolError
 from surveil.execute import files
-from surveil.execute.cgroups import PREFIX
-from surveil.execute.collecting import noted
-from surveil.execute.containers import Placed
-from surveil.execute.entrusted import MEMORY, folder_for
+from surveil.execute.collect.collecting import noted
+from surveil.execute.containers.container import Placed
 from surveil.execute.environment import job_environment, step_orders
-from surveil.execute.isolating import Isolation
-from surveil.execute.spool import SpoolReader
+from surveil.execute.isolation.cgroups import PREFIX
+from surveil.execute.isolation.isolating import Isolation
+from surveil.execute.keeper.entrusted import MEMORY, folder_for
+from surveil.execute.logs.spool import SpoolReader
 from surveil.execute.workspace import Workspace
 from surveil.protocol import OUTPUTS_MAX, Assign, JobOutput, Outcome, Remark, StepReport, StepState, decode, encode
 
@@ -241,6 +241,8 @@ def surroundings(
             "processes": placed.processes,
             "container": str(placed.pipes),
             "first_process": placed.first_process,
+            "services": placed.services,
+            "disk": placed.disk,
         }
     return {
         "isolation": isolation.name,
@@ -328,6 +330,7 @@ def ended(attempt: AttemptId, status: files.Status) -> Ended | None:
         steps=steps(status),
         isolation=status.isolation,
         outputs=tuple(JobOutput(**output._asdict()) for output in status.outputs[:OUTPUTS_MAX]),
+        blameless=status.blameless,
     )
 
 

@@ -7,7 +7,6 @@ What belongs here: the interface between the runner's hands and an executor. Wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from surveil.core.model import AttemptId
@@ -21,7 +20,8 @@ from surveil.core.run_events import (
     Prepared,
     StepsChanged,
 )
-from surveil.execute.output import Chunk
+from surveil.execute.logs.output import Chunk
+from surveil.frozen import dataclass
 from surveil.protocol import Assign, Outcome
 
 

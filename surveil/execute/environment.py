@@ -35,15 +35,14 @@ def job_environment(
     sha: str,
     event: str,
     runner: str,
-    path: str | None = None,
     contained: bool = False,
 ) -> dict[str, str]:
     """The environment of a job's steps. Authors may replace `PATH`, `HOME`, `TMPDIR` and `CI`; what begins with
     `SURVEIL` is ours.
 
-    `path` is the PATH of the runner's own process unless given; what is `contained` has that of its image.
+    PATH is that of the runner's own process; what is `contained` has that of its image.
     """
-    machine = {} if contained else {"PATH": path if path is not None else os.environ.get("PATH", DEFAULT_PATH)}
+    machine = {} if contained else {"PATH": os.environ.get("PATH", DEFAULT_PATH)}
     environment = machine | {
         "HOME": str(workspace.home),
         "TMPDIR": str(workspace.tmp),
@@ -75,6 +74,8 @@ def step_orders(spec: JobSpec, workspace: Workspace, environment: Mapping[str, s
             env=dict(environment) | {key: value for key, value in step.env.items() if not _ours(key)},
             timeout_ms=step.timeout_ms,
             continue_on_error=step.continue_on_error,
+            when=step.when,
+            skipped=step.skipped,
         )
         for index, step in enumerate(spec.steps)
     ]

@@ -41,13 +41,54 @@ NUMBER_MAX: Final = 2**53
 
 
 class StepOrder(NamedTuple):
-    """One step as the keeper needs it. `argv` is complete; `timeout_ms` 0 means none."""
+    """One step as the keeper needs it. `argv` is complete; `timeout_ms` 0 means none. It runs `when` the steps before
+    it passed or one of them failed, or always; or not at all, where it is `skipped` for that reason.
+    """
 
     name: str
     argv: list[str]
     env: dict[str, str]
     timeout_ms: int
     continue_on_error: bool
+    when: str = "passed"
+    skipped: str = ""
+
+
+class ServiceOrder(NamedTuple):
+    """A service of the attempt, whose container waits for what it is to run: `argv` with the variables `env` and, of
+    the attempt's secrets, those in the variables `secrets`.
+
+    It is ready when the words of `health` end with 0 there, or something listens on one of the `ports`; with neither,
+    when it runs. The other fields are those of an order, of its own container.
+    """
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    secrets: list[str]
+    cwd: str
+    health: list[str]
+    ports: list[int]
+    interval_ms: int
+    ready_ms: int
+    container: str
+    first_process: int
+    cgroups: Sequence[str]
+    memory_bytes: int
+    processes: int
+    image: str
+    """The digest of its image."""
+
+
+class DiskOrder(NamedTuple):
+    """What the job in a container may write: so many bytes more than there were, below these `folders` and in the own
+    layer of the `container`, which the `engine` at this socket measures.
+    """
+
+    bytes_max: int
+    folders: list[str]
+    engine: str
+    container: str
 
 
 class Order(NamedTuple):
@@ -77,6 +118,8 @@ class Order(NamedTuple):
     """The folder of the pipes to the first process of the attempt's container; empty for steps that have none."""
     first_process: int = 0
     """That process, where it can be seen from here; 0 where it cannot."""
+    services: Sequence[ServiceOrder] = ()
+    disk: DiskOrder | None = None
 
 
 class RemarkStatus(NamedTuple):
@@ -97,6 +140,7 @@ class StepStatus(NamedTuple):
     finished_after_ms: int | None = None
     log_at: int | None = None
     remarks: list[RemarkStatus] = []  # noqa: RUF012  # no keeper changes a list, it makes another one
+    image: str = ""
 
 
 class OutputStatus(NamedTuple):
@@ -118,6 +162,8 @@ class Status(NamedTuple):
     steps: list[StepStatus]
     isolation: str
     outputs: list[OutputStatus] = []  # noqa: RUF012  # no keeper changes a list, it makes another one
+    blameless: bool = False
+    """Of one that errored: whether the machine has no part in it."""
 
 
 _Noted = TypeVar("_Noted", Status, StepStatus, RemarkStatus, OutputStatus)
@@ -125,7 +171,8 @@ _Noted = TypeVar("_Noted", Status, StepStatus, RemarkStatus, OutputStatus)
 
 def write_order(folder: str, order: Order) -> None:
     """Write the keeper's order. Raises OSError."""
-    fields = order._asdict() | {"steps": [step._asdict() for step in order.steps]}
+    parts = {"steps": [*map(StepOrder._asdict, order.steps)], "services": [*map(ServiceOrder._asdict, order.services)]}
+    fields = order._asdict() | parts | {"disk": None if order.disk is None else order.disk._asdict()}
     write_fields(os.path.join(folder, ORDER), fields, sync=False)
 
 
@@ -133,7 +180,9 @@ def read_order(folder: str) -> Order:
     """Read what `write_order` wrote. Raises OSError and ValueError."""
     fields = read_fields(os.path.join(folder, ORDER))
     try:
-        return Order(**fields | {"steps": [StepOrder(**step) for step in fields["steps"]]})
+        services = [ServiceOrder(**service) for service in fields.get("services", ())]
+        parts = {"steps": [StepOrder(**step) for step in fields["steps"]], "services": services}
+        return Order(**fields | parts | {"disk": DiskOrder(**disk) if (disk := fields.get("disk")) else None})
     except (TypeError, KeyError) as error:
         raise ValueError(f"{folder}/{ORDER} is not an order: {error}") from error
 
@@ -174,7 +223,9 @@ def _checked(record: _Noted) -> _Noted:
     """
     for name, hint in get_type_hints(type(record)).items():
         value = getattr(record, name)
-        if not isinstance(value, list if get_origin(hint) is list else hint) or isinstance(value, bool):
+        if not isinstance(value, list if get_origin(hint) is list else hint) or isinstance(value, bool) != (
+            hint is bool
+        ):
             raise TypeError(f"{name} is of type {type(value).__name__}")
         least = -NUMBER_MAX if name == "exit_code" else 0
         if isinstance(value, int) and not least <= value <= NUMBER_MAX:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from surveil.core.run_model import TOMBSTONES_MAX
 from surveil.disk import open_plain, write_whole
 from surveil.errors import InfrastructureError
 from surveil.execute.files import read_fields, write_fields
+from surveil.frozen import dataclass, replace
 from surveil.say import Voice
 from surveil.sealing import sealed_line, unsealed_line
 

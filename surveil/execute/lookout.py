@@ -13,17 +13,20 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from surveil.core.run_events import Ended, LogGrew, StepsChanged
 from surveil.core.run_verdict import collects
 from surveil.execute import files
 from surveil.execute.attempts import Folder, ended, steps
-from surveil.execute.collecting import Work
-from surveil.execute.contract import Tell
-from surveil.protocol import Outcome
+from surveil.execute.collect.collecting import Work, covering
+from surveil.execute.contract import Happening, Tell
+from surveil.execute.keeper.entrusted import Entrusted
+from surveil.mirror.command import Halt
+from surveil.protocol import Assign, Outcome
 
 BELL_BYTES: Final = 64 * 1024
+OpenEnvelope: TypeAlias = Callable[[Assign], Entrusted]
 
 
 class Watched:
@@ -55,15 +58,21 @@ class Watched:
         final = self.final
         return final is not None and not self.collected and collects(self.folder.assign.spec, final.outcome)
 
-    def work(self, outcome: Outcome, closing: threading.Event) -> Work:
+    def work(self, outcome: Outcome, closing: threading.Event, open_envelope: OpenEnvelope) -> Work:
         """Its work, wanted until somebody says otherwise or all are `closing`."""
+        assign = self.folder.assign
         return Work(
-            assign=self.folder.assign,
+            assign=assign,
             outcome=outcome,
             workspace=self.folder.workspace,
             since_ns=self.folder.began_ns(),
             unwanted=lambda: self.unwanted.is_set() or closing.is_set(),
+            cover=covering(lambda: open_envelope(assign)) if assign.envelope else str,
         )
+
+    def stopped(self, halt: Halt) -> Callable[[], bool]:
+        """Whether there is no need to prepare it any more."""
+        return lambda: halt.rung or self.unwanted.is_set()
 
     def kill_keeper(self) -> None:
         """Kill the keeper, if there is one; its end is then noticed as any other."""
@@ -157,6 +166,11 @@ class Lookout:
         else:
             self._tell(StepsChanged(id=folder.id, steps=steps(status)))
 
+    def tell_steps(self, watched: Watched) -> None:
+        """Tell how the steps stand of an attempt whose keeper is no more."""
+        if status := watched.folder.status():
+            self._tell(StepsChanged(id=watched.folder.id, steps=steps(status)))
+
     def _rung(self) -> None:
         """Some keepers have news."""
         assert self._bell is not None, "only an open bell rings"
@@ -196,3 +210,13 @@ def _changed_status(watched: Watched) -> files.Status | None:
         return None
     watched.status_seen = seen
     return watched.folder.status()
+
+
+def from_threads(tell: Tell) -> Tell:
+    """A way for threads to tell something in the present loop."""
+    loop = asyncio.get_running_loop()
+
+    def tell_soon(happening: Happening) -> None:
+        loop.call_soon_threadsafe(tell, happening)
+
+    return tell_soon

@@ -18,14 +18,14 @@ from typing import Final
 from surveil.errors import InfrastructureError
 from surveil.execute import files
 from surveil.execute.attempts import keeper_of
-from surveil.execute.entrusted import NOTHING, Entrusted, hand_over
+from surveil.execute.keeper.entrusted import NOTHING, Entrusted, hand_over
 from surveil.say import Voice
 
 ANSWER_S: Final = 5.0
 """A fork takes a millisecond; a zygote that takes this long is replaced."""
 TRIES: Final = 2
 END_S: Final = 5.0
-ZYGOTE: Final = "surveil.execute.zygote"
+ZYGOTE: Final = "surveil.execute.keeper.zygote"
 
 voice = Voice("execute")
 
@@ -102,7 +102,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", ZYGOTE, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", ZYGOTE, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -148,7 +148,7 @@ def launch(
     handed_over: int | None = None
     try:
         secrets = open_secrets()
-        if secrets != NOTHING:
+        if secrets._replace(registry=b"") != NOTHING:
             handed_over = _hand_over(secrets)
         return nursery.start_keeper(folder, handed_over)
     except InfrastructureError:

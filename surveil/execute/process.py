@@ -22,17 +22,18 @@ from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, SurveilError
 from surveil.execute import files
 from surveil.execute.attempts import Folder, folder_name, group_prefix, keeper_of, left_in_memory
-from surveil.execute.collecting import Collector, Restore, Unwanted, collect
-from surveil.execute.confines import Confines
-from surveil.execute.containers import Containers
+from surveil.execute.collect.collecting import Collector, Restore, Unwanted, collect
+from surveil.execute.containers.container import Containers
+from surveil.execute.containers.housing import Housing
 from surveil.execute.contract import Broken, Happening, Tell
-from surveil.execute.entrusted import NOTHING, Entrusted
-from surveil.execute.housing import Housing
-from surveil.execute.isolating import UNKEPT, Isolation
-from surveil.execute.lookout import Lookout, Watched
+from surveil.execute.isolation.isolating import UNKEPT, Isolation
+from surveil.execute.keeper.confines import Confines
+from surveil.execute.keeper.entrusted import NOTHING
+from surveil.execute.logs.output import Chunk
+from surveil.execute.lookout import Lookout, OpenEnvelope, Watched, from_threads
 from surveil.execute.nursery import Nursery, launch
-from surveil.execute.output import Chunk
-from surveil.execute.supply import Supply
+from surveil.execute.salvage import salvage
+from surveil.execute.transfer.supply import Supply
 from surveil.execute.unreadable import ALONE_S, Unreadable, end_left_behind, end_unread
 from surveil.execute.upkeep import Upkeep
 from surveil.execute.workspace import Source, Workspace, prepare, remove
@@ -67,7 +68,7 @@ class ProcessExecutor:
         supply: Supply | None = None,
         access: Access = NO_ACCESS,
         isolation: Isolation = UNKEPT,
-        open_envelope: Callable[[Assign], Entrusted] = lambda _: NOTHING,
+        open_envelope: OpenEnvelope = lambda _: NOTHING,
         collectors: Sequence[Collector] = (),
         restore: Restore | None = None,
         containers: Containers | None = None,
@@ -79,14 +80,15 @@ class ProcessExecutor:
         self._access = access
         self._isolation = isolation
         self._open = open_envelope
-        self._collectors, self._restore = collectors, restore
-        self._housing = Housing(containers, self._data, runner)
+        self._housing = Housing(containers, self._data, runner, open_envelope)
+        self._collectors, self._restore = (self._housing.give_back, *collectors), restore
         self._spares = Spares(self._data / SPARES)
         self._unreadable = Unreadable(self._data)
         self._alone: asyncio.TimerHandle | None = None
         self._upkeep = Upkeep(
-            self._data, self._spares, busy=lambda: not self._lookout.empty, kept=self._unreadable.kept
-        )
+            self._data, self._spares, busy=lambda: not self._lookout.empty, kept=self._unreadable.kept,
+            sweep=lambda: self._housing.sweep(lambda: self._unreadable.kept() | self._lookout.names()),
+        )  # fmt: skip
         self._attempts: dict[AttemptId, Watched] = {}
         self._lookout = Lookout(self._data / files.BELL, self._tell, self._keeper_ended)
         self._nursery = Nursery()
@@ -178,13 +180,13 @@ class ProcessExecutor:
             self._tasks.start(self._clean(attempt))
         return kept
 
-    def _end_left_behind(self, folder: Folder) -> None:
-        """Without a keeper nothing of an attempt may run: end what a killed one left behind."""
+    def _end_left_behind(self, folder: Folder) -> bool:
+        """Without a keeper nothing of an attempt may run: end what one left behind; whether that is news of steps."""
         self._housing.remove(folder)
         killed = end_left_behind(folder.path, folder.workspace.root)
         if killed:
-            job, attempt = folder.id
-            voice.warning("processes left behind are ended", job=job, attempt=attempt, count=killed)
+            voice.warning("processes left behind are ended", job=folder.id[0], attempt=folder.id[1], count=killed)
+        return salvage(folder)
 
     def _end_unreadable(self) -> None:
         self._tasks.start(self._in(self._pool, self._unreadable.end))
@@ -197,7 +199,7 @@ class ProcessExecutor:
         attempt.gone.set()
 
     async def _sweep(self, known: set[str]) -> None:
-        """Remove the workspaces, control groups and containers of attempts that are no more."""
+        """Remove the workspaces and control groups of attempts that are no more; their containers are `upkeep`'s."""
         # Seen before anything is waited for: what comes later is somebody's.
         prefix = group_prefix(self._data)
         strays = [path for path in (self._data / WORKSPACES).iterdir() if path.name not in known]
@@ -207,7 +209,6 @@ class ProcessExecutor:
             await self._in(self._pool, Confines(left).remove)
         for path in strays:
             await self._in(self._pool, partial(self._remove, path))
-        await self._in(self._pool, partial(self._housing.sweep, lambda: known | self._lookout.names()))
 
     # ---- what is asked ----
 
@@ -234,16 +235,17 @@ class ProcessExecutor:
     async def _prepare(self, attempt: Watched) -> None:
         folder = attempt.folder
         source = Source(self._data / MIRRORS, self._spares, self._halt, self._supply, self._access)
+        stopped = attempt.stopped(self._halt)
         try:
-            await self._in(self._pool, partial(self._housing.prepare, folder, self._halt))
+            await self._in(self._pool, partial(self._housing.prepare, folder, stopped, from_threads(self._tell)))
             await self._in(self._pool, partial(prepare, folder.workspace, source, folder.assign))
             if self._restore is not None:
-                work = attempt.work("passed", self._closing)
+                work = attempt.work("passed", self._closing, self._open)
                 await self._in(self._pool, partial(self._restore, work))
         except Unwanted:
             await self._clean(attempt)
         except SurveilError as error:
-            self._tell(PreparationFailed(id=folder.id, reason=str(error)))
+            self._tell(PreparationFailed(id=folder.id, reason=str(error), blameless=error.blameless))
             await self._clean(attempt)
         else:
             attempt.gone.set()
@@ -277,7 +279,7 @@ class ProcessExecutor:
             opened = partial(self._open, folder.assign)
             pidfd = await self._in(self._starting, partial(launch, self._nursery, folder.path, order, opened))
         except SurveilError as error:
-            self._tell(PreparationFailed(id=folder.id, reason=str(error)))
+            self._tell(PreparationFailed(id=folder.id, reason=str(error), blameless=error.blameless))
             await self._clean(attempt)
             return
         self._lookout.watch(attempt, pidfd)
@@ -310,13 +312,11 @@ class ProcessExecutor:
             self._tasks.start(self._collect(attempt, outcome))
 
     async def _collect(self, attempt: Watched, outcome: Outcome) -> None:
-        folder = attempt.folder
+        folder, work = attempt.folder, attempt.work(outcome, self._closing, self._open)
         try:
             told = await self._in(
                 self._collecting,
-                partial(
-                    collect, self._collectors, attempt.work(outcome, self._closing), folder.path, sound=folder.same_boot
-                ),
+                partial(collect, self._collectors, work, folder.path, sound=folder.same_boot),
             )
         except Unwanted:
             attempt.gone.set()
@@ -371,7 +371,8 @@ class ProcessExecutor:
             trouble = attempt.folder.path / files.TROUBLE
             if trouble.exists():
                 voice.error("keeper failed", trouble=trouble.read_text(encoding="utf-8", errors="replace"))
-            await self._in(self._pool, partial(self._end_left_behind, attempt.folder))
+            if await self._in(self._pool, partial(self._end_left_behind, attempt.folder)):
+                self._lookout.tell_steps(attempt)
             self._tell(KeeperLost(id=attempt.folder.id, log_bytes=attempt.folder.log_bytes()))
         if attempt.collecting:
             return

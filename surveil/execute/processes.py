@@ -1,7 +1,7 @@
 """The machine's processes, seen from outside: what an attempt left behind whose keeper is dead, and how busy we
 are.
 
-What belongs here: everything that needs psutil. What does not: the ordinary end of steps (`offspring`).
+What belongs here: everything that needs psutil. What does not: the ordinary end of steps (`keeper.offspring`).
 """
 
 from __future__ import annotations

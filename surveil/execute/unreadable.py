@@ -20,8 +20,8 @@ from typing import Final
 
 from surveil.execute import files, processes
 from surveil.execute.attempts import group_prefix, held, keeper_of
-from surveil.execute.cgroups import PREFIX
-from surveil.execute.confines import Confines
+from surveil.execute.isolation.cgroups import PREFIX
+from surveil.execute.keeper.confines import Confines
 from surveil.places import WORKSPACES
 from surveil.say import Voice
 

@@ -31,6 +31,8 @@ IDLE_S: Final = 60.0
 """Mirrors are tidied when there was nothing to do for so long."""
 TIDY_EVERY_S: Final = 24 * 3600.0
 """So often, and after each start."""
+SWEEP_EVERY_S: Final = 60.0
+"""So often, and at each start: an engine that was away when an attempt ended still has its container."""
 
 voice = Voice("execute")
 
@@ -39,15 +41,25 @@ class Upkeep:
     """One thing at a time, in a thread of its own, for the runner whose folder is `data`. Lives in the loop.
 
     `busy` says whether anything below `attempts` or `workspaces` belongs to somebody, and `kept` which names there
-    belong to another version of surveil.
+    belong to another version of surveil; `sweep` removes the containers that are nobody's, attempts or no attempts.
     """
 
-    def __init__(self, data: Path, spares: Spares, *, busy: Callable[[], bool], kept: Callable[[], set[str]]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        spares: Spares,
+        *,
+        busy: Callable[[], bool],
+        kept: Callable[[], set[str]],
+        sweep: Callable[[], None] = lambda: None,
+    ) -> None:
         self._mirrors = data / MIRRORS
         self._left = (data / ATTEMPTS, data / WORKSPACES)
         self._spares = spares
         self._busy = busy
         self._kept = kept
+        self._sweep = sweep
+        self._sweep_at = 0.0
         self._wanted: dict[str, str] = {}
         """Repositories that want a spare, and at which commit; no more than there are mirrors."""
         self._used_at = 0.0
@@ -91,6 +103,7 @@ class Upkeep:
 
     async def _until_due(self) -> None:
         due = self._used_at + SPARE_AFTER_S if self._wanted else max(self._used_at + IDLE_S, self._tidy_at)
+        due = min(due, self._sweep_at)
         self._news.clear()
         try:
             async with asyncio.timeout_at(due):
@@ -100,7 +113,10 @@ class Upkeep:
 
     async def _do_what_is_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        if self._wanted:
+        if now >= self._sweep_at:
+            await self._do("containers left behind", lambda _: self._sweep())
+            self._sweep_at = now + SWEEP_EVERY_S
+        elif self._wanted:
             if now >= self._used_at + SPARE_AFTER_S:
                 repo, sha = self._wanted.popitem()
                 await self._do(repo, lambda halt: self._spares.make(self._mirror(repo, halt), sha))

@@ -17,8 +17,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +24,7 @@ from surveil.core.model import AttemptId
 from surveil.errors import InfrastructureError, NotFoundError
 from surveil.execute import processes
 from surveil.execute.attempts import folder_name, keeper_of
+from surveil.frozen import dataclass
 from surveil.places import ATTEMPTS, LOCK, WORKSPACES
 
 DRILL_LOG: Final = "drill.log"
@@ -110,13 +109,6 @@ def find_victim(folder: Path, who: str) -> Victim:
 
 def _listed(pid: int, file: str) -> list[bytes]:
     return Path(f"/proc/{pid}/{file}").read_bytes().rstrip(b"\0").split(b"\0")
-
-
-def _pairs(entries: list[bytes]) -> Iterator[tuple[str, str]]:
-    for entry in entries:
-        name, equals, value = os.fsdecode(entry).partition("=")
-        if equals:
-            yield name, value
 
 
 def kill_runner(victim: Victim, attempt: AttemptId) -> None:

@@ -13,13 +13,13 @@ import errno
 import os
 import shutil
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from surveil import shards
 from surveil.errors import InfrastructureError
-from surveil.execute.supply import Supply, get_commit
+from surveil.execute.transfer.supply import Supply, get_commit
+from surveil.frozen import dataclass
 from surveil.mirror import address
 from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.command import Halt

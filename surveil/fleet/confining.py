@@ -1,7 +1,7 @@
 """How the jobs of the runners that are started here are kept apart from this machine, and how they get their commits.
 
 What belongs here: passing on what was wished for, and seeing beforehand whether it can be had. What does not: sandboxes
-and limits themselves (`surveil.execute.isolating`), and fetching (`surveil.mirror`).
+and limits themselves (`surveil.execute.isolation.isolating`), and fetching (`surveil.mirror`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def complaint_of(config: DispatcherConfig | UpConfig, data: Path) -> str:
     Raises:
         InfrastructureError: what is required cannot be.
     """
-    from surveil.execute import isolating  # noqa: PLC0415  # a dispatcher without runners has no use for it
+    from surveil.execute.isolation import isolating  # noqa: PLC0415  # a dispatcher without runners has no use for it
 
     found = isolating.choose(
         config.sandbox,
@@ -48,3 +48,17 @@ def complaint_of(config: DispatcherConfig | UpConfig, data: Path) -> str:
         expose=config.expose,
     )
     return found.complaint
+
+
+def no_containers_of(config: DispatcherConfig | UpConfig) -> str:
+    """Why the runners will offer no containers, as a clause; empty if they will. Blocks.
+
+    Raises:
+        InfrastructureError: there is no engine at the address that was given.
+    """
+    from surveil.execute.containers.container import chosen  # noqa: PLC0415  # for whoever has a job with an image
+
+    found, why = chosen(config.engine)
+    if found is not None:
+        found.close()
+    return why

@@ -10,9 +10,10 @@ Times are integers of milliseconds from any clock that only goes forward.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+from surveil.frozen import dataclass, replace
 
 BACK_OFF_MS_MIN: Final = 200
 BACK_OFF_MS_MAX: Final = 30_000

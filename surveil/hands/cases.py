@@ -10,7 +10,7 @@ from typing import Final
 
 from surveil.hands.desk import Desk
 from surveil.insight.gathering import KEPT_MAX, WRONG_KEPT_MAX
-from surveil.protocol import Cases, CasesKept, Refused
+from surveil.protocol import PRINTED_MAX, Cases, CasesKept, Refused
 from surveil.say import Voice
 from surveil.store import StoreError
 
@@ -33,8 +33,10 @@ class CaseIntake(Desk[Cases]):
                 return refused
             if upto > RESULTS_MAX:
                 return Refused(reason=f"an attempt may have {RESULTS_MAX} test results, and this one says {upto}")
-            self._store.add_cases((said.job, said.attempt), said.at, said.cases, said.tally)
+            kept = self._store.add_cases((said.job, said.attempt), said.at, said.cases, said.tally)
         except StoreError as error:
             voice.error("test results cannot be written; they wait with their runner", reason=error)
             return None
+        if not kept:
+            return Refused(reason=f"the test results of an attempt may have printed {PRINTED_MAX} characters together")
         return CasesKept(job=said.job, attempt=said.attempt, upto=upto, whole=said.tally is not None)

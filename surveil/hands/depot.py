@@ -1,7 +1,8 @@
 """The way of files from runners to the dispatcher's disk: pieces of blobs, and the notes of what they are.
 
-What belongs here: who may bring what, batching, and the answers. What does not: partial files (`store.incoming`), whole
-ones (`store.blobs`), rows (`store.shelf`), and when something goes again (`sweeping`).
+What belongs here: who may bring or ask for what, batching, and the answers. What does not: what is given (`lending`),
+partial files (`store.incoming`), whole ones (`store.blobs`), rows (`store.shelf`), and when something goes again
+(`sweeping`).
 
 Nothing is acknowledged as whole or noted before it is on disk. What is not answered is said again by its runner; so
 what comes faster than the disk is dropped here, and costs nobody but whoever sends it.
@@ -11,60 +12,60 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
+from surveil.core.builds import taken
 from surveil.core.kept import RETENTION_MS, Artifact, Cache, named, scopes_of
 from surveil.core.model import OPEN, Attempt, AttemptState, Build
 from surveil.core.state import State
-from surveil.frozen import replace
+from surveil.frozen import dataclass
+from surveil.hands.lending import Lending, Question, refused
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import (
     BLOB_BYTES_MAX,
-    CHUNK_BYTES_MAX,
     AboutFiles,
-    CacheFound,
     Deposit,
     Deposited,
     DoubtBlob,
     Fetch,
+    JobSpec,
     KeepArtifact,
     KeepCache,
     Message,
-    Piece,
     SeekCache,
 )
 from surveil.say import Voice
 from surveil.store import FullError, StoreError
-from surveil.store.blobs import READ_BYTES_MAX, Blobs
+from surveil.store.blobs import NO_ROOM, Blobs, has_room
 from surveil.store.incoming import BlobRefused, Incoming
 from surveil.store.shelf import Shelf
 
-PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
+PENDING_BYTES_MAX: Final = 64 * 1024 * 1024
 """More than this waits with its runners."""
+MESSAGE_BYTES: Final = 4096
+"""What a message takes beside its data; one without data is not nothing."""
 TRANSFERS_MAX: Final = 16
 """Blobs that one runner may be bringing at once; an honest one brings four."""
-TOLD_MAX: Final = 10_000
 BROUGHT_MAX: Final = 10_000
 AGAIN_MS: Final = 2_000
 """How long a runner should wait for what may be better soon."""
 FULL_RETRY_MS: Final = 10_000
-ROOM_MIB_MIN: Final = 500
-ROOM_PERCENT_MIN: Final = 5
-"""Of the disk, so much stays free for builds and logs, without which nothing goes on."""
+DOUBTED_MS: Final = 3_600_000
+"""So long a blob is not read once more, however often somebody doubts it."""
+DOUBTED_MAX: Final = 10_000
 _OWNER_DIGITS: Final = 16
 
-Place: TypeAlias = tuple[Route, int, int]
-"""Where an answer goes: a connection, the number of what was said on it, and for a piece that was asked for, which one.
-Of several answers to one place the last is enough.
+Asker: TypeAlias = tuple[Route, int]
+"""Where an answer goes: a connection, and the number of what was said on it. Of several answers to one place the last
+is enough.
 """
-Kept: TypeAlias = Artifact | Cache
+Brought: TypeAlias = Deposit | KeepArtifact | KeepCache | DoubtBlob
+Noted: TypeAlias = Artifact | Cache
 voice = Voice("depot")
 
 
@@ -73,8 +74,9 @@ class _Job:
     """Something to do in the thread: what was said, by whom, and for which build."""
 
     received: Received
-    said: AboutFiles
+    said: Brought
     build: Build
+    spec: JobSpec
 
 
 class Depot:
@@ -103,16 +105,17 @@ class Depot:
         self.now = now
         self._reply = reply
         self._on_refused = on_refused
+        self.lending = Lending(blobs, shelf, write=write, now=now, reply=reply)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="blobs")
         self._pending: list[_Job] = []
         self._pending_bytes = 0
         self._news = asyncio.Event()
         self._transfers: dict[str, dict[str, int]] = {}
         """By runner, the blobs that it is bringing and their sizes. Only the thread uses it."""
-        self._told: OrderedDict[tuple[str, int, str], int] = OrderedDict()
-        """The blobs of caches that an attempt was told of, and their sizes."""
         self._brought: OrderedDict[tuple[str, str], None] = OrderedDict()
         """The blobs that a runner brought last: the answer may be lost, and pieces still be on their way."""
+        self._doubted: OrderedDict[str, int] = OrderedDict()
+        """When blobs were read because somebody doubted them. Only the thread uses it."""
 
     # ---- in the loop ------------------------------------------------------------------------------------------------
 
@@ -131,9 +134,16 @@ class Depot:
         if attempt is None or attempt.runner != item.peer.key or attempt.state not in OPEN:
             self._deny(item, said, attempt)
             return
-        size = len(said.data) if isinstance(said, Deposit) else 0
+        job = self._state.jobs[said.job]
+        build = self._state.builds[job.build]
+        if isinstance(said, SeekCache | Fetch):
+            asks = isinstance(said, Fetch) and job.spec.artifacts_from and not self.lending.knows(said)
+            takes = taken(self._state, job) if asks else ()
+            self.lending.take(Question(item, said, build, takes))
+            return
+        size = MESSAGE_BYTES + (len(said.data) if isinstance(said, Deposit) else 0)
         if self._pending_bytes + size <= PENDING_BYTES_MAX:
-            self._pending.append(_Job(item, said, self._state.builds[self._state.jobs[said.job].build]))
+            self._pending.append(_Job(item, said, build, job.spec))
             self._pending_bytes += size
             self._news.set()
 
@@ -160,10 +170,21 @@ class Depot:
             self._news.clear()
             batch, self._pending, self._pending_bytes = self._pending, [], 0
             answers, notes = await loop.run_in_executor(self._thread, self._do, batch)
-            for kept in notes.values():
+            for place, kept in notes.items():
+                if isinstance(kept, Artifact) and not self._is_open(kept):
+                    over = "the attempt is over, and what it kept changes no more"
+                    answers[place] = Deposited(id=place[1], problem=over, retry_ms=AGAIN_MS)
+                    continue
                 await loop.run_in_executor(self._write, self._note, kept)
-            for (route, _, _), answer in answers.items():
+            for (route, _), answer in answers.items():
                 self._reply(route, answer)
+
+    def _is_open(self, kept: Artifact) -> bool:
+        """Whether its attempt may still keep something. What others take of it is said only behind its verdict, which
+        is written by the same thread, and after all that was noted before.
+        """
+        attempt = self._state.attempts.get((kept.job, kept.attempt))
+        return attempt is not None and attempt.state in OPEN
 
     async def in_thread(self, work: Callable[[], None]) -> None:
         """Do something to the blobs while nobody else does."""
@@ -172,11 +193,12 @@ class Depot:
     async def close(self) -> None:
         """Wait for the writing that has begun."""
         await asyncio.to_thread(self._thread.shutdown)
+        await self.lending.close()
         self._incoming.close()
 
     # ---- in the thread ----------------------------------------------------------------------------------------------
 
-    def _note(self, kept: Kept) -> None:
+    def _note(self, kept: Noted) -> None:
         """Write a row, in the thread that writes rows."""
         if isinstance(kept, Artifact):
             self._shelf.keep(kept)
@@ -188,12 +210,12 @@ class Depot:
         """Delete what was never finished. Raises StoreError."""
         self._incoming.sweep()
 
-    def _do(self, batch: list[_Job]) -> tuple[dict[Place, Message], dict[Place, Kept]]:
+    def _do(self, batch: list[_Job]) -> tuple[dict[Asker, Message], dict[Asker, Noted]]:
         """Write a batch; the answers are true when this returns and what is to be noted was."""
-        answers: dict[Place, Message] = {}
-        notes: dict[Place, Kept] = {}
+        answers: dict[Asker, Message] = {}
+        notes: dict[Asker, Noted] = {}
         for job in batch:
-            place = (job.received.route, job.said.id, job.said.at if isinstance(job.said, Fetch) else 0)
+            place = (job.received.route, job.said.id)
             try:
                 answers[place], note = self._answer(job)
             except BlobRefused as error:
@@ -209,22 +231,19 @@ class Depot:
                     notes[place] = note
         return answers, notes
 
-    def _answer(self, job: _Job) -> tuple[Message, Kept | None]:
+    def _answer(self, job: _Job) -> tuple[Message, Noted | None]:
         """The answer, and what is to be noted before it is said."""
         match job.said:
             case Deposit():
                 return self._deposit(job, job.said), None
             case KeepArtifact() | KeepCache():
+                if not _asked_for(job.spec, job.said):
+                    self._on_refused(job.received.peer)
+                    return Deposited(id=job.said.id, problem="the job does not ask for that to be kept"), None
                 if self._blobs.size(job.said.blob) != job.said.size:
                     return Deposited(id=job.said.id, problem="what it is made of is not here"), None
                 done = Deposited(id=job.said.id, upto=job.said.size, whole=True)
-                return done, self._artifact(job.said) if isinstance(job.said, KeepArtifact) else self._cache(
-                    job, job.said
-                )
-            case SeekCache():
-                return self._seek(job, job.said)
-            case Fetch():
-                return self._give(job.said), None
+                return done, self._kept(job, job.said)
             case DoubtBlob():
                 return self._look_at(job.said), None
             case _:
@@ -234,11 +253,7 @@ class Depot:
         owner = hashlib.sha256(job.received.peer.key.encode()).hexdigest()[:_OWNER_DIGITS]
         bringing = self._transfers.setdefault(owner, {})
         if bringing.get(said.blob) != said.size:
-            brought = (owner, said.blob) in self._brought
-            # Only what this repository has made before: to know a digest is not to have what it is of.
-            if self._blobs.size(said.blob) == said.size and (
-                brought or self._shelf.known_to(job.build.repo, said.blob)
-            ):
+            if self._is_here(owner, said, job.build.repo):
                 self._blobs.touch(said.blob)
                 return Deposited(id=said.id, upto=said.size, whole=True)
             if problem := self._why_not(said):
@@ -246,6 +261,8 @@ class Depot:
             while len(bringing) >= TRANSFERS_MAX:
                 bringing.pop(next(iter(bringing)))
             bringing[said.blob] = said.size
+        elif not has_room(self._folder, len(said.data)):  # Others were promised the same room, and have taken it.
+            return Deposited(id=said.id, problem=NO_ROOM, retry_ms=FULL_RETRY_MS)
         try:
             upto = self._incoming.write(owner, said.blob, said.size, said.at, said.data)
         except BlobRefused:
@@ -259,13 +276,25 @@ class Depot:
             self._brought.popitem(last=False)
         return Deposited(id=said.id, upto=upto, whole=True)
 
+    def _is_here(self, owner: str, said: Deposit, repo: str) -> bool:
+        """Whether it need not be brought: only what this repository has made before, for to know a digest is not to
+        have what it is of.
+        """
+        if (owner, said.blob) not in self._brought and not self._shelf.known_to(repo, said.blob):
+            return False
+        try:
+            return self._blobs.size(said.blob) == said.size
+        except StoreError:
+            return False  # Where nobody can look, it is brought once more.
+
     def _why_not(self, said: Deposit) -> str:
         """Why this blob cannot be taken now, or nothing."""
         if not 0 < said.size <= BLOB_BYTES_MAX:
             return f"an archive has at most {BLOB_BYTES_MAX // 1024**2} MiB"
-        disk = shutil.disk_usage(self._folder)
-        least = max(ROOM_MIB_MIN * 1024**2, disk.total * ROOM_PERCENT_MIN // 100)
-        return "" if disk.free - said.size >= least else "the dispatcher's disk is nearly full"
+        return "" if has_room(self._folder, said.size) else NO_ROOM
+
+    def _kept(self, job: _Job, said: KeepArtifact | KeepCache) -> Noted:
+        return self._artifact(said) if isinstance(said, KeepArtifact) else self._cache(job, said)
 
     def _artifact(self, said: KeepArtifact) -> Artifact:
         now = self.now()
@@ -284,49 +313,26 @@ class Depot:
             kept_at=now, used_at=now,
         )  # fmt: skip
 
-    def _seek(self, job: _Job, said: SeekCache) -> tuple[CacheFound, Cache | None]:
-        """The cache under the key, or else the newest that begins with one of the others, the first of these first."""
-        paths = named(said.paths)
-        scopes = scopes_of(job.build.ref, trusted=job.build.trusted)
-        known = [cache for scope in scopes for cache in self._shelf.caches(job.build.repo, scope, paths)]
-        exact = [cache for cache in known if cache.key == said.key]
-        near = [cache for key in said.restore_keys for cache in known if cache.key.startswith(key)]
-        for cache in (*exact, *near):
-            if self._blobs.size(cache.blob) == cache.size:
-                self._told[said.job, said.attempt, cache.blob] = cache.size
-                while len(self._told) > TOLD_MAX:
-                    self._told.popitem(last=False)
-                found = CacheFound(id=said.id, key=cache.key, blob=cache.blob, size=cache.size)
-                return found, replace(cache, used_at=self.now())
-        return CacheFound(id=said.id), None
-
-    def _give(self, said: Fetch) -> Piece:
-        size = self._told.get((said.job, said.attempt, said.blob))
-        if size is None:
-            # Another process told it, or nobody did.
-            return Piece(id=said.id, at=said.at, problem="the dispatcher has not told this attempt of that cache")
-        if said.at >= size:
-            return Piece(id=said.id, at=said.at, problem=f"the blob ends at byte {size}")
-        data = self._blobs.read(said.blob, said.at, CHUNK_BYTES_MAX)
-        problem = "" if data else "it is not on the dispatcher's disk any more"
-        return Piece(id=said.id, at=said.at, data=data, problem=problem)
-
     def _look_at(self, said: DoubtBlob) -> Deposited:
         """Believe nobody's word: a blob goes only if it is really not what it is called."""
-        digest, at = hashlib.sha256(), 0
-        while data := self._blobs.read(said.blob, at, READ_BYTES_MAX):
-            digest.update(data)
-            at += len(data)
-        if digest.hexdigest() != said.blob:
-            self._blobs.remove(said.blob)
-            voice.warning("a blob was damaged on disk, and is deleted", blob=said.blob)
+        if said.blob not in self._doubted or self.now() - self._doubted[said.blob] >= DOUBTED_MS:
+            self._doubted[said.blob] = self.now()
+            if len(self._doubted) > DOUBTED_MAX:
+                self._doubted.popitem(last=False)
+            if self._blobs.size(said.blob) is not None and not self._blobs.doubt(said.blob):
+                voice.warning("a blob was damaged where it is kept, and is deleted", blob=said.blob)
         return Deposited(id=said.id, whole=True)
+
+
+def _asked_for(spec: JobSpec, said: KeepArtifact | KeepCache) -> bool:
+    """Whether the job is to keep this: its runner cannot make rows of what nobody asked for, nor for longer."""
+    if isinstance(said, KeepCache):
+        return any(named(said.paths) == named(cache.paths) for cache in spec.cache)
+    return any((said.name, said.retention_ms) == (one.name, one.retention_ms) for one in spec.artifacts)
 
 
 def _answer(said: AboutFiles, *, problem: str, retry_ms: int = 0) -> Message:
     """The answer to something that was not done."""
-    if isinstance(said, SeekCache):
-        return CacheFound(id=said.id, problem=problem, retry_ms=retry_ms)
-    if isinstance(said, Fetch):
-        return Piece(id=said.id, at=said.at, problem=problem, retry_ms=retry_ms)
+    if isinstance(said, SeekCache | Fetch):
+        return refused(said, problem, retry_ms)
     return Deposited(id=said.id, problem=problem, retry_ms=retry_ms)

@@ -11,7 +11,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,16 +27,20 @@ from surveil.disk import make_folder
 from surveil.errors import InfrastructureError, InvalidError, UsageError
 from surveil.fleet.confining import settings_of_runners
 from surveil.fleet.spawner import Spawner
+from surveil.frozen import dataclass
 from surveil.hands.cases import CaseIntake
 from surveil.hands.closing import Closing
 from surveil.hands.depot import Depot
 from surveil.hands.gate import Gate
 from surveil.hands.intake import Intake
+from surveil.hands.lending import Lending
+from surveil.hands.moving import Moving
 from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
 from surveil.hands.scheduling import Scheduler
 from surveil.hands.sharding import ShardDesk
 from surveil.hands.sweeping import Sweeping
+from surveil.hands.taking import Taking
 from surveil.hands.vault import Vault
 from surveil.net.addresses import Address, parse_address
 from surveil.net.admission import Sender
@@ -49,10 +52,14 @@ from surveil.net.peers import Peers
 from surveil.net.server import Server
 from surveil.net.traffic import Received
 from surveil.places import BLOBS, KEYS, LOGS
+from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.store import Store
+from surveil.store.acts import Acts
 from surveil.store.backup import backup
-from surveil.store.blobs import FolderBlobs
+from surveil.store.blobs import Blobs, FolderBlobs
+from surveil.store.bucket import Bucket, where_of
+from surveil.store.bucketed import BucketBlobs
 from surveil.store.logs import LogStore
 from surveil.store.sqlite import database_path, open_store
 from surveil.store.writing import SqlStore
@@ -75,11 +82,15 @@ class Parts:
     gate: Gate
     safe: Safe
     vault: Vault | None
+    with_artifacts: Callable[[Assign], Assign]
+    """Says in an order of which digests the artifacts are that it names."""
     intake: Intake
     closing: Closing
     depot: Depot
-    sweeping: Sweeping
+    beside: tuple[Lending | Sweeping | Moving, ...]
+    """What is to run beside these for as long as the dispatcher does."""
     answers: Answers
+    acts: Acts
     live: Live
     scheduler: Scheduler
     trust: Trust
@@ -120,8 +131,10 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         live = _live(store, clock, server, known, config.policy)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
-        blobs = FolderBlobs(config.data / BLOBS)
-        answers = Answers(store.reader, logs, live, kept=KeptFiles(store.shelf, blobs))
+        blobs, moving = _blobs(config, store.cluster.id)
+        acts = Acts(config.data)
+        stack.callback(acts.close)
+        answers = Answers(store.reader, logs, live, kept=KeptFiles(store.shelf, blobs), acts=acts)
         closing = Closing(logs, store.reader, policy=config.policy, now=clock.now, is_revoked=known.is_revoked)
         stack.push_async_callback(closing.close)
         intake = _intake(logs, store, closing, server, answers)
@@ -141,17 +154,27 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         scheduler = _scheduler(store, writer, live)
         yield Parts(
             store=store, writer=writer, clock=clock, server=server, gate=gate, safe=safe, vault=_vault(config),
-            intake=intake, closing=closing, depot=depot, sweeping=sweeping, answers=answers, live=live,
-            scheduler=scheduler, trust=trust, back_up=back_up, address=listen.from_here(),
+            with_artifacts=Taking(store.shelf, blobs).ordered,
+            intake=intake, closing=closing, depot=depot, beside=(depot.lending, sweeping, *moving), answers=answers,
+            acts=acts, live=live, scheduler=scheduler, trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(
                 store.reader, logs, _live(store, clock, server, known, config.policy),
-                kept=KeptFiles(store.shelf, blobs),
+                kept=KeptFiles(store.shelf, blobs), acts=acts,
             ),
         )  # fmt: skip
 
 
+def _blobs(config: DispatcherConfig, owner: str) -> tuple[Blobs, tuple[Moving, ...]]:
+    """Where whole files are kept, and whoever brings them there. Raises UsageError."""
+    where = where_of(config)
+    if where is None:
+        return FolderBlobs(config.data / BLOBS), ()
+    blobs = BucketBlobs(config.data / BLOBS, Bucket(where), owner)
+    return blobs, (Moving(blobs),)
+
+
 def _depot(
-    config: DispatcherConfig, blobs: FolderBlobs, store: SqlStore, live: Live, *, writer: Executor, server: Server
+    config: DispatcherConfig, blobs: Blobs, store: SqlStore, live: Live, *, writer: Executor, server: Server
 ) -> Depot:
     folder = config.data / BLOBS
     try:
@@ -172,9 +195,7 @@ def _vault(config: DispatcherConfig) -> Vault | None:
     return Vault(address=config.vault, token=config.vault_token, mount=config.vault_mount)
 
 
-def _sweeping(
-    config: DispatcherConfig, depot: Depot, store: SqlStore, blobs: FolderBlobs, *, writer: Executor
-) -> Sweeping:
+def _sweeping(config: DispatcherConfig, depot: Depot, store: SqlStore, blobs: Blobs, *, writer: Executor) -> Sweeping:
     return Sweeping(
         depot, store.shelf, blobs, bytes_max=config.artifact_space_bytes, cache_bytes_max=config.cache_space_bytes,
         write=writer, now=depot.now,

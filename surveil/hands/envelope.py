@@ -1,7 +1,7 @@
 """Envelopes: the secrets of one attempt, encrypted to the key of the one runner that is to run it.
 
 What belongs here: closing one at the dispatcher, opening it at the runner. What does not: what goes in (`entrusting`),
-and what becomes of it (`execute.entrusted`).
+and what becomes of it (`execute.keeper.entrusted`).
 
 A runner notes its orders on disk, so that its next start goes on with them, envelopes with them: only its key opens
 them. An envelope is bound to its attempt; in the order for another one it does not open.
@@ -15,7 +15,7 @@ import binascii
 from surveil.codec import pack_row
 from surveil.encryption import DecryptionError, decrypt_with, encrypt_to
 from surveil.errors import InfrastructureError
-from surveil.execute.entrusted import NOTHING, Entrusted, pack, unpack
+from surveil.execute.keeper.entrusted import NOTHING, Entrusted, pack, unpack
 from surveil.net.keys import KeyPair, raw_key
 from surveil.protocol import Assign
 

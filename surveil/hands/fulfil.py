@@ -15,6 +15,8 @@ from typing import assert_never
 from surveil.answer import (
     BackupWish,
     JobsWish,
+    LookWish,
+    PackWish,
     RekeyWish,
     RemoveSecretWish,
     Reply,
@@ -33,6 +35,7 @@ from surveil.core.events import BuildWanted, Event, RunnerOrder, RunnerWanted
 from surveil.core.peers import Role
 from surveil.errors import InfrastructureError
 from surveil.hands.gate import Gate
+from surveil.hands.relay import Relay
 from surveil.hands.safe import Safe
 from surveil.protocol import CommitSeen
 from surveil.store import Reader
@@ -57,8 +60,10 @@ class Fulfiller:
         live: Live,
         reader: Reader,
         safe: Safe,
+        relay: Relay,
     ) -> None:
         self._gate = gate
+        self._relay = relay
         self._safe = safe
         self._perform = perform
         self._submit = submit
@@ -98,6 +103,8 @@ class Fulfiller:
                     order = RunnerWanted(runner=wish.peer.key, order=RunnerOrder.REVOKE, reason=wish.reason)
                     await self._perform(order)
                 return wish.reply()
+            case PackWish() | LookWish():
+                return await self._relayed(wish)
             case BackupWish():
                 return wish.reply(size_bytes=await asyncio.to_thread(self._back_up, Path(wish.destination)))
             case SecretWish():
@@ -110,6 +117,12 @@ class Fulfiller:
                 return wish.reply(secrets=await self._safe.rekey(wish.by))
             case _:
                 assert_never(wish)
+
+    async def _relayed(self, wish: PackWish | LookWish) -> Reply:
+        """What observers do for us."""
+        if isinstance(wish, LookWish):
+            return wish.reply(self._relay.look(wish.repo))
+        return wish.reply(await self._relay.bring(wish.want, wish.wait_ms))
 
     async def _built(self, commit: CommitSeen | BuildWanted, by: str) -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()

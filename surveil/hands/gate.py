@@ -11,11 +11,11 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from surveil.core.peers import LOCAL_CLIENT, Peer, Role
 from surveil.errors import SurveilError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address
 from surveil.net.peers import Peers
 from surveil.net.tokens import hash_secret, make_token

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from surveil.core.patterns import read_patterns
 from surveil.core.peers import Role
 from surveil.core.trust import read_trust
 from surveil.errors import InfrastructureError, NotAllowedError, UsageError
+from surveil.frozen import dataclass, replace
 from surveil.hands.records import Records
 from surveil.mirror.access import Access
 from surveil.mirror.command import Halt

@@ -1,7 +1,8 @@
-"""The way of a commit's objects from an observer that has them to a runner that cannot get them itself.
+"""The way of a commit's objects from an observer that has them to a runner, or a client, that cannot get them itself.
 
-What belongs here: who may ask for what, and whom the question and the answer go to. What does not: packs (mirror),
-making them (supplying), asking for them (execute.supply).
+What belongs here: who may ask for what, and whom the question and the answer go to; and since it is known here who
+watches what, whom a hint goes to that something moved. What does not: packs (`mirror`), making them (`supplying`),
+asking for them (`execute.transfer.supply`).
 
 Nothing is kept of a transfer: the runner asks piece by piece, and repeats what is not answered. All that is known here
 is which observer watches what, and on which connection a runner asked last; both are learnt again after a restart.
@@ -9,15 +10,20 @@ is which observer watches what, and on which connection a runner asked last; bot
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
+from surveil.answer import WAIT_MS_MAX
+from surveil.core.spelling import quoted
 from surveil.core.state import State
+from surveil.errors import NotFoundError
+from surveil.frozen import dataclass, replace
+from surveil.mirror.place import place_of
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Message, Pack, Refused, Want, Watching
+from surveil.protocol import LookNow, Message, Pack, Refused, Want, Watching
 from surveil.say import Voice
 
 OBSERVERS_MAX: Final = 1_000
@@ -31,6 +37,9 @@ COPIED: Final = (
     "'surveil token create --role observer', and type 'surveil observer --join TOKEN --data NEW_FOLDER REPO ...'"
 )
 
+FOR_CLIENTS: Final = "-" * 40
+"""Stands in the place of a runner's key where a client wants a piece, whom we answer ourselves."""
+
 Value = TypeVar("Value")
 voice = Voice("relay")
 
@@ -38,11 +47,14 @@ voice = Voice("relay")
 @dataclass(frozen=True, slots=True)
 class _Watcher:
     """An observer's connection, and the repositories that it watches. `birth` is its process's, `before` that of the
-    process which spoke with the same key before it.
+    process which spoke with the same key before it. One that `looks` can be told to; `places` are then where its
+    repositories are, by their names.
     """
 
     route: Route
     repos: frozenset[str]
+    looks: bool
+    places: Mapping[str, str | None]
     birth: int
     before: int | None
 
@@ -60,6 +72,8 @@ class Relay:
         self._reply = reply
         self._watchers: OrderedDict[str, _Watcher] = OrderedDict()
         self._askers: OrderedDict[str, Route] = OrderedDict()
+        self._clients: dict[tuple[int, int], list[asyncio.Future[Pack]]] = {}
+        """Who waits for the piece of this transfer, from this byte on."""
 
     def watching(self, received: Received, said: Watching) -> None:
         """Learn what an observer watches, and on which connection.
@@ -76,7 +90,30 @@ class Relay:
                 for route in (known.route, received.route):
                     self._reply(route, Refused(reason=COPIED))
         repos = frozenset(watched.repo for watched in said.repos)
-        _remember(self._watchers, key, _Watcher(received.route, repos, said.birth, before), OBSERVERS_MAX)
+        # It is said every minute, and hardly ever differs.
+        same = known if known is not None and known.repos == repos else None
+        places = {repo: place_of(repo) for repo in repos} if same is None else same.places
+        watcher = _Watcher(received.route, repos, said.looks, places, said.birth, before)
+        _remember(self._watchers, key, watcher, OBSERVERS_MAX)
+
+    def look(self, repo: str) -> int:
+        """Have all who watch this repository, by whatever address, look at it now; how many there are.
+
+        Raises:
+            NotFoundError: nobody who could be told does.
+        """
+        place = place_of(repo)
+        told = 0
+        for watcher in self._watchers.values():
+            theirs = [] if place is None else [name for name, where in watcher.places.items() if where == place]
+            words = [self._reply(watcher.route, LookNow(repo=name)) for name in theirs if watcher.looks]
+            told += any(words)
+        if not told:
+            raise NotFoundError(
+                f"No observer that is connected watches {quoted(repo)}; `surveil status` lists what is watched, and "
+                "`surveil observer REPO` watches more."
+            )
+        return told
 
     def take_wants(self, received: list[Received]) -> list[Received]:
         """Pass on what runners ask for, and return what is left: their output."""
@@ -89,10 +126,33 @@ class Relay:
         return left
 
     def answer(self, pack: Pack) -> None:
-        """Pass an observer's answer on to the runner that asked; what nobody asked for is dropped."""
+        """Pass an observer's answer on to whoever asked; what nobody asked for is dropped."""
+        if pack.runner == FOR_CLIENTS:
+            for waiting in self._clients.get((pack.id, pack.at), ()):
+                if not waiting.done():
+                    waiting.set_result(pack)
+            return
         route = self._askers.get(pack.runner)
         if route is not None:
             self._reply(route, pack)
+
+    async def bring(self, want: Want, wait_ms: int) -> Pack | None:
+        """A piece for a client, who may have any commit that was built; None where none came in time."""
+        asked = replace(want, runner=FOR_CLIENTS)
+        if not any(self._reply(watcher.route, asked) for watcher in self._watchers_of(want)):
+            return Pack(id=want.id, runner=FOR_CLIENTS, at=want.at, problem=_absent(want), retry_ms=ABSENT_RETRY_MS)
+        place = (want.id, want.at)
+        waiting: asyncio.Future[Pack] = asyncio.get_running_loop().create_future()
+        self._clients.setdefault(place, []).append(waiting)
+        try:
+            async with asyncio.timeout(min(wait_ms, WAIT_MS_MAX) / 1000):
+                return await waiting
+        except TimeoutError:
+            return None
+        finally:
+            self._clients[place].remove(waiting)
+            if not self._clients[place]:
+                del self._clients[place]
 
     def _ask(self, received: Received, want: Want) -> None:
         runner = received.peer.key
@@ -109,8 +169,7 @@ class Relay:
         _remember(self._askers, runner, received.route, ASKERS_MAX)
         asked = replace(want, runner=runner)
         if not any(self._reply(watcher.route, asked) for watcher in self._watchers_of(want)):
-            problem = f"no observer of {want.repo} is connected to the dispatcher"
-            self._deny(received, want, problem, retry_ms=ABSENT_RETRY_MS)
+            self._deny(received, want, _absent(want), retry_ms=ABSENT_RETRY_MS)
 
     def _may_have(self, runner: str, want: Want) -> bool:
         """Whether the runner holds an attempt of this commit now."""
@@ -131,6 +190,10 @@ class Relay:
         """Not by `Refused`, which names no transfer: the runner could not tell what is refused."""
         pack = Pack(id=want.id, runner=received.peer.key, at=want.at, problem=problem[:4096], retry_ms=retry_ms)
         self._reply(received.route, pack)
+
+
+def _absent(want: Want) -> str:
+    return f"no observer of {want.repo} is connected to the dispatcher"
 
 
 def _remember(table: OrderedDict[str, Value], key: str, value: Value, most: int) -> None:

@@ -7,11 +7,11 @@ that cannot be read. What does not: when a report is made or repeated (`core.obs
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from surveil.core.observe_model import Acknowledged, Event, Report, ReportFailed
 from surveil.core.trust import trigger_of
+from surveil.frozen import dataclass
 from surveil.lanes import Lanes
 from surveil.mirror.changes import Base, asks_for_changes, changed_paths
 from surveil.mirror.mirror import Mirror

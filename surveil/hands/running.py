@@ -11,7 +11,6 @@ import platform
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +22,19 @@ from surveil.core.declared import CONTAINERS
 from surveil.core.peers import Role
 from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.errors import NotAllowedError
-from surveil.execute import isolating
-from surveil.execute.caching import Caches
-from surveil.execute.cases import CaseCollector
-from surveil.execute.containers import Containers, chosen
+from surveil.execute.collect.caching import Caches
+from surveil.execute.collect.cases import CaseCollector
+from surveil.execute.collect.keeping import Artifacts
+from surveil.execute.collect.sharding import Shards
+from surveil.execute.collect.taking import from_dispatcher, in_turn, taking
+from surveil.execute.containers.container import Containers, chosen
 from surveil.execute.contract import Executor
-from surveil.execute.courier import Courier, Say
 from surveil.execute.identity import Identity, Tombstones, begin_incarnation, read_identity, write_identity
-from surveil.execute.keeping import Artifacts
+from surveil.execute.isolation import isolating
 from surveil.execute.process import ProcessExecutor
-from surveil.execute.sharding import Shards
-from surveil.execute.supply import Supplies
+from surveil.execute.transfer.courier import Courier, Say
+from surveil.execute.transfer.supply import Supplies
+from surveil.frozen import dataclass, replace
 from surveil.hands import envelope
 from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
@@ -110,7 +111,7 @@ async def opened(config: RunnerConfig, executor: Executor | None = None) -> Asyn
                         access=access,
                         isolation=isolation,
                         collectors=(cases, shards, Artifacts(courier), caches),
-                        restore=caches.restore,
+                        restore=in_turn(caches.restore, taking(from_dispatcher(courier))),
                         open_envelope=lambda order: envelope.opened(order, keys),
                         containers=containers,
                     ),

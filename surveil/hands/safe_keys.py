@@ -27,13 +27,13 @@ FILE_BYTES_MAX: Final = 1024
 class SafeKeys:
     """The keys in a data folder, newest first; there are none before the first secret."""
 
-    def __init__(self, data: Path) -> None:
-        """Read them.
+    def __init__(self, data: Path, file: str = FILE) -> None:
+        """Read those in this file beside the other keys.
 
         Raises:
             InfrastructureError: the file cannot be read, others have access to it, or it does not hold keys.
         """
-        self.path = data / KEYS / FILE
+        self.path = data / KEYS / file
         self._keys = self._read() if self.path.exists() else []
 
     def get(self, name: str) -> bytes | None:

@@ -10,7 +10,6 @@ so neither a lost message nor a dispatcher that starts anew hands anything out t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final
 
 from surveil.core import shards
@@ -18,14 +17,20 @@ from surveil.core.model import OPEN, VERDICTS, AttemptState, Job
 from surveil.core.shards import Asked, Fate
 from surveil.core.shared_lists import unpack, wrong_with_packed
 from surveil.hands.desk import Desk
+from surveil.hands.durations import lately
 from surveil.protocol import Refused, ShardAsk, ShardTell
 from surveil.say import Voice
 from surveil.store import BuildDetail, Sharing, StoreError
-from surveil.store.shards import known_ms
 
 SUITES_MAX: Final = 32
 """Whose weights are kept in memory; those of others are read again."""
 
+ASKS_SPARE: Final = 1_000
+"""Whoever is given a test with each answer asks no more often than there are tests, and a little; each question is a
+row.
+"""
+
+TOO_OFTEN: Final = "it asked far more often than there are tests to share"
 OTHER_LIST: Final = (
     "the shards of this suite do not have the same list: it has to be the same in all of them, so leave out what "
     "depends on the machine"
@@ -79,7 +84,9 @@ class ShardDesk(Desk[ShardAsk]):
             if (one.job, one.attempt, one.seq) == (*asker, said.seq) and not said.final:
                 return _tell(said, batch=one.given)
         weights = self._weights_of(detail, job.spec.suite, sharing)
-        done = tuple(one for one in said.done if one.item < len(weights))
+        if said.seq > len(weights) + ASKS_SPARE:
+            return _tell(said, problem=TOO_OFTEN)
+        done = shards.its_own(said.done, sharing.asked, asker)
         now = Asked(job=said.job, attempt=said.attempt, seq=said.seq, done=done, given=())
         fates = _fates(detail)
         left = shards.waiting(len(weights), [*sharing.asked, now], lambda *of: fates.get(of, "gone"), asker)
@@ -96,9 +103,9 @@ class ShardDesk(Desk[ShardAsk]):
     def _weights_of(self, detail: BuildDetail, suite: str, sharing: Sharing) -> list[int]:
         key = (detail.build.id, suite)
         if key not in self._weights:
-            before = self._store.reader.shared_before(detail.build.repo, suite, detail.build.id)
-            known: Mapping[str, int] = {} if before is None else known_ms(unpack(before.items), before)
-            self._weights[key] = shards.weights(unpack(sharing.items), known)
+            build = detail.build
+            known = lately(self._store.reader, build.repo, suite, ref=build.ref, base=build.base, before=build.id)
+            self._weights[key] = shards.weights(unpack(sharing.items), known.took_ms)
             if len(self._weights) > SUITES_MAX:
                 self._weights.popitem(last=False)
         return self._weights[key]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias
 
 from surveil import pipeline
@@ -17,6 +17,7 @@ from surveil.core.spelling import printable
 from surveil.core.triggers import ANY, Schedule, objection
 from surveil.core.trust import Trust, trigger_of
 from surveil.frozen import replace
+from surveil.hands.splitting import decided
 from surveil.lanes import Lanes
 from surveil.protocol import CommitSeen, JobSpec
 from surveil.store import Reader
@@ -108,7 +109,9 @@ class Submissions:
             # What came with it is the commit's own file, which strangers may have written.
             complaints = (_BELIEVED.format(ref=printable(commit.ref)),)
         elif commit.pipeline is not None:
-            loaded = await self._load(commit)
+            loaded = await self._load(commit, {})
+            if isinstance(loaded, pipeline.Pipeline) and loaded.undecided:
+                loaded = await self._load(commit, await asyncio.to_thread(decided, self._reader, commit, loaded))
             if isinstance(loaded, pipeline.Invalid):
                 complaints = loaded.sentences()
             else:
@@ -125,16 +128,16 @@ class Submissions:
             jobs=jobs, complaints=complaints, skipped=skipped, carried={}, by=by,
         )  # fmt: skip
 
-    async def _load(self, commit: CommitSeen) -> pipeline.Loaded:
+    async def _load(self, commit: CommitSeen, shards: Mapping[str, int]) -> pipeline.Loaded:
         assert commit.pipeline is not None, "there is something to load"
         typed = (commit.inputs or {}) if commit.event == "manual" else None
         text, file, includes = commit.pipeline, commit.pipeline_file, commit.includes
-        key = (text, file, includes, None if typed is None else tuple(typed.items()))
+        key = (text, file, includes, None if typed is None else tuple(typed.items()), tuple(shards.items()))
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
-        loaded = await asyncio.to_thread(pipeline.load, text, file, includes, typed)
+        loaded = await asyncio.to_thread(pipeline.load, text, file, includes, typed, shards)
         if len(text) + sum(len(included.text or "") for included in includes) <= KEPT_CHARACTERS_MAX:
             self._kept[key] = loaded
             if len(self._kept) > PIPELINES_KEPT:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
 from surveil.core.kept import outdated, unused
@@ -76,15 +77,26 @@ class Sweeping:
         if gone:
             await loop.run_in_executor(self._write, self._shelf.drop_caches, [cache.id for cache in gone])
             voice.info("caches dropped", count=len(gone), bytes=sum(cache.size for cache in gone))
-        # Whoever brings blobs stands still meanwhile, so nothing is made of one that goes.
-        await self._depot.in_thread(self._drop_unused)
+        await self._drop_unused()
 
-    def _drop_unused(self) -> None:
+    async def _drop_unused(self) -> None:
+        """Remove blobs that nothing is made of. Where they are may be far away, so that is looked up beside all else;
+        but whoever brings blobs stands still while one goes, so nothing is made of it meanwhile.
+        """
         try:
-            used, now = self._shelf.blobs(), time.time()
-            for digest, since in self._blobs.all():
-                if digest not in used and now - since >= GRACE_S:
-                    self._blobs.remove(digest)
-            self._depot.sweep_incoming()
+            unused = await asyncio.to_thread(self._find_unused)
+            for digest in unused:
+                await self._depot.in_thread(partial(self._drop, digest))
+            if unused:
+                voice.info("files dropped that nothing was made of any more", count=len(unused))
+            await self._depot.in_thread(self._depot.sweep_incoming)
         except StoreError as error:
             voice.warning("what is not used stays for now", reason=error)
+
+    def _find_unused(self) -> list[str]:
+        used, now = self._shelf.blobs(), time.time()
+        return [digest for digest, since in self._blobs.all() if digest not in used and now - since >= GRACE_S]
+
+    def _drop(self, digest: str) -> None:
+        if time.time() - self._blobs.since(digest) >= GRACE_S and not self._shelf.is_used(digest):
+            self._blobs.remove(digest)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from surveil.errors import InfrastructureError, NotFoundError
+from surveil.frozen import dataclass
 
 TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024

@@ -6,8 +6,9 @@ reports are found (`finding`), and how many results are kept (`gathering`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from surveil.frozen import dataclass
 
 NAME_CHARACTERS_MAX: Final = 500
 """Of a suite's or a case's name; longer ones are parameters that somebody wrote out, and are cut."""

@@ -45,7 +45,6 @@ class XmlText:
         self.wrong: list[str] = []
         self._head = b""
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._strict = True
         self._name = ""
         self._held = ""
         self._forbidden = False

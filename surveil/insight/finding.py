@@ -12,12 +12,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from surveil.core.declared import REPORTS_USUAL
 from surveil.core.globs import Globs, read_globs
+from surveil.frozen import dataclass
 from surveil.insight import Problem
 
 PRUNED: Final = frozenset(

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from surveil.core.states import WRONG
 from surveil.frozen import replace
 from surveil.insight import DURATION_MS_MAX, Problem
-from surveil.protocol import CASES_MAX, PROBLEMS_MAX, Case, Tally
+from surveil.protocol import CASES_MAX, PRINTED_MAX, PROBLEMS_MAX, Case, Tally
 
 KEPT_MAX: Final = 50_000
 """Results of one attempt that are kept one by one, however they are."""
 WRONG_KEPT_MAX: Final = 10_000
 """So many more that went wrong."""
-OUTPUT_CHARACTERS: Final = 8_000_000
-"""What all kept failures of an attempt may have printed; beyond it they keep their messages."""
 PART_CHARACTERS: Final = 120_000
 """A message has 1 MiB, and a character up to four bytes."""
 _ROW_CHARACTERS: Final = 60
@@ -38,7 +37,7 @@ class Gathering:
         self._part_characters = 0
         self._kept = 0
         self._wrong_kept = 0
-        self._output_left = OUTPUT_CHARACTERS
+        self._output_left = PRINTED_MAX
 
     @property
     def count(self) -> int:
@@ -64,7 +63,7 @@ class Gathering:
         if self._kept < KEPT_MAX:
             self._kept += 1
             return True
-        if case.state in {"failed", "errored"} and self._wrong_kept < WRONG_KEPT_MAX:
+        if case.state in WRONG and self._wrong_kept < WRONG_KEPT_MAX:
             self._wrong_kept += 1
             return True
         return False

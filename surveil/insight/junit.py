@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 from xml.parsers import expat
 
+from surveil.core.states import WRONG
 from surveil.insight import (
     DURATION_MS_MAX,
     MESSAGE_CHARACTERS_MAX,
@@ -39,8 +40,8 @@ _WORST: Final = ("errored", "failed", "skipped", "passed")
 _TRIES: Final = frozenset({"flakyFailure", "flakyError"})
 """What Surefire and nextest write of a test that passed in a later try."""
 _OUTPUTS: Final = frozenset({"system-out", "system-err"})
-_NO_NAME: Final = "undefined"
-"""What a suite without a name is called by those who write it in JavaScript."""
+_NO_NAMES: Final = frozenset({"undefined", "(empty)"})
+"""What a suite without a name is called by those who write it in JavaScript, and by CTest."""
 _FAILED: Final = "Failed"
 _FRAMES: Final = ("=== ", "--- ")
 """How the lines of `go test` begin that frame what a test said; its reports call every failure `Failed`."""
@@ -144,7 +145,7 @@ class _Open:
         if self.expected:
             self.state = "skipped"
         output = ""
-        if self.state in {"failed", "errored"}:
+        if self.state in WRONG:
             output = "\n".join(filter(None, (text, str(self.printed))))
         elif self.state == "passed":
             message = f"passed after {self.tries} failed tries" if self.tries else ""
@@ -220,7 +221,7 @@ class _Document:
             self._open = _Open(attributes, self._suites[-1] if self._suites else "")
         elif tag == "testsuite":
             name = attributes.get("name", "").strip()
-            self._suites.append("" if name == _NO_NAME else name)
+            self._suites.append("" if name in _NO_NAMES else name)
 
     def _inside(self, case: _Open, tag: str, attributes: dict[str, str]) -> None:
         state = _ENDS.get(tag)

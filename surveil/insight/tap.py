@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from surveil.core.states import WRONG
 from surveil.insight import (
     DURATION_MS_MAX,
     MESSAGE_CHARACTERS_MAX,
@@ -29,7 +30,6 @@ LINE_BYTES_MAX: Final = 64 * 1024
 DEPTH_MAX: Final = 50
 _INDENT: Final = 4
 _YAML_INDENT: Final = 2
-NUMBER_DIGITS_MAX: Final = 9
 
 _VERSION: Final = re.compile(r"TAP version \d{1,4}$", re.IGNORECASE)
 _PLAN: Final = re.compile(r"1\.\.(\d{1,9})(?:\s*#\s*(.*))?$")
@@ -94,7 +94,7 @@ class _Point:
     room: int = OUTPUT_CHARACTERS_MAX
 
     def case(self) -> Case:
-        wrong = self.state in {"failed", "errored"}
+        wrong = self.state in WRONG
         output = "\n".join(self.output)[:OUTPUT_CHARACTERS_MAX] if wrong else ""
         return Case(
             suite=self.suite[:NAME_CHARACTERS_MAX],
@@ -177,7 +177,7 @@ class _Reader:
         made = _point(depth, self._suite(depth), point)
         if below is not None and below.seen and (made.state == "passed" or below.wrong):
             return  # Its tests were counted, one by one.
-        level.wrong += made.state in {"failed", "errored"}
+        level.wrong += made.state in WRONG
         self._point = made
 
     def _suite(self, depth: int) -> str:

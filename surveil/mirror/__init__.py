@@ -4,7 +4,7 @@ What belongs here: everything that knows git's commands, its files on disk and i
 not: which commits are worth a build (`core.observe`), what a step does in its work tree (`execute`).
 
 * `address` says what a repository may be called, and its one canonical name.
-* `typed` finds the repository that a person means.
+* `typed` finds the repository that a person means; `place` tells that two addresses lead to the same one.
 * `command` runs git: fixed arguments, scrubbed environment, bounded output, bounded time, no process left
   behind.
 * `access` says how git proves to a server who asks.

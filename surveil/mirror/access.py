@@ -15,12 +15,13 @@ import os
 import re
 import shlex
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from surveil.errors import UsageError
+from surveil.frozen import dataclass
 from surveil.mirror.address import Address, Kind, parse
 from surveil.mirror.trouble import MirrorError, Trouble
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote
 
 from surveil.errors import UsageError
+from surveil.frozen import dataclass
 
 _SHOWN_CHARS_MAX: Final = 200
 _PORT_MAX: Final = 65535

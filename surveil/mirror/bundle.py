@@ -1,7 +1,7 @@
 """A commit with its history and its tags in one file, to be carried to a machine that cannot fetch it.
 
 What belongs here: making such a file from one mirror and taking it into another, in git's own bundle format. What
-does not: how it is carried (`supplying` and `execute.supply`), and who may have it (`relay`).
+does not: how it is carried (`hands.supplying` and `execute.transfer.supply`), and who may have it (`hands.relay`).
 
 Whoever takes one believes nothing of it. Git names every object by its content and checks each as after a fetch, and a
 commit counts only when all that it needs is there.

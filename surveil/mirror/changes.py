@@ -11,9 +11,9 @@ knows what a tag changes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from surveil.frozen import dataclass
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError, Trouble
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from surveil.frozen import dataclass
 from surveil.mirror.address import show
 from surveil.mirror.command import run
 from surveil.mirror.refs import REFS_MAX, SHA, RefList, is_ref, ref_text

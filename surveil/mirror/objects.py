@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from surveil.frozen import dataclass
 
 MESSAGE_CHARS_MAX: Final = 4000
 AUTHOR_CHARS_MAX: Final = 200

@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from surveil.frozen import dataclass
 from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address, show
 from surveil.mirror.command import REMOTE_TIMEOUT_S, Halt, run

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from surveil.frozen import dataclass, replace
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address, Kind, show
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure, trouble_of

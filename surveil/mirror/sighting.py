@@ -10,9 +10,9 @@ the files that the pipeline file includes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
+from surveil.frozen import dataclass, replace
 from surveil.mirror.address import show
 from surveil.mirror.changes import Base
 from surveil.mirror.mirror import Mirror

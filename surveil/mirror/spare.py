@@ -18,10 +18,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from surveil.frozen import dataclass
 from surveil.mirror import checkout
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.trouble import MirrorError, Trouble

@@ -7,11 +7,11 @@ with its versions; so an unknown complaint is FAILED, and nothing worse. What do
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from surveil.errors import ExitCode, InfrastructureError
+from surveil.frozen import dataclass
 from surveil.mirror.address import show
 
 

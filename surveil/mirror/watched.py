@@ -6,10 +6,10 @@ not: when to look (`core.observe`), and what the refs mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from surveil.frozen import dataclass
 from surveil.mirror.access import NO_ACCESS, Access
 from surveil.mirror.address import Address
 from surveil.mirror.command import Halt

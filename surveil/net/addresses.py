@@ -8,11 +8,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass, replace
 from typing import Final
 
 from surveil.core.spelling import printable
 from surveil.errors import UsageError
+from surveil.frozen import dataclass, replace
 
 DEFAULT_PORT: Final = 7300
 PORT_MAX: Final = 65_535

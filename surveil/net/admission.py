@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeAlias, get_args
 
 from surveil.core.peers import Peer, Role
+from surveil.frozen import dataclass, replace
 from surveil.net.peers import Peers
 from surveil.net.zap import STRANGER_PREFIX
 from surveil.protocol import Ask, Enrol, FromObserver, FromRunner, Hello, Message, OnBulk

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self, TypeAlias
 
 import zmq
 
 from surveil.errors import ProtocolError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address
 from surveil.net.inlet import Inlet
 from surveil.net.keys import KeyPair

@@ -1,6 +1,6 @@
 """What the kernel says of libzmq's connections, and ending one of them.
 
-What belongs here: figures of one descriptor, on Linux. What does not: what follows from them (endless, crowd).
+What belongs here: figures of one descriptor, on Linux. What does not: what follows from them (endless, tenancy).
 
 The descriptors are libzmq's own, and it may close one at any moment and the kernel give its number to something else.
 So each question may fail, and whoever ends a connection names its cookie, which no other ever has.

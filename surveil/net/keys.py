@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from zmq.utils import z85
 
 from surveil.disk import make_folder, open_plain, write_whole
 from surveil.errors import InfrastructureError
+from surveil.frozen import dataclass
 from surveil.sealing import sealed_line, unsealed_line
 
 SERVER_KEY: Final = "server.key"

@@ -8,11 +8,11 @@ observer writes one into its folder when it is enrolled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from surveil.errors import InfrastructureError, NotFoundError, UsageError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address, parse_address
 from surveil.net.keys import read_privately, write_privately
 from surveil.sealing import sealed, unsealed

@@ -13,7 +13,6 @@ import zmq
 
 from surveil.net.addresses import Address
 from surveil.net.counts import ServerCounts
-from surveil.net.crowd import Crowd, Tell
 from surveil.net.endless import Endless, Hoard
 from surveil.net.inlet import Inlet
 from surveil.net.judging import Origin, origin
@@ -21,6 +20,7 @@ from surveil.net.keys import KeyPair
 from surveil.net.monitor import ConnectionEvent, Monitor
 from surveil.net.options import apply_options, backlog_bytes, server_options, silent_max
 from surveil.net.ports import listen
+from surveil.net.tenancy import Tell, Tenancy
 from surveil.protocol import Message, encode_all
 
 _LAST: Final = int(zmq.NOBLOCK)
@@ -55,7 +55,7 @@ class Lane:
         self.port = listen(self._socket, address)
         self.inlet = Inlet(self._socket, self._look)
         self._endless = Endless(backlog_bytes(bulk=bulk))
-        self._crowd = Crowd(silent_max(bulk=bulk), tell)
+        self._tenancy = Tenancy(silent_max(bulk=bulk), tell)
         self._taken = 0
 
     def close(self, linger_ms: int) -> None:
@@ -66,14 +66,14 @@ class Lane:
     def _look(self, last: zmq.Frame, parts: list[bytes]) -> Origin:
         found = origin(last, parts)
         self._endless.spoke(found[1], found[0])
-        self._crowd.spoke(found[1], found[0], parts[0])
+        self._tenancy.spoke(found[1], found[0], parts[0])
         return found
 
     def news(self) -> list[ConnectionEvent]:
         """Openings and closings of connections since the last call; everything else is only counted."""
         changes: list[ConnectionEvent] = []
         events = self.monitor.take()
-        self._crowd.follow(events)
+        self._tenancy.follow(events)
         for event in events:
             self._count(event)
             if event.event in {zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED}:
@@ -125,7 +125,7 @@ class Lane:
 
     def _handed_over(self, route_id: bytes, frames: list[bytes]) -> bool:
         size = sum(map(len, frames))
-        if not self._crowd.has_room(route_id, size):
+        if not self._tenancy.has_room(route_id, size):
             return False
         try:
             self._socket.send(route_id, _MORE)
@@ -137,5 +137,5 @@ class Lane:
         for frame in frames[:-1]:
             self._socket.send(frame, _MORE)
         self._socket.send(frames[-1], _LAST)
-        self._crowd.handed(route_id, size)
+        self._tenancy.handed(route_id, size)
         return True

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import struct
-from dataclasses import dataclass
 from typing import Any, Final
 
 import zmq
+
+from surveil.frozen import dataclass
 
 EVENTS_PER_TURN_MAX: Final = 65_536
 """More than a process may have connections, so one reading finds all of them."""

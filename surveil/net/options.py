@@ -13,12 +13,12 @@ import random
 import resource
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import zmq
 
 from surveil.errors import InfrastructureError
+from surveil.frozen import dataclass
 from surveil.net.keys import KeyPair
 from surveil.protocol import CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX
 
@@ -179,20 +179,26 @@ def scatter_dice() -> None:
     ctypes.CDLL(None).srand(secrets.randbits(32))
 
 
-def raise_file_limit() -> str | None:
-    """Allow this process as many open files as it may have; a connection is a file. Returns a warning when those are
-    few.
-
-    Raises:
-        InfrastructureError: the hard limit is below what a dispatcher can work with.
-    """
+def allow_files() -> int:
+    """Allow this process as many open files as it may have, and return how many that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
+def raise_file_limit(who: str = "a dispatcher") -> str | None:
+    """Allow this process, which is `who`, as many open files as it may have; a connection is a file. Returns a warning
+    when those are few.
+
+    Raises:
+        InfrastructureError: the hard limit is below what it can work with.
+    """
+    most = allow_files()
     if most < FILES_MIN:
         raise InfrastructureError(
-            f"this process may open only {most} files, and a dispatcher needs {FILES_MIN}: "
+            f"this process may open only {most} files, and {who} needs {FILES_MIN}: "
             f"type 'ulimit -n {FILES_ADVISED}' before starting it"
         )
     if most < FILES_ADVISED:

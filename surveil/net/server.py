@@ -23,7 +23,6 @@ from surveil.net.addresses import Address
 from surveil.net.admission import Admission
 from surveil.net.audit import CROWDED, ENDLESS, UNREAD, Audit
 from surveil.net.counts import Alarm, ServerCounts
-from surveil.net.crowd import Crowd
 from surveil.net.endless import give_memory_back
 from surveil.net.judging import Judge
 from surveil.net.keys import KeyPair, make_keys
@@ -31,6 +30,7 @@ from surveil.net.lane import Lane
 from surveil.net.options import LINGER_MS, check_libzmq, scatter_dice
 from surveil.net.peers import Peers
 from surveil.net.reader import Reader, Source
+from surveil.net.tenancy import Tenancy
 from surveil.net.traffic import Batch, Route
 from surveil.net.watchdog import handshake_succeeds
 from surveil.net.whereabouts import Whereabouts
@@ -54,7 +54,7 @@ CONNECTION_MS: Final = 1
 """For each connection it takes so much longer, so that looking stays cheap."""
 IO_THREADS: Final = 2
 SOCKETS_MAX: Final = 64
-_BLAMED: Final = {"endless": ENDLESS, Crowd.CROWDED: CROWDED, Crowd.UNREAD: UNREAD}
+_BLAMED: Final = {"endless": ENDLESS, Tenancy.CROWDED: CROWDED, Tenancy.UNREAD: UNREAD}
 """Under which name the audit counts what a connection did."""
 
 voice = Voice("net")

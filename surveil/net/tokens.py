@@ -16,12 +16,13 @@ import hashlib
 import re
 import secrets
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import msgpack
 
 from surveil.errors import UsageError
+from surveil.frozen import dataclass
 from surveil.net.addresses import Address, parse_address
 
 SECRET_BYTES: Final = 32

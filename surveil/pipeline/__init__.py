@@ -1,9 +1,9 @@
 """Pipelines: a commit's text to a checked graph of jobs, or to complaints that say where and what to do.
 
-What belongs here: the contract of the package: `load`, what it returns, and how complaints are shown.
-What does not: how it is done. `document` reads YAML; `schema` and `dialects` know the keys, `values` what each
-may hold, `checking` words the errors; `surveil.core.pipeline` expands the graph; `detect` guesses for
-repositories without a file; `explain` shows the result.
+What belongs here: the contract of the package: `load`, what it returns, and how complaints are shown. What does not:
+how it is done. `document` reads YAML, `including` further files; `schema`, `containing`, `triggering` and `dialects`
+know the keys, `values` and `servicing` what each may hold, `checking` words the errors; `surveil.core.pipeline` expands
+the graph; `detect` guesses for repositories without a file; `explain` shows the result.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place
+from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place, ShardsDeclaration
 from surveil.core.pipeline import expand
 from surveil.core.spelling import printable
 from surveil.core.triggers import ANY, Triggers, fill_inputs
@@ -36,6 +37,8 @@ class Pipeline:
     filename: str
     jobs: tuple[JobSpec, ...]
     triggers: Triggers = ANY
+    undecided: Mapping[str, ShardsDeclaration] = field(default_factory=dict)
+    """By their names in the file, the jobs of which it leaves open how many shards they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +97,16 @@ def load(
     filename: str,
     includes: Sequence[IncludedFile] = (),
     typed: Mapping[str, str] | None = None,
+    shards: Mapping[str, int] = MappingProxyType({}),
 ) -> Loaded:
     """Read a pipeline file's text, with the files that it includes. The last part of `filename` chooses the format,
-    else `.surveil.yml`'s. `typed` are the inputs that a person gave, None where there was no person.
+    else `.surveil.yml`'s. `typed` are the inputs that a person gave, None where there was no person. `shards` says how
+    many there are to be of jobs that leave it open; one where it does not.
 
     Never raises, whatever the text; takes bounded time and memory, so that it may run on texts of strangers.
     The first call imports the validator, which would be too dear for those who only import this package.
     """
-    from surveil.pipeline import dialects, document, including  # noqa: PLC0415
+    from surveil.pipeline import document, including  # noqa: PLC0415
     from surveil.pipeline.checking import place_at  # noqa: PLC0415
 
     shown_name = printable(filename)
@@ -114,19 +119,24 @@ def load(
     def invalid(complaints: Sequence[Complaint]) -> Invalid:
         return Invalid(filename=shown_name, complaints=tuple(complaints), text=_as_text(text), included=included)
 
-    of_others = {".runnerci.yml": dialects.declare_runnerci, "narwhal.yml": dialects.declare_narwhal}
-    other = of_others.get(PurePath(filename).name)
-    declared = including.declare(root, filename, files) if other is None else other(root)
+    own_name = PurePath(filename).name
+    if own_name in FILENAMES[1:]:
+        from surveil.pipeline import dialects  # noqa: PLC0415  # few repositories have one of these
+
+        declared = dialects.DECLARE[own_name](root)
+    else:
+        declared = including.declare(root, filename, files)
     if isinstance(declared, list):
         return invalid(declared)
     inputs, wrong = fill_inputs(declared.triggers.inputs, typed)
     if wrong:
         place = place_at(root, ("on", "manual", "inputs"))
         return invalid([Complaint(sentence, place) for sentence in wrong[:COMPLAINTS_MAX]])
-    expansion = expand(declared.env, declared.jobs, inputs)
+    expansion = expand(declared.env, declared.jobs, inputs, shards)
     if expansion.complaints:
         return invalid(expansion.complaints)
-    return Pipeline(filename=shown_name, jobs=expansion.jobs, triggers=declared.triggers)
+    undecided = {job.name.value: job.shards for job in declared.jobs if job.shards and not job.shards.count}
+    return Pipeline(filename=shown_name, jobs=expansion.jobs, triggers=declared.triggers, undecided=undecided)
 
 
 def _as_text(data: bytes | str) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from surveil.frozen import dataclass
 from surveil.pipeline.detect_python import PYTHON_FILES, detect_python
 from surveil.pipeline.recipe import Recipe, Step, table_at, toml_table
 

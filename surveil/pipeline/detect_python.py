@@ -12,9 +12,9 @@ import configparser
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from surveil.frozen import dataclass
 from surveil.pipeline.recipe import Recipe, Step, table_at, texts_in, toml_table
 
 REQUIREMENT_FILES: Final = (

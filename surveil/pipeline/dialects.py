@@ -1,11 +1,13 @@
 """The two other formats that are read as pipelines: `.runnerci.yml` and `narwhal.yml`.
 
-What belongs here: their keys, and how they become the same declarations as those of `.surveil.yml`.
+What belongs here: their keys, and how they become the same declarations as those of `.surveil.yml`. Whoever wrote them
+knew steps in containers as root only, so that is what they are.
 What does not: anything that they share with `.surveil.yml` (`checking`, `values`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pydantic import Field
@@ -83,7 +85,7 @@ def declare_runnerci(root: Node) -> Declared | list[Complaint]:
             name=Text(name, place_at(root, ("jobs", name))),
             timeout_ms=TIMEOUT_MS_DEFAULT,
             steps=tuple(StepDeclaration(name=step.name, run=step.run) for step in job.steps),
-            image=ImageDeclaration(name=job.image) if job.image else None,
+            image=ImageDeclaration(name=job.image, root=True) if job.image else None,
         )
         for name, job in checked.jobs.items()
     ]
@@ -113,7 +115,14 @@ def declare_narwhal(root: Node) -> Declared | list[Complaint]:
                 needs=step.dependencies,
                 timeout_ms=TIMEOUT_MS_DEFAULT,
                 steps=(StepDeclaration(name=step.name, run=step.command),),
-                image=ImageDeclaration(name=checked.image) if checked.image else None,
+                image=ImageDeclaration(name=checked.image, root=True) if checked.image else None,
             )
         )
     return complaints or Declared(env=checked.env, jobs=jobs)
+
+
+DECLARE: Final[Mapping[str, Callable[[Node], Declared | list[Complaint]]]] = {
+    ".runnerci.yml": declare_runnerci,
+    "narwhal.yml": declare_narwhal,
+}
+"""How the tree of a file is read, by its name."""

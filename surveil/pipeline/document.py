@@ -12,7 +12,6 @@ a key written twice silently become something else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn, TypeAlias
@@ -37,7 +36,7 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _UNREADABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _PLAIN: Final = re.compile(
-    r"(?P<nothing>~|null|Null|NULL|)|(?P<flag>true|True|TRUE|false|False|FALSE)"
+    r"(?P<flag>true|True|TRUE|false|False|FALSE)"
     r"|(?P<whole>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)"
     r"|(?P<real>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
 )
@@ -53,7 +52,9 @@ class Kind(StrEnum):
     NOTHING = "nothing"
 
 
-_KINDS: Final = {"nothing": Kind.NOTHING, "flag": Kind.FLAG, "whole": Kind.WHOLE, "real": Kind.REAL}
+_QUOTES: Final = frozenset("\"'")
+_NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_KINDS: Final = {"flag": Kind.FLAG, "whole": Kind.WHOLE, "real": Kind.REAL}
 
 
 @quick(frozen=True, slots=True)
@@ -74,10 +75,17 @@ class Scalar:
         return Place(self.place.line, self.place.column + self.quote, self.place.file)
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether no value is there."""
+        return self.plain and self.text in _NOTHING
+
+    @property
     def kind(self) -> Kind:
         """What an unquoted text means; a quoted one is always text."""
         if not self.plain:
             return Kind.TEXT
+        if self.text in _NOTHING:
+            return Kind.NOTHING
         found = _PLAIN.fullmatch(self.text)
         return Kind.TEXT if found is None else _KINDS[found.lastgroup or ""]
 
@@ -92,24 +100,22 @@ class Listing:
 
 @dataclass(slots=True)
 class Table:
-    """A YAML mapping with text keys; `key_places` says where each key stands."""
+    """A YAML mapping with text keys, in the order of the file."""
 
     place: Place
     entries: dict[str, Node] = field(default_factory=dict)
-    key_places: dict[str, Place] = field(default_factory=dict)
+    key_marks: dict[str, Any] = field(default_factory=dict)
+
+    def place_of(self, key: str) -> Place:
+        """Where a key stands."""
+        return _place_at(self.key_marks[key], self.place.file)
 
 
 Node: TypeAlias = Scalar | Listing | Table
 
 
-def _quote(event: Any) -> int | None:
-    """How many characters of a quote stand before a scalar's text, if that stands there as it is: in one line, without
-    escapes.
-    """
-    quote = 1 if event.style in {"'", '"'} else 0
-    start, end = event.start_mark, event.end_mark
-    straight = start.line == end.line and end.column - start.column == len(event.value) + 2 * quote
-    return quote if straight else None
+def _place_at(mark: Any, file: str) -> Place:
+    return Place(mark.line + 1, mark.column + 1, file)
 
 
 class _BadTextError(Exception):
@@ -128,7 +134,7 @@ def read(data: bytes | str, file: str = "") -> Node | Complaint:
         text = decode(data)
         return _Builder(text, file).build()
     except _BadTextError as bad:
-        return replace(bad.complaint, place=replace(bad.complaint.place, file=file))
+        return replace(bad.complaint, place=bad.complaint.place._replace(file=file))
 
 
 def lines(text: str) -> list[str]:
@@ -180,13 +186,14 @@ def _place_of(text: str, index: int) -> Place:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end has not come yet; its numbers measure what is inside, aliases in full."""
+    """A collection whose end has not come yet; what had been counted before it began measures what is inside."""
 
     node: Listing | Table
     anchor: str | None
-    key: Scalar | None = None
-    nodes: int = 1
-    characters: int = 0
+    nodes_before: int
+    characters_before: int
+    wants_key: bool
+    key: str = ""
     height: int = 1
 
 
@@ -204,26 +211,34 @@ class _Builder:
 
     text: str
     file: str = ""
-    stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, _Anchored] = field(default_factory=dict)
-    root: Node | None = None
+    root: Listing = field(default_factory=lambda: Listing(START))
+    """Holds the document, so that every node stands in a collection."""
+    stack: list[_Open] = field(default_factory=list)
     documents: int = 0
     nodes: int = 0
     characters: int = 0
     aliases: int = 0
 
     def build(self) -> Node:
-        for event in self._events():
-            self._take(event)
-        if self.root is None or (isinstance(self.root, Scalar) and self.root.kind is Kind.NOTHING):
+        self.stack.append(_Open(self.root, None, 0, 0, wants_key=False))
+        self._take_all()
+        root = self.root.items[0] if self.root.items else None
+        if root is None or (isinstance(root, Scalar) and root.is_nothing):
             raise _BadTextError(
                 "the file is empty", START, "write at least `jobs`, or remove the file to let surveil choose"
             )
-        return self.root
+        return root
 
-    def _events(self) -> Iterator[Any]:
+    def _take_all(self) -> None:
         try:
-            yield from yaml.parse(self.text, Loader=_LOADER)
+            parser = _LOADER(self.text)
+            next_event, take = parser.get_event, self._take
+            try:
+                while (event := next_event()) is not None:
+                    take(event)
+            finally:
+                parser.dispose()
         except (yaml.YAMLError, ValueError) as error:
             # The parser written in Python lets `chr` say ValueError about an escape beyond Unicode.
             raise self._translated(error) from error
@@ -255,45 +270,90 @@ class _Builder:
         return "check the indentation, the brackets and the quotes just before this place"
 
     def _take(self, event: Any) -> None:
-        mark = event.start_mark
-        place = Place(mark.line + 1, mark.column + 1, self.file)
         # By its very class, the most frequent first: there are thousands of them in a file.
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            self._refuse_tag(event, place)
-            scalar = Scalar(event.value, bool(event.implicit[0]), place, _quote(event))
-            self._add(scalar, event.anchor, 1, len(event.value), 0)
+            self._take_scalar(event)
         elif kind is yaml.SequenceStartEvent or kind is yaml.MappingStartEvent:
-            self._refuse_tag(event, place)
-            self._open(Listing(place) if kind is yaml.SequenceStartEvent else Table(place), event.anchor)
+            self._open(event, Listing if kind is yaml.SequenceStartEvent else Table)
         elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
-            top = self.stack.pop()
-            # The start was counted when it came; what is inside was counted since.
-            self._add(top.node, top.anchor, top.nodes, top.characters, top.height, counted=True)
+            self._close()
         elif kind is yaml.AliasEvent:
-            self._take_alias(event.anchor, place)
+            self._take_alias(event.anchor, event)
         elif kind is yaml.DocumentStartEvent:
             self.documents += 1
             if self.documents > 1:
                 hint = "a pipeline is one document: remove `---`"
-                raise _BadTextError("a second document starts here", place, hint)
+                raise _BadTextError("a second document starts here", self._place(event), hint)
         # Else it is the stream's start or end, or the document's end.
 
-    def _refuse_tag(self, event: Any, place: Place) -> None:
+    def _place(self, event: Any) -> Place:
+        mark = event.start_mark
+        return Place(mark.line + 1, mark.column + 1, self.file)
+
+    def _take_scalar(self, event: Any) -> None:
         if event.tag is not None:
-            raise _BadTextError(
-                f"the tag {quoted(event.tag)} is not allowed", place, "remove it; put quotes around a text"
-            )
+            self._refuse_tag(event)
+        self._count(1, len(event.value), event)
+        top = self.stack[-1]
+        if top.wants_key:
+            self._take_key(event, top)
+        elif isinstance(top.node, Table):
+            top.node.entries[top.key] = self._scalar(event)
+            top.wants_key = True
+        else:
+            top.node.items.append(self._scalar(event))
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchored(self._scalar(event), 1, len(event.value), 0)
 
-    def _open(self, node: Listing | Table, anchor: str | None) -> None:
-        if self.stack and isinstance(self.stack[-1].node, Table) and self.stack[-1].key is None:
-            self._refuse_key(node.place)
-        self._count(1, 0, node.place)
-        self.stack.append(_Open(node, anchor))
-        self._check_depth(0, node.place)
+    def _scalar(self, event: Any) -> Scalar:
+        start, end, value = event.start_mark, event.end_mark, event.value
+        line, column = start.line, start.column
+        quote = 1 if event.style in _QUOTES else 0
+        # Its text stands there as it is: in one line, without escapes.
+        straight = line == end.line and end.column - column == len(value) + 2 * quote
+        place = Place(line + 1, column + 1, self.file)
+        return Scalar(value, bool(event.implicit[0]), place, quote if straight else None)
 
-    def _take_alias(self, name: str | None, place: Place) -> None:
+    def _take_key(self, event: Any, top: _Open) -> None:
+        table, key, plain = top.node, event.value, event.implicit[0]
+        assert isinstance(table, Table), "nothing else wants a key"
+        if plain and key == "<<":
+            hint = "write the keys out, or use an alias for one value"
+            raise _BadTextError("the merge key `<<` is not allowed", self._place(event), hint)
+        if plain and key in _NOTHING:
+            raise _BadTextError("a key is missing here", self._place(event))
+        if key in table.key_marks:
+            message = f"the key {quoted(key)} is written twice, first in line {table.place_of(key).line}"
+            raise _BadTextError(message, self._place(event), "remove one of them")
+        table.key_marks[key] = event.start_mark
+        top.key, top.wants_key = key, False
+
+    def _refuse_tag(self, event: Any) -> NoReturn:
+        hint = "remove it; put quotes around a text"
+        raise _BadTextError(f"the tag {quoted(event.tag)} is not allowed", self._place(event), hint)
+
+    def _open(self, event: Any, kind: type[Listing | Table]) -> None:
+        if event.tag is not None:
+            self._refuse_tag(event)
+        place = self._place(event)
+        if self.stack[-1].wants_key:
+            self._refuse_key(place)
+        opened = _Open(kind(place), event.anchor, self.nodes, self.characters, wants_key=kind is Table)
+        self._count(1, 0, event)
+        self.stack.append(opened)
+        self._check_depth(0, place)
+
+    def _close(self) -> None:
+        top = self.stack.pop()
+        if top.anchor is not None:
+            nodes, characters = self.nodes - top.nodes_before, self.characters - top.characters_before
+            self.anchors[top.anchor] = _Anchored(top.node, nodes, characters, top.height)
+        self._put(top.node, top.height)
+
+    def _take_alias(self, name: str | None, event: Any) -> None:
         assert name is not None, "an alias has a name, or the parser would have complained"
+        place = self._place(event)
         self.aliases += 1
         if self.aliases > ALIASES_MAX:
             raise _BadTextError(f"more than {ALIASES_MAX} aliases are used", place, "write the values out")
@@ -301,15 +361,13 @@ class _Builder:
             raise _BadTextError(f"the alias {quoted('*' + name)} holds itself", place, "write the values out")
         target = self.anchors.get(name)
         if target is None:
-            raise _BadTextError(
-                f"the alias {quoted('*' + name)} has no anchor before it",
-                place,
-                f"put quotes around `*{name}`",
-            )
-        if self.stack and isinstance(self.stack[-1].node, Table) and self.stack[-1].key is None:
+            message = f"the alias {quoted('*' + name)} has no anchor before it"
+            raise _BadTextError(message, place, f"put quotes around `*{name}`")
+        if self.stack[-1].wants_key:
             self._refuse_key(place)
         self._check_depth(target.height, place)
-        self._add(target.node, None, target.nodes, target.characters, target.height)
+        self._count(target.nodes, target.characters, event)
+        self._put(target.node, target.height)
 
     def _refuse_key(self, place: Place) -> NoReturn:
         raise _BadTextError(
@@ -317,66 +375,26 @@ class _Builder:
         )
 
     def _check_depth(self, height: int, place: Place) -> None:
-        if len(self.stack) + height > DEPTH_MAX:
+        if len(self.stack) - 1 + height > DEPTH_MAX:
             raise _BadTextError(f"lists and keys are nested more than {DEPTH_MAX} deep", place)
 
-    def _count(self, nodes: int, characters: int, place: Place) -> None:
+    def _count(self, nodes: int, characters: int, event: Any) -> None:
         self.nodes += nodes
         self.characters += characters
         if self.nodes > NODES_MAX:
-            raise _BadTextError(f"the file has more than {NODES_MAX} values, aliases counted in full", place)
+            message = f"the file has more than {NODES_MAX} values, aliases counted in full"
+            raise _BadTextError(message, self._place(event))
         if self.characters > CHARACTERS_MAX:
-            raise _BadTextError(
-                f"the file's values have more than {CHARACTERS_MAX} characters, aliases counted in full",
-                place,
-            )
+            message = f"the file's values have more than {CHARACTERS_MAX} characters, aliases counted in full"
+            raise _BadTextError(message, self._place(event))
 
-    def _add(
-        self,
-        node: Node,
-        anchor: str | None,
-        nodes: int,
-        characters: int,
-        height: int,
-        *,
-        counted: bool = False,
-    ) -> None:
-        """Put a finished node where it belongs, and remember it when it is anchored."""
-        if not counted:
-            self._count(nodes, characters, node.place)
-        if anchor is not None:
-            self.anchors[anchor] = _Anchored(node, nodes, characters, height)
-        if not self.stack:
-            self.root = node
-            return
+    def _put(self, node: Node, height: int) -> None:
+        """Put a finished node where it belongs."""
         top = self.stack[-1]
-        top.nodes += nodes
-        top.characters += characters
-        top.height = max(top.height, height + 1)
+        if height >= top.height:
+            top.height = height + 1
         if isinstance(top.node, Listing):
             top.node.items.append(node)
-        elif top.key is None:
-            assert isinstance(node, Scalar), "other keys are refused before they are read"
-            top.key = self._checked_key(top.node, node)
         else:
-            top.node.entries[top.key.text] = node
-            top.key = None
-
-    def _checked_key(self, table: Table, key: Scalar) -> Scalar:
-        if key.plain and key.text == "<<":
-            raise _BadTextError(
-                "the merge key `<<` is not allowed",
-                key.place,
-                "write the keys out, or use an alias for one value",
-            )
-        if key.kind is Kind.NOTHING:
-            raise _BadTextError("a key is missing here", key.place)
-        if key.text in table.key_places:
-            first = table.key_places[key.text].line
-            raise _BadTextError(
-                f"the key {quoted(key.text)} is written twice, first in line {first}",
-                key.place,
-                "remove one of them",
-            )
-        table.key_places[key.text] = key.place
-        return key
+            top.node.entries[top.key] = node
+            top.wants_key = True

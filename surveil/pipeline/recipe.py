@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from surveil.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

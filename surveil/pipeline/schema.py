@@ -1,38 +1,42 @@
 """What `.surveil.yml` may say.
 
-What belongs here: the models of the file's keys. What does not: YAML (`document`), other formats' keys
-(`dialects`), single values (`values`), and what the jobs mean together (`core.pipeline`).
+What belongs here: the models of the file's keys. What does not: YAML (`document`), other formats' keys (`dialects`),
+those of images and services (`containing`) and of `on` (`triggering`), single values (`values`), and what the jobs mean
+together (`core.pipeline`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from surveil.core.declared import (
     ArtifactDeclaration,
     CacheDeclaration,
     Complaint,
-    ImageDeclaration,
     JobDeclaration,
     Place,
     SecretDeclaration,
+    ShardsDeclaration,
     StepDeclaration,
     Text,
 )
 from surveil.core.triggers import ANY, Triggers
+from surveil.frozen import dataclass
 from surveil.pipeline.checking import Strict, Tables, check, hint_for_missing, path_text, place_at
+from surveil.pipeline.containing import HealthTable, ImageTable, ServiceImageTable, ServiceTable, by_image, by_name
 from surveil.pipeline.document import Node, Scalar, Table
 from surveil.pipeline.flattening import flatten_steps
+from surveil.pipeline.servicing import ServiceName
 from surveil.pipeline.triggering import ON_TABLES, OnValue
 from surveil.pipeline.values import (
+    SHARDS_MOST,
+    SHARDS_TARGET_MS,
     TIMEOUT_MS_DEFAULT,
     ArtifactName,
     Axis,
-    Cpus,
     Duration,
     Env,
     Flag,
@@ -40,15 +44,12 @@ from surveil.pipeline.values import (
     JobName,
     OnRunnerLossValue,
     Priority,
-    Processes,
-    PullValue,
     Retention,
     Retry,
     Script,
-    Shards,
+    ShardCount,
     Shell,
     ShortArtifacts,
-    Size,
     Texts,
     TextValue,
     Title,
@@ -57,6 +58,7 @@ from surveil.pipeline.values import (
     WhenValue,
     axis_name,
     listed,
+    shard_count,
 )
 from surveil.protocol import SHARD
 
@@ -64,11 +66,6 @@ from surveil.protocol import SHARD
 def _named(value: object) -> object:
     """A name alone stands for the group of that name."""
     return {"group": value} if isinstance(value, Scalar) else value
-
-
-def _by_name(value: object) -> object:
-    """A name alone stands for the image or the secret of that name."""
-    return {"name": value} if isinstance(value, Scalar) else value
 
 
 class StepTable(Strict):
@@ -79,6 +76,7 @@ class StepTable(Strict):
     shell: Shell = ""
     timeout: Duration = 0
     continue_on_error: Flag = False
+    when: WhenValue | None = None
     env: Env = Field(default_factory=dict)
 
     def declare(self) -> StepDeclaration:
@@ -89,6 +87,7 @@ class StepTable(Strict):
             shell=self.shell,
             timeout_ms=self.timeout,
             continue_on_error=self.continue_on_error,
+            when=self.when,
             env=self.env,
         )
 
@@ -96,7 +95,7 @@ class StepTable(Strict):
 class MatrixTable(BaseModel):
     """`jobs.NAME.matrix`: lists of values by name, and two keys about their combinations."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="allow", frozen=True, arbitrary_types_allowed=True, defer_build=True)
     # How the library wants to be told what further keys hold.
     __pydantic_extra__: dict[str, Texts] = Field(init=False)  # type: ignore[mutable-override]
 
@@ -143,24 +142,32 @@ class SecretTable(Strict):
         return SecretDeclaration(name=self.name, env=self.env, file=self.file)
 
 
-class ImageTable(Strict):
-    """`jobs.NAME.image`."""
+class ShardsTable(Strict):
+    """`jobs.NAME.shards`."""
 
-    name: TextValue
-    pull: PullValue = "missing"
-    cpus: Cpus = 0
-    memory: Size = 0
-    pids: Processes = 0
+    target: Duration = SHARDS_TARGET_MS
+    most: ShardCount = SHARDS_MOST
+    _count: int = PrivateAttr(default=0)
 
-    def declare(self) -> ImageDeclaration:
+    @classmethod
+    def exactly(cls, count: int) -> ShardsTable:
+        """Of a job that says how many there are."""
+        table = cls()
+        table._count = count
+        return table
+
+    def declare(self) -> ShardsDeclaration:
         """The same as core.pipeline takes it."""
-        return ImageDeclaration(
-            name=self.name,
-            pull=self.pull,
-            cpu_thousandths=self.cpus,
-            memory_bytes=self.memory,
-            processes=self.pids,
-        )
+        return ShardsDeclaration(count=self._count, target_ms=self.target, most=self.most)
+
+
+def _counted(value: object) -> object:
+    """A number alone stands for so many, and `auto` for a table without keys."""
+    if not isinstance(value, Scalar):
+        return value
+    if value.text == "auto":
+        return {}
+    return ShardsTable.exactly(shard_count(value, instead="neither `auto` nor"))
 
 
 class CacheTable(Strict):
@@ -178,12 +185,13 @@ class CacheTable(Strict):
 class JobTable(Strict):
     """One entry of `jobs`."""
 
-    image: Annotated[ImageTable, BeforeValidator(_by_name)] | None = None
+    image: Annotated[ImageTable, BeforeValidator(by_name)] | None = None
+    services: dict[ServiceName, Annotated[ServiceTable, BeforeValidator(by_image)]] = Field(default_factory=dict)
     labels: Texts = ()
     needs: Texts = ()
     when: WhenValue | None = None
     matrix: MatrixTable = Field(default_factory=MatrixTable)
-    shards: Shards = 0
+    shards: Annotated[ShardsTable, BeforeValidator(_counted)] | None = None
     fail_fast: Flag = False
     env: Env = Field(default_factory=dict)
     timeout: Duration = TIMEOUT_MS_DEFAULT
@@ -194,13 +202,14 @@ class JobTable(Strict):
     concurrency: Annotated[ConcurrencyTable, BeforeValidator(_named)] | None = None
     reports: Texts | None = None
     artifacts: Annotated[list[ArtifactTable], ShortArtifacts] = Field(default_factory=list)
-    secrets: Annotated[list[Annotated[SecretTable, BeforeValidator(_by_name)]], BeforeValidator(listed)] = Field(
+    artifacts_from: Texts = ()
+    secrets: Annotated[list[Annotated[SecretTable, BeforeValidator(by_name)]], BeforeValidator(listed)] = Field(
         default_factory=list
     )
     cache: list[CacheTable] = Field(default_factory=list)
     steps: list[StepTable]
 
-    def declare(self, name: Text) -> JobDeclaration:
+    def declare(self, name: Text, service_places: Mapping[str, Place]) -> JobDeclaration:
         """The same as core.pipeline takes it."""
         return JobDeclaration(
             name=name,
@@ -213,8 +222,8 @@ class JobTable(Strict):
             on_runner_loss=self.on_runner_loss,
             reports=self.reports,
             steps=tuple(step.declare() for step in self.steps),
-            matrix=self._axes(name.place),
-            shards=self.shards,
+            matrix=self.matrix.axes,
+            shards=self.shards.declare() if self.shards else None,
             include=tuple(self.matrix.include),
             exclude=tuple(self.matrix.exclude),
             continue_on_error=self.continue_on_error,
@@ -223,15 +232,14 @@ class JobTable(Strict):
             concurrency=self.concurrency.group if self.concurrency else None,
             cancel_superseded=bool(self.concurrency and self.concurrency.cancel_superseded),
             artifacts=tuple(artifact.declare() for artifact in self.artifacts),
+            artifacts_from=self.artifacts_from,
             secrets=tuple(secret.declare() for secret in self.secrets),
             image=self.image.declare() if self.image else None,
+            services=tuple(
+                table.declare(Text(called, service_places[called])) for called, table in self.services.items()
+            ),
             cache=tuple(cache.declare() for cache in self.cache),
         )
-
-    def _axes(self, place: Place) -> Mapping[str, tuple[Text, ...]]:
-        """The lists of the matrix; the numbers of the shards are one of them."""
-        numbers = tuple(Text(str(number), place) for number in range(1, self.shards + 1))
-        return {**self.matrix.axes, SHARD: numbers} if numbers else self.matrix.axes
 
 
 class IncludedTable(Strict):
@@ -270,6 +278,10 @@ TABLES: Final[Tables] = {
     ("jobs", "*", "artifacts", "*"): ArtifactTable,
     ("jobs", "*", "secrets", "*"): SecretTable,
     ("jobs", "*", "image"): ImageTable,
+    ("jobs", "*", "shards"): ShardsTable,
+    ("jobs", "*", "services", "*"): ServiceTable,
+    ("jobs", "*", "services", "*", "image"): ServiceImageTable,
+    ("jobs", "*", "services", "*", "health"): HealthTable,
     ("jobs", "*", "cache", "*"): CacheTable,
     ("jobs", "*", "steps", "*"): StepTable,
 }
@@ -285,9 +297,14 @@ def declare(root: Node, *, included: bool = False) -> Part | list[Complaint]:
     complaints = list(_check_axes(checked, root))
     if not included and isinstance(root, Table) and not root.entries.keys() & {"jobs", "include"}:
         complaints.append(Complaint("`jobs` is missing", root.place, hint_for_missing("jobs")))
-    jobs = [table.declare(Text(name, place_at(root, ("jobs", name)))) for name, table in checked.jobs.items()]
+    jobs = [_declare_job(root, name, table) for name, table in checked.jobs.items()]
     on = checked.on if isinstance(checked, PipelineTable) else None
     return complaints or Part(checked.env, jobs, checked.include, ANY if on is None else on.declare())
+
+
+def _declare_job(root: Node, name: str, table: JobTable) -> JobDeclaration:
+    places = {service: place_at(root, ("jobs", name, "services", service)) for service in table.services}
+    return table.declare(Text(name, place_at(root, ("jobs", name))), places)
 
 
 def _check_axes(checked: IncludedTable, root: Node) -> Iterator[Complaint]:

@@ -20,7 +20,6 @@ from surveil.core.triggers import Input, Kind, PullRequest, Push, Schedule, Trig
 from surveil.errors import UsageError
 from surveil.pipeline.checking import Strict, Tables
 from surveil.pipeline.cron import check_cron, check_zone
-from surveil.pipeline.document import Kind as ScalarKind
 from surveil.pipeline.document import Scalar
 from surveil.pipeline.values import SCALARS, Axis, Texts, TextValue, listed, one_of, single
 
@@ -30,7 +29,7 @@ SCHEDULES_MAX: Final = 20
 
 def _nothing_is_all(value: object) -> object:
     """`push:` with nothing behind it is all pushes."""
-    return {} if isinstance(value, Scalar) and value.kind is ScalarKind.NOTHING else value
+    return {} if isinstance(value, Scalar) and value.is_nothing else value
 
 
 def _names(value: object) -> object:

@@ -23,6 +23,9 @@ TIMEOUT_MS_MIN: Final = 1000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 RETRY_MAX: Final = 10
 SHARDS_MAX: Final = 64
+SHARDS_MOST: Final = 8
+SHARDS_TARGET_MS: Final = 120_000
+"""What `shards: auto` means: as long as somebody waits at a screen."""
 PRIORITY_MAX: Final = 100
 INCLUDE_CHARACTERS_MAX: Final = 300
 RETENTION_MS_MIN: Final = 3_600_000
@@ -51,7 +54,7 @@ _SHELL: Final = re.compile(r"[A-Za-z0-9_./+-]+(?: [A-Za-z0-9_./+=-]+){0,9}")
 def known_as(value: object) -> str:
     """What a value is, for `expected ..., not ...`."""
     match value:
-        case Scalar(kind=Kind.NOTHING):
+        case Scalar(is_nothing=True):
             return "nothing"
         case Scalar():
             return quoted(value.text)
@@ -64,7 +67,7 @@ def known_as(value: object) -> str:
 def _scalar(value: object) -> Scalar:
     if not isinstance(value, Scalar):
         raise ValueError(f"expected a single value, not {known_as(value)}")  # pydantic collects these
-    if value.kind is Kind.NOTHING:
+    if value.is_nothing:
         raise ValueError('there is no value: write one, or "" for the empty text')
     if "\0" in value.text:
         raise ValueError("the value holds a NUL character, which no process can be given")
@@ -151,14 +154,19 @@ def _when(value: object) -> Text:
     return Text(scalar.text, scalar.inside or scalar.place, straight=scalar.inside is not None)
 
 
-def _shards(value: object) -> int:
+def shard_count(value: object, *, instead: str = "not") -> int:
+    """Read how many shards there are; `instead` says what else it might have been.
+
+    Raises:
+        ValueError: with a clause for people.
+    """
     scalar = _scalar(value)
     if (
         scalar.kind is not Kind.WHOLE
         or not re.fullmatch("[0-9]{1,2}", scalar.text)
         or not 1 <= int(scalar.text) <= SHARDS_MAX
     ):
-        raise ValueError(f"{quoted(scalar.text)} is not a whole number from 1 to {SHARDS_MAX}")
+        raise ValueError(f"{quoted(scalar.text)} is {instead} a whole number from 1 to {SHARDS_MAX}")
     return int(scalar.text)
 
 
@@ -173,7 +181,7 @@ def _priority(value: object) -> int:
 
 def listed(value: object) -> object:
     """One value stands for a list of one."""
-    return [value] if isinstance(value, Scalar) and value.kind is not Kind.NOTHING else value
+    return [value] if isinstance(value, Scalar) and not value.is_nothing else value
 
 
 def _variable(name: str) -> str:
@@ -195,7 +203,7 @@ def axis_name(name: str) -> str:
         ValueError: with a clause for people.
     """
     if not _VARIABLE.fullmatch(name) or len(name) > AXIS_CHARACTERS_MAX:
-        raise ValueError(f"{quoted(name)} cannot be a matrix name: use letters, digits and `_`, no digit first")
+        raise ValueError(f"{quoted(name)} cannot be the name of a value: use letters, digits and `_`, no digit first")
     return name
 
 
@@ -320,6 +328,9 @@ Processes: TypeAlias = Annotated[int, PlainValidator(_processes), WithJsonSchema
 PullValue: TypeAlias = Annotated[
     Pull, one_of("missing", "always", "never"), WithJsonSchema({"enum": ["missing", "always", "never"]})
 ]
+RUNNER: Final = "runner"
+ROOT: Final = "root"
+UserValue: TypeAlias = Annotated[str, one_of(RUNNER, ROOT), WithJsonSchema({"enum": [RUNNER, ROOT]})]
 Env: TypeAlias = Annotated[dict[Annotated[str, AfterValidator(_variable)], TextValue], WithJsonSchema(_VARIABLES)]
 JobName: TypeAlias = Annotated[str, AfterValidator(job_name)]
 Axis: TypeAlias = Annotated[str, AfterValidator(axis_name)]
@@ -333,8 +344,8 @@ Retry: TypeAlias = Annotated[
 Shell: TypeAlias = Annotated[
     str, PlainValidator(_shell), WithJsonSchema({"type": "string", "pattern": f"^{_SHELL.pattern}$"})
 ]
-Shards: TypeAlias = Annotated[
-    int, PlainValidator(_shards), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": SHARDS_MAX})
+ShardCount: TypeAlias = Annotated[
+    int, PlainValidator(shard_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": SHARDS_MAX})
 ]
 Priority: TypeAlias = Annotated[
     int,

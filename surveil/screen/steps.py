@@ -48,10 +48,11 @@ class StepHeads:
         if not self._begun and at > 0:
             self._skip_to(at, steps)
         self._begun = True
-        end = at + len(data)
+        end, is_news = at + len(data), not data
         for place, step, text in self._marks(steps):
-            # A heading waits for the step's first byte, a remark stands behind the last one that it is about.
-            if place > end or (place == end and not isinstance(text, Remark)):
+            # A heading waits for the step's first byte, or for news without a byte, which are of the steps alone; a
+            # remark stands behind the last byte that it is about.
+            if place > end or (place == end and not is_news and not isinstance(text, Remark)):
                 break
             before = max(0, place - at)
             if before:

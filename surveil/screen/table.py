@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from surveil.frozen import dataclass
 
 GAP: Final = "  "
 ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"

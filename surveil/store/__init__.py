@@ -10,21 +10,25 @@ durable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Runner
+from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret
 from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
 from surveil.errors import InfrastructureError
+from surveil.frozen import dataclass
 from surveil.protocol import Case, Tally
 
+SHARED_BUILDS_MAX: Final = 20_000
+"""Whoever looks for how long tests took looks at no more builds of all repositories than these."""
 ROWS_MAX: Final = 1000
 """The most builds or lines of the journal that one question returns."""
+HISTORY_BUILDS: Final = 30
+"""Whoever asks how a test has been doing is told of so many builds."""
 PAST_BUILDS_MAX: Final = 5_000
 """Whoever comes back after more builds than these with an attempt that was given up, and after a restart of ours, is
 turned away without a word.
@@ -138,6 +142,29 @@ class Counts:
     busy: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """Lines of the journal up to `position` in numbers: by what they are about and its state; and of each build that
+    got its verdict which one, and after how many milliseconds.
+    """
+
+    position: int
+    lines: Mapping[tuple[str, str], int]
+    took: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """As much of a build as tells how a repository has been doing."""
+
+    id: int
+    ref: str
+    state: Status
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+
+
 class Reader(Protocol):
     """Questions about what is durable. Every answer is one consistent moment; none takes a lock that the writer waits
     for.
@@ -149,11 +176,25 @@ class Reader(Protocol):
         """Which installation this is, and the epoch of its newest dispatcher."""
 
     def builds(
-        self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        state: Status | None = None,
+        event: str | None = None,
+        limit: int = 20,
+        before: int | None = None,
+        jobs: bool = True,
     ) -> list[Build]:
-        """The newest builds first, at most `limit` (and `ROWS_MAX`), of this `repo` and `ref`, with ids below
-        `before`.
+        """The newest builds first, at most `limit` (and `ROWS_MAX`), of this `repo`, `ref`, `state` and `event`, with
+        ids below `before`; without the names of their `jobs` where nobody wants them, which are more than all else.
         """
+
+    def repositories(self) -> list[str]:
+        """Every repository that was ever built, by name, at most `ROWS_MAX`."""
+
+    def outlines(self, repo: str, *, ref: str | None = None, limit: int = 200) -> list[Outline]:
+        """The newest builds of a repository, or of one of its refs, first, at most `limit` (and `ROWS_MAX`)."""
 
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""
@@ -176,11 +217,20 @@ class Reader(Protocol):
         first, at most `limit` (and `ROWS_MAX`).
         """
 
+    def incidents(self, *, limit: int = 200) -> list[JournalLine]:
+        """The newest lines about runners and the dispatcher first, at most `limit` (and `ROWS_MAX`)."""
+
     def journal_end(self) -> int:
         """The position of the newest line, 0 before the first."""
 
+    def happened(self, after: int) -> Happened:
+        """What the next lines after a position say in numbers; of a whole journal it takes several looks."""
+
     def counts(self) -> Counts:
         """How much waits and runs."""
+
+    def queued_since(self) -> int | None:
+        """When the job began to wait for a runner that has waited for longest, among those of the oldest builds."""
 
     def runners(self) -> list[Runner]:
         """Every runner that ever said hello, by name."""
@@ -197,20 +247,37 @@ class Reader(Protocol):
         """
 
     def cases(
-        self, of: Sequence[AttemptId], *, wrong: bool = False, at: int = 0, limit: int = ROWS_MAX
+        self,
+        of: Sequence[AttemptId],
+        *,
+        sound_of: Sequence[AttemptId] = (),
+        wrong: bool = False,
+        named: Sequence[str] | None = None,
+        at: int = 0,
+        limit: int = ROWS_MAX,
     ) -> list[StoredCase]:
         """The test results of some attempts from number `at` on: first those that went wrong, in their order, then the
-        slowest; with `wrong`, those that went wrong alone.
+        slowest; with `wrong`, those that went wrong alone. Of the attempts `sound_of` only what did not go wrong; of
+        all, only tests with these names (at most `ROWS_MAX`).
         """
 
     def tested_before(self, build: int) -> int | None:
         """The newest build before this one, of the same ref and another commit, of which there are test results."""
 
+    def history(self, build: int, suite: str, test: str) -> list[StoredCase]:
+        """How a test ended in this build and in those before it of the same ref, newest first: in `HISTORY_BUILDS`
+        builds that have test results, none of which is older than `SHARED_BUILDS_MAX` builds.
+        """
+
     def sharing(self, build: int, suite: str) -> Sharing | None:
         """The list of a suite's shards and what they asked, None before one of them brought it."""
 
-    def shared_before(self, repo: str, suite: str, build: int) -> Sharing | None:
-        """The same of the newest earlier build of a repository that has it."""
+    def shared_before(
+        self, repo: str, suite: str, *, ref: str | None = None, before: int | None = None, limit: int = 1
+    ) -> list[Sharing]:
+        """The same of the newest builds of a repository that have it, newest first, at most `limit`: of those of one
+        `ref`, and before the build `before`. None of them is older than `SHARED_BUILDS_MAX` builds.
+        """
 
     def peers(self) -> list[Peer]:
         """Every enrolled key, revoked ones too, oldest first."""
@@ -270,9 +337,10 @@ class Store(Protocol):
                 attempt number would fall, a record that is new exists, or one that changed does not.
         """
 
-    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> bool:
         """Keep the test results of an attempt from number `at` on, and with the last ones how many there are in all.
-        What is kept already stays as it is.
+        What is kept already stays as it is. False, and none of these is kept, where all results of the attempt would
+        have printed more than `PRINTED_MAX` characters.
         """
 
     def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:

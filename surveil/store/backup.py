@@ -18,12 +18,12 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
+from surveil.frozen import dataclass
 from surveil.places import LOGS
 from surveil.store import Cluster, StoreError, codec
 from surveil.store.failures import disk_failures

@@ -7,7 +7,9 @@ here (`incoming`), and which blobs are in use (`shelf`).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,7 +18,11 @@ from surveil.disk import make_folder, sync_folder
 from surveil.store.failures import disk_failures
 
 READ_BYTES_MAX: Final = 1024 * 1024
-_SHARD: Final = 2
+ROOM_MIB_MIN: Final = 500
+ROOM_PERCENT_MIN: Final = 5
+"""Of the disk, so much stays free for builds and logs, without which nothing goes on."""
+NO_ROOM: Final = "the dispatcher's disk is nearly full"
+FOLDER_DIGITS: Final = 2
 """So many digits of the name are a folder's, so that none has too many entries."""
 
 
@@ -35,11 +41,25 @@ class Blobs(Protocol):
     def touch(self, digest: str) -> None:
         """Make its age count from now."""
 
+    def since(self, digest: str) -> int:
+        """The second since 1970 at which it was last taken or touched here; 0 where this machine does not know."""
+
+    def doubt(self, digest: str) -> bool:
+        """Read all that this machine has of it, and keep that no longer if it is not what it is called; whether it was
+        sound.
+        """
+
     def remove(self, digest: str) -> None:
         """Keep it no longer; that it is not there is fine."""
 
     def all(self) -> Iterator[tuple[str, int]]:
         """Every blob, with the second since 1970 from which its age counts."""
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Whether so many bytes may be kept on the disk of this folder."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - size >= max(ROOM_MIB_MIN * 1024**2, disk.total * ROOM_PERCENT_MIN // 100)
 
 
 class FolderBlobs:
@@ -51,7 +71,7 @@ class FolderBlobs:
     def take(self, path: Path, digest: str) -> None:
         """Rename it; it is on the platter already."""
         with disk_failures("keep a file"):
-            target = self._path(digest)
+            target = self.path(digest)
             make_folder(target.parent)
             path.replace(target)
             target.touch()
@@ -61,7 +81,7 @@ class FolderBlobs:
         """The file's size."""
         with disk_failures("look for a file"):
             try:
-                return self._path(digest).stat().st_size
+                return self.path(digest).stat().st_size
             except FileNotFoundError:
                 return None
 
@@ -69,7 +89,7 @@ class FolderBlobs:
         """Read a piece of the file."""
         with disk_failures("read a file"):
             try:
-                handle = os.open(self._path(digest), os.O_RDONLY | os.O_CLOEXEC)
+                handle = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return b""
             try:
@@ -80,20 +100,41 @@ class FolderBlobs:
     def touch(self, digest: str) -> None:
         """By the file's own time."""
         with disk_failures("keep a file"), contextlib.suppress(FileNotFoundError):
-            os.utime(self._path(digest))
+            os.utime(self.path(digest))
+
+    def since(self, digest: str) -> int:
+        """The file's own time."""
+        with disk_failures("look for a file"):
+            try:
+                return int(self.path(digest).stat().st_mtime)
+            except FileNotFoundError:
+                return 0
+
+    def doubt(self, digest: str) -> bool:
+        """Read the file."""
+        with disk_failures("read a file"):
+            try:
+                with self.path(digest).open("rb") as file:
+                    sound = hashlib.file_digest(file, "sha256").hexdigest() == digest
+            except FileNotFoundError:
+                return False
+        if not sound:
+            self.remove(digest)
+        return sound
 
     def remove(self, digest: str) -> None:
         """Unlink it."""
         with disk_failures("delete a file"):
-            self._path(digest).unlink(missing_ok=True)
+            self.path(digest).unlink(missing_ok=True)
 
     def all(self) -> Iterator[tuple[str, int]]:
         """Walk through the folders."""
         with disk_failures("look through what is kept"):
-            for shard in sorted(self._root.glob("[0-9a-f]" * _SHARD)):
-                for path in sorted(shard.iterdir()):
+            for folder in sorted(self._root.glob("[0-9a-f]" * FOLDER_DIGITS)):
+                for path in sorted(folder.iterdir()):
                     with contextlib.suppress(FileNotFoundError):
-                        yield shard.name + path.name, int(path.stat().st_mtime)
+                        yield folder.name + path.name, int(path.stat().st_mtime)
 
-    def _path(self, digest: str) -> Path:
-        return self._root / digest[:_SHARD] / digest[_SHARD:]
+    def path(self, digest: str) -> Path:
+        """Where it is, or would be."""
+        return self._root / digest[:FOLDER_DIGITS] / digest[FOLDER_DIGITS:]

@@ -12,21 +12,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, exists, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, not_, or_, select, tuple_
 
 from surveil.core.model import AttemptId
+from surveil.core.states import WRONG
 from surveil.protocol import Case, Tally
-from surveil.store import ROWS_MAX, AttemptTally, StoredCase
+from surveil.store import HISTORY_BUILDS, ROWS_MAX, SHARED_BUILDS_MAX, AttemptTally, StoredCase
 from surveil.store.codec import split_job, texts, texts_of
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import builds, cases, tallies
 
-WRONG: Final = ("errored", "failed")
 CASE_COLUMNS: Final = tuple(cases.c.keys())
 TALLY_COLUMNS: Final = tuple(tallies.c.keys())
 CASES: Final = Guard(cases, "test result {position} of attempt {number} at job {build}/{name}", CASE_COLUMNS[:-1])
 TALLIES: Final = Guard(tallies, "the tally of attempt {number} at job {build}/{name}", TALLY_COLUMNS[:-1])
 GUARDS: Final = (CASES, TALLIES)
+PRINTED_KEY: Final = ("build", "name", "number")
+PRINTED: Final = select(func.sum(func.length(cases.c.output))).where(
+    *(cases.c[name] == bindparam(name) for name in PRINTED_KEY)
+)
+"""How many characters all results of an attempt printed, together."""
 
 assert (CASE_COLUMNS[-1], TALLY_COLUMNS[-1]) == (SUM, SUM), "the sum stands behind what it vouches for"
 
@@ -35,8 +40,9 @@ def case_rows(attempt: AttemptId, at: int, found: Sequence[Case]) -> Iterator[Ro
     """The rows of results from number `at` on."""
     build, name = split_job(attempt[0])
     for position, one in enumerate(found, at):
+        printed = one.output.replace("\0", "\ufffd")  # By SQLite's count a text ends there.
         yield summed((
-            build, name, attempt[1], position, one.suite, one.name, one.state, one.duration_ms, one.message, one.output,
+            build, name, attempt[1], position, one.suite, one.name, one.state, one.duration_ms, one.message, printed,
         ))  # fmt: skip
 
 
@@ -53,24 +59,40 @@ def tallies_of(connection: Connection, wanted: Sequence[int]) -> list[AttemptTal
     """Of all attempts of some builds, in the order of builds, jobs' names and attempts."""
     order = (tallies.c.build, tallies.c.name, tallies.c.number)
     rows = connection.execute(select(tallies).where(tallies.c.build.in_(list(wanted)[:ROWS_MAX])).order_by(*order))
-    return [_tally_of(row) for row in rows]
+    return [tally_of(row) for row in rows]
 
 
 def cases_of(
-    connection: Connection, attempts: Sequence[AttemptId], *, wrong: bool, at: int, limit: int
+    connection: Connection,
+    attempts: Sequence[AttemptId],
+    sound_of: Sequence[AttemptId],
+    *,
+    wrong: bool,
+    named: Sequence[str] | None,
+    at: int,
+    limit: int,
 ) -> list[StoredCase]:
     """The results of some attempts: first those that went wrong, in their order, then the slowest."""
-    keys = [(*split_job(job), number) for job, number in attempts]
-    went_wrong = cases.c.state.in_(WRONG)
+    went_wrong = cases.c.state.in_(sorted(WRONG))
     order = (
         case((went_wrong, 0), else_=1), case((went_wrong, 0), else_=-cases.c.duration_ms),
         cases.c.build, cases.c.name, cases.c.number, cases.c.position,
     )  # fmt: skip
-    chosen = select(cases).where(tuple_(cases.c.build, cases.c.name, cases.c.number).in_(keys))
+    counting = _below(attempts)
+    if sound_of:
+        counting = or_(counting, and_(_below(sound_of), not_(went_wrong)))
+    chosen = select(cases).where(counting)
     if wrong:
         chosen = chosen.where(went_wrong)
+    if named is not None:
+        chosen = chosen.where(cases.c.test.in_(list(named)[:ROWS_MAX]))
     rows = connection.execute(chosen.order_by(*order).offset(at).limit(limit))
     return [_case_of(row) for row in rows]
+
+
+def _below(attempts: Sequence[AttemptId]) -> ColumnElement[bool]:
+    keys = [(*split_job(job), number) for job, number in attempts]
+    return tuple_(cases.c.build, cases.c.name, cases.c.number).in_(keys)
 
 
 def tested_before(connection: Connection, build: int) -> int | None:
@@ -85,13 +107,33 @@ def tested_before(connection: Connection, build: int) -> int | None:
     return connection.execute(before.order_by(builds.c.id.desc()).limit(1)).scalar()
 
 
-def _tally_of(row: Any) -> AttemptTally:
+def history(connection: Connection, build: int, suite: str, test: str) -> list[StoredCase]:
+    """How a test ended in a build and in those before it of the same ref, newest first."""
+    own = connection.execute(select(builds.c.repo, builds.c.ref).where(builds.c.id == build)).first()
+    if own is None:
+        return []
+    of_ref = select(builds.c.id).where(
+        builds.c.repo == own.repo, builds.c.ref == own.ref, builds.c.id <= build,
+        builds.c.id > build - SHARED_BUILDS_MAX, exists().where(tallies.c.build == builds.c.id),
+    )  # fmt: skip
+    wanted = list(connection.execute(of_ref.order_by(builds.c.id.desc()).limit(HISTORY_BUILDS)).scalars())
+    if not wanted:
+        return []
+    whole = exists().where(*(tallies.c[name] == cases.c[name] for name in PRINTED_KEY))
+    found = select(cases).where(cases.c.build.in_(wanted), cases.c.suite == suite, cases.c.test == test, whole)
+    order = (cases.c.build.desc(), cases.c.name, cases.c.number.desc(), cases.c.position)
+    return [_case_of(row) for row in connection.execute(found.order_by(*order).limit(ROWS_MAX))]
+
+
+def tally_of(row: Sequence[Any]) -> AttemptTally:
+    """Read a row of how many there were."""
     TALLIES.check(row)
+    build, name, number, passed, failed, errored, skipped, duration_ms, problems, _ = row
     return AttemptTally(
-        job=f"{row.build}/{row.name}", attempt=row.number,
+        job=f"{build}/{name}", attempt=number,
         tally=Tally(
-            passed=row.passed, failed=row.failed, errored=row.errored, skipped=row.skipped,
-            duration_ms=row.duration_ms, problems=texts_of(row.problems),
+            passed=passed, failed=failed, errored=errored, skipped=skipped, duration_ms=duration_ms,
+            problems=texts_of(problems),
         ),
     )  # fmt: skip
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -17,13 +16,15 @@ from zlib import crc32
 from sqlalchemy import Connection, select, text
 
 from surveil.core.model import AttemptState, Status
+from surveil.frozen import dataclass
 from surveil.places import LOGS
-from surveil.store import cases, codec, shards, wal
+from surveil.store import cases, codec, shards, spec_codec, wal
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from surveil.store.log_paths import log_files
-from surveil.store.reading import SqlReader, all_rows, reading
+from surveil.store.reading import SqlReader
+from surveil.store.rows import all_rows, reading
 from surveil.store.sqlite import database_path, open_reader
 from surveil.store.tables import specs
 from surveil.store.timetabling import TIMETABLES
@@ -153,7 +154,7 @@ def _damaged(reader: SqlReader) -> Iterator[str]:
                 if not guard.fits(values):
                     yield f"{guard.name(values)} was damaged on disk: its checksum does not fit"
         for digest, body in all_rows(connection, select(specs)):
-            if not codec.is_spec(body, digest):
+            if not spec_codec.is_spec(body, digest):
                 yield f"the spec {digest.hex()} was damaged on disk: its digest does not fit"
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
-from hashlib import sha256
+from dataclasses import replace
 from operator import itemgetter
 from sys import intern
 from typing import Any, Final
@@ -22,7 +21,7 @@ from sqlalchemy import Table
 from surveil.core.model import Attempt, AttemptState, Build, Job, LogEnd, Note, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.scopes import Scope, Secret, Source
-from surveil.protocol import JobOutput, JobSpec, StepReport, StepSpec, pack_part, unpack_part
+from surveil.protocol import JobOutput, JobSpec, StepReport, pack_part, unpack_part
 from surveil.store import Cluster, Token
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import (
@@ -51,16 +50,6 @@ ATTEMPT_CHANGES: Final = (
     "incarnation", "state", "reason", "accepted_at", "started_at", "finished_at", "exit_code", "log_bytes", "steps",
     "isolation", "released",
 )  # fmt: skip
-_SPEC_ALWAYS: Final = frozenset({
-    "name", "needs", "when", "labels", "env", "timeout_ms", "retry", "on_runner_loss", "steps", "matrix",
-})  # fmt: skip
-_STEP_ALWAYS: Final = frozenset({"name", "run", "shell", "timeout_ms", "continue_on_error", "env"})
-"""The fields that the first version stored. Whatever came later is stored where it says something: else a job that an
-earlier version stored would have another digest now, and could not change any more.
-"""
-_SILENT: Final[Mapping[type, Mapping[str, Any]]] = {
-    kind: {field.name: field.default for field in fields(kind)} for kind in (JobSpec, StepSpec)
-}
 LOG_END_COLUMNS: Final = ("log_bytes", SUM, "key_build", "key_name", "key_number", "key_runner")
 SPEC_COLUMNS: Final = tuple(specs.c.keys())
 
@@ -169,39 +158,7 @@ def build_of(row: Sequence[Any], job_ids: Iterable[str]) -> Build:
     )  # fmt: skip
 
 
-# ---- specs and jobs
-
-
-def spec_row(spec: JobSpec) -> tuple[bytes, str]:
-    """A spec's digest and its text."""
-    fields = _said(pack_part(spec), JobSpec, _SPEC_ALWAYS)
-    fields["steps"] = [_said(step, StepSpec, _STEP_ALWAYS) for step in fields["steps"]]
-    body = _dumps(fields)
-    return sha256(body.encode()).digest(), body
-
-
-def _said(packed: Mapping[str, Any], kind: type, always: frozenset[str]) -> dict[str, Any]:
-    """The fields that are always stored, and of the others those that say something."""
-    silent = _SILENT[kind]
-    # Lists of parts are packed as lists, and their defaults are tuples.
-    return {name: value for name, value in packed.items() if name in always or (value != silent[name] and value != [])}
-
-
-def spec_of(body: str, digest: bytes) -> JobSpec:
-    """Read a spec.
-
-    Raises:
-        ProtocolError: the text was not written by this version of surveil.
-        ValueError: the disk changed it, and other commands would be run than were meant.
-    """
-    if not is_spec(body, digest):
-        raise ValueError("a job's commands are not those that were stored")
-    return unpack_part(JobSpec, json.loads(body))
-
-
-def is_spec(body: str, digest: bytes) -> bool:
-    """Whether a text is that of the spec with this digest."""
-    return sha256(body.encode()).digest() == digest
+# ---- jobs
 
 
 def job_row(job: Job, spec: bytes) -> Row:
@@ -252,7 +209,14 @@ def job_of(row: Sequence[Any], repo: str, spec_by_digest: Mapping[bytes, JobSpec
 
 
 def _steps(steps: Sequence[StepReport]) -> str:
-    return _dumps([pack_part(step) for step in steps]) if steps else "[]"
+    return _dumps([_step(step) for step in steps]) if steps else "[]"
+
+
+def _step(step: StepReport) -> dict[str, Any]:
+    packed = pack_part(step)
+    if not step.image:
+        del packed["image"]  # Rows of earlier versions lack it, and their sums are those of such a text.
+    return packed
 
 
 def _steps_of(body: str) -> tuple[StepReport, ...]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
+
+from surveil.frozen import dataclass
 
 CHUNK_BYTES_MAX: Final = 256 * 1024
 FLUSH_CHUNKS_MAX: Final = 512

@@ -7,11 +7,11 @@ are (`logs`), compression (`log_packed`).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from surveil.frozen import dataclass
 from surveil.store.log_chunks import CHUNK_BYTES_MAX, FLUSH_CHUNKS_MAX, SLOT_BYTES, Chunk, Slots
 
 DATA: Final = ".log"

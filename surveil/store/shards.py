@@ -13,11 +13,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from surveil.core.shards import Asked
 from surveil.protocol import ShardResult
-from surveil.store import Sharing
+from surveil.store import SHARED_BUILDS_MAX, Sharing
 from surveil.store.codec import split_job
 from surveil.store.sums import SUM, Guard, Row, summed
 from surveil.store.tables import builds, shard_asks, shard_lists
@@ -54,17 +54,24 @@ def sharing_of(connection: Connection, build: int, suite: str) -> Sharing | None
     return Sharing(digest=row.digest, items=row.items, asked=tuple(_asks(connection, build, suite)))
 
 
-def durations_before(connection: Connection, repo: str, suite: str, build: int) -> Sharing | None:
-    """The list and the questions of the newest earlier build of a repository that shared this suite."""
-    before = (
+def shared_before(
+    connection: Connection, repo: str, suite: str, *, ref: str | None, before: int | None, limit: int
+) -> list[Sharing]:
+    """The lists and the questions of the newest builds of a repository that shared this suite, newest first."""
+    end = connection.execute(select(func.max(builds.c.id))).scalar() or 0
+    end = end + 1 if before is None else before
+    wanted = (
         select(builds.c.id)
         .join(shard_lists, shard_lists.c.build == builds.c.id)
-        .where(builds.c.repo == repo, builds.c.id < build, shard_lists.c.suite == suite)
+        .where(builds.c.repo == repo, builds.c.id < end, builds.c.id >= end - SHARED_BUILDS_MAX)
+        .where(shard_lists.c.suite == suite)
         .order_by(builds.c.id.desc())
-        .limit(1)
+        .limit(limit)
     )
-    found = connection.execute(before).scalar()
-    return None if found is None else sharing_of(connection, found, suite)
+    if ref is not None:
+        wanted = wanted.where(builds.c.ref == ref)
+    found = [sharing_of(connection, build, suite) for (build,) in connection.execute(wanted).all()]
+    return [sharing for sharing in found if sharing is not None]
 
 
 def _asks(connection: Connection, build: int, suite: str) -> list[Asked]:

@@ -12,20 +12,26 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, or_, select
 
 from surveil.core.kept import Artifact, ArtifactId, Cache, CacheId
 from surveil.store import codec, kept_codec
-from surveil.store.reading import reading
+from surveil.store.rows import reading
 from surveil.store.tables import artifacts, builds, caches
 
 
 class Shelf:
-    """`transaction` begins one of the writer's."""
+    """`engine` is the readers', and `transaction` begins one of the writer's; whoever only reads has none."""
 
-    def __init__(self, engine: Engine, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
+    def __init__(
+        self, engine: Engine, transaction: Callable[[], AbstractContextManager[Connection]] | None = None
+    ) -> None:
         self._engine = engine
-        self._transaction = transaction
+        self._begin = transaction
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        assert self._begin is not None, "this shelf is for reading"
+        return self._begin()
 
     # ---- writing, by the writer's thread ----
 
@@ -73,6 +79,26 @@ class Shelf:
         with reading(self._engine) as connection:
             return [kept_codec.artifact_of(row) for row in connection.execute(wanted)]
 
+    def lately(
+        self, *, repo: str | None, before: int, limit: int, among: Sequence[str] | None = None
+    ) -> list[tuple[Artifact, str, str]]:
+        """Artifacts of builds before this one, the newest build's first, each with the repository and the ref of its
+        build; of the repositories with this name or end of a name, or of all, and only `among` these where there are
+        any. Raises StoreError.
+        """
+        key = (column for column in artifacts.primary_key if column is not artifacts.c.build)
+        wanted = select(artifacts, builds.c.repo, builds.c.ref).join(builds, builds.c.id == artifacts.c.build)
+        wanted = wanted.where(artifacts.c.build < before).order_by(artifacts.c.build.desc(), *key).limit(limit)
+        if repo is not None:
+            # Few builds have artifacts still: from these to their repositories, and not the other way.
+            ends = (f"{before_it}{repo}{dot_git}" for before_it in "/:" for dot_git in ("", ".git"))
+            named = (builds.c.repo.endswith(end, autoescape=True) for end in ends)
+            wanted = wanted.where(or_(builds.c.repo.concat("") == repo, *named))
+        if among is not None:
+            wanted = wanted.where(builds.c.repo.concat("").in_(among))
+        with reading(self._engine) as connection:
+            return [(kept_codec.artifact_of(row[:-2]), row.repo, row.ref) for row in connection.execute(wanted)]
+
     def artifact(self, job: str, attempt: int, name: str) -> Artifact | None:
         """One of them. Raises StoreError."""
         found = [each for each in self.artifacts(codec.split_job(job)[0]) if each.id == (job, attempt, name)]
@@ -85,6 +111,12 @@ class Shelf:
                 *connection.execute(select(artifacts.c.blob).distinct()).scalars(),
                 *connection.execute(select(caches.c.blob).distinct()).scalars(),
             }
+
+    def is_used(self, blob: str) -> bool:
+        """Whether anything is made of it. Raises StoreError."""
+        wanted = (select(table.c.blob).where(table.c.blob == blob).limit(1) for table in (artifacts, caches))
+        with reading(self._engine) as connection:
+            return any(connection.execute(each).first() is not None for each in wanted)
 
     def known_to(self, repo: str, blob: str) -> bool:
         """Whether something of this repository is made of the blob already. Raises StoreError."""

@@ -28,7 +28,8 @@ from surveil.places import Hold
 from surveil.say import Voice
 from surveil.store import Cluster, FullError, StoreError, codec, migrations, wal
 from surveil.store.failures import cause_of, disk_failures
-from surveil.store.reading import UNREADABLE, SqlReader
+from surveil.store.reading import SqlReader
+from surveil.store.rows import UNREADABLE
 from surveil.store.tables import builds, cluster, jobs
 from surveil.store.writing import SqlStore
 
@@ -112,6 +113,16 @@ def open_reader(data: Path, *, database: str = "") -> SqlReader:
         engine.dispose()
         raise
     return SqlReader(engine)
+
+
+def beside(path: Path) -> tuple[Engine, Engine]:
+    """How a small file beside the database is written, and how it is read, by any number of threads and processes.
+
+    It is no part of what a dispatcher promises, and has a transaction of its own for each change.
+    """
+    pool = {"pool_size": READERS_MAX, "max_overflow": 0, "pool_timeout": READER_WAIT_S}
+    writing = _engine(path, poolclass=QueuePool, pool=pool, begin=_WRITE, pragmas=_WRITER_PRAGMAS)
+    return writing, _engine(path, poolclass=QueuePool, pool=pool, begin="BEGIN", pragmas=_READER_PRAGMAS)
 
 
 def database_path(data: Path, database: str) -> Path:

@@ -9,15 +9,15 @@ All of it is SQL that SQLite and PostgreSQL share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Table, bindparam, delete, select, text, update
 from sqlalchemy.sql import ClauseElement
 
 from surveil.core.model import GIVEN_UP, NEXT_ATTEMPT, VERDICTS, AttemptState
+from surveil.frozen import dataclass
 from surveil.store import codec
-from surveil.store.cases import CASE_COLUMNS, TALLY_COLUMNS
+from surveil.store.cases import CASE_COLUMNS, PRINTED, PRINTED_KEY, TALLY_COLUMNS
 from surveil.store.shards import ASK_COLUMNS, LIST_COLUMNS
 from surveil.store.sums import SUM, Row
 from surveil.store.tables import (
@@ -97,6 +97,7 @@ class Statements:
     new_peer: Statement
     new_token: Statement
     new_case: Statement
+    printed: Statement
     new_tally: Statement
     new_shard_list: Statement
     new_shard_ask: Statement
@@ -129,6 +130,7 @@ class Statements:
             new_peer=made(_insert(peers, codec.PEER_COLUMNS), *codec.PEER_COLUMNS),
             new_token=made(_insert(tokens, codec.TOKEN_COLUMNS), *codec.TOKEN_COLUMNS),
             new_case=made(_insert(cases, CASE_COLUMNS, _ONCE), *CASE_COLUMNS),
+            printed=made(PRINTED, *PRINTED_KEY),
             new_tally=made(_insert(tallies, TALLY_COLUMNS, _ONCE), *TALLY_COLUMNS),
             new_shard_list=made(_insert(shard_lists, LIST_COLUMNS, _ONCE), *LIST_COLUMNS),
             new_shard_ask=made(_insert(shard_asks, ASK_COLUMNS, _ONCE), *ASK_COLUMNS),

@@ -21,12 +21,13 @@ from surveil.core.scopes import Scope, Secret
 from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
-from surveil.protocol import Case, JobSpec, Tally
-from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec
+from surveil.protocol import PRINTED_MAX, Case, JobSpec, Tally
+from surveil.store import Cluster, DefectError, FencedError, FullError, Reader, StoreError, Token, codec, spec_codec
 from surveil.store.admission import redeem, revoke_peer, revoke_token, settle_peer
 from surveil.store.cases import case_rows, tally_row
 from surveil.store.failures import cause_of, is_full
-from surveil.store.reading import load
+from surveil.store.loading import load
+from surveil.store.reading import SqlReader
 from surveil.store.shards import ask_row, list_row
 from surveil.store.shelf import Shelf
 from surveil.store.statements import Statement, Statements
@@ -47,7 +48,7 @@ class SqlStore:
     """Writes to the tables; see `surveil.store.Store` for what each method promises."""
 
     def __init__(
-        self, engine: Engine, *, begin: str, held: Cluster, reader: Reader, release: Callable[[], None]
+        self, engine: Engine, *, begin: str, held: Cluster, reader: SqlReader, release: Callable[[], None]
     ) -> None:
         self.engine = engine
         self._begin = begin
@@ -63,7 +64,8 @@ class SqlStore:
         self._busy = Lock()
         self._connection = engine.connect()
         """Kept: taking it from the pool for each batch costs as much as storing twenty rows."""
-        self.shelf = Shelf(engine, self._transaction)
+        # Whoever reads has connections of the reader's: that of the writer may be amid a transaction.
+        self.shelf = Shelf(reader.engine, self._transaction)
         """What is kept of attempts' work."""
         self._notes = reader.journal_end()
         """The position of the journal's last line; nobody else writes any."""
@@ -96,11 +98,17 @@ class SqlStore:
         self._notes += len(changes.notes)
         self._remember(met)
 
-    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> bool:
         """Keep test results."""
         with self._batch() as driver:
             _run(self._statements.new_case, driver, list(case_rows(attempt, at, found)))
+            if any(case.output for case in found):  # Few parts are, so that few ask.
+                printed = self._statements.printed.first(driver, (*codec.split_job(attempt[0]), attempt[1]))
+                if printed is not None and printed[0] > PRINTED_MAX:
+                    driver.rollback()
+                    return False
             _run(self._statements.new_tally, driver, [] if tally is None else [tally_row(attempt, tally)])
+        return True
 
     def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:
         """Keep a shared list."""
@@ -263,7 +271,7 @@ class SqlStore:
         if known is not None:
             return known[1]
         if id(spec) not in met:
-            met[id(spec)] = (spec, *codec.spec_row(spec))
+            met[id(spec)] = (spec, *spec_codec.spec_row(spec))
         return met[id(spec)][1]
 
     def _end_logs(self, driver: Any, ends: Sequence[LogEnd]) -> None:

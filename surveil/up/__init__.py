@@ -5,6 +5,7 @@ them does (the roles).
 
 * `tree` starts the parts and ends them, `interrupts` says when; `lock` keeps a second `up` out of the same data folder.
 * `repositories` finds what to watch, and reads a commit for `--once`.
+* `pages` says where the web pages are served.
 * `story` tells of builds as they happen; `surveil.screen` prints.
 * `watching` is `up` as it usually runs, `once` is `up --once`.
 
@@ -13,12 +14,8 @@ Ctrl-C ends everything that was started here, and says what was cut; a second on
 
 from __future__ import annotations
 
-from typing import Final
-
 from surveil.config import UpConfig
 from surveil.errors import UsageError
-
-NO_PAGES: Final = "There are no web pages in this version of surveil; leave --http out, and use `surveil watch`."
 
 
 def main(config: UpConfig) -> int:
@@ -27,8 +24,6 @@ def main(config: UpConfig) -> int:
     Raises:
         SurveilError: it cannot start, or cannot go on; everything that was started has ended by then.
     """
-    if config.http is not None:
-        raise UsageError(NO_PAGES)
     if config.once and not config.runners:
         raise UsageError("With --once nobody else runs the jobs, so --runners must be at least 1.")
     from surveil.up import once, watching  # noqa: PLC0415  # Whoever asks for help should not wait for the parts.

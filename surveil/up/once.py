@@ -13,15 +13,18 @@ import contextlib
 import platform
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from surveil import pipeline
 from surveil.client import exit_code_of
 from surveil.client.asking import Client
+from surveil.client.commits import submission
 from surveil.config import LISTEN_DEFAULT, UpConfig, data_home
-from surveil.errors import ExitCode, InvalidError, SurveilError
+from surveil.core.declared import CONTAINERS
+from surveil.errors import ExitCode, InfrastructureError, InvalidError, SurveilError
+from surveil.fleet.confining import no_containers_of
+from surveil.frozen import dataclass
 from surveil.mirror.access import Access
 from surveil.mirror.address import Address
 from surveil.mirror.sighting import Sighting
@@ -29,7 +32,7 @@ from surveil.places import MIRRORS
 from surveil.screen.live import Screen
 from surveil.up.interrupts import Interrupts
 from surveil.up.lock import locked
-from surveil.up.repositories import find_repositories, read_head, submission
+from surveil.up.repositories import find_repositories, read_head
 from surveil.up.story import FollowUp, Teller
 from surveil.up.tree import Tree, running
 
@@ -115,17 +118,23 @@ async def _complain(head: _Head, config: UpConfig, screen: Screen) -> bool:
     if isinstance(loaded, pipeline.Invalid):
         await screen.say_all([f"{about}: the pipeline is not valid.", *loaded.render().split("\n")], "weak")
         return True
+    await _object(about, {label for job in loaded.jobs for label in job.labels}, config)
+    return False
+
+
+async def _object(about: str, labels: set[str], config: UpConfig) -> None:
+    """Raise if no runner of this machine will have these labels: nobody else joins, so a job would wait for ever."""
     # Every runner has the names of its system and processor as labels.
     own = {*config.labels, platform.system().lower(), platform.machine().lower()}
-    missing = sorted({label for job in loaded.jobs for label in job.labels} - own)
+    if CONTAINERS in labels - own and (why := await asyncio.to_thread(no_containers_of, config)):
+        raise InfrastructureError(f"{about}: a job with an image needs containers, and {why}; see `surveil doctor`.")
+    missing = sorted(labels - own - {CONTAINERS})
     if missing:
-        # Nobody else joins, so the job would wait for ever.
         flags = " ".join(f"--label {label}" for label in missing)
         raise InvalidError(
             f"{about}: a job asks for a runner with {', '.join(missing)}, and only this machine will run it: "
             f"if it is one, say so with {flags}."
         )
-    return False
 
 
 @contextlib.contextmanager

@@ -6,11 +6,8 @@ pipeline means (`surveil.pipeline`).
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from surveil.core.trust import DETACHED
 from surveil.errors import NotFoundError
@@ -45,19 +42,3 @@ def read_head(address: Address, mirrors: Path, access: Access = NO_ACCESS) -> tu
         branch = f" of {refs.head}" if refs.head else ""
         raise NotFoundError(f"{address.key} has no commit yet{branch}: commit something, and try again.")
     return refs.head or DETACHED, look(mirror, refs.head_sha, refs.head)
-
-
-def submission(address: Address, ref: str, seen: Sighting) -> dict[str, Any]:
-    """What the question `submit` takes for a commit. Dispatchers that do not know `include` are told nothing of it."""
-    return {
-        "mid": f"manual:{uuid.uuid4()}",
-        "repo": address.key,
-        "ref": ref,
-        "sha": seen.sha,
-        "message": seen.message,
-        "author": seen.author,
-        "pipeline": seen.pipeline,
-        "pipeline_file": seen.pipeline_file,
-        "rule": seen.rule,
-        "problem": seen.problem,
-    } | ({"includes": [asdict(file) for file in seen.includes]} if seen.includes else {})

@@ -16,6 +16,7 @@ from typing import Any, Final
 from surveil.client import VERDICTS
 from surveil.client.asking import Client
 from surveil.client.following import follow_build, follow_log
+from surveil.core.states import WRONG
 from surveil.screen.live import JobOutput, Screen
 from surveil.screen.steps import StepHeads
 from surveil.screen.tally import Tally, total
@@ -59,7 +60,7 @@ class FollowUp:
 
     def words(self, build: Mapping[str, Any]) -> str:
         """The line for this build; empty where there is nothing to do."""
-        wrong = [job for job in build["jobs"] if job["state"] in {"failed", "errored"} and job["attempts"]]
+        wrong = [job for job in build["jobs"] if job["state"] in WRONG and job["attempts"]]
         if build["state"] == "passed" or not wrong:
             return ""
         name = shlex.quote(wrong[0]["name"])

@@ -1,4 +1,5 @@
-"""The processes of `up`: one dispatcher, its runners, and an observer; started in order, ended in order.
+"""The processes of `up`: one dispatcher, its runners, an observer, the web pages, and who tells others; started and
+ended in order.
 
 What belongs here: which parts there are, how each is started and what is said when one of them dies. What does not:
 keeping them running (`fleet`), and what happens to builds (`story`).
@@ -28,10 +29,14 @@ from surveil.fleet.spawner import Spawner
 from surveil.fleet.supervise import Change, News, Part, Supervisor, how_it_ended
 from surveil.net.addresses import Address, parse_address
 from surveil.net.known import FILE_NAME, load_known
+from surveil.places import RULES
 from surveil.up.interrupts import Interrupts
+from surveil.up.pages import address_for, settings_for_notify, settings_for_pages
 
 DISPATCHER: Final = "dispatcher"
 OBSERVER: Final = "observer"
+WEB: Final = "web"
+NOTIFY: Final = "notify"
 READY_MS: Final = 60_000
 """How long a dispatcher may take to serve; a large database on a slow disk takes a while to open."""
 OUTAGE_MS: Final = 24 * 3_600_000
@@ -69,6 +74,7 @@ class Tree:
         self._ready = False
         self._client: Client | None = None
         self.address = parse_address(listen, listening=True)
+        self.pages: str | None = None
 
     async def start(self) -> Client:
         """Start the dispatcher, wait until it serves, and start its runners; returns a connection to it.
@@ -113,6 +119,30 @@ class Tree:
             )
         )
 
+    def serve_pages(self) -> None:
+        """Start the web pages, if anybody wants them; `pages` is their address then. Without them all else goes on."""
+        self.pages = address_for(self._config)
+        if self.pages is None:
+            return
+
+        async def prepare() -> Mapping[str, str]:
+            return {**self._settings, **settings_for_pages(self._config)}
+
+        flags = ("--data", str(self._data), "--http", self.pages, "--dispatcher", str(self.address.from_here()))
+        self._main.want(Part(name=WEB, command=surveil_command(WEB, *flags), prepare=prepare))
+
+    def tell_others(self) -> None:
+        """Start telling others of builds, if there is a file that says whom. Without it all else goes on."""
+        rules = self._config.rules or self._data / RULES
+        if not rules.exists():
+            return
+
+        async def prepare() -> Mapping[str, str]:
+            return {**self._settings, **settings_for_notify(self._config)}
+
+        flags = ("--data", str(self._data), "--rules", str(rules))
+        self._main.want(Part(name=NOTIFY, command=surveil_command(NOTIFY, *flags), prepare=prepare))
+
     async def make_token(self, role: str, expires_ms: int = TOKEN_MS) -> str:
         """A join token for one new peer. Raises SurveilError."""
         assert self._client is not None, "the dispatcher was waited for"
@@ -128,6 +158,8 @@ class Tree:
     async def stop(self) -> None:
         """End everything: the observer, the runners with their jobs, and last the dispatcher, which hears of it."""
         await self._main.stop_only(OBSERVER)
+        await self._main.stop_only(WEB)
+        await self._main.stop_only(NOTIFY)
         if self._spawner is not None:
             await self._spawner.stop(end_jobs=True)
         if self._client is not None:
@@ -217,7 +249,7 @@ class Tree:
             sentence = news.sentence or f"The dispatcher {how_it_ended(news.exit_code)}."
             self._failed.set_result(error_of(sentence, news.exit_code or int(ExitCode.INFRASTRUCTURE)))
             return
-        if self._config.once and news.part not in {DISPATCHER, OBSERVER} and self._is_hopeless(news):
+        if self._config.once and news.part not in {DISPATCHER, OBSERVER, WEB, NOTIFY} and self._is_hopeless(news):
             self._failed.set_result(InfrastructureError(f"The runner does not stay up: {sentence_about(news)}"))
             return
         if sentence := sentence_about(news):
@@ -259,7 +291,12 @@ def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:
     }
 
 
-_HANDED_ON: Final = frozenset({"artifact_space", "cache_space", "vault", "vault_token", "vault_mount"})
+_HANDED_ON: Final = frozenset(
+    {
+        "blobs", "blobs_endpoint", "blobs_region", "blobs_credentials",
+        "artifact_space", "cache_space", "vault", "vault_token", "vault_mount",
+    }
+)  # fmt: skip
 
 
 def settings_of_dispatcher(config: UpConfig) -> dict[str, str]:

@@ -23,6 +23,7 @@ from surveil.screen.live import Screen
 from surveil.screen.words import commit_line
 from surveil.up.interrupts import Interrupted, Interrupts
 from surveil.up.lock import locked
+from surveil.up.pages import link_to
 from surveil.up.repositories import find_repositories
 from surveil.up.story import FollowUp, Teller
 from surveil.up.tree import LOG_NAME, OUTAGE_MS, Tree, running
@@ -51,6 +52,8 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
     try:
         async with running(config, config.data, config.listen, screen.say_soon, interrupts) as (tree, client):
             tree.watch([address.key for address in repos])
+            tree.serve_pages()
+            tree.tell_others()
             try:
                 await interrupts.unless_first(_greet(tree, client, config, repos, screen))
                 await interrupts.unless_first(_live(tree, client, config, screen))
@@ -75,6 +78,7 @@ async def _greet(tree: Tree, client: Client, config: UpConfig, repos: Sequence[A
         ("watching", ", ".join(address.key for address in repos)),
         ("every", format_duration(config.interval_ms) if config.interval_ms is not None else ""),
         ("runners", f"{config.runners} with {slots}{each}" if config.runners else "none on this machine"),
+        ("pages", await link_to(config.data, tree.pages, config.public_url) if tree.pages else ""),
         ("ask it", f"surveil builds{_where(config)}, show BUILD, logs BUILD, story BUILD, status; in another terminal"),
         ("their logs", str(config.data / LOG_NAME)),
         ("spare machine", await _spare(tree, client)),

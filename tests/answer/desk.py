@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
-from sqlalchemy import StaticPool, create_engine
+from sqlalchemy import StaticPool, create_engine, insert
 
 from surveil.answer import Reply, Wish
 from surveil.answer.answers import Answers
+from surveil.answer.auditing import ActsRead
 from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
+from surveil.core.kept import Artifact
 from surveil.core.state import Identity, State
 from surveil.protocol import Ask
+from surveil.store.acts import Act
 from surveil.store.blobs import FolderBlobs
+from surveil.store.codec import BUILD_COLUMNS, build_row, split_job
 from surveil.store.logs import LogStore
 from surveil.store.shelf import Shelf
-from surveil.store.tables import metadata
+from surveil.store.tables import builds, metadata
 from tests.store.memory import MemoryStore
 
 Result = TypeVar("Result")
@@ -28,15 +32,24 @@ NOWHERE = Path("/nonexistent")
 """For questions that need no log."""
 
 
+class NoActs:
+    """Nobody did anything."""
+
+    def listed(self, **_wanted: object) -> list[Act]:
+        return []
+
+
 class Desk:
     """Everything behind a dispatcher's answers, without a dispatcher."""
 
     def __init__(self, logs: Path = NOWHERE) -> None:
         self.store = MemoryStore()
         self.logs = LogStore(logs)
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-        metadata.create_all(engine)
-        self.kept = KeptFiles(Shelf(engine, engine.begin), FolderBlobs(logs))
+        self._engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        metadata.create_all(self._engine)
+        self.shelf = Shelf(self._engine, self._engine.begin)
+        self.kept = KeptFiles(self.shelf, FolderBlobs(logs))
+        self.acts: ActsRead = NoActs()
         self.now = NOW
         self.live = Live(
             cluster="c1",
@@ -61,8 +74,16 @@ class Desk:
         self.logs.append(job, attempt, at=at, crc=crc32(data), data=data, after_ms=0)
         self.logs.flush()
 
+    def keep(self, artifact: Artifact) -> None:
+        """Keep an artifact of a build that is in the store."""
+        build = self.store.builds[split_job(artifact.job)[0]]
+        row = dict(zip(BUILD_COLUMNS, build_row(build), strict=True))
+        with self._engine.begin() as connection:
+            connection.execute(insert(builds).prefix_with("OR IGNORE").values(row))
+        self.shelf.keep(artifact)
+
     def answers(self) -> Answers:
-        return Answers(self.store.reader, self.logs, self.live, kept=self.kept)
+        return Answers(self.store.reader, self.logs, self.live, kept=self.kept, acts=self.acts)
 
     async def _within(self, asked: Coroutine[Any, Any, Result]) -> Result:
         async with asyncio.timeout(30):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from surveil import __version__
-from surveil.answer import Reply, RunnerWish, answers
+from surveil.answer import Reply, RunnerWish, outlook
 from surveil.answer.answers import ASKED_EACH_MAX, ASKED_MAX, answered, refusal
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import AttemptState, Note, Status
@@ -36,6 +36,14 @@ def test_builds_come_newest_first_with_their_jobs() -> None:
     assert [job["id"] for job in builds[0]["jobs"]] == ["3/test"]
 
 
+def test_a_brief_list_has_all_of_a_build_but_its_jobs() -> None:
+    desk = desk_with_builds(3)
+    whole = desk.ask("builds")
+    assert desk.ask("builds", brief=True) == [
+        {name: value for name, value in build.items() if name != "jobs"} for build in whole
+    ]
+
+
 def test_builds_are_found_by_short_names_of_repository_and_ref() -> None:
     desk = desk_with_builds(8)
     assert ids(desk.ask("builds", repo="/srv/one")) == [3, 2, 1]
@@ -48,12 +56,26 @@ def test_builds_are_found_by_short_names_of_repository_and_ref() -> None:
 
 
 def test_a_short_name_is_looked_for_among_so_many_builds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "SCANNED_BUILDS_MAX", 4)
-    monkeypatch.setattr(answers, "NOTES_MAX", 2)
+    monkeypatch.setattr(outlook, "SCANNED_BUILDS_MAX", 4)
+    monkeypatch.setattr(outlook, "ROWS_MAX", 2)
     desk = desk_with_builds(8)
-    assert ids(desk.ask("builds", repo="two")) == [8, 7, 6, 5]
-    assert ids(desk.ask("builds", repo="one")) == []
+    # One repository of that name is as good as its whole name; only what several share is looked for.
+    assert ids(desk.ask("builds", repo="one")) == [3, 2, 1]
+    desk.store.commit(new(make_build(9, repo="https://example.org/other/two.git", jobs=())))
+    assert ids(desk.ask("builds", repo="two")) == [9, 8, 7, 6]
+    desk.store.commit(new(make_build(10, repo="/srv/elsewhere/one", jobs=())))
+    assert ids(desk.ask("builds", repo="one")) == [10]
     assert ids(desk.ask("builds", repo="/srv/one")) == [3, 2, 1]
+
+
+def test_builds_are_found_by_their_state_and_by_what_made_them() -> None:
+    desk = desk_with_builds(3)
+    desk.store.commit(new(make_build(4, state=Status.FAILED, event="tag"), make_build(5, state=Status.FAILED)))
+    assert ids(desk.ask("builds", state="failed")) == [5, 4]
+    assert ids(desk.ask("builds", state="failed", event="tag", repo="repo")) == [4]
+    assert ids(desk.ask("builds", state="queued", before=3)) == [2, 1]
+    with pytest.raises(UsageError, match="must be one of"):
+        desk.ask("builds", state="broken")
 
 
 def test_pages_of_builds_end_where_a_message_would_grow_too_large_and_never_before_the_first() -> None:

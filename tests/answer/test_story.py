@@ -3,8 +3,11 @@
 import pytest
 
 from surveil.errors import NotFoundError
+from surveil.frozen import replace
+from surveil.protocol import Remark, StepReport
 from tests.answer.desk import Desk
 from tests.core.script import Player
+from tests.store.records import changed
 
 
 def played(script: str) -> tuple[Desk, list[str]]:
@@ -51,6 +54,28 @@ def test_the_story_of_an_ordinary_job_is_short() -> None:
         "runner": "a",
         "text": "attempt 1 was given to runner a",
     }
+
+
+def test_what_was_kept_when_all_steps_had_ended_is_said_of_the_attempt() -> None:
+    desk, _ = played(
+        """
+        hello a
+        build jobs=test
+        accepted a 1/test#1
+        wait 100
+        finished a 1/test#1 passed 90
+        """
+    )
+    found = desk.store.reader.build(1)
+    assert found is not None
+    (attempt,) = found.attempts
+    said = (Remark(at=3, after_ms=7, text="5 bytes were dropped"), Remark(at=3, after_ms=9, text="1 file is too large"))
+    step = StepReport(name="Lint", state="passed", started_after_ms=1, finished_after_ms=8, log_at=0, remarks=said)
+    desk.store.commit(changed(replace(attempt, log_bytes=3, steps=(step,))))
+    assert [line for line in told(desk) if "bytes were" in line or "too large" in line] == [
+        "     7 step 1 of 1 `Lint`: 5 bytes were dropped",
+        "     9 attempt 1: 1 file is too large",
+    ]
 
 
 def test_a_lost_runner_and_its_late_return_are_told_with_their_times() -> None:

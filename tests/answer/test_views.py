@@ -6,9 +6,10 @@ import pytest
 
 from surveil.answer.log_facts import log_facts
 from surveil.answer.views import attempt_view, build_view, job_view, runner_state, runner_view, time_text
+from surveil.core.images import isolation_by
 from surveil.core.model import Attempt, AttemptState, Runner
 from surveil.core.state import Session
-from surveil.protocol import StepReport
+from surveil.protocol import ImageSpec, StepReport
 from tests.store.records import finished, make_attempt, make_build, make_job, make_runner
 
 SESSION = Session(incarnation=1, seq=4, heard_at=9000, load_percent=41, disk_free_mib=777)
@@ -35,8 +36,36 @@ def test_an_attempt_shows_its_steps_at_the_times_that_its_runner_counted_from_ac
         "started_at": "1970-01-01T00:00:02.006Z",
         "finished_at": "1970-01-01T00:00:02.091Z",
         "log_at": 17,
+        "image": None,
         "remarks": [],
     }
+
+
+def test_an_attempt_at_a_job_with_an_image_shows_which_one_it_had() -> None:
+    image, digest = ImageSpec(name="python:3.12"), "python@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b"
+    assert attempt_view(make_attempt())["image"] is None
+    assert attempt_view(make_attempt(), image=image)["image"] == {"name": "python:3.12", "digest": None}
+    tried = replace(finished(make_attempt()), isolation=isolation_by(digest))
+    for shown in (tried, replace(tried, isolation=isolation_by(digest, "as root"))):
+        assert attempt_view(shown, image=image)["image"] == {"name": "python:3.12", "digest": digest}
+    job = make_job(attempt=1)
+    (seen,) = job_view(replace(job, spec=replace(job.spec, image=image)), [tried])["attempts"]
+    assert seen["image"] == {"name": "python:3.12", "digest": digest}
+
+
+@pytest.mark.parametrize(
+    ("state", "steps"),
+    [
+        (AttemptState.RUNNING, ["passed", "running", "pending"]),
+        (AttemptState.CANCELLED, ["passed", "cancelled", "skipped"]),
+        (AttemptState.LOST, ["passed", "errored", "skipped"]),
+    ],
+)
+def test_no_step_of_an_attempt_that_is_over_goes_on_running(state: AttemptState, steps: list[str]) -> None:
+    told = finished(make_attempt()).steps[0]
+    cut = (told, replace(told, state="running"), replace(told, state="pending"))
+    view = attempt_view(replace(finished(make_attempt()), state=state, steps=cut))
+    assert [step["state"] for step in view["steps"]] == steps
 
 
 def test_an_attempt_that_nobody_accepted_has_no_times_and_no_steps() -> None:
@@ -130,7 +159,7 @@ def test_an_offline_runner_has_no_load() -> None:
 
 def test_a_runner_that_takes_nothing_says_why_it_is_idle() -> None:
     view = runner_view(make_runner(), replace(SESSION, refusing=True), 0)
-    assert view["reason"] == "takes nothing new now (777 MiB of its disk are free)"
+    assert view["reason"] == "takes nothing new now: 777 MiB of its disk are free"
     view = runner_view(make_runner(), replace(SESSION, refusing=True, disk_free_mib=None), 0)
     assert view["reason"] == "takes nothing new before its first heartbeat since its start"
     assert runner_view(make_runner(), SESSION, 0)["reason"] is None

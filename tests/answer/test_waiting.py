@@ -104,9 +104,9 @@ def test_full_runners_are_counted_in_slots(state: State) -> None:
         (
             {},
             {"refusing": True, "disk_free_mib": 12},
-            "a takes nothing new now (12 MiB free on the disk of a): `surveil runners` shows all",
+            "waits for a runner (a takes nothing new now: 12 MiB of its disk are free)",
         ),
-        ({}, {"refusing": True}, "waits for the first heartbeat of a"),
+        ({}, {"refusing": True}, "waits for a runner (a takes nothing new before its first heartbeat since its start)"),
     ],
 )
 def test_a_runner_that_takes_nothing_is_named_with_what_can_be_done(

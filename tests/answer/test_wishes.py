@@ -8,6 +8,7 @@ import pytest
 from surveil.answer import (
     BackupWish,
     JobsWish,
+    LookWish,
     Reply,
     RetryWish,
     RevokePeerWish,
@@ -288,6 +289,13 @@ def test_a_skipped_build_is_not_retried_but_submitted() -> None:
         NotAllowedError, match=r"skipped, because its message says .skip ci.; `surveil submit --ref REF a"
     ):
         desk.reply("retry", build=1, mid=MID)
+
+
+def test_a_look_takes_a_repository_and_nothing_else() -> None:
+    assert Desk().reply("look", repo="/srv/one") == LookWish(repo="/srv/one")
+    for about in ({}, {"repo": ""}, {"repo": "a\x00b"}, {"repo": "x" * 5_000}, {"repo": "/srv/one", "sha": "a" * 40}):
+        with pytest.raises(UsageError):
+            Desk().reply("look", **about)
 
 
 def test_inputs_are_texts_by_name() -> None:

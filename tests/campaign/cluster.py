@@ -270,7 +270,7 @@ class Cluster:
 
     def keepers(self, runner: Role) -> list[int]:
         """The processes that own a runner's attempts: forks of the zygote, which outlive it."""
-        marked = [pid for pid in runner.host.processes() if b"surveil.execute.zygote" in _command(pid)]
+        marked = [pid for pid in runner.host.processes() if b"surveil.execute.keeper.zygote" in _command(pid)]
         return [pid for pid in marked if pid != self.zygote(runner)]
 
     def wait_ready(self) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from surveil.execute.spool import SpoolReader
+from surveil.execute.logs.spool import SpoolReader
 
 WAYS: Final = "ways"
 TRUTHS: Final = "truths"

@@ -43,7 +43,7 @@ class Proxy:
         self.blows: dict[tuple[Way, int | None], Blow] = {}
         self._free_at = dict.fromkeys(Way, 0.0)
         self._connections: set[Connection] = set()
-        self._listeners: list[tuple[socket.socket, asyncio.Task[None]]] = []
+        self._listeners: list[asyncio.Task[None]] = []
         self._flapping: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
@@ -180,19 +180,23 @@ class Proxy:
         for port in self.ports:
             listener = socket.create_server((self._at, port), backlog=BACKLOG)
             listener.setblocking(False)
-            self._listeners.append((listener, asyncio.create_task(self._accept(listener, port))))
+            self._listeners.append(asyncio.create_task(self._accept(listener, port)))
 
     async def _deafen(self) -> None:
-        for listener, accepting in self._listeners:
+        # Each listener is closed by its own task, and all are told before the first wait: a flap that is healed just
+        # now is cancelled here, and would else leave a listener that is open and that nobody accepts from.
+        listeners, self._listeners = self._listeners, []
+        for accepting in listeners:
+            accepting.cancel()
+        for accepting in listeners:
             await ended(accepting)
-            listener.close()
-        self._listeners.clear()
 
     async def _accept(self, listener: socket.socket, port: int) -> None:
-        while True:
-            runner, _ = await self._loop.sock_accept(listener)
-            self.counts["accepted"] += 1
-            self._connections.add(Connection(self, runner, (self._to, port), self._connections.discard))
+        with listener:
+            while True:
+                runner, _ = await self._loop.sock_accept(listener)
+                self.counts["accepted"] += 1
+                self._connections.add(Connection(self, runner, (self._to, port), self._connections.discard))
 
     # ---- what connections ask --------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from statistics import median
 from typing import Final
 
 from surveil.execute import process
+from surveil.execute.containers.container import AT_ONCE_MAX
 from surveil.hands import entrusting, supplying, threads
 from surveil.net import server
 from surveil.store import logs
@@ -69,6 +70,8 @@ POOLS: Final = {
         "surveil.hands.intake": 1,
         "surveil.hands.closing": 1,
         "surveil.hands.depot": 1,
+        "surveil.hands.lending": 1,
+        "surveil.store.incoming": 1,
         "surveil.hands.entrusting": entrusting.THREADS,
         "surveil.store.logs": logs.SYNC_THREADS,
     },
@@ -78,7 +81,14 @@ POOLS: Final = {
         "surveil.hands.supplying": supplying.MAKING_MAX,
         "surveil.hands.remembering": 1,
     },
-    "runners": {"surveil.execute.process": process.THREADS + 1, "surveil.execute.upkeep": 1},
+    "runners": {
+        "surveil.execute.process": process.THREADS + 1,
+        "surveil.execute.upkeep": 1,
+        # Whoever packs has one of its own, and they pack in the threads of the pool above.
+        "surveil.execute.archives.packing": process.THREADS + 1,
+        # While a job's services begin, in a thread of the first pool.
+        "surveil.execute.containers.container": process.THREADS * AT_ONCE_MAX,
+    },
 }
 """How many threads each part's pools may come to have, by the module that makes them."""
 _LOOPS_OWN: Final = min(32, (os.cpu_count() or 1) + 4)

@@ -330,6 +330,16 @@ def test_a_flapping_network_is_down_and_up_by_turns_until_it_is_healed(
     assert proxy.counts["flaps"] == flaps
 
 
+def test_a_network_that_is_healed_in_the_middle_of_a_change_takes_connections_again(
+    server: socket.socket, proxy: Proxy
+) -> None:
+    for _ in range(50):
+        proxy.flap(0, 0, End.RESET)
+        proxy.heal()
+        with pair(server) as after:
+            passes(*after)
+
+
 def test_a_network_that_is_down_stands_still_or_ends_what_stands_as_it_was_told(
     server: socket.socket, proxy: Proxy
 ) -> None:

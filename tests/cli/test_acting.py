@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.answer import JobsWish, RetryWish, RevokePeerWish, RunnerWish, SubmitWish, TokenWish, Wish
+from surveil.answer import JobsWish, LookWish, RetryWish, RevokePeerWish, RunnerWish, SubmitWish, TokenWish, Wish
 from surveil.core.events import CancelWanted, RunnerOrder
 from surveil.core.model import Status
 from surveil.core.peers import Peer, Role
@@ -190,6 +190,19 @@ def test_orders_to_runners_stand_under_both_spellings(
     (wish,) = counter.wishes
     assert isinstance(wish, RunnerWish)
     assert (wish.event.order, wish.event.reason) == (order, "new disk")
+
+
+def test_look_names_the_repository_around_this_folder_or_takes_an_address_at_its_word(
+    type_: Type, counter: Counter, repository: Path
+) -> None:
+    ended = type_("look")
+    assert (ended.code, ended.out, ended.err) == (0, "", f"1 observer looks at {repository} now.\n")
+    assert json.loads(type_("look", "git@Example.org:lib.git", "--json").out)["repo"] == "git@example.org:lib.git"
+    assert type_("look", "/on/another/machine").code == 0
+    assert type_("look", "ext::sh -c x").code == 2
+    assert counter.wishes == [
+        LookWish(repo=repo) for repo in (str(repository), "git@example.org:lib.git", "/on/another/machine")
+    ]
 
 
 def test_a_token_stands_alone_on_stdout(type_: Type, counter: Counter) -> None:

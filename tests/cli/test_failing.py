@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,6 +81,33 @@ def test_a_defect_is_a_sentence_and_a_file_to_report(
     assert "This is a defect of surveil (ZeroDivisionError: oops)" in err
     assert str(file) in err
     assert "ZeroDivisionError: oops" in file.read_text()
+
+
+def test_a_machine_without_room_for_a_thread_is_named_with_its_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def command() -> None:
+        before = threading.stack_size(2**46)
+        try:
+            threading.Thread(target=print).start()
+        finally:
+            threading.stack_size(before)
+
+    assert run_to_exit_code(command, []) == 7
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("surveil: This machine refused a thread: ")
+    assert "`ulimit -u`, `ulimit -s` and `ulimit -v`" in line
+
+
+@pytest.mark.parametrize(("year", "said"), [(9998, "the year 9998"), (2026, "a defect of surveil")])
+def test_a_clock_that_nobody_can_count_with_is_blamed_for_what_it_breaks(
+    year: int, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: (year - 1970 + 0.5) * 365.2425 * 86_400)
+    assert ending(OverflowError("far")) == 7
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert ("`timedatectl set-time`" in line) == (year > 2261)
 
 
 def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(type_: Type) -> None:

@@ -43,7 +43,7 @@ def here(home: Path) -> Path:
 def test_jobs_run_after_what_they_need_and_a_failure_skips_what_needed_it(type_: Type, here: Path) -> None:
     ended = type_("run")
     assert (ended.code, here.exists()) == (1, True)
-    assert sorted(ended.out.splitlines()) == ["building", "try 1 of 0", "try 1 of 1", "try 1 of 1", "uncommitted"]
+    assert sorted(ended.out.splitlines()) == ["building", "try 1 of 0", "try 1 of 1", "try 2 of 1", "uncommitted"]
     summary = [line.split()[:2] for line in ended.err.splitlines() if not line.startswith("---")]
     assert summary == [
         ["passed", "build"],
@@ -53,6 +53,28 @@ def test_jobs_run_after_what_they_need_and_a_failure_skips_what_needed_it(type_:
         ["passed", "report"],
     ]
     assert "--- ship skipped: needs test[v=1], which failed ---" in ended.err
+
+
+def test_steps_run_after_a_failure_where_they_ask_for_it_and_say_why_where_they_do_not(type_: Type, here: Path) -> None:
+    steps = (
+        "[{run: exit 3}, {run: echo never}, {run: echo tell, when: failed}, {run: echo on, when: event == 'schedule'}]"
+    )
+    (here / ".surveil.yml").write_text(f"jobs: {{test: {{steps: {steps}}}}}")
+    ended = type_("run")
+    assert (ended.code, ended.out) == (1, "tell\n"), ended.err
+    assert "--- test: skipped: its `when` is false: event is `manual` ---" in ended.err
+
+
+def test_modules_of_the_work_tree_are_none_of_ours(type_: Type, here: Path) -> None:
+    """They would run outside of the sandbox, in the processes that keep steps in it and read what these left."""
+    for name in ("json", "signal", "select", "expat", "msgpack"):
+        (here / f"{name}.py").write_text(f"open({str(here / 'mark')!r}, 'w'); raise SystemExit('not yours')")
+    report = "<testsuite><testcase name='a'/></testsuite>"
+    steps = [{"run": f'echo "{report}" > a.xml'}]
+    (here / ".surveil.yml").write_text(json.dumps({"jobs": {"test": {"reports": ["a.xml"], "steps": steps}}}))
+    ended = type_("run")
+    assert (ended.code, (here / "mark").exists()) == (0, False), ended.err
+    assert "mark" not in ended.err
 
 
 GRAPH = """
@@ -132,7 +154,7 @@ def test_json_is_one_document_and_the_steps_output_goes_to_stderr(type_: Type, h
         "build",
         "passed",
         1,
-        [{"name": "echo building", "state": "passed", "exit_code": 0, "remarks": []}],
+        [{"name": "echo building", "state": "passed", "exit_code": 0, "image": None, "remarks": []}],
     )
     assert "building\n" in ended.err
 
@@ -155,8 +177,8 @@ def test_a_base_name_means_all_cells_and_needs_come_first() -> None:
     assert isinstance(loaded, Pipeline)
     assert [spec.name for spec in choose(loaded.jobs, ["test"])] == ["build", "test[v=0]", "test[v=1]"]
     assert len(choose(loaded.jobs, [])) == 5
-    with pytest.raises(NotFoundError):
-        choose(loaded.jobs, ["te"])
+    with pytest.raises(NotFoundError, match=r"no job `tset`; did you mean `test`\?"):
+        choose(loaded.jobs, ["tset"])
 
 
 @pytest.mark.parametrize(
@@ -219,10 +241,15 @@ def test_secrets_come_from_ones_own_environment_and_are_covered(
 
 HOUSED = """
 jobs:
-  build: {image: "probe:1", steps: [{run: "echo version=$FROM_IMAGE >> $SURVEIL_OUTPUT; cat note; touch made"}]}
+  build:
+    image: "probe:1"
+    artifacts: [made]
+    steps: [{run: "echo version=$FROM_IMAGE >> $SURVEIL_OUTPUT; cat note; touch made"}]
+  tidy: {needs: [build], steps: [{run: rm made}]}
   use:
     image: {name: "probe:1", memory: 64MiB}
-    needs: [build]
+    needs: [build, tidy]
+    artifacts_from: [build]
     env: {VERSION: "${{ needs.build.outputs.version }}"}
     steps: [{run: "echo got $VERSION; ls made; exec dd if=/dev/zero of=/dev/null bs=200M count=1"}]
 """
@@ -243,3 +270,78 @@ def test_jobs_with_an_image_run_in_containers_on_the_tree_as_it_is(
     ended = type_("run", "build", "--engine", f"unix://{here}/nobody.sock")
     assert ended.code == 7
     assert "nothing answers at" in ended.err
+
+
+KEEPING = """
+jobs:
+  test:
+    concurrency: one
+    on_runner_loss: fail
+    when: changed('src/**')
+    cache: [{key: "tool-${{ hash('note') }}", restore_keys: [tool-], paths: [~/.cache/tool, lib]}]
+    artifacts: [{name: wheels, paths: ["out/**"]}]
+    reports: [r.xml]
+    steps:
+      - run: cat ~/.cache/tool/made lib/made 2>/dev/null || true
+      - run: mkdir -p out/deep lib ~/.cache/tool; cp note lib/made; cp note ~/.cache/tool/made; cp note out/deep/wheel
+      - run: |
+          echo '<testsuite><testcase classname="s" name="slow" time="2.5"/>' > r.xml
+          echo '<testcase classname="s" name="bad"><failure message="why"/></testcase></testsuite>' >> r.xml
+"""
+
+
+def test_a_run_has_caches_of_homes_artifacts_and_test_results(type_: Type, here: Path, home: Path) -> None:
+    (here / ".surveil.yml").write_text(KEEPING)
+    ended = type_("run", "--artifacts", "kept")
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    assert (here / "kept/test/wheels/out/deep/wheel").read_text() == "uncommitted\n"
+    lines = ended.err.splitlines()
+    at = lines.index("2 tests: 1 failed, 1 passed, 2.5 s")
+    assert lines[at + 1 : at + 4] == ["failed   s bad", "    why", "slowest: slow 2.5 s"]
+    for words in ("`concurrency`, as", "`on_runner_loss`, as", "changed paths in `when`", "`cache` of what is in the"):
+        assert f"--- test: not heeded here: {words}" in ended.err
+    (here / "lib/made").unlink()  # What is in the tree is as it is.
+    assert type_("run").out == "uncommitted\n"
+    (here / "note").write_text("changed\n")
+    (here / "lib/made").unlink()
+    assert type_("run", "--artifacts", "kept").out == "uncommitted\n"  # by the beginning of its key
+    assert (here / "kept/test/wheels/out/deep/wheel").read_text() == "changed\n"
+    (here / "lib/made").unlink()
+    ended = type_("run", "--json")
+    assert json.loads(ended.out)["jobs"][0]["tests"]["failed"] == 1
+    assert "\nchanged\n" in ended.err
+    blobs = list((home / "data" / "run-caches").glob("*.tar"))
+    assert len(blobs) == 2
+    for blob in blobs:
+        blob.write_bytes(blob.read_bytes().replace(b"changed", b"damaged"))
+    (here / "lib/made").unlink()
+    ended = type_("run")
+    assert (ended.code, ended.out) == (0, "")
+    assert "is damaged" in ended.err
+
+
+HANDED_ON = """
+jobs:
+  build:
+    matrix: {v: ["0", "1"]}
+    artifacts: [{name: app, paths: ["out/*"]}, {name: log, paths: [made.log]}]
+    steps: [{run: 'mkdir -p out; echo app $MATRIX_V > out/$MATRIX_V; test $MATRIX_V = 0 || exit 1'}]
+  meddle: {needs: [build], when: always, steps: [{run: echo meddled > out/0}]}
+  use: {needs: [build, meddle], when: always, artifacts_from: [build/app], steps: [{run: cat out/0 out/1}]}
+  lost: {needs: ["build[v=0]"], artifacts_from: ["build[v=0]/log"], steps: [{run: echo began}]}
+"""
+
+
+def test_a_job_gets_what_earlier_ones_of_the_run_kept(type_: Type, here: Path) -> None:
+    (here / ".surveil.yml").write_text(HANDED_ON)
+    ended = type_("run", "--json")
+    jobs = {job["name"]: job for job in json.loads(ended.out)["jobs"]}
+    assert {name: job["state"] for name, job in jobs.items()} == {
+        "build[v=0]": "passed", "build[v=1]": "failed", "meddle": "passed", "use": "passed", "lost": "errored",
+    }  # fmt: skip
+    assert "app 0\napp 1\n" in ended.err
+    assert jobs["use"]["artifacts_from"] == ["build[v=0]/app", "build[v=1]/app"]
+    assert jobs["lost"]["reason"] == (
+        "the artifact `log` of build[v=0] attempt 1 is not there: no file was kept under this name"
+    )
+    assert "began" not in ended.err

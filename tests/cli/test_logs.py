@@ -81,7 +81,7 @@ def remarked(counter: Counter) -> None:
     """The log of `1/lint` with a remark in its middle, and one at its end."""
     fill(counter)
     remarks = (Remark(at=1, after_ms=5, text="1 byte was dropped"), Remark(at=3, after_ms=9, text="and \x1b[2J more"))
-    parts = (StepReport(name="Lint", state="passed", log_at=0, remarks=remarks),)
+    parts = (StepReport(name="Lint", state="passed", log_at=0, finished_after_ms=8, remarks=remarks),)
     counter.desk.store.commit(changed(replace(ATTEMPT, job="1/lint", log_bytes=3, steps=parts)))
 
 
@@ -126,9 +126,12 @@ def test_a_remark_that_comes_after_the_last_byte_is_told_while_a_log_is_followed
     assert "--- 9 were dropped ---" in ended.err.splitlines()
 
 
-def test_show_says_what_surveil_remarked(type_: Type, counter: Counter) -> None:
+def test_show_says_what_surveil_remarked_of_a_step_or_of_all(type_: Type, counter: Counter) -> None:
     remarked(counter)
-    assert "lint: attempt 1: Lint: 1 byte was dropped" in type_("show", "1").out.splitlines()
+    assert type_("show", "1").out.splitlines()[-2:] == [
+        "lint: attempt 1: Lint: 1 byte was dropped",
+        "lint: attempt 1: and \N{REPLACEMENT CHARACTER}[2J more",
+    ]
 
 
 def test_without_a_job_all_logs_come_one_after_the_other(type_: Type, counter: Counter) -> None:

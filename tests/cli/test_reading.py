@@ -8,11 +8,12 @@ import pytest
 from surveil.cli import noise
 from surveil.core.model import AttemptState, Status
 from surveil.core.peers import Peer, Role
+from surveil.frozen import replace
 from surveil.net import audit
 from surveil.net.admission import Stranger
 from surveil.net.audit import MAY_NOT, TOKENS, Audit
 from surveil.net.counts import TROUBLES, ServerCounts
-from surveil.protocol import JobOutput, WatchedRepo
+from surveil.protocol import JobOutput, StepReport, WatchedRepo
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 from tests.store.records import finished, make_attempt, make_build, make_job, make_runner, new
@@ -190,6 +191,21 @@ def test_earlier_attempts_are_shown_with_their_runner_and_reason(type_: Type, co
     assert len(lines) == 3
     counter.desk.store.commit(new(make_build(6, state=Status.PASSED), make_job(6, state=Status.PASSED, attempt=1)))
     assert "Earlier attempts" not in type_("show", "6").out
+
+
+def test_the_images_of_services_are_shown_where_there_are_any(type_: Type, counter: Counter) -> None:
+    steps = (
+        StepReport(name="Tests", state="failed"),
+        StepReport(name="service db", state="passed", image="docker.io/library/postgres@sha256:9f86"),
+    )
+    attempt = replace(make_attempt(5), steps=steps, state=AttemptState.FAILED)
+    counter.desk.store.commit(new(make_build(5), make_job(5, attempt=1), attempt))
+    out = type_("show", "5").out
+    assert out[out.index("\nServices\n") :].splitlines()[2:3] == [
+        "test: service db of docker.io/library/postgres@sha256:9f86"
+    ]
+    counter.desk.store.commit(new(make_build(6), make_job(6)))
+    assert "Services" not in type_("show", "6").out
 
 
 def test_what_jobs_put_out_is_shown_on_lines_of_its_own(type_: Type, counter: Counter) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from surveil.answer import RekeyWish, RemoveSecretWish, SecretWish
+from surveil.client.access import person_here
 from surveil.core.scopes import Scope, Source
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
@@ -55,6 +56,7 @@ def test_a_secret_is_read_from_standard_input(
         (["1A"], b"hush-hush", "cannot be a secret's name"),
         (["A"], b"abc", "shorter than 4 bytes"),
         (["A"], b"x" * 50_000, "larger than 48 KiB"),
+        (["A", "--repo", ""], b"hush-hush", "it is empty: leave it out where you mean all"),
         (["A", "--ref", "!main"], b"hush-hush", "no pattern for refs here"),
         (["A", "--ref", "a..b"], b"hush-hush", "matches no ref"),
         (["A", "--job", "a\nb"], b"hush-hush", "no pattern for repositories or jobs"),
@@ -90,10 +92,10 @@ def test_secrets_are_listed_without_what_they_hold(type_: Type, counter: Counter
 
 def test_a_secret_is_forgotten_by_its_very_scope(type_: Type, counter: Counter) -> None:
     assert type_("secret", "rm", "A", "--ref", "tags/v*").code == 0
-    assert counter.wishes == [RemoveSecretWish(name="A", scope=Scope(ref="refs/tags/v*"), by="a person")]
+    assert counter.wishes == [RemoveSecretWish(name="A", scope=Scope(ref="refs/tags/v*"), by=person_here())]
 
 
 def test_a_new_key_says_how_many_secrets_have_it(type_: Type, counter: Counter) -> None:
     assert type_("secret", "rekey").err == "Secrets that have a new key: 3.\n"
     assert json.loads(type_("secret", "rekey", "--json").out) == {"secrets": 3}
-    assert counter.wishes == [RekeyWish(by="a person")] * 2
+    assert counter.wishes == [RekeyWish(by=person_here())] * 2

@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from surveil.cli.findings import Health, check_disk, check_folder, check_libzmq, check_ports, check_user, judge_git
+from surveil.cli.findings import (
+    Health,
+    check_disk,
+    check_folder,
+    check_libzmq,
+    check_memory,
+    check_ports,
+    check_user,
+    judge_git,
+)
 from surveil.net.keys import load_or_make_keys
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
+from tests.store.buckets import NAME, rclone
 from tests.store.records import make_build, make_job
 
 
@@ -104,6 +114,16 @@ def test_a_runner_of_root_is_weak_and_of_anybody_else_is_not(monkeypatch: pytest
     assert list(check_user()) == []
 
 
+def test_memory_for_secrets_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    [good] = check_memory()
+    assert (good.health, good.next) == (Health.OK, "")
+    monkeypatch.setattr("surveil.execute.keeper.entrusted.MEMORY", str(tmp_path))
+    [found] = check_memory()
+    assert found.health is Health.WEAK
+    assert found.sentence.startswith(f"{tmp_path} is no memory to write to")
+    assert found.next.endswith(f"mount -t tmpfs -o mode=1777 tmpfs {tmp_path}")
+
+
 def test_a_libzmq_with_holes_is_named_with_the_command_for_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     [good] = check_libzmq()
     assert good.sentence.startswith("libzmq 4.")
@@ -120,6 +140,22 @@ def test_doctor_says_what_to_type_when_the_dispatcher_is_gone(type_: Type, home:
     assert "No dispatcher answers" in ended.out
     assert f"dispatcher: surveil dispatcher --data {home / 'data'}" in ended.out
     counter.serve()
+
+
+def test_doctor_tries_the_bucket_and_says_what_is_wrong_with_it(
+    type_: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with rclone(tmp_path) as server:
+        monkeypatch.setenv("SURVEIL_BLOBS", f"s3://{NAME}/one")
+        monkeypatch.setenv("SURVEIL_BLOBS_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("SURVEIL_BLOBS_CREDENTIALS", str(server.keys))
+        out = type_("doctor").out
+        assert f"s3://{NAME}/one at {server.endpoint} takes files, gives and deletes them" in out
+        assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
+        monkeypatch.setenv("SURVEIL_BLOBS", "s3://nobodys")
+        ended = type_("doctor")
+        assert (ended.code, "there is no bucket nobodys" in ended.out) == (7, True)
+        assert "  bucket: surveil config show --role dispatcher --origin\n" in ended.out
 
 
 def test_doctor_is_content_where_nothing_was_begun(type_: Type) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from surveil.answer import JobsWish
 from surveil.client import following
+from surveil.client.access import person_here
 from surveil.core.events import UnholdWanted
 from surveil.core.model import Status
 from tests.cli.conftest import Type
@@ -114,4 +115,6 @@ def test_whoever_stops_following_a_build_is_told_that_it_goes_on(counter: Counte
 def test_held_jobs_are_let_go(type_: Type, counter: Counter) -> None:
     counter.desk.store.commit(new(make_build(state=Status.HELD), make_job(state=Status.HELD)))
     assert type_("unhold", "1", "test").code == 0
-    assert counter.wishes == [JobsWish(event=UnholdWanted(build=1, names=("test",), reason="let go by a person"))]
+    assert counter.wishes == [
+        JobsWish(event=UnholdWanted(build=1, names=("test",), reason=f"let go by {person_here()}"))
+    ]

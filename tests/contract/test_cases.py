@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from surveil.core.shards import Asked
 from surveil.frozen import replace
-from surveil.protocol import Case, ShardResult, Tally
+from surveil.protocol import PRINTED_MAX, Case, ShardResult, Tally
 from surveil.store import AttemptTally, Sharing, Store, StoredCase
 from surveil.store.sqlite import open_store
 from tests.store.memory import MemoryStore
@@ -52,6 +53,17 @@ def test_results_come_back_as_they_were_what_went_wrong_first_then_the_slowest(s
     assert store.reader.tallies([1]) == [AttemptTally(job="1/a/b é", attempt=2, tally=TALLY)]
 
 
+def test_the_results_of_an_attempt_print_no_more_than_may_be_and_what_is_too_much_is_not_kept(store: Store) -> None:
+    loud = replace(CASE, state="failed", output="\x00é" + "x" * 7_998)
+    assert store.add_cases(("1/test", 1), 1, [loud] * (PRINTED_MAX // 8_000 - 1), None)
+    assert not store.add_cases(("1/test", 1), 5_000, [loud, replace(loud, output="x")], TALLY)
+    assert store.reader.tallies([1]) == []
+    # What is said again is not counted again, nor is what another attempt printed.
+    assert store.add_cases(("1/test", 1), 1, [loud], TALLY)
+    assert store.add_cases(("1/test", 2), 0, [loud] * 2, TALLY)
+    assert len(store.reader.cases([("1/test", 1)], limit=PRINTED_MAX)) == PRINTED_MAX // 8_000 - 1
+
+
 def test_results_that_are_said_again_are_kept_once_and_as_they_were(store: Store) -> None:
     store.add_cases(("1/test", 1), 0, named("a", "b"), TALLY)
     store.add_cases(("1/test", 1), 1, named("c", "d"), replace(TALLY, passed=7))
@@ -78,6 +90,20 @@ def test_results_are_compared_with_the_last_build_of_the_ref_that_has_some_and_i
         if number != 3:
             store.add_cases((f"{number}/test", 1), 0, [], TALLY)
     assert [store.reader.tested_before(number) for number in range(1, 8)] == [None, None, 1, 1, 1, 1, None]
+
+
+def test_the_history_of_a_test_is_that_of_its_ref_newest_first_and_of_whole_results(store: Store) -> None:
+    for number in range(1, 6):
+        ref = "refs/heads/other" if number == 2 else "refs/heads/main"
+        store.commit(new(replace(make_build(number, jobs=()), mid=str(number), ref=ref)))
+        state = "failed" if number > 2 else "passed"
+        found = named("mine", "other", state=state)
+        store.add_cases((f"{number}/test", 1), 0, found, None if number == 3 else TALLY)
+    store.add_cases(("4/test", 2), 0, named("mine"), TALLY)
+    store.add_cases(("4/lint", 1), 0, named("mine", suite="else"), TALLY)
+    told = [(one.job, one.attempt, one.case.state) for one in store.reader.history(4, "s", "mine")]
+    assert told == [("4/test", 2, "passed"), ("4/test", 1, "failed"), ("1/test", 1, "passed")]
+    assert store.reader.history(9, "s", "mine") == []
 
 
 def test_results_survive_a_restart(tmp_path: Path) -> None:
@@ -111,7 +137,32 @@ def test_the_last_build_of_the_repository_that_shared_the_suite_is_found(store: 
         store.commit(new(replace(build, mid=str(number), repo=repo)))
         if number != 2:
             store.add_shard_list(number, "t", str(number), b"")
-    found = store.reader.shared_before("mine", "t", 4)
+    (found,) = store.reader.shared_before("mine", "t", before=4)
     assert found == Sharing(digest="1", items=b"", asked=())
-    assert store.reader.shared_before("mine", "u", 4) is None
-    assert store.reader.shared_before("mine", "t", 1) is None
+    assert store.reader.shared_before("mine", "u") == []
+    assert store.reader.shared_before("mine", "t", before=1) == []
+
+
+def test_the_last_builds_of_a_ref_come_newest_first_and_no_more_than_are_wanted(store: Store) -> None:
+    for number in range(1, 7):
+        ref = "refs/heads/other" if number == 5 else "refs/heads/main"
+        store.commit(new(replace(make_build(number, jobs=()), mid=str(number), repo="mine", ref=ref)))
+        store.add_shard_list(number, "t", str(number), b"")
+
+    def digests(**which: Any) -> str:
+        return "".join(one.digest for one in store.reader.shared_before("mine", "t", **which))
+
+    assert digests(limit=9) == "654321"
+    assert digests(ref="refs/heads/main", limit=3) == "643"
+    assert digests(ref="refs/heads/main", before=4, limit=9) == "321"
+    assert digests(ref="refs/heads/gone", limit=9) == ""
+
+
+def test_of_some_attempts_only_what_did_not_go_wrong_and_only_tests_of_some_names_are_given(store: Store) -> None:
+    store.add_cases(("1/t", 1), 0, [*named("a", "b"), *named("c", state="errored")], TALLY)
+    store.add_cases(("1/t", 2), 0, named("c", "d", state="failed"), TALLY)
+    of, before = [("1/t", 2)], [("1/t", 1)]
+    assert sorted(names(store.reader.cases(of, sound_of=before))) == ["a", "b", "c", "d"]
+    assert [one.attempt for one in store.reader.cases(of, sound_of=before, wrong=True)] == [2, 2]
+    assert [one.attempt for one in store.reader.cases(of, sound_of=before, named=["c", "a"])] == [2, 1]
+    assert names(store.reader.cases(of, named=[])) == []

@@ -14,7 +14,7 @@ from surveil.core.peers import Role
 from surveil.core.scopes import Scope, Source
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import BuildDetail, Counts, DefectError, Store
+from surveil.store import BuildDetail, Counts, DefectError, Happened, Store
 from surveil.store.sqlite import open_store
 from tests.store.memory import MemoryStore
 from tests.store.records import (
@@ -47,6 +47,10 @@ def test_an_empty_store_answers_every_question(store: Store) -> None:
     assert store.load() == ([], 1)
     assert reader.cluster() == store.cluster
     assert reader.builds() == []
+    assert reader.repositories() == []
+    assert reader.outlines("/srv/repo") == []
+    assert reader.history(1, "suite", "test") == []
+    assert reader.incidents() == []
     assert reader.build(1) is None
     assert reader.build_of_mid("m") is None
     assert reader.journal() == []
@@ -194,6 +198,7 @@ def test_builds_are_listed_newest_first_and_page_by_page(store: Store) -> None:
         return [build.id for build in reader.builds(**question)]  # type: ignore[arg-type]
 
     assert reader.builds() == builds[::-1]
+    assert reader.builds(jobs=False, limit=2) == [replace(build, jobs=()) for build in builds[:-3:-1]]
     assert ids(limit=3) == [12, 11, 10]
     assert ids(limit=3, before=10) == [9, 8, 7]
     assert ids(limit=0) == []
@@ -215,7 +220,7 @@ def test_settled_builds_stay_in_the_store_and_out_of_the_mind(store: Store) -> N
 def test_what_runners_may_still_come_back_with_is_in_the_mind_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("surveil.store.reading", "tests.store.memory"):
+    for module in ("surveil.store.loading", "tests.store.memory"):
         monkeypatch.setattr(f"{module}.PAST_BUILDS_MAX", 3)
     lost = [make_attempt(n, state=AttemptState.LOST, reason="gone", finished_at=9) for n in range(7, 11)]
     cancelled = replace(lost[3], job="10/b", number=2, state=AttemptState.CANCELLED)
@@ -250,6 +255,35 @@ def test_what_happened_beside_a_build_is_found_by_runner_and_place(store: Store)
     assert [line.note for line in beside(["a", "b"], after=0, before=position[4])] == [notes[0], notes[2], notes[3]]
     assert [line.position for line in beside([], after=0)] == [position[3]]
     assert [line.position for line in beside(["a"], after=0, limit=2)] == [position[0], position[3]]
+
+
+def test_what_happened_is_counted_from_a_position_on(store: Store) -> None:
+    builds = [make_build(n, created_at=1_000 * n) for n in (1, 2, 3)]
+    ended = [make_note("build", str(n), build=n, state="passed", at=9_000) for n in (1, 2)]
+    lost = [make_note("attempt", f"3/test#{n}", build=3, state="lost") for n in (1, 2)]
+    store.commit(new(*builds, notes=(make_note("build", "3", build=3, state="queued"), *ended, *lost)))
+    before = store.reader.journal()[0].position
+    found = store.reader.happened(before)
+    assert found.lines == {("build", "passed"): 2, ("attempt", "lost"): 2}
+    assert found.took == (("passed", 8_000), ("passed", 7_000))
+    assert found.position == store.reader.journal_end()
+    assert store.reader.happened(found.position) == Happened(position=found.position, lines={}, took=())
+
+
+def test_a_queued_job_waits_since_it_could_run(store: Store) -> None:
+    assert store.reader.queued_since() is None
+    waiting = [make_job(2, name, created_at=50, state=Status.QUEUED, position=at) for at, name in enumerate("ab")]
+    over = make_job(1, state=Status.QUEUED, created_at=1)
+    store.commit(
+        new(make_build(1, state=Status.CANCELLED), over, make_build(2, ("a", "b")), *waiting, notes=(
+            make_note("job", "2/a", build=2, state="queued", at=70),
+            make_note("job", "2/a", build=2, state="queued", at=90),
+            make_note("job", "2/b", build=2, state="queued", at=80),
+        ))
+    )  # fmt: skip
+    assert store.reader.queued_since() == 80
+    store.commit(new(make_build(3), make_job(3, created_at=60, state=Status.QUEUED)))
+    assert store.reader.queued_since() == 60
 
 
 def test_counts_say_what_waits_runs_and_serves(store: Store) -> None:
@@ -396,3 +430,33 @@ def test_a_timetable_takes_the_place_of_the_one_before_and_goes(store: Store) ->
     store.put_timetable("/srv/a", None)
     store.put_timetable("/srv/c", None)
     assert store.reader.timetables() == [make_timetable("/srv/b")]
+
+
+def test_builds_are_found_by_state_and_event_together_with_all_else(store: Store) -> None:
+    states = (Status.FAILED, Status.PASSED, Status.FAILED, Status.QUEUED, Status.FAILED)
+    for number, state in enumerate(states, 1):
+        repo, event = ("/srv/a", "push") if number < 4 else ("/srv/b", "schedule")
+        store.commit(new(make_build(number, jobs=(), state=state, repo=repo, event=event)))
+
+    def found(**wanted: Any) -> list[int]:
+        return [build.id for build in store.reader.builds(**wanted)]
+
+    assert found(state=Status.FAILED) == [5, 3, 1]
+    assert found(state=Status.FAILED, repo="/srv/a", before=3) == [1]
+    assert found(state=Status.FAILED, event="schedule") == [5]
+    assert found(state=Status.QUEUED) == [4]
+    assert found(event="push", limit=2) == [3, 2]
+    assert found(state=Status.SKIPPED) == []
+    assert store.reader.repositories() == ["/srv/a", "/srv/b"]
+    lately = store.reader.outlines("/srv/a", limit=2)
+    assert [(each.id, each.state, each.created_at) for each in lately] == [
+        (3, Status.FAILED, 1003), (2, Status.PASSED, 1002),
+    ]  # fmt: skip
+    assert store.reader.outlines("/srv/a", ref="refs/heads/none") == []
+
+
+def test_incidents_are_the_newest_lines_of_no_build(store: Store) -> None:
+    notes = [make_note("runner", "k", build=None), make_note(), make_note("dispatcher", "", build=None)]
+    store.commit(new(notes=tuple(notes)))
+    assert [line.note for line in store.reader.incidents()] == [notes[2], notes[0]]
+    assert [line.note for line in store.reader.incidents(limit=1)] == [notes[2]]

@@ -185,8 +185,8 @@ class Player:
         steps = (StepReport(name="step", state="running", started_after_ms=5),)
         self.hear(runner, Progress(job=job, attempt=number, steps=steps))
 
-    def do_finished(  # words of a scenario line, given by name
-        self, runner: str, attempt: str, outcome: str, after: str = "100", log: str = "0"
+    def do_finished(  # noqa: PLR0917  # words of a scenario line, given by name
+        self, runner: str, attempt: str, outcome: str, after: str = "100", log: str = "0", blameless: str = "no"
     ) -> None:
         job, number = split(attempt)
         self.hear(
@@ -194,6 +194,7 @@ class Player:
             Finished(
                 job=job, attempt=number, outcome=outcome, reason=f"it {outcome}", exit_code=None,  # type: ignore[arg-type]
                 started_after_ms=5, finished_after_ms=int(after), log_bytes=int(log), steps=(),
+                blameless=blameless == "yes",
             ),
         )  # fmt: skip
 
@@ -237,9 +238,9 @@ class Player:
     def do_approve(self, build: str) -> None:
         self.feed(ApprovalWanted(build=int(build), by="approved by ann"))
 
-    def do_withheld(self, attempt: str, reason: str, again: str = "no") -> None:
+    def do_withheld(self, attempt: str, reason: str, again: str = "no", told: str = "no") -> None:
         job, number = split(attempt)
-        self.feed(Withheld(job=job, attempt=number, reason=reason, again=again == "yes"))
+        self.feed(Withheld(job=job, attempt=number, reason=reason, again=again == "yes", told=told == "yes"))
 
     def do_order(self, runner: str, order: str) -> None:
         self.feed(RunnerWanted(runner=runner, order=RunnerOrder(order), reason="ann says so"))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveil.core.conditions import Known, check
-from surveil.core.decisions import REASONS_MAX, Decision, Facts, Need, decide, fill_in
+from surveil.core.decisions import REASONS_MAX, Decision, Facts, Need, Turn, decide, fill_in, turn_of
 from surveil.core.expressions import ExpressionError, parse
+from surveil.core.references import Room
 
 FACTS = Facts(
     event="push",
@@ -23,6 +24,44 @@ FACTS = Facts(
     needs={"build": Need(state="passed", outputs={"version": "1.10.0"})},
 )
 KNOWN = Known(matrix=["python"], env=["LEVEL"], needs={"build": ["build"], "test": ["test[a=1]", "test[a=2]"]})
+
+
+@pytest.mark.parametrize(
+    ("when", "word"),
+    [
+        ("passed", "passed"),
+        ("always", "always"),
+        ("passed()", "passed"),
+        ("failed()", "failed"),
+        ("!passed()", "failed"),
+        ("passed() || failed()", "always"),
+        ("startswith(branch, 'release/')", "passed"),
+        ("failed() && branch == 'release/1.2'", "failed"),
+        ("always() && matrix.python == 3.10", "always"),
+        ("failed() || env.OWN == 'yes'", "always"),
+        ("changed('docs/**')", "passed"),
+        ("needs.build.state == 'passed'", "passed"),
+    ],
+)
+def test_of_a_steps_condition_a_word_is_left_once_the_commit_is_known(when: str, word: str) -> None:
+    assert turn_of(when, {"OWN": "yes"}, FACTS).word == word
+
+
+@pytest.mark.parametrize(
+    ("when", "because"),
+    [
+        ("failed() && branch == 'main'", "branch is `release/1.2`"),
+        ("branch == 'main'", "branch is `release/1.2`"),
+        ("always() && env.OWN == 'no'", "env.OWN is `yes`"),
+        ("passed() && failed()", "it asks for what cannot be"),
+    ],
+)
+def test_a_step_that_runs_after_nothing_says_by_which_values(when: str, because: str) -> None:
+    assert turn_of(when, {"OWN": "yes"}, FACTS) == Turn(word="", because=because)
+
+
+def test_a_steps_condition_that_cannot_be_decided_says_why() -> None:
+    assert turn_of("failed() && branch < 2", {}, FACTS).problem == "branch is `release/1.2`, which is no number"
 
 
 def needing(**states: str) -> Facts:
@@ -232,12 +271,12 @@ UNKNOWN = "${{ needs.build }} ${{ x }} ${{ env.LEVEL }} ${{ 'x' }} ${{"
     ],
 )  # fmt: skip
 def test_what_is_known_late_is_filled_in(text: str, filled: str) -> None:
-    assert fill_in(text, FACTS) == filled
+    assert fill_in(text, FACTS, Room()) == filled
 
 
 def test_what_was_filled_in_is_not_looked_at_again() -> None:
     facts = replace(FACTS, needs={"build": Need(state="passed", outputs={"a": "${{ needs.build.outputs.a }}"})})
-    assert fill_in("${{ needs.build.outputs.a }}", facts) == "${{ needs.build.outputs.a }}"
+    assert fill_in("${{ needs.build.outputs.a }}", facts, Room()) == "${{ needs.build.outputs.a }}"
 
 
 def test_a_condition_sees_a_variable_as_its_steps_will() -> None:

@@ -18,6 +18,7 @@ from surveil.core.observe import (
     record,
 )
 from surveil.core.observe_model import (
+    HINTED_MS,
     STIRRED_MS,
     Acknowledged,
     Change,
@@ -463,6 +464,37 @@ def test_a_stir_during_a_poll_is_followed_by_another_poll() -> None:
     watcher.do(Stirred(repo=REPO), 100)
     watcher.do(Unchanged(repo=REPO))
     assert watcher.do(Tick()) == [Poll(repo=REPO)]
+
+
+def test_a_hint_from_outside_polls_at_once_but_many_hints_poll_once_a_second() -> None:
+    watcher = Watcher()
+    watcher.look(main="a")
+    hint = Stirred(repo=REPO, gap_ms=HINTED_MS)
+    assert watcher.do(hint, HINTED_MS) == [Poll(repo=REPO)]
+    assert watcher.do(hint, 100) == []
+    assert watcher.do(Unchanged(repo=REPO)) == []
+    assert [watcher.do(hint, 100) for _ in range(8)] == [[]] * 8
+    assert watcher.do(Tick(), HINTED_MS - 901) == []
+    assert watcher.do(Tick(), 1) == [Poll(repo=REPO)]
+
+
+def test_files_that_moved_do_not_wait_for_the_gap_of_a_hint() -> None:
+    watcher = Watcher()
+    watcher.look(main="a")
+    watcher.do(Stirred(repo=REPO), 500)
+    watcher.do(Stirred(repo=REPO, gap_ms=HINTED_MS))
+    watcher.do(Stirred(repo=REPO))
+    watcher.do(Stirred(repo=REPO, gap_ms=HINTED_MS))
+    watcher.do(Unchanged(repo=REPO))
+    assert next_deadline(watcher.state) == watcher.now + STIRRED_MS
+
+
+def test_a_hint_about_a_repository_that_cannot_be_read_does_not_hurry_it() -> None:
+    watcher = Watcher()
+    watcher.do(Tick())
+    watcher.do(PollFailed(repo=REPO, reason="It is gone."))
+    assert watcher.do(Stirred(repo=REPO, gap_ms=HINTED_MS), HINTED_MS) == []
+    assert watcher.do(Tick(), INTERVAL_MS - HINTED_MS) == [Poll(repo=REPO)]
 
 
 def test_a_commit_that_could_not_be_read_is_tried_again_while_its_ref_is_there() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from surveil.core.decisions import Facts, Need
+from surveil.core.decisions import Facts, Need, decide
 from surveil.core.dispatch import handle
 from surveil.core.effects import Send
 from surveil.core.events import BuildWanted, Carried, RunnerSaid, Tick
 from surveil.core.model import Status
-from surveil.core.outputs import JOB_BYTES_MAX, OutputsTooLargeError, complete, is_open
+from surveil.core.outputs import PUT_OUT_BYTES_MAX, UnfitError, complete, is_open
 from surveil.core.policy import Policy
+from surveil.core.references import JOB_BYTES_MAX
 from surveil.core.state import Identity, State
+from surveil.core.steps import name_from
+from surveil.execute.keeper.outputs import OUTPUTS_BYTES_MAX
 from surveil.frozen import replace
 from surveil.protocol import Assign, Finished, Hello, JobOutput, JobSpec, StepSpec
 
@@ -28,7 +33,7 @@ def spec(name: str, *, needs: tuple[str, ...] = (), run: str = "make", **fields:
 USER = spec("use", needs=("build",), run="publish ${{ needs.build.outputs.version }}")
 
 
-def begin(*jobs: JobSpec, carried: dict[str, Carried] | None = None) -> State:
+def begin(*jobs: JobSpec, carried: dict[str, Carried] | None = None, retry_of: int | None = None) -> State:
     state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
     hello = Hello(
         name="r", software="1", host="h", cluster="", birth=1, incarnation=1, seq=1, slots=9, held=(), labels=(),
@@ -36,7 +41,7 @@ def begin(*jobs: JobSpec, carried: dict[str, Carried] | None = None) -> State:
     handle(state, RunnerSaid(runner=KEY, via=b"", message=hello), NOW, Policy())
     wanted = BuildWanted(
         mid="m", repo="/r", ref="refs/heads/main", sha="a" * 40, event="push", message="", author="", pipeline_file="",
-        jobs=jobs, carried=carried or {},
+        jobs=jobs, carried=carried or {}, retry_of=retry_of,
     )  # fmt: skip
     handle(state, wanted, NOW, Policy())
     return state
@@ -69,6 +74,16 @@ def test_outputs_reach_the_scripts_and_variables_of_whoever_needs_them() -> None
     )
     # What is stored is what the author wrote: a retry may find other outputs.
     assert state.jobs["1/use"].spec == USER
+
+
+def test_a_step_without_a_name_is_called_by_its_script_as_it_runs() -> None:
+    named = StepSpec(name="Publish", run="publish ${{ needs.build.outputs.version }}", env={})
+    unnamed = replace(named, name=name_from(f"# it\n{named.run}\n"), run=f"# it\n{named.run}\n")
+    state = begin(spec("build"), replace(USER, steps=(named, unnamed)))
+    orders(state)
+    finish(state, "1/build", VERSION)
+    (told,) = orders(state).values()
+    assert [step.name for step in told.steps] == ["Publish", "publish 1.2"]
 
 
 def test_what_the_last_attempt_put_out_counts() -> None:
@@ -107,14 +122,86 @@ def test_what_would_be_too_large_with_outputs_is_errored_before_it_is_handed_out
     assert reasons["1/use"] == "a text of it is larger than 256 KiB with what its needs put out"
 
 
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        ([replace(VERSION, value="é" * 32 * 1024)], "64 KiB; 64 KiB are the most"),
+        ([VERSION, replace(VERSION, value="2")], "two values under one name"),
+    ],
+)
+def test_a_runner_that_says_what_no_keeper_puts_out_is_not_believed(outputs: list[JobOutput], why: str) -> None:
+    state = begin(spec("build"), USER)
+    orders(state)
+    finish(state, "1/build", *outputs)
+    assert orders(state) == {}
+    assert (state.jobs["1/build"].state, state.jobs["1/build"].errored) == (Status.QUEUED, 1)
+    reason = state.attempts["1/build", 1].reason
+    assert reason.startswith("runner r is not to be believed: it says that the job put out ")
+    assert reason.endswith(why)
+    assert state.jobs["1/build"].outputs == ()
+
+
+def test_all_that_a_keeper_takes_is_believed() -> None:
+    state = begin(spec("build"), USER)
+    orders(state)
+    finish(state, "1/build", replace(VERSION, name="v", value="x" * (OUTPUTS_BYTES_MAX - 2)))
+    assert OUTPUTS_BYTES_MAX <= PUT_OUT_BYTES_MAX
+    assert state.jobs["1/build"].state == Status.PASSED
+
+
+def with_steps(*whens: str) -> JobSpec:
+    made = spec("test")
+    return replace(made, steps=tuple(replace(made.steps[0], when=when) for when in whens))
+
+
+def test_an_order_says_of_each_step_after_what_it_runs_or_why_it_does_not() -> None:
+    wanted = with_steps("passed", "failed() && branch == 'main'", "tag != ''", "changed('a')")
+    state = begin(wanted)
+    (told,) = orders(state).values()
+    assert [(step.when, step.skipped) for step in told.steps] == [
+        ("passed", ""), ("failed", ""), ("passed", "its `when` is false: tag is empty"), ("passed", ""),
+    ]  # fmt: skip
+    assert state.jobs["1/test"].spec == wanted
+
+
+def test_a_job_of_which_a_steps_condition_cannot_be_decided_is_errored_before_it_is_handed_out() -> None:
+    state = begin(spec("build"), replace(with_steps("needs.build.outputs.version > 1"), needs=("build",)))
+    orders(state)
+    finish(state, "1/build", replace(VERSION, value="beta"))
+    assert orders(state) == {}
+    reasons = {note.id: note.reason for note in state.take_changes().notes}
+    assert reasons["1/test"] == (
+        "the `when` of its step `s` cannot be decided: needs.build.outputs.version is `beta`, which is no number"
+    )
+
+
 def test_all_texts_together_have_a_limit_too() -> None:
     needs = {"build": Need(state="passed", outputs={"version": "x" * 65_000})}
     facts = Facts(event="", repo="", ref="", sha="", paths=None, matrix={}, env={}, needs=needs)
     step = StepSpec(name="s", run="${{ needs.build.outputs.version }}", env={})
     fits = replace(USER, env={}, steps=(step,) * (JOB_BYTES_MAX // 65_000))
     assert len(complete(fits, facts).steps[-1].run) == 65_000
-    with pytest.raises(OutputsTooLargeError, match="larger than 768 KiB"):
+    with pytest.raises(UnfitError, match="larger than 768 KiB"):
         complete(replace(fits, steps=(*fits.steps, step)), facts)
+
+
+def test_what_would_be_far_too_large_is_never_put_together() -> None:
+    needs = {"build": Need(state="passed", outputs={"v": "x" * 200_000})}
+    facts = Facts(event="", repo="", ref="", sha="", paths=None, matrix={}, env={}, needs=needs)
+    often = "${{ needs.build.outputs.v }}" * 2_000
+    texts = {f"V{n}": "${{ needs.build.outputs.v }}" for n in range(400)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnfitError, match="a text of it is larger than 256 KiB"):
+            complete(replace(USER, env={"V": often}), facts)
+        with pytest.raises(UnfitError, match="it is larger than 768 KiB"):
+            complete(replace(USER, env=texts), facts)
+        decision = decide("env.V == ''", replace(facts, env={"V": often}))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (decision.holds, decision.problem) == (False, "`env.V` is larger than 256 KiB")
+    assert peak_bytes < 4_000_000
 
 
 def test_most_jobs_have_nothing_to_be_filled_in() -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
-from surveil.core.declared import REPORTS_USUAL, Complaint, JobDeclaration, Place, StepDeclaration, Text
-from surveil.core.filling import TEXT_BYTES_MAX
+from surveil.core import pipeline as expanding
+from surveil.core.declared import (
+    REPORTS_USUAL,
+    ArtifactDeclaration,
+    CacheDeclaration,
+    Complaint,
+    ImageDeclaration,
+    JobDeclaration,
+    Place,
+    ServiceDeclaration,
+    StepDeclaration,
+    Text,
+)
 from surveil.core.graph import in_order
 from surveil.core.pipeline import (
     ENV_MAX,
     EXPANDED_BYTES_MAX,
     GLOBS_MAX,
-    JOB_BYTES_MAX,
     JOBS_MAX,
     NAME_BYTES_MAX,
     STEPS_MAX,
     Expansion,
     expand,
 )
+from surveil.core.references import JOB_BYTES_MAX, TEXT_BYTES_MAX
 from surveil.protocol import JobSpec, StepSpec
 
 HOUR_MS = 3_600_000
@@ -251,6 +263,33 @@ def test_limits_of_size_hold_after_expansion() -> None:
     assert said == ["1:1 all jobs together are larger than 8 MiB once expanded"]
 
 
+def test_what_would_be_far_too_large_is_never_put_together() -> None:
+    value, often = "x" * 100_000, "${{ matrix.a }}" * 8_000
+    entry = {"a": text(value)}
+    many = {f"V{n}": text("${{ matrix.a }}", 5 + n) for n in range(ENV_MAX)}
+    tracemalloc.start()
+    try:
+        one = complaints(expand({}, [replace(job("t", run=often), include=(entry,))]))
+        several = complaints(expand(many, [replace(job("t"), include=(entry,))]))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert one == ["3:1 this text is larger than 256 KiB once its matrix values are filled in"]
+    # 768 KiB hold seven values.
+    assert several[0] == "12:1 with this text job `t` is larger than 768 KiB once its matrix values are filled in"
+    assert peak_bytes < 4_000_000
+
+
+def test_cells_share_what_asks_for_no_value_of_the_matrix() -> None:
+    fixed, moving = (StepDeclaration(name=None, run=text(run)) for run in ("make", "tox -e ${{ matrix.a }}"))
+    declared = replace(job("t", matrix={"a": ["1", "2", "3"]}), steps=(fixed, moving), reports=texts("a.xml", "b.xml"))
+    first, *others = expand({}, [declared]).jobs
+    assert [spec.steps[1].run for spec in (first, *others)] == ["tox -e 1", "tox -e 2", "tox -e 3"]
+    for other in others:
+        assert other.steps[0] is first.steps[0]
+        assert other.reports is first.reports
+
+
 def test_a_label_must_be_a_label_after_filling_in() -> None:
     said = complaints(expand({}, [job("t", labels=["${{ matrix.a }}"], matrix={"a": ["two words"]})]))
     assert said == ["1:1 `two words` is not a label"]
@@ -373,6 +412,23 @@ def test_an_output_that_cannot_be_known_is_a_complaint(declared: JobDeclaration,
     assert said in complaints(expand({}, [job("build"), declared]))
 
 
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("secrets.TOKEN", "write `secrets: [TOKEN]` at the job, and read `$TOKEN`"),
+        ("env.COLOR", "read `$COLOR` in a script, or write the value itself"),
+        ("vars.COLOR", "read `$COLOR` in a script, or write the value itself"),
+        ("github.event_name", "read `$SURVEIL_EVENT` in a script"),
+        ("github.ref_name", "read `${SURVEIL_REF#refs/*/}` in a script"),
+        ("steps.build.outputs.x", "let the step leave it in a file of the work tree, where later steps find it"),
+        ("github.token", "read other values from the environment, for example `$SURVEIL_SHA`"),
+    ],
+)
+def test_what_other_systems_fill_in_is_answered_with_what_to_write_here(written: str, hint: str) -> None:
+    refused = expand({}, [job("t", run=f"echo ${{{{ {written} }}}}")])
+    assert [complaint.hint for complaint in refused.complaints] == [hint]
+
+
 def test_a_concurrency_group_knows_the_commits_names_later() -> None:
     declared = replace(
         job("t", matrix={"v": ["1"]}),
@@ -390,3 +446,45 @@ def test_a_concurrency_group_knows_the_commits_names_later() -> None:
     assert said.endswith("only `${{ matrix.NAME }}` and `${{ branch }}` and the like are filled in")
     long = replace(declared, concurrency=text("x" * 201))
     assert complaints(expand({}, [long])) == ["1:1 the name of a concurrency group has at most 200 characters"]
+
+
+LONG = "x" * 60
+BIG = text(LONG)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"name": BIG},
+        {"env": {"A": BIG}},
+        {"env": {LONG: text("a")}},
+        {"include": ({"a": text(f"{LONG[:40]}/")},)},
+        {"labels": (BIG,)},
+        {"steps": (StepDeclaration(run=BIG, name=text("a")),)},
+        {"steps": (StepDeclaration(run=text("a"), name=BIG),)},
+        {"steps": (StepDeclaration(name=None, run=text("a"), shell=LONG),)},
+        {"steps": (StepDeclaration(name=None, run=text("a"), when=text(f"branch == '{LONG}'")),)},
+        {"steps": (StepDeclaration(name=None, run=text("a"), env={"A": BIG}),)},
+        {"image": ImageDeclaration(name=BIG)},
+        {"artifacts": (ArtifactDeclaration(name=text("a"), paths=(BIG,)),)},
+        {"cache": (CacheDeclaration(key=text("a"), paths=(BIG,)),)},
+        {"services": (
+            ServiceDeclaration(name=text("a"), image=ImageDeclaration(name=BIG), interval_ms=1000, ready_ms=1000),
+        ), "image": ImageDeclaration(name=text("a"))},
+    ],
+    ids="-".join,
+)  # fmt: skip
+def test_every_text_of_a_job_counts_against_what_one_may_have(
+    large: Mapping[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expanding, "JOB_BYTES_MAX", 64)
+    declared = replace(job("t", run="a"), **large)  # type: ignore[arg-type]  # fields by name
+    (said,) = complaints(expand({}, [declared]))
+    assert said.endswith("` is larger than 0 KiB")
+
+
+def test_each_cell_is_weighed_by_its_own_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expanding, "JOB_BYTES_MAX", 64)
+    cells = replace(job("t", run="${{ matrix.a }}"), include=({"a": text("b")}, {"a": text(f"{LONG}/")}))
+    assert complaints(expand({}, [cells]))[0].endswith("is larger than 0 KiB")
+    assert len(expand({}, [replace(cells, include=cells.include[:1])]).jobs) == 1

@@ -420,6 +420,21 @@ def test_a_failed_preparation_is_an_error_of_ours(runner: Runner) -> None:
     runner.hear(runner.assign())
     (finished,) = runner.said(runner.on(PreparationFailed(id=ONE, reason="no such commit")))
     assert (finished.outcome, finished.reason, finished.started_after_ms) == ("errored", "no such commit", None)
+    assert not finished.blameless
+
+
+def test_that_nobody_has_what_an_attempt_needs_is_no_fault_of_the_machines(runner: Runner) -> None:
+    runner.hear(runner.assign())
+    (finished,) = runner.said(runner.on(PreparationFailed(id=ONE, reason="no such image", blameless=True)))
+    assert (finished.outcome, finished.reason, finished.blameless) == ("errored", "no such image", True)
+
+
+@pytest.mark.parametrize(("outcome", "blameless"), [("errored", True), ("failed", False), ("passed", False)])
+def test_a_keeper_knows_whether_the_machine_has_a_part_in_an_error(
+    running: Runner, outcome: str, *, blameless: bool
+) -> None:
+    (finished,) = running.said(running.on(replace(ended(outcome), blameless=True)))
+    assert (finished.outcome, finished.blameless) == (outcome, blameless)
 
 
 def test_a_dead_keeper_is_a_lost_attempt_and_never_a_verdict(running: Runner) -> None:

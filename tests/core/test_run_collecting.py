@@ -21,6 +21,7 @@ from surveil.core.run_events import (
     StopWanted,
 )
 from surveil.core.run_model import Phase
+from surveil.core.run_verdict import about_attempt
 from surveil.protocol import ArtifactSpec, Assign, Beat, Cancel, Finished, Progress, Ref, Release, Remark
 from tests.core.test_run import ONE, POLICY, STEPS, Runner, ended
 
@@ -61,7 +62,20 @@ def test_what_a_job_wants_kept_is_collected_before_its_verdict_is_said() -> None
     assert effects[-1] == Collect(id=ONE, assign=runner.state.held[ONE].assign, outcome="passed")
     said = verdict(runner, runner.on(Collected(id=ONE, remarks=("2 files are too large",))))
     assert (said.outcome, said.reason, said.exit_code) == ("passed", "", 0)
-    assert said.steps == (replace(STEPS[0], remarks=(Remark(at=0, after_ms=9, text="2 files are too large"),)),)
+    remark = Remark(at=0, after_ms=9, text="2 files are too large")
+    assert said.steps == (replace(STEPS[0], remarks=(remark,)),)
+
+
+def test_what_is_said_of_kept_files_is_said_of_the_attempt_and_not_of_its_last_step() -> None:
+    runner = running(COVERAGE)
+    step = replace(STEPS[0], state="passed", finished_after_ms=9)
+    runner.on(replace(ended(), steps=(step,)))
+    said = verdict(runner, runner.on(Collected(id=ONE, remarks=("2 files are too large",))))
+    (remark,) = said.steps[0].remarks
+    assert remark.after_ms == 10
+    assert about_attempt(remark, step, said.log_bytes)
+    assert not about_attempt(replace(remark, after_ms=9), step, said.log_bytes)
+    assert not about_attempt(remark, step, said.log_bytes + 1)
 
 
 @pytest.mark.parametrize("outcome", ["errored", "lost", "cancelled"])
@@ -91,6 +105,15 @@ def test_only_a_passed_job_that_lacks_what_it_requires_gets_another_verdict(
     runner.on(ended(outcome))
     report = verdict(runner, runner.on(Collected(id=ONE, missing=missing, unkept=unkept)))
     assert (report.outcome, report.reason) == said
+
+
+@pytest.mark.parametrize("blameless", [False, True])
+def test_that_a_dispatcher_does_not_take_files_is_no_fault_of_the_machines_and_that_it_cannot_pack_them_is(
+    *, blameless: bool
+) -> None:
+    runner = collecting(WHEEL)
+    report = verdict(runner, runner.on(Collected(id=ONE, unkept="it is not kept", blameless=blameless)))
+    assert (report.outcome, report.blameless) == ("errored", blameless)
 
 
 def test_while_it_is_collected_no_lease_ends_it_and_it_takes_its_slot() -> None:

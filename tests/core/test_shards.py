@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveil.core.shards import BATCH_MS_MIN, Asked, Fate, next_batch, undone, waiting, weights
-from surveil.protocol import BATCH_MAX, CaseState, ShardResult
+from surveil.core.shards import (
+    BATCH_MS_MIN,
+    Asked,
+    Fate,
+    case_of,
+    enough,
+    next_batch,
+    undone,
+    usual_ms,
+    waiting,
+    weights,
+)
+from surveil.protocol import BATCH_MAX, CaseState, ShardResult, suite_of
 
 OWN = ("1/t[shard=1]", 1)
 
@@ -78,6 +89,60 @@ def test_a_batch_is_worth_a_question_and_fits_into_an_answer() -> None:
 def test_what_nobody_knows_counts_as_usual() -> None:
     assert weights(["a", "b", "c", "d"], {"a": 10, "b": 0, "c": 30}) == [10, 1, 30, 10]
     assert weights(["a"], {}) == [BATCH_MS_MIN]
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "shards"),
+    [
+        ([], 1),
+        ([0, 0], 1),
+        ([50] * 2, 1),
+        ([50] * 3, 2),
+        ([50] * 100, 6),
+        ([1_000, 50, 50], 2),
+        ([101], 1),
+    ],
+)
+def test_as_many_shards_as_bring_the_tests_below_the_target_and_as_there_is_work_for(
+    took_ms: list[int], shards: int
+) -> None:
+    assert enough(took_ms, target_ms=100, most=6, slots=7) == shards
+
+
+def test_no_more_shards_than_find_a_slot_unless_no_runner_is_known() -> None:
+    assert enough([50] * 100, target_ms=100, most=6, slots=3) == 3
+    assert enough([50] * 100, target_ms=100, most=6, slots=0) == 6
+
+
+def test_one_slow_machine_moves_no_median() -> None:
+    assert usual_ms([{"a": 10, "b": 5}, {"a": 900}, {"a": 12}]) == {"a": 12, "b": 5}
+    assert usual_ms([{"a": 10}, {"a": 21}]) == {"a": 16}
+    assert usual_ms([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "suite"),
+    [("t", "t"), ("t[shard=3]", "t"), ("t[a=1,shard=3]", "t[a=1]"), ("t[shard=3,z=shard]", "t[z=shard]"),
+     ("t[a=1]", "t[a=1]")],
+)  # fmt: skip
+def test_the_shards_of_a_suite_have_its_name_in_common(name: str, suite: str) -> None:
+    assert suite_of(name) == suite
+
+
+@pytest.mark.parametrize(
+    ("item", "suite", "name"),
+    [
+        ("a/b/test_c.py::test_d", "a.b.test_c", "test_d"),
+        ("test_c.py::C::D::test_d[x/y.py::z]", "test_c.C.D", "test_d[x/y.py::z]"),
+        ("tests/one.spec.js", "", "tests/one.spec.js"),
+        ("a[::b]", "", "a[::b]"),
+        ("é" * 900, "", "é" * 500),
+        ("t\udcff.py::test_\ud800", "t?", "test_?"),
+    ],
+)
+def test_an_item_is_called_as_a_report_would_call_it(item: str, suite: str, name: str) -> None:
+    found = case_of(item, ShardResult(item=0, state="skipped", duration_ms=7))
+    assert (found.suite, found.name, found.state, found.duration_ms) == (suite, name, "skipped", 7)
 
 
 @given(

@@ -113,7 +113,11 @@ def test_a_value_has_its_limits() -> None:
 
 
 def test_people_are_told_what_a_pipeline_is_for() -> None:
-    on = "on: {push: {branches: [main], paths: [src/**]}, pull_request: , manual: {inputs: {a: , b: {default: c}}}}"
+    on = "on: {push: {branches: [main], paths: [src/**]}, pull_request: {paths: [src/**]}, manual: {inputs: {a: , b: {default: c}}}}"
     loaded = load(f"{on}\n{JOBS}", ".surveil.yml")
     assert isinstance(loaded, Pipeline)
-    assert describe(loaded.triggers) == ["push of main that changes src/**", "pull requests", "by hand, with a, b=c"]
+    assert describe(loaded.triggers) == [
+        "push of main that changes src/**",
+        "pull requests that change src/**",
+        "by hand, with a, b=c",
+    ]

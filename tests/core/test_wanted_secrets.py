@@ -23,6 +23,20 @@ def test_a_secret_is_asked_for_by_name_by_another_variable_or_as_a_file() -> Non
     )
 
 
+def test_the_secret_for_the_registry_of_an_image_is_in_no_variable() -> None:
+    job = "{image: {name: ghcr.io/you/tool, credentials: PULL}, secrets: TOKEN, steps: [{run: make}]}"
+    loaded = load(f"jobs:\n  deploy: {job}\n", ".surveil.yml")
+    assert isinstance(loaded, Pipeline)
+    assert loaded.jobs[0].secrets == (
+        SecretUse(name="PULL", place=":2:57"),
+        SecretUse(name="TOKEN", env="TOKEN", place=":2:73"),
+    )
+    assert [use.for_registry for use in loaded.jobs[0].secrets] == [True, False]
+    wrong = load(f"jobs:\n  deploy: {job.replace('PULL', '1-A')}\n", ".surveil.yml")
+    assert isinstance(wrong, Invalid)
+    assert [one.message for one in wrong.complaints] == ["`1-A` cannot be a secret's name"]
+
+
 def test_one_secret_stands_for_a_list_of_one() -> None:
     loaded = read("TOKEN")
     assert isinstance(loaded, Pipeline)

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from surveil.core.pipeline import STEP_NAME_CHARACTERS_MAX
+from surveil.core.steps import NAME_CHARACTERS_MAX
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.protocol import JobSpec
 from tests.corpora.naughty import BYTES, NAUGHTY, harm
@@ -53,8 +53,8 @@ def test_a_text_is_exact_in_a_pipeline_or_a_complaint(text: str) -> None:
             assert harm(found.render()) == ""
             # What is only data is never refused.
             assert "env" not in job
-        elif "name" in job and len(text) > STEP_NAME_CHARACTERS_MAX:
-            assert field(found.jobs[0]) == text[: STEP_NAME_CHARACTERS_MAX - 1] + "…"
+        elif "name" in job and len(text) > NAME_CHARACTERS_MAX:
+            assert field(found.jobs[0]) == text[: NAME_CHARACTERS_MAX - 1] + "…"
         else:
             assert field(found.jobs[0]) == text, job
 

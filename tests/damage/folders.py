@@ -19,7 +19,7 @@ from surveil.core.peers import Role
 from surveil.errors import SurveilError
 from surveil.execute import files
 from surveil.execute.identity import Tombstones, read_identity
-from surveil.execute.spool import DamagedError, SpoolReader
+from surveil.execute.logs.spool import DamagedError, SpoolReader
 from surveil.hands.dispatching import check_pair
 from surveil.hands.records import Records
 from surveil.net.addresses import parse_address

@@ -59,6 +59,8 @@ def test_what_the_disk_changed_is_refused_or_marked_and_never_believed(
 
 def is_honest(found: Any, was: Any, file: str, *, cut: bool) -> bool:
     """Whether a value is as it was, or said not to be."""
+    if found == was:
+        return True
     match found:
         case Refused(sentence=sentence, exit_code=code):
             return code in {ExitCode.INFRASTRUCTURE, ExitCode.INVALID} and "\n" not in sentence
@@ -82,4 +84,4 @@ def is_honest(found: Any, was: Any, file: str, *, cut: bool) -> bool:
             return bool(cluster == was["cluster"] and journal == was["journal"][: len(journal)]) and (cut or short <= 1)
         case None:
             return file.endswith(".json") and file not in {"identity.json", "dispatcher.json"}
-    return bool(found == was)
+    return False

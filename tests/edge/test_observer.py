@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import make_repository, serve_git
 
 PATIENCE_S = 150
+JUDGES = 4
 HANG_S = 4
 """The limit for repositories that hang; enough for an honest look on a busy machine."""
 
@@ -59,7 +61,11 @@ class Watch:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             pytest.fail(f"nothing came of {missing()}")
-        found = {repo: await asyncio.to_thread(self.fate, repo) for repo in wanted}
+        # Several at a time: as long as it takes, the observer goes on looking at all repositories again and again.
+        with ThreadPoolExecutor(JUDGES) as judges:
+            loop = asyncio.get_running_loop()
+            judged = await asyncio.gather(*(loop.run_in_executor(judges, self.fate, repo) for repo in wanted))
+        found = dict(zip(wanted, judged, strict=True))
         wrong = [
             f"{self.made[repo].edge.name}: {found[repo]}, and not {fate}"
             for repo, fate in wanted.items()

@@ -44,11 +44,14 @@ class Docker:
         """Start it, and wait until it answers."""
         root = self.folder
         command, environment = self._command()
+        # What was killed with the engine before may be dead and not yet collected: it would be waited for.
+        (root / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         with (root / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 # Whoever starts it lives as long as all tests, so the engine does not end too early.
                 ["setpriv", "--pdeathsig", "TERM", *command], env=os.environ | environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                # Podman's helpers leave notes in the folder in which they are.
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=root,
             )  # fmt: skip
         until = time.monotonic() + PATIENCE_S
         while not self._listens():
@@ -79,6 +82,11 @@ class Docker:
             self._process.wait(PATIENCE_S)
             self._process = None
 
+    def signal(self, number: int) -> None:
+        """Strike it with a signal that it outlives."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(number)
+
     def api(self) -> docker.APIClient:
         """A client; close it."""
         return docker.APIClient(base_url=self.address, version="auto")
@@ -92,6 +100,11 @@ class Docker:
         """What its containers are called, running or not."""
         with contextlib.closing(self.api()) as api:
             return sorted(one["Names"][0].removeprefix("/") for one in api.containers(all=True))
+
+    def running(self) -> list[str]:
+        """What those of its containers are called that run."""
+        with contextlib.closing(self.api()) as api:
+            return sorted(one["Names"][0].removeprefix("/") for one in api.containers())
 
     def close(self) -> None:
         """Stop it, and leave nothing: no process, no mount, no folder."""

@@ -9,6 +9,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,28 +26,40 @@ _PROGRAMS: Final = ("cat", "kill", "ls", "ps", "seq", "sleep", "touch", "true")
 
 def make_images(api: docker.APIClient) -> None:
     """Give an engine all of them."""
-    busybox = Path(str(shutil.which("busybox")))
-    words = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
-    _import(
-        api, PROBE, {"bin/busybox": busybox}, links={f"bin/{word}": "busybox" for word in words if word != "busybox"}
-    )
+    busybox = found("busybox")
+    import_image(api, PROBE, {"bin/busybox": busybox}, links=links_of(busybox))
     for name, shell in ((DASH, "dash"), (BASH, "bash")):
-        programs = {"bin/sh": _found(shell), **{f"bin/{each}": _found(each) for each in _PROGRAMS}}
-        libraries = {str(path).lstrip("/"): path for each in programs.values() for path in _libraries(each)}
-        _import(api, name, programs | libraries)
-    _import(api, BARE, {"bin/busybox": busybox})
+        programs = {"bin/sh": found(shell), **{f"bin/{each}": found(each) for each in _PROGRAMS}}
+        libraries = {str(path).lstrip("/"): path for each in programs.values() for path in libraries_of(each)}
+        import_image(api, name, programs | libraries)
+    import_image(api, BARE, {"bin/busybox": busybox})
 
 
-def _found(program: str) -> Path:
+def links_of(busybox: Path) -> dict[str, str]:
+    """All the programs that busybox is."""
+    words = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    return {f"bin/{word}": "busybox" for word in words if word != "busybox"}
+
+
+def found(program: str) -> Path:
+    """Where this machine has a program."""
     return Path(str(shutil.which(program))).resolve()
 
 
-def _libraries(program: Path) -> list[Path]:
+def libraries_of(program: Path) -> list[Path]:
+    """What it needs besides, all of it."""
     lines = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout.split()
     return [Path(word) for word in lines if word.startswith("/")]
 
 
-def _import(api: docker.APIClient, name: str, files: dict[str, Path], links: dict[str, str] | None = None) -> None:
+def import_image(
+    api: docker.APIClient,
+    name: str,
+    files: dict[str, Path],
+    links: dict[str, str] | None = None,
+    says: Sequence[str] = ('ENTRYPOINT ["/bin/no-such-program"]', 'CMD ["nor-this"]'),
+) -> None:
+    """Make an image of these files, by their paths in there, which says this of how it is to be run."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", dereference=True) as tar:
         for folder, mode in (("tmp", 0o1777), ("etc", 0o755), ("bin", 0o755)):
@@ -60,5 +73,5 @@ def _import(api: docker.APIClient, name: str, files: dict[str, Path], links: dic
             entry.type, entry.linkname = tarfile.SYMTYPE, aim
             tar.addfile(entry)
     repository, tag = name.split(":")
-    changes = ["ENV FROM_IMAGE=yes", "ENV PATH=/bin", 'ENTRYPOINT ["/bin/no-such-program"]', 'CMD ["nor-this"]']
+    changes = ["ENV FROM_IMAGE=yes", "ENV PATH=/bin", *says]
     api.import_image_from_data(packed.getvalue(), repository=repository, tag=tag, changes=changes)

@@ -20,17 +20,17 @@ import pytest
 
 from surveil.clock import boot_ms
 from surveil.execute import files, processes
-from surveil.execute.entrusted import NOTHING, Entrusted, folder_for
 from surveil.execute.environment import job_environment, step_orders
-from surveil.execute.isolating import UNKEPT, Isolation, find
+from surveil.execute.isolation.isolating import UNKEPT, Isolation, find
+from surveil.execute.keeper.entrusted import NOTHING, Entrusted, folder_for
+from surveil.execute.logs.spool import SpoolReader
 from surveil.execute.nursery import Nursery, launch
-from surveil.execute.spool import SpoolReader
 from surveil.execute.workspace import Workspace
 from surveil.protocol import JobSpec, StepSpec
-from tests.engines.fixtures import docker_engine
+from tests.engines.fixtures import docker_engine, serving
 
 PATIENCE_S = 30.0
-__all__ = ["docker_engine"]
+__all__ = ["docker_engine", "serving"]
 """Fixtures of others that tests here use as well."""
 
 

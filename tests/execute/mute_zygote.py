@@ -2,7 +2,7 @@
 
 import signal
 
-from surveil.execute import zygote
+from surveil.execute.keeper import zygote
 
 
 def _pause(*_: object) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, Prepared
-from surveil.execute import files, isolating
+from surveil.execute import files
 from surveil.execute.attempts import folder_name
-from surveil.execute.cgroups import Limits
 from surveil.execute.contract import Happening
+from surveil.execute.isolation import isolating
+from surveil.execute.isolation.cgroups import Limits
 from surveil.execute.process import ProcessExecutor
 from surveil.places import ATTEMPTS, KEYS, WORKSPACES
 from surveil.protocol import Assign, JobSpec, StepSpec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from surveil.errors import InfrastructureError
-from surveil.execute import cases
-from surveil.execute.cases import CaseCollector
-from surveil.execute.collecting import Collection, Unwanted, Work
+from surveil.execute.collect import cases
+from surveil.execute.collect.cases import CaseCollector
+from surveil.execute.collect.collecting import Collection, Unwanted, Work, covering
+from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.workspace import Workspace
 from surveil.protocol import Assign, Cases, CasesKept
 from tests.execute.conftest import job
@@ -75,6 +77,30 @@ def test_where_there_is_nothing_to_read_nothing_is_started(
     else:
         assert line.collector(made) == Collection()
     assert line.said == []
+
+
+def test_what_is_secret_is_covered_in_names_messages_output_and_complaints(tmp_path: Path) -> None:
+    token = "tok_Zq7XvT3mLk9sWbe2uH5"
+    line, made = Line(), replace(work(tmp_path, "*.xml"), cover=covering(lambda: Entrusted({"T": token}, {}, [])))
+    head, coded = "m" * 985 + token, base64.b64encode(token.encode()).decode()
+    case = f"<testcase name='a {token[::-1]}'><failure message='{head}'>{coded}</failure></testcase>"
+    (made.workspace.work / f"{token}.xml").write_text(f"<testsuite name='{token}'>{case}")
+    assert line.collector(made) == Collection()
+    cases_said = [case for said in line.said for case in said.cases]
+    (one,) = cases_said
+    assert (one.suite, one.name, one.output) == ("***", "a ***", "***"), one
+    assert one.message == "m" * 985 + "***", "what was cut off by a limit as well"
+    tally = line.said[-1].tally
+    assert tally is not None
+    assert tally.problems
+    assert all(problem.startswith("***.xml") for problem in tally.problems)
+
+
+def test_a_cover_that_is_longer_than_a_secret_stays_within_the_limits(tmp_path: Path) -> None:
+    line, made = Line(), replace(work(tmp_path, "*.xml"), cover=covering(lambda: Entrusted({"T": "😀"}, {}, [])))
+    (made.workspace.work / "a.xml").write_text(f"<testsuite><testcase name='{'😀x' * 250}'/></testsuite>")
+    assert line.collector(made) == Collection()
+    assert line.said[0].cases[0].name == ("***x" * 250)[:500]
 
 
 def test_what_is_lost_on_the_way_is_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +183,15 @@ def test_a_reader_that_does_not_do_its_part_is_a_remark(
     (made.workspace.work / "a.xml").write_text(REPORT)
     with pytest.raises(InfrastructureError, match=sentence):
         Line().collector(made)
+
+
+def test_the_reader_takes_no_module_from_where_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that is typed in a work tree is started among files that strangers may have written."""
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    line, made = Line(), work(tmp_path, "*.xml")
+    (made.workspace.work / "a.xml").write_text(REPORT)
+    assert line.collector(made) == Collection()
 
 
 def test_two_attempts_do_not_hear_each_others_answers(tmp_path: Path) -> None:

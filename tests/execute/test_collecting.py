@@ -12,7 +12,8 @@ import pytest
 from surveil.core.run_events import Collected, Ended
 from surveil.errors import InfrastructureError
 from surveil.execute import attempts, files
-from surveil.execute.collecting import Collection, Work
+from surveil.execute.collect.collecting import Collection, Work
+from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.process import ProcessExecutor
 from surveil.protocol import ArtifactSpec, Assign
 from tests.execute.conftest import job
@@ -99,6 +100,29 @@ async def test_what_a_collector_cannot_do_is_remarked_and_the_others_do_their_pa
         await here.hear(Ended)
         here.executor.collect(keeping, "passed")
         assert (await here.hear(Collected)).remarks == ("it cannot be read", "it passed")
+        here.executor.forget(ONE)
+        await here.until_clean()
+
+
+@in_a_loop
+async def test_what_is_secret_is_covered_in_what_is_said_of_files(tmp_path: Path, keeping: Assign) -> None:
+    secret, here = "a-token-in-a-name", Desk(tmp_path / "data")
+    order = replace(keeping, envelope="closed")
+
+    def tells(_work: Work) -> Collection:
+        return Collection(remarks=(f"`{secret}` is no file",), missing=f"no {secret}", unkept=secret)
+
+    here.executor = ProcessExecutor(
+        here.data, "spare", collectors=(tells,), open_envelope=lambda _: Entrusted({"TOKEN": secret}, {}, [])
+    )
+    async with here:
+        await here.started(order)
+        await here.hear(Ended)
+        here.executor.collect(order, "passed")
+        told = await here.hear(Collected)
+        assert (told.remarks, told.missing, told.unkept) == (("`***` is no file",), "no ***", "***")
+        (note,) = (here.data / "attempts").rglob(files.COLLECTED)
+        assert secret not in note.read_text()
         here.executor.forget(ONE)
         await here.until_clean()
 

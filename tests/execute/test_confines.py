@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from surveil.errors import InfrastructureError
-from surveil.execute import cgroups, confines, isolating, offspring, processes
+from surveil.execute import processes
 from surveil.execute.attempts import group_prefix
-from surveil.execute.cgroups import Limits
-from surveil.execute.confines import Confines
-from surveil.execute.isolating import Isolation
-from surveil.execute.offspring import Place
+from surveil.execute.isolation import cgroups, isolating
+from surveil.execute.isolation.cgroups import Limits
+from surveil.execute.isolation.isolating import Isolation
+from surveil.execute.keeper import confines, offspring
+from surveil.execute.keeper.confines import Confines
+from surveil.execute.keeper.offspring import Surroundings
 from surveil.execute.process import ProcessExecutor
 from tests.execute.conftest import Kept, job
 
@@ -159,7 +161,7 @@ def test_in_version_2_the_kernel_itself_kills_all_that_is_in_a_group(monkeypatch
     held.make()
     hidden = "setsid sh -c 'trap \"\" TERM HUP; sleep 300; sleep 300' & echo ready; wait"
     output, theirs = os.pipe()
-    step = offspring.start(["sh", "-c", hidden], {"PATH": os.environ["PATH"]}, "/", theirs, Place(held.join))
+    step = offspring.start(["sh", "-c", hidden], {"PATH": os.environ["PATH"]}, "/", theirs, Surroundings(held.join))
     os.close(theirs)
     try:
         assert os.read(output, 100) == b"ready\n"

@@ -14,7 +14,7 @@ import pytest
 
 from surveil.clock import boot_ms
 from surveil.core.run_events import Ended, KeeperLost, LogGrew, PreparationFailed, Prepared
-from surveil.execute.containers import chosen
+from surveil.execute.containers.container import chosen
 from surveil.execute.process import ProcessExecutor
 from surveil.protocol import Assign, ImageSpec, JobSpec
 from tests.engines.docker import Docker
@@ -77,7 +77,7 @@ class Housed(Desk):
 
 
 def housed(
-    *runs: str, image: str = PROBE, pull: Any = "missing", limits: dict[str, int] | None = None, **how: Any
+    *runs: str, image: str = PROBE, pull: Any = "missing", limits: dict[str, Any] | None = None, **how: Any
 ) -> JobSpec:
     return replace(job(*runs, **how), image=ImageSpec(name=image, pull=pull, **(limits or {})))
 
@@ -176,7 +176,7 @@ async def test_a_container_ends_with_its_keeper_although_nobody_asks_the_engine(
         assert len(docker_engine.names()) == 1
     os.kill(keeper, signal.SIGKILL)
     async with asyncio.timeout(PATIENCE_S):
-        while docker_engine.names():  # noqa: ASYNC110  # A container has no event.
+        while docker_engine.running():  # noqa: ASYNC110  # A container has no event.
             await asyncio.sleep(0.05)
     async with Housed(tmp_path / "data", docker_engine) as desk:
         assert [(one.launched, one.kept, one.ended) for one in desk.found] == [(True, False, None)]
@@ -275,7 +275,7 @@ async def test_orphans_are_collected_while_a_step_goes_on(
     ("spec", "sentence"),
     [
         (housed("true", image="no.invalid/x:1", pull="never"), "image no.invalid/x:1 is not on this machine"),
-        (housed("true", image="127.0.0.1:1/no/such:1"), "image 127.0.0.1:1/no/such:1 cannot be fetched: "),
+        (housed("true", image="127.0.0.1:1/no/such:1"), "connection refused; does its registry run"),
         (housed("true", image=BARE), "has no /bin/sh, which runs the steps"),
     ],
     ids=["never", "registry down", "no shell"],

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from surveil.core.run_events import Ended
-from surveil.execute.containers import chosen
-from surveil.execute.entrusted import Entrusted
+from surveil.execute.containers.container import chosen
+from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.process import ProcessExecutor
 from surveil.protocol import Assign, SecretUse
 from tests.engines.docker import Docker

@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from surveil.execute import entrusted, files
-from surveil.execute.entrusted import Entrusted
-from surveil.execute.isolating import UNKEPT
+from surveil.execute import files
+from surveil.execute.isolation.isolating import UNKEPT
+from surveil.execute.keeper import entrusted
+from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.nursery import Nursery
+from surveil.execute.processes import kill_left_behind
 from tests.execute.conftest import PATIENCE_S, Kept, job
 
 TOKEN = "ghp_q7XvT3mLk9sWbe2u"
@@ -35,6 +37,29 @@ def bytes_below(*folders: str | Path) -> bytes:
 def test_what_is_handed_over_is_taken_as_it_was() -> None:
     what = Entrusted(variables={"A": "b\udcff"}, files={"F": KEY}, others=[b"\x00"])
     assert entrusted.take(entrusted.hand_over(what)) == what
+    assert entrusted.take(entrusted.hand_over(what._replace(registry=b"you:hush"))) == what, "no keeper fetches images"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"", b"{", b"null", b"[]", b"1", b"{}", b"[" * 100_000, b"\xff",
+        b'{"variables": [], "files": {}, "others": []}',
+        b'{"variables": {"A": 1}, "files": {}, "others": []}',
+        b'{"variables": {"A": "\\ud800"}, "files": {}, "others": []}',
+        b'{"variables": {"A=B": "x"}, "files": {}, "others": []}',
+        b'{"variables": {}, "files": {"A": 1}, "others": []}',
+        b'{"variables": {}, "files": {"A": "!"}, "others": []}',
+        b'{"variables": {}, "files": {"../../tmp/mine": ""}, "others": []}',
+        b'{"variables": {}, "files": {"/tmp/mine": ""}, "others": []}',
+        b'{"variables": {}, "files": {"": ""}, "others": []}',
+        b'{"variables": {}, "files": {}, "others": 1}',
+        b'{"variables": {}, "files": {}, "others": [], "registry": null}',
+    ],
+)  # fmt: skip
+def test_what_nobody_packed_is_refused_and_no_name_leads_out_of_its_folder(packed: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        entrusted.unpack(packed)
 
 
 def test_steps_find_secrets_in_variables_and_in_files_that_only_they_can_read(kept: Kept) -> None:
@@ -109,12 +134,14 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 def test_a_keeper_that_is_killed_takes_no_secret_with_it_to_a_disk(tmp_path: Path, nursery: Nursery) -> None:
     kept = Kept(tmp_path, nursery, UNKEPT)
-    kept.start(job("echo ready; sleep 60"), secrets=SECRETS)
+    kept.start(job("echo ready; exec sleep 60"), secrets=SECRETS)
     kept.wait_for_log(b"ready")
     signal.pidfd_send_signal(kept.pidfd, signal.SIGKILL)
+    # What outlives it of its step is ended as an agent ends it that finds the keeper dead.
     until = time.monotonic() + PATIENCE_S
-    while kept.left_behind() and time.monotonic() < until:
-        time.sleep(0.02)
+    while kept.left_behind():
+        assert time.monotonic() < until, "its step goes on"
+        kill_left_behind(tmp_path)
     assert TOKEN.encode() not in bytes_below(tmp_path)
     entrusted.remove_files(kept.memory)
     assert not Path(kept.memory).exists()

@@ -17,9 +17,10 @@ import pytest
 
 from surveil.clock import boot_ms
 from surveil.errors import InfrastructureError
-from surveil.execute import files, keeper
+from surveil.execute import files
 from surveil.execute.attempts import keeper_of
-from surveil.execute.isolating import Isolation
+from surveil.execute.isolation.isolating import Isolation
+from surveil.execute.keeper import keeper
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.processes import kill_left_behind
 from tests.execute.conftest import Kept, job
@@ -435,7 +436,7 @@ def test_a_keeper_that_fails_leaves_its_trouble_for_people(kept: Kept, tmp_path:
 
 
 def test_a_keeper_imports_nothing_that_is_large() -> None:
-    program = "import sys, surveil.execute.zygote; print(*sorted(sys.modules))"
+    program = "import sys, surveil.execute.keeper.zygote; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     for heavy in ("dataclasses", "inspect", "asyncio", "msgpack", "zmq", "psutil", "subprocess", "logging", "git"):
         assert heavy not in found

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.local import LocalRun
-from surveil.protocol import ArtifactSpec, StepReport
+from surveil.protocol import ArtifactSpec
 from tests.execute.conftest import job
 
 
@@ -23,13 +24,12 @@ def test_a_job_runs_in_the_tree_and_leaves_nothing_but_what_it_made(tmp_path: Pa
     tree = tmp_path / "tree"
     tree.mkdir()
     output: list[bytes] = []
-    seen: list[tuple[StepReport, ...]] = []
     with LocalRun(tree, repo="r", ref="refs/heads/main", sha="a" * 40) as local:
-        first = local.run(job("pwd; echo $SURVEIL_SHA > made"), on_output=output.append, on_steps=seen.append)
+        first = local.run(job("pwd; echo $SURVEIL_SHA > made"), on_output=output.append)
         second = local.run(job("cat made; exit 3"), on_output=output.append)
     assert (first.outcome, second.outcome, second.exit_code) == ("passed", "failed", 3)
     assert b"".join(output).decode() == f"{tree}\n{'a' * 40}\n"
-    assert [step.state for step in seen[-1]] == ["passed"]
+    assert [step.state for step in first.steps] == ["passed"]
     assert [path.name for path in tree.iterdir()] == ["made"]
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -73,3 +73,12 @@ def test_a_job_without_what_it_requires_has_not_passed_here_either(tmp_path: Pat
         ended = local.run(replace(job(command), artifacts=wanted), on_output=lambda _: None)
     assert ended.outcome == outcome
     assert (ended.reason == "it requires the artifact `all`: no file matches `made*`") == (command == "true")
+
+
+def test_what_is_secret_is_covered_in_what_is_said_of_files_here_too(tmp_path: Path) -> None:
+    wanted = (ArtifactSpec(name="all", paths=("a-token",), required=True),)
+    (tmp_path / "tree").mkdir()
+    with LocalRun(tmp_path / "tree") as local:
+        told = replace(job("true"), artifacts=wanted)
+        ended = local.run(told, on_output=lambda _: None, secrets=Entrusted({"TOKEN": "a-token"}, {}, []))
+    assert ended.reason == "it requires the artifact `all`: no file matches `***`"

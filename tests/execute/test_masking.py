@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surveil.execute.forms import forms_of
-from surveil.execute.masking import COVER, FORM_BYTES_MIN, HOLD_MS, Cover, Forms
+from surveil.execute.keeper import masking
+from surveil.execute.keeper.forms import forms_of
+from surveil.execute.keeper.masking import COVER, FORM_BYTES_MIN, HOLD_MS, Cover, Forms
 
 TOKEN = b'ghp_xK2/4vQ+Zr"9 L'
 PEM = b"-----BEGIN KEY-----\nMIIEvQIBADANBgkq\r\n  hkiG9w0BAQEFAASC\nab\n-----END KEY-----\n"
@@ -184,3 +186,43 @@ def test_a_text_is_covered_as_a_whole() -> None:
     forms = Forms([TOKEN])
     assert forms.cover(f"step '{TOKEN.decode()}' ended\udcff") == "step '***' ended\udcff"
     assert Forms([]).cover("as it is") == "as it is"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
+def test_every_place_of_every_form_is_found_however_many_are_looked_for(count: int) -> None:
+    secrets = [hashlib.sha256(b"%d" % number).hexdigest()[:20].encode() for number in range(count)]
+    forms = Forms(secrets)
+    written = [form for secret in secrets for form in sorted(forms_of(secret))]
+    # Each form once alone, once torn from the next by a byte, and once followed by its own beginning.
+    data = b"nothing here\n" + b"".join(form + b"\n" + form[1:] + b" " + form + form[:6] for form in written)
+    hidden = {at for form in written for begin in _places_of(form, data) for at in range(begin, begin + len(form))}
+    assert {at for begin, end in forms.spans(data) for at in range(begin, end)} == hidden
+    assert forms.spans(b"nothing here\n" * 1000) == []
+
+
+def _places_of(form: bytes, data: bytes) -> list[int]:
+    places = [data.find(form)]
+    while places[-1] >= 0:
+        places.append(data.find(form, places[-1] + 1))
+    return places[:-1]
+
+
+@pytest.mark.parametrize(
+    "secret", [b"x" * 20_000, b"ab" * 12_000, b"key" + b"A" * 20_000 + b"end"], ids=["x", "ab", "run"]
+)
+def test_a_long_secret_that_repeats_itself_is_covered_at_once(secret: bytes) -> None:
+    """Made of it, an automaton would take an hour, and its job with it."""
+    cover = Cover(Forms([secret]), lambda: 0)
+    said = b"so " + secret * 3 + b" it " + secret[::-1] + b" is"
+    shown = b"".join(cover.feed(said[at : at + 7_000]) for at in range(0, len(said), 7_000)) + cover.end()
+    assert re.sub(rb"(\*{3})+", b"***", shown) == b"so *** it *** is"
+
+
+@given(form=st.text("ab", min_size=1, max_size=6), data=st.text("abc", max_size=60))
+def test_places_that_were_left_out_are_covered_by_others(form: str, data: str) -> None:
+    def covered(places: list[tuple[int, int]]) -> set[int]:
+        return {at for begin, end in places for at in range(begin, end)}
+
+    every = [(at, at + len(form)) for at in range(len(data)) if data.startswith(form, at)]
+    found = [*masking._places(form.encode(), data.encode())]  # noqa: SLF001
+    assert covered(found) == covered(every)

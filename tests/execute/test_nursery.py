@@ -38,6 +38,7 @@ def test_a_keeper_whose_zygote_hung_after_starting_it_is_found_alive_or_ended(
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 1.0)
     monkeypatch.setattr(module, "ZYGOTE", "tests.execute.mute_zygote")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     kept.start(job(f"{ONCE}; sleep {seconds}"))
     assert_ran_once(kept)
     assert kept.nursery._zygote is None, "the zygote that hung was ended"  # noqa: SLF001

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from surveil.execute import offspring
+from surveil.execute.keeper import offspring
 
 ROOT = Path(__file__).parents[2]
 ORPHAN = """
 import os, signal, sys
-from surveil.execute import offspring
+from surveil.execute.keeper import offspring
 
 keeper, become_leader = os.getpid(), os.setsid
 
@@ -27,7 +27,7 @@ def die_first():
             pass
 
 os.setsid = die_first
-offspring.start(["sh", "-c", "echo lives"], {"PATH": os.environ["PATH"]}, "/", 1, offspring.Place())
+offspring.start(["sh", "-c", "echo lives"], {"PATH": os.environ["PATH"]}, "/", 1, offspring.Surroundings())
 """
 """A keeper that dies after it forked a step, and before the step asked to die with it."""
 
@@ -35,7 +35,7 @@ offspring.start(["sh", "-c", "echo lives"], {"PATH": os.environ["PATH"]}, "/", 1
 def says(script: str) -> list[str]:
     """What a step's program says."""
     output, theirs = os.pipe()
-    pid = offspring.start(["sh", "-c", script], {"PATH": os.environ["PATH"]}, "/", theirs, offspring.Place())
+    pid = offspring.start(["sh", "-c", script], {"PATH": os.environ["PATH"]}, "/", theirs, offspring.Surroundings())
     os.close(theirs)
     with open(output, encoding="utf-8") as told:  # noqa: PTH123  # a descriptor
         lines = told.read().split()

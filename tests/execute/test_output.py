@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from surveil.execute.output import (
+from surveil.execute.logs.output import (
     CHUNK_BYTES_MAX,
     HEADER_BYTES,
     WINDOW_BYTES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from surveil.execute.files import OutputStatus
-from surveil.execute.outputs import OUTPUTS_BYTES_MAX, OUTPUTS_MAX, OutputsError, read_outputs
+from surveil.execute.keeper.outputs import OUTPUTS_BYTES_MAX, OUTPUTS_MAX, OutputsError, read_outputs
 from tests.execute.conftest import Kept, job
 
 

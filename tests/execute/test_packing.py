@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from surveil.execute import finding, unpacking
-from surveil.execute.finding import TooMuch, find
-from surveil.execute.packing import pack
-from surveil.execute.unpacking import ArchiveRefused, unpack
+from surveil.execute.archives import finding, unpacking
+from surveil.execute.archives.copying import copy
+from surveil.execute.archives.finding import TooMuch, find
+from surveil.execute.archives.packing import pack
+from surveil.execute.archives.unpacking import ArchiveRefused, unpack
 
 MIB = 1024 * 1024
 
@@ -44,14 +46,35 @@ def test_a_pattern_chooses_files_and_a_folder_stands_for_all_below_it(tmp_path: 
     assert found(tmp_path, "*.md") == []
 
 
-def test_links_pipes_and_gits_own_folder_are_left_out(tmp_path: Path) -> None:
+def test_links_outwards_pipes_and_gits_own_folder_are_left_out(tmp_path: Path) -> None:
     outside = tree(tmp_path / "outside", "secret")
     root = tree(tmp_path / "work", ".git/config", "plain", "sub/.git/config")
     (root / "file-link").symlink_to(outside / "secret")
     (root / "folder-link").symlink_to(outside)
+    (root / "sub/up").symlink_to("../../outside")
     os.mkfifo(root / "pipe")
     everything = find(root, ("**",), bytes_max=MIB)
-    assert (everything.files, everything.left_out) == (["plain", "sub/.git/config"], 3)
+    assert (everything.files, everything.links, everything.left_out) == (["plain", "sub/.git/config"], [], 4)
+
+
+def test_links_within_the_tree_are_kept_as_links_and_not_followed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "work", "bin/app-1.2", "lib/x/y", "other")
+    (root / "bin/app").symlink_to("app-1.2")
+    (root / "bin/lib").symlink_to("../lib")
+    (root / "bin/gone").symlink_to("../nowhere")
+    chosen = find(root, ("bin",), bytes_max=MIB)
+    assert chosen.files == ["bin/app-1.2"]
+    assert chosen.links == [("bin/app", "app-1.2"), ("bin/gone", "../nowhere"), ("bin/lib", "../lib")]
+    file = io.BytesIO()
+    packed = pack(root, chosen.files, chosen.folders, file, links=chosen.links)
+    assert packed.files == 1
+    file.seek(0)
+    (tmp_path / "to").mkdir()
+    unpack(file, tmp_path / "to", bytes_max=MIB)
+    assert {path.name: path.readlink() for path in (tmp_path / "to/bin").iterdir() if path.is_symlink()} == {
+        "app": Path("app-1.2"), "lib": Path("../lib"), "gone": Path("../nowhere"),
+    }  # fmt: skip
+    assert (tmp_path / "to/bin/app").read_text() == "bin/app-1.2"
 
 
 def test_what_goes_beyond_a_limit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +94,53 @@ def test_what_is_too_deep_to_enter_is_left_out(tmp_path: Path) -> None:
     assert found(tmp_path, "**/near", "**/far") == ["/".join(["d"] * 63) + "/near"]
 
 
+def test_folders_are_counted_as_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+    monkeypatch.setattr(finding, "FOLDERS_MAX", 3)
+    with pytest.raises(TooMuch, match="more than 3 folders"):
+        find(tmp_path, ("all",), bytes_max=MIB)
+    monkeypatch.setattr(finding, "_CHECK_EVERY", 1)
+    looks: list[None] = []
+    find(tmp_path, ("none",), bytes_max=MIB, check=lambda: looks.append(None))
+    assert looks, "whoever waits for a tree of nothing but folders can let go of it"
+
+
+def test_folders_are_packed_no_longer_than_anybody_wants_them(tmp_path: Path) -> None:
+    def unwanted() -> None:
+        raise InterruptedError
+
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InterruptedError):
+        pack(tmp_path, [], ["a"], io.BytesIO(), unwanted)
+
+
 # ---- there and back ----
+
+
+def test_whatever_is_found_comes_out_again_also_below_the_folder_of_a_cache(tmp_path: Path) -> None:
+    """Else it would be kept, and refused whenever somebody wants it."""
+    root, deepest = tmp_path / "work", "/".join(["d"] * 63) + "/near"
+    tree(root, deepest)
+    here = os.open(root, os.O_RDONLY)
+    try:
+        for _ in range(20):
+            os.mkdir("n" * 250, dir_fd=here)
+            with os.fdopen(os.open("far", os.O_WRONLY | os.O_CREAT, dir_fd=here), "w") as file:
+                file.write("far")
+            inner = os.open("n" * 250, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+    finally:
+        os.close(here)
+    chosen = find(root, ("**",), bytes_max=MIB)
+    assert deepest in chosen.files
+    assert chosen.left_out == 1, "the first folder whose path no archive holds"
+    out = io.BytesIO()
+    pack(tmp_path, [f"work/{path}" for path in chosen.files], [f"work/{path}" for path in chosen.folders], out)
+    out.seek(0)
+    (tmp_path / "to").mkdir()
+    assert unpack(out, tmp_path / "to", bytes_max=MIB).files == len(chosen.files)
 
 
 def packed(root: Path, *texts: str) -> io.BytesIO:
@@ -176,7 +245,19 @@ CRAFTED: dict[str, bytes] = {
     "a link to a file": link("a", "../canary"),
     "a link to a folder and a file in it": link("a", "..") + entry("a/canary"),
     "an absolute link": link("a", "/etc/passwd"),
-    "a link within the folder": entry("b") + link("a", "b"),
+    "a link by a detour": link("a", "b/../../canary"),
+    "a link that leads up behind a name": folder("b") + link("a", "b/../b"),
+    "a link through a link": link("a", ".") + link("b", "a/../canary"),
+    "a link that leads up too far": folder("b") + link("b/a", "../../canary"),
+    "a link within, and a file in it": folder("b") + link("a", "b") + entry("a/canary"),
+    "a link within, and a folder of its name": folder("b") + link("a", "b") + folder("a"),
+    "a folder, and then a link of its name": folder("b") + link("b", "."),
+    "a link that holds bytes": entry("a", b"bytes", type=tarfile.SYMTYPE, linkname="b"),
+    "a link to nothing at all": link("a", ""),
+    "a link with a NUL": pax(pax_field("linkpath", "b\0c")) + link("a", "b"),
+    "a link of a doubled slash": link("a", "b//c"),
+    "a link that is too long": pax(pax_field("linkpath", "n/" * 2_500)) + link("a", "b"),
+    "the same link twice": link("a", "b") + link("a", "c"),
     "a hard link outwards": link("a", "../canary", tarfile.LNKTYPE),
     "a hard link within": entry("b") + link("a", "b", tarfile.LNKTYPE),
     "a link that a folder replaces": link("a", "..") + folder("a") + entry("a/canary"),
@@ -226,7 +307,8 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     assert (tmp_path.stat().st_mtime_ns, (tmp_path / "canary").stat()) == before
     assert (tmp_path / "canary").read_text() == "alive"
     for path in (tmp_path / "into").rglob("*"):
-        assert path.is_dir() or stat.S_ISREG(path.lstat().st_mode), f"{path} is neither a file nor a folder"
+        inside = path.is_symlink() and path.resolve().is_relative_to((tmp_path / "into").resolve())
+        assert inside or path.is_dir() or stat.S_ISREG(path.lstat().st_mode), f"{path} leads out, or is a device"
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -259,7 +341,67 @@ def test_only_what_is_wanted_comes_out(canary: Path) -> None:
     assert list(canary.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["b", "./b", "../a/b", "../../a/d", "c", ".", "..", "b/"])
+def test_a_link_that_stays_inside_is_made_as_it_was(canary: Path, target: str) -> None:
+    packed = folder("a") + folder("a/a") + entry("a/b") + link("a/a/c", target) + END
+    unpack(io.BytesIO(packed), canary, bytes_max=MIB)
+    assert (canary / "a/a/c").readlink() == Path(target)
+    with pytest.raises(ArchiveRefused, match="something else is in its way"):
+        unpack(io.BytesIO(link("a/a/c", "b") + END), canary, bytes_max=MIB)
+    unpack(io.BytesIO(link("a/a/c", "z") + END), canary, bytes_max=MIB, replace=True)
+    assert (canary / "a/a/c").readlink() == Path("z")
+    (canary / "a/a/c").unlink()
+
+
+def test_links_of_a_part_stay_in_it(canary: Path) -> None:
+    packed = entry("work/b") + link("work/d/c", "../b") + END
+    unpack(io.BytesIO(packed), canary, bytes_max=MIB, links_below=1)
+    with pytest.raises(ArchiveRefused, match="`work/a` is a link that leads out of the folder"):
+        unpack(io.BytesIO(link("work/a", "../home") + END), canary, bytes_max=MIB, links_below=1)
+
+
 def test_special_bits_and_owners_stay_behind(canary: Path) -> None:
     unpack(io.BytesIO(entry("a", mode=0o6777, uid=12_345) + END), canary, bytes_max=MIB)
     found = (canary / "a").stat()
     assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o755, os.getuid())
+
+
+# ---- copying ----
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, None, 0], ids=str)
+def test_bytes_are_copied_whatever_the_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    data = os.urandom(3 * MIB)
+
+    def refuse(*_: object) -> int:
+        if refusal:
+            raise OSError(refusal, "no")
+        return 0  # Some file systems say so where they cannot.
+
+    if refusal is not None:
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    (tmp_path / "in").write_bytes(data)
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb", buffering=0) as out:
+        assert copy(source, 5, 2 * MIB, out) == 2 * MIB
+        assert copy(io.BytesIO(data), 7, 9, out) == 9
+        assert copy(source, 3 * MIB - 4, 10, out) == 4
+        assert copy(source, 4 * MIB, 10, out) == 0
+    assert (tmp_path / "out").read_bytes() == data[5 : 5 + 2 * MIB] + data[7:16] + data[-4:]
+
+
+def test_a_disk_that_takes_no_more_is_no_reason_to_try_in_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "copy_file_range", full)
+    (tmp_path / "in").write_bytes(b"abc")
+    with (
+        (tmp_path / "in").open("rb") as source,
+        (tmp_path / "out").open("wb", buffering=0) as out,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        copy(source, 0, 3, out)

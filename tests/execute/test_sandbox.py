@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+import surveil
 from surveil.errors import InfrastructureError
-from surveil.execute import isolating
-from surveil.execute.sandbox import Sandbox, describe
+from surveil.execute.isolation import isolating
+from surveil.execute.isolation.sandbox import Sandbox, describe
 from surveil.execute.workspace import Workspace
 from tests.execute import ordinary
 from tests.execute.conftest import Kept, job, make_repository, sandboxed
@@ -241,6 +242,14 @@ def test_tools_in_a_home_are_shown_with_what_they_need_and_without_what_is_priva
     }  # fmt: skip
 
 
+def test_the_environment_that_surveil_runs_in_is_shown_with_surveil_itself(tmp_path: Path) -> None:
+    package = Path(surveil.__file__).resolve().parent
+    shown = [Path(one) for one in words(described(tmp_path, path=f"{sys.prefix}/bin"), "--ro-bind")]
+    assert any(package.is_relative_to(one) for one in shown)
+    assert package.parent not in shown, "what else lies in a checkout is nobody's business"
+    assert str(package) not in words(described(tmp_path, path="/usr/games"), "--ro-bind")
+
+
 def test_a_data_folder_is_hidden_even_where_all_around_it_is_shown(tmp_path: Path) -> None:
     data = tmp_path / "shown" / "up" / "runners" / "local-1"
     data.mkdir(parents=True)
@@ -340,6 +349,14 @@ def test_an_older_bubblewrap_is_used_without_what_it_does_not_know(
     found = isolating.choose("required")
     assert found.sandbox is not None
     assert "--disable-userns" not in found.sandbox.words
+
+
+def test_the_trial_takes_no_module_from_where_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A work tree could talk its runner out of the sandbox."""
+    sandboxed()
+    (tmp_path / "json.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert isolating.find().name == "bubblewrap"
 
 
 def test_what_is_to_be_exposed_and_is_missing_is_named(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from surveil.core.model import AttemptId
-from surveil.execute.output import CHUNK_BYTES_MAX, WINDOW_BYTES, Chunk
-from surveil.execute.sending import FULL_MS, LATE_MS, Logs
-from surveil.execute.spool import DamagedError
+from surveil.execute.logs.output import CHUNK_BYTES_MAX, WINDOW_BYTES, Chunk
+from surveil.execute.logs.sending import FULL_MS, LATE_MS, Logs
+from surveil.execute.logs.spool import DamagedError
 
 A: AttemptId = ("7/a", 1)
 B: AttemptId = ("7/b", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from surveil import shards
-from surveil.execute import sharding
-from surveil.execute.collecting import Collection, Work
-from surveil.execute.sharding import NEVER_ASKED, NO_RESULTS, Shards
-from surveil.execute.shared_here import SharedHere
+from surveil.execute.collect import sharding
+from surveil.execute.collect.collecting import Collection, Work
+from surveil.execute.collect.sharding import NEVER_ASKED, NO_RESULTS, Shards
+from surveil.execute.collect.shared_here import SharedHere
 from surveil.execute.workspace import SHARDS_CLIENT, Workspace
 from surveil.frozen import replace
 from surveil.protocol import JobSpec, ShardAsk, ShardTell
@@ -27,6 +29,8 @@ from tests.execute.test_cases import ASSIGN
 
 ID = (ASSIGN.job, ASSIGN.attempt)
 PATIENCE_S = 60
+PAGE = Path(__file__).parents[2] / "docs/how-to/shards.md"
+FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUITE = """
 import pytest, time
 log = open("ran", "a")
@@ -264,6 +268,27 @@ def test_pytest_runs_what_it_is_given_with_its_fixtures_and_the_next_shard_finds
     )
 
 
+def test_where_surveil_is_installed_pytest_needs_no_flag_and_may_be_told_to_leave_it_out(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    here = Here(tmp_path)
+    unaided = (*PYTEST[:4], *PYTEST[6:])
+    assert not any("surveil" in each for each in unaided[1:])
+    code, out = here.run(*unaided)
+    assert (code, "1 failed, 11 passed" in out) == (1, True), out
+    code, out = here.run(*unaided)
+    assert (code, "no tests ran" in out) == (0, True), "a shard that finds all of them done"
+    code, out = here.run(*unaided[:-1], "-p", "no:surveil", unaided[-1])
+    assert (code, "1 failed, 11 passed" in out) == (1, True), out
+
+
+def test_the_plugin_beside_the_work_is_taken_whatever_is_installed_and_only_one_of_both_runs(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    code, out = Here(tmp_path).run(*PYTEST[:-1], "--trace-config", PYTEST[-1])
+    assert (code, "1 failed, 11 passed" in out) == (1, True), out
+    assert f"{tmp_path}/space1/shards/surveil_shards.py" in out
+    assert len(re.findall(r"^PLUGIN registered: <surveil[._]shards\.Plugin ", out, re.MULTILINE)) == 1
+
+
 def test_without_a_runner_pytest_runs_everything(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     code, out = Here(tmp_path).run(*PYTEST, env={"SURVEIL_SHARDS": ""})
@@ -288,6 +313,23 @@ def test_a_command_runs_batch_after_batch_and_its_failure_counts(tmp_path: Path)
     code, out = here.run(sys.executable, "CLIENT", "run", "true", stdin="other\n")
     assert code == 1
     assert "do not have the same list" in out
+
+
+def test_the_example_for_unittest_is_as_the_page_says(tmp_path: Path) -> None:
+    pipeline = yaml.safe_load(next(text for text in FENCE.findall(PAGE.read_text()) if "unittest" in text))
+    (step,) = pipeline["jobs"]["test"]["steps"]
+    (tmp_path / "tests").mkdir()
+    for name in ("one", "two", "three"):
+        (tmp_path / "tests" / f"test_{name}.py").write_text(
+            "import unittest\nclass Some(unittest.TestCase):\n"
+            f"    def test_it(self):\n        print('ran {name}'); self.assertNotEqual('{name}', 'two')\n"
+        )
+    here = Here(tmp_path)
+    code, out = here.run("sh", "-eu", "-c", step["run"])
+    assert code == 1
+    assert sorted(line for line in out.splitlines() if line.startswith("ran")) == ["ran one", "ran three", "ran two"]
+    code, out = here.run("sh", "-eu", "-c", step["run"])
+    assert (code, out) == (0, ""), "the other shard has answered for all of them"
 
 
 def test_the_client_explains_itself(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from surveil.execute.output import CHUNK_BYTES_MAX
-from surveil.execute.spool import SYNC_MS, DamagedError, SpoolReader, SpoolWriter
+from surveil.execute.logs.output import CHUNK_BYTES_MAX
+from surveil.execute.logs.spool import SYNC_MS, DamagedError, SpoolReader, SpoolWriter
 
 
 class Clock:

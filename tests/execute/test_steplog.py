@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from surveil.execute.steplog import PIPE_BYTES, READ_BYTES, StepLog
+from surveil.execute.keeper.intake import PIPE_BYTES, READ_BYTES
+from surveil.execute.keeper.steplog import StepLog
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_all_that_a_full_pipe_holds_is_taken_when_its_writers_are_gone(pipe: tup
     while written < PIPE_BYTES:
         written += os.write(pipe[1], bytes(PIPE_BYTES - written))
     assert written > READ_BYTES
-    log.drain(pipe[0])
+    log.intake.drain(pipe[0])
     assert b"".join(kept) == bytes(written)
 
 
@@ -58,7 +59,7 @@ def test_what_is_beyond_the_limit_is_counted_beside_the_log(
 ) -> None:
     log, kept, remarks = log_of(bytes_max)
     os.write(pipe[1], printed)
-    assert log.read(pipe[0])
-    assert log.read(pipe[0]), "an empty pipe may be filled again"
+    assert log.intake.read(pipe[0])
+    assert log.intake.read(pipe[0]), "an empty pipe may be filled again"
     log.close()
     assert (b"".join(kept), remarks) == (kept_bytes, said)

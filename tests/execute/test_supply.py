@@ -11,8 +11,8 @@ from typing import IO
 
 import pytest
 
-from surveil.execute import supply
-from surveil.execute.supply import WINDOW, Supplies, SupplyError
+from surveil.execute.transfer import supply
+from surveil.execute.transfer.supply import WINDOW, Supplies, SupplyError
 from surveil.protocol import CHUNK_BYTES_MAX, Pack, Want
 
 REPO, SHA, KEY = "/srv/repo", "a" * 40, "k" * 40

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import atheris
 
-LATE: Final = (
-    "surveil.pipeline.dialects", "surveil.pipeline.document", "surveil.pipeline.schema", "surveil.config.loading",
-    "surveil.config.roles",
-)  # fmt: skip
-"""What our own code imports at its first use, which would be too late to be watched."""
+LATE: Final = {
+    "surveil.pipeline": ("surveil.pipeline.dialects", "surveil.pipeline.document", "surveil.pipeline.schema"),
+    "surveil.config": ("surveil.config.loading", "surveil.config.roles"),
+}
+"""What rooms of our own code import at its first use, which would be too late to be watched."""
 
 
 def main(arguments: list[str]) -> None:
@@ -33,12 +33,15 @@ def main(arguments: list[str]) -> None:
         from tests.fuzz.planted import PLANTED  # noqa: PLC0415  # what it imports is watched
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415
 
-        for module in LATE:
-            importlib.import_module(module)
+        target = TARGETS[name]
+        target.load()
+        importlib.import_module("surveil.codec")  # for what is made of it below
+        for room, modules in LATE.items():
+            for module in modules if room in sys.modules else ():
+                importlib.import_module(module)
     _watch_made_code()
     if planted:
         PLANTED[planted].plant()
-    target = TARGETS[name]
     seeds = [option for option in options if not option.startswith("-")]
     for number, seed in enumerate(target.seeds() if seeds else ()):
         path = Path(seeds[0], f"seed-{number:04d}")

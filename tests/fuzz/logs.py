@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from surveil.execute.spool import SpoolReader, SpoolWriter
+from surveil.execute.logs.spool import SpoolReader, SpoolWriter
 from surveil.store.log_chunks import CHUNK_BYTES_MAX, Chunk
 from surveil.store.log_live import DATA, INDEX, LiveLog, LiveReader, LogSlice
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader, pack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from unittest.mock import patch
@@ -42,9 +42,31 @@ def _careless(text: str) -> str:
     return text.translate(dict.fromkeys((*range(9), 11, 12, *range(14, 27), *range(28, 32))))
 
 
+def _credulous(entry: Any) -> list[str]:
+    """Names in an archive that are believed."""
+    return str(entry.name).split("/")
+
+
+def _hasty(self: Any, name: str, part: Any, digest: str) -> None:
+    """A blob that is taken for what it was announced as."""
+    part.sync()
+    self._blobs.take(part.path, digest)
+    del self._open[name]
+    part.close()
+
+
+def _forgetful(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Lines of TAP, but for those that cross the end of a piece."""
+    for piece in pieces:
+        yield from piece.decode(errors="replace").split("\n")
+
+
 PLANTED: Final[Mapping[str, Planted]] = {
     "integers are not looked at": Planted("messages", "surveil.codec._check_int", _trusting),
     "a line shown as it was typed": Planted("pipelines", "surveil.pipeline.printable", str),
-    "slots without sums": Planted("disks", "surveil.store.log_chunks.chunk_of", _unlucky),
+    "slots without sums": Planted("logs", "surveil.store.log_chunks.chunk_of", _unlucky),
+    "names in archives": Planted("archives", "surveil.execute.archives.unpacking._judged", _credulous),
+    "a digest nobody compares": Planted("deposits", "surveil.store.incoming.Incoming._finish", _hasty),
+    "a line between two pieces": Planted("reports", "surveil.insight.tap._lines", _forgetful),
     "a carriage return": Planted("rest", "surveil.screen.terminal._plain", _careless),
 }

@@ -41,7 +41,8 @@ def check(data: bytes) -> None:
     session = Session(incarnation=1, seq=1, heard_at=1) if draw.flag() else None
     documents = [
         build, story, runner_view(replace(runner, seen_at=1), session, 0),
-        step_view(made(StepReport, draw), abs(draw.number()) % AT_MAX), *(note_view(1, note) for note in notes),
+        step_view(made(StepReport, draw), abs(draw.number()) % AT_MAX, abs(draw.number())),
+        *(note_view(1, note) for note in notes),
     ]  # fmt: skip
     for document in documents:
         assert json.loads(json.dumps(document)) == document

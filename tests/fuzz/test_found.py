@@ -84,7 +84,7 @@ def test_a_dispatcher_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None
     [
         {"outcome": []}, {"outcome": None}, {"reason": 1.5}, {"exit_code": True}, {"exit_code": 2**60},
         {"log_bytes": -1}, {"log_bytes": "7"}, {"finished_after_ms": None}, {"steps": [{"name": 1, "state": "passed"}]},
-        {"steps": [{"name": "x", "state": {}}]}, {"steps": "passed"}, {"steps": [7]},
+        {"steps": [{"name": "x", "state": {}}]}, {"steps": "passed"}, {"steps": [7]}, {"blameless": 1},
     ],
 )  # fmt: skip
 def test_a_status_whose_values_could_not_be_said_is_none(tmp_path: Path, changed: dict[str, object]) -> None:
@@ -125,7 +125,7 @@ def test_a_path_that_is_no_text_stays_one_line_in_a_complaint(tmp_path: Path) ->
 
 def test_a_step_that_took_longer_than_time_itself_can_be_shown_on_every_clock() -> None:
     step = StepReport(name="x", state="passed", started_after_ms=0, finished_after_ms=2**53)
-    at = step_view(step, 1_800_000_000_000)["finished_at"]
+    at = step_view(step, 1_800_000_000_000, 0)["finished_at"]
     assert at == "9999-01-01T00:00:00.000Z"
     datetime.fromisoformat(at).astimezone(timezone(timedelta(hours=14)))
     assert took("2026-01-01T00:00:00.000Z", at).startswith("2912")

@@ -13,7 +13,7 @@ from surveil.core.model import AttemptId
 from surveil.frozen import replace
 from surveil.hands.cases import RESULTS_MAX, CaseIntake
 from surveil.net.traffic import Received, Route
-from surveil.protocol import Case, Cases, CasesKept, Message, Output, Refused, Tally
+from surveil.protocol import CASES_MAX, PRINTED_MAX, Case, Cases, CasesKept, Message, Output, Refused, Tally
 from surveil.store import StoreError
 from tests.hands.test_intake import ELSEWHERE, HOME, OWNER, STRANGER, Owners
 from tests.store.memory import MemoryReader, MemoryStore
@@ -32,10 +32,10 @@ class Shelf(MemoryStore):
     def reader(self) -> MemoryReader:
         return Owners(self)
 
-    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> bool:
         if self.broken:
             raise StoreError("the disk is broken")
-        super().add_cases(attempt, at, found, tally)
+        return super().add_cases(attempt, at, found, tally)
 
 
 def received(message: Message, *, stranger: bool = False) -> Received:
@@ -101,6 +101,19 @@ def test_no_attempt_has_results_without_end() -> None:
     desk.hear(received(replace(SAID, at=RESULTS_MAX - 2)), received(replace(SAID, at=RESULTS_MAX - 1)))
     assert [type(message).__name__ for _, message in desk.said] == ["CasesKept", "Refused"]
     assert len(desk.store.found_cases) == 2
+
+
+def test_the_results_of_an_attempt_print_no_more_than_may_be_in_whatever_order_they_come() -> None:
+    desk, per_message = Desk(), CASES_MAX * 8_000
+    loud = (replace(CASE, state="failed", output="x" * 8_000),) * CASES_MAX
+    assert per_message == PRINTED_MAX
+    said = replace(SAID, cases=loud, tally=None)
+    desk.hear(received(replace(said, at=50_000)), received(said), received(replace(said, at=50_000)))
+    assert [type(message).__name__ for _, message in desk.said] == ["CasesKept", "Refused", "CasesKept"]
+    assert desk.said[1][1] == Refused(
+        reason="the test results of an attempt may have printed 8000000 characters together"
+    )
+    assert len(desk.store.found_cases) == CASES_MAX
 
 
 def test_what_cannot_be_written_is_not_acknowledged() -> None:

@@ -21,18 +21,22 @@ import pytest
 from surveil.core.model import Attempt, AttemptState, Runner, Status
 from surveil.core.peers import Peer, Role
 from surveil.core.state import Identity, State
-from surveil.execute import courier as courier_module
-from surveil.execute.courier import Courier, CourierError
-from surveil.execute.packing import Packed
+from surveil.execute.archives.packing import Packed
+from surveil.execute.transfer import courier as courier_module
+from surveil.execute.transfer import fetching
+from surveil.execute.transfer.courier import Courier, CourierError
 from surveil.frozen import replace
 from surveil.hands import depot as depot_module
+from surveil.hands import lending
 from surveil.hands.depot import Depot
 from surveil.hands.sweeping import Sweeping
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import (
     BLOB_BYTES_MAX,
+    ArtifactSpec,
     CacheFound,
+    CacheSpec,
     Deposit,
     Deposited,
     DoubtBlob,
@@ -44,6 +48,7 @@ from surveil.protocol import (
     Piece,
     SeekCache,
 )
+from surveil.store import blobs as blobs_module
 from surveil.store.blobs import READ_BYTES_MAX, FolderBlobs
 from surveil.store.sqlite import FILE, open_store
 from tests.store.records import make_attempt, make_build, make_job, new
@@ -54,6 +59,10 @@ HOME = Route(bulk=True, id=b"owner")
 ONE = ("1/test", 1)
 NOW = 1_750_000_000_000
 PATIENCE_S = 60
+ARTIFACTS = tuple(
+    ArtifactSpec(name=name, paths=("x",), retention_ms=ms) for name, ms in (("wheels", 0), ("old", 1), ("brief", 5))
+)
+CACHES = (CacheSpec(key="key", paths=("lib",)), CacheSpec(key="other", paths=("lib", "more")))
 
 
 class Desk:
@@ -64,13 +73,14 @@ class Desk:
         self.store = open_store(root, now=1)
         self.state = State(identity=Identity(cluster="c", epoch=1, bulk_port=1))
         self.blobs = FolderBlobs(root / "blobs")
-        (root / "blobs").mkdir()
+        (root / "blobs").mkdir(exist_ok=True)
         self.writer = ThreadPoolExecutor(1)
         self.now = NOW
         self.refused: list[Sender] = []
         self.said: list[Message] = []
         self.news = asyncio.Event()
         self.loses: Callable[[Message], bool] = lambda _message: False
+        self.unread: Callable[[], bool] = lambda: False
         self.full: Callable[[Message], bool] = lambda _message: False
         self.depot = self.new_depot()
         self.loop = asyncio.get_running_loop()
@@ -93,7 +103,8 @@ class Desk:
         job = f"{build}/test"
         attempt = make_attempt(build, number=1, runner=runner, state=state)
         self.state.builds[build] = make_build(build, ref=f"refs/pull/{build}/head", trusted=trusted)
-        self.state.jobs[job] = make_job(build, state=Status.RUNNING, attempt=1)
+        made = make_job(build, state=Status.RUNNING, attempt=1)
+        self.state.jobs[job] = replace(made, spec=replace(made.spec, artifacts=ARTIFACTS, cache=CACHES))
         self.state.attempts[job, 1] = attempt
         return attempt
 
@@ -110,6 +121,8 @@ class Desk:
             self.hear(message)
 
     def _down(self, _route: Route, message: Message) -> bool:
+        if self.unread():
+            return False
         self.said.append(message)
         self.news.set()
         if isinstance(message, Deposited | CacheFound | Piece) and not self.loses(message):
@@ -155,12 +168,13 @@ class packed:  # noqa: N801  # it is read as a function
 @asynccontextmanager
 async def desk(root: Path) -> AsyncIterator[Desk]:
     made = Desk(root)
-    running = asyncio.create_task(made.depot.run())
+    running = [asyncio.create_task(each.run()) for each in (made.depot, made.depot.lending)]
     try:
         yield made
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await made.depot.close()
         made.writer.shutdown()
         made.store.close()
@@ -203,6 +217,46 @@ def test_whatever_is_lost_on_the_way_the_blob_arrives_as_it_was(
     run(story())
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_lost_on_the_way_back_a_cache_comes_as_it_was(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)
+    data = dice.randbytes(400_000)
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            blob = await leave(here, "key", data)
+            await here.any_answer(seek("key"))
+            monkeypatch.setattr(courier_module, "AGAIN_S", 0.05)
+            monkeypatch.setattr(courier_module, "LOOK_S", 0.02)
+            monkeypatch.setattr(fetching, "CHUNK_BYTES_MAX", 10_000)
+            monkeypatch.setattr(lending, "CHUNK_BYTES_MAX", 10_000)
+            here.loses = lambda _message: dice.random() < 0.3
+            here.unread = lambda: dice.random() < 0.3
+            first = Fetch(id=0, job="1/test", attempt=1, blob=blob, at=0)
+            with tempfile.TemporaryFile() as file:
+                async with asyncio.timeout(PATIENCE_S):
+                    found = await asyncio.to_thread(fetching.fetch, here.courier, first, len(data), file, lambda: None)
+                file.seek(0)
+                assert (found, file.read() == data) == (blob, True)
+
+    run(story())
+
+
+def test_what_a_runner_does_not_read_now_is_said_again_soon(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            await leave(here, "key", b"good")
+            unread = iter([True, True, False])
+            here.unread = lambda: next(unread)
+            assert (await here.any_answer(seek("key"))).key == "key"
+
+    run(story())
+
+
 def test_a_blob_that_the_repository_has_is_not_brought_again_and_one_of_another_is(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path) as here:
@@ -236,7 +290,7 @@ def test_an_artifact_is_noted_only_when_its_bytes_are_here(tmp_path: Path) -> No
             await here.answer(deposit(data=b"abc"))
             assert "not here" in (await here.answer(keep(size=4))).problem
             assert here.store.shelf.artifacts() == []
-            assert (await here.answer(keep(retention_ms=5))).whole
+            assert (await here.answer(keep(name="brief", retention_ms=5))).whole
             assert here.store.shelf.artifacts()[0].expires_at == NOW + 5
 
     run(story())
@@ -280,10 +334,25 @@ def test_what_is_not_what_was_announced_is_refused_and_told_of(tmp_path: Path) -
     run(story())
 
 
+def test_what_a_runner_left_damaged_costs_it_one_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "AGAIN_S", 0.05)
+    monkeypatch.setattr(courier_module, "REFUSED_S", 0.01)  # A second refusal is one too many.
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            assert (await here.answer(deposit(data=b"xb"))).upto == 2
+            digest = await here.bring(b"abc")
+            assert here.blobs.read(digest, 0, READ_BYTES_MAX) == b"abc"
+            assert here.refused == [OWNER]
+
+    run(story())
+
+
 def test_a_disk_that_is_nearly_full_is_kept_for_what_matters_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(depot_module, "ROOM_PERCENT_MIN", 100)
+    monkeypatch.setattr(blobs_module, "ROOM_PERCENT_MIN", 100)
 
     async def story() -> None:
         async with desk(tmp_path) as here:
@@ -316,6 +385,56 @@ def test_a_courier_that_nobody_waits_for_ends(tmp_path: Path) -> None:
             asyncio.get_running_loop().call_later(0.1, unwanted.set)
             with pytest.raises(Unwanted):
                 await here.bring(b"x" * 1000, check=check)
+
+    run(story())
+
+
+def test_room_that_others_have_taken_meanwhile_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            assert (await here.answer(deposit(data=b"a"))).upto == 1
+            with monkeypatch.context() as patch:
+                patch.setattr(blobs_module, "ROOM_PERCENT_MIN", 100)
+                assert (await here.answer(deposit(at=1, data=b"b"))).problem == "the dispatcher's disk is nearly full"
+            assert (await here.answer(deposit(at=1, data=b"bc"))).whole, "it goes on from where it was"
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "fields", [{"name": "mine"}, {"retention_ms": 2**50}, {"name": "brief"}], ids=["name", "for ever", "for longer"]
+)
+def test_a_runner_keeps_only_what_its_job_asks_for(tmp_path: Path, fields: dict[str, Any]) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            await here.answer(deposit(data=b"abc"))
+            assert "does not ask" in (await here.answer(keep(**fields))).problem
+            assert here.refused
+            blob = hashlib.sha256(b"abc").hexdigest()
+            note = KeepCache(id=8, job="1/test", attempt=1, key="k", paths=("mine",), blob=blob, size=3)
+            assert "does not ask" in (await here.answer(note)).problem
+            assert (here.store.shelf.artifacts(), here.store.shelf.caches()) == ([], [])
+
+    run(story())
+
+
+def test_what_has_no_data_fills_the_waiting_room_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depot_module, "PENDING_BYTES_MAX", 3 * depot_module.MESSAGE_BYTES)
+
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            for number in range(9):
+                here.hear(DoubtBlob(id=number, job="1/test", attempt=1, blob="0" * 64))
+            async with asyncio.timeout(PATIENCE_S):
+                while len(here.said) < 3:
+                    here.news.clear()
+                    await here.news.wait()
+            here.said.clear()
+            await here.answer(deposit(data=b"abc"))
+            assert [message.id for message in here.said if isinstance(message, Deposited)] == [5]
 
     run(story())
 
@@ -383,6 +502,27 @@ def test_a_cache_is_found_by_its_key_or_else_the_newest_by_the_beginning_of_one(
     run(story())
 
 
+def test_caches_whose_bytes_are_gone_are_looked_for_a_few_times_and_not_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with desk(tmp_path) as here:
+            here.give()
+            gone = []
+            for number in range(5):
+                here.now = NOW + number
+                gone.append(await leave(here, f"deps-{number}", b"%d" % number))
+            looked: list[str] = []
+            for blob in gone:
+                here.blobs.remove(blob)
+            monkeypatch.setattr(lending, "LOOKS_MAX", 3)
+            monkeypatch.setattr(here.blobs, "size", looked.append)
+            assert await here.any_answer(seek("deps-x", "deps-")) == CacheFound(id=7)
+            assert looked == [*reversed(gone)][:3]
+
+    run(story())
+
+
 def test_strangers_find_what_others_left_and_leave_nothing_that_others_find(tmp_path: Path) -> None:
     async def story() -> None:
         async with desk(tmp_path) as here:
@@ -428,6 +568,10 @@ def test_a_doubted_blob_goes_only_if_it_is_really_damaged(tmp_path: Path) -> Non
             doubt = DoubtBlob(id=9, job="1/test", attempt=1, blob=blob)
             assert (await here.answer(doubt)).whole
             assert here.blobs.size(blob) == 4
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(here.blobs, "doubt", None)
+                assert (await here.answer(doubt)).whole, "nobody has the same blob read again and again"
+            here.now += depot_module.DOUBTED_MS
             (tmp_path / "blobs" / blob[:2] / blob[2:]).write_bytes(b"gooe")
             assert (await here.answer(doubt)).whole
             assert here.blobs.size(blob) is None
@@ -436,7 +580,7 @@ def test_a_doubted_blob_goes_only_if_it_is_really_damaged(tmp_path: Path) -> Non
     run(story())
 
 
-def test_the_caches_that_were_not_used_for_longest_go_first(tmp_path: Path) -> None:
+def test_the_caches_that_were_not_used_for_longest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with desk(tmp_path) as here:
             here.give()
@@ -451,6 +595,9 @@ def test_the_caches_that_were_not_used_for_longest_go_first(tmp_path: Path) -> N
             )  # fmt: skip
             await sweeping.sweep()
             assert sorted(cache.key for cache in here.store.shelf.caches()) == ["new", "old"]
+            monkeypatch.setattr("surveil.core.kept.CACHES_MAX", 1)
+            await sweeping.sweep()
+            assert [cache.key for cache in here.store.shelf.caches()] == ["old"], "keys are cheap to invent"
 
     run(story())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,14 @@ from surveil.core.model import AttemptState
 from surveil.core.scopes import Scope, Source
 from surveil.core.state import Identity, State
 from surveil.errors import InfrastructureError, NotFoundError
-from surveil.execute.entrusted import NOTHING, Entrusted
+from surveil.execute.keeper.entrusted import NOTHING, Entrusted
 from surveil.frozen import replace
 from surveil.hands import envelope
-from surveil.hands.entrusting import Entrusting
+from surveil.hands.entrusting import Entrusting, RefusedError
 from surveil.hands.safe import Safe
 from surveil.hands.safe_keys import SafeKeys
 from surveil.net.keys import make_keys
-from surveil.protocol import Assign, Message, SecretUse
+from surveil.protocol import Assign, Message, SecretUse, TakenArtifact
 from surveil.store.sqlite import open_store
 from tests.store.records import make_attempt, make_build, make_job, make_spec
 
@@ -39,6 +39,7 @@ class Desk:
     state: State = field(default_factory=lambda: State(identity=Identity(cluster="c", epoch=1, bulk_port=1)))
     said: list[tuple[str, Message]] = field(default_factory=list)
     put: list[Event] = field(default_factory=list)
+    with_artifacts: Callable[[Assign], Assign] = lambda order: order
 
     def __post_init__(self) -> None:
         self.state.put(make_build(), 1)
@@ -49,7 +50,8 @@ class Desk:
         """What a start of the dispatcher makes anew."""
         self.tasks: list[Coroutine[Any, Any, None]] = []
         self.entrusting = Entrusting(
-            self.state, self.safe, vault, say=lambda runner, message: self.said.append((runner, message)),
+            self.state, self.safe, vault, with_artifacts=self.with_artifacts,
+            say=lambda runner, message: self.said.append((runner, message)),
             put=self.put.append, start=self.tasks.append,
         )  # fmt: skip
 
@@ -59,9 +61,9 @@ class Desk:
     def keep(self, name: str, value: bytes, scope: Scope | None = None, source: Source = Source.HERE) -> None:
         asyncio.run(self.safe.set(name, scope or Scope(), value, source, "ann"))
 
-    def order(self, *uses: SecretUse, **fields: Any) -> bool:
+    def order(self, *uses: SecretUse, takes: tuple[TakenArtifact, ...] = (), **fields: Any) -> bool:
         """Hand the job out; whether it was taken from the ordinary way."""
-        spec = replace(make_spec(), secrets=uses, matrix={})
+        spec = replace(make_spec(), secrets=uses, matrix={}, artifacts_from=takes)
         order = Assign(
             epoch=1, incarnation=3, anchor=1, job="1/test", attempt=1, build=1, repo=REPO, ref=MAIN, sha="a" * 40,
             spec=spec, **fields,
@@ -86,12 +88,14 @@ def test_an_order_gets_what_its_job_may_have_and_only_its_runner_reads_it(desk: 
     desk.keep("KEY", b"\x00\xff-key", Scope(repo="/srv/*", ref=MAIN, job="test"))
     desk.keep("OTHER", b"not-for-you")
     desk.assign()
-    assert desk.order(SecretUse(name="TOKEN", env="NPM_TOKEN"), SecretUse(name="KEY", file="KEY_FILE"))
+    desk.keep("PULL", b"you:hush")
+    uses = (SecretUse(name="TOKEN", env="NPM_TOKEN"), SecretUse(name="KEY", file="KEY_FILE"), SecretUse(name="PULL"))
+    assert desk.order(*uses)
     ((runner, order),) = desk.said
     assert isinstance(order, Assign)
     assert runner == RUNNER.public
     assert envelope.opened(order, RUNNER) == Entrusted(
-        variables={"NPM_TOKEN": "hush-hush"}, files={"KEY_FILE": b"\x00\xff-key"}
+        variables={"NPM_TOKEN": "hush-hush"}, files={"KEY_FILE": b"\x00\xff-key"}, registry=b"you:hush"
     )
     with pytest.raises(InfrastructureError, match="cannot be opened"):
         envelope.opened(order, STRANGER)
@@ -107,6 +111,28 @@ def test_an_order_without_secrets_goes_the_ordinary_way(desk: Desk) -> None:
     desk.keep("TOKEN", b"hush-hush")
     assert not desk.order()
     assert (desk.said, desk.put) == ([], [])
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_order_that_takes_artifacts_is_said_with_their_digests_or_taken_back(desk: Desk, *, trusted: bool) -> None:
+    take = TakenArtifact(job="build", name="wheels", attempt=1)
+    desk.assign()
+
+    def with_artifacts(order: Assign) -> Assign:
+        if order.spec.artifacts_from[0].name == "gone":
+            raise RefusedError("it is gone")
+        return replace(order, spec=replace(order.spec, artifacts_from=(replace(take, blob="b" * 64),)))
+
+    desk.with_artifacts = with_artifacts
+    desk.begin()
+    assert desk.order(takes=(replace(take, name="gone"),), trusted=trusted)
+    assert (desk.said, desk.put) == (
+        [], [Withheld(job="1/test", attempt=1, reason="it is gone", again=False, told=True)],
+    )  # fmt: skip
+    assert desk.order(takes=(take,), trusted=trusted)
+    ((_, order),) = desk.said
+    assert isinstance(order, Assign)
+    assert (order.spec.artifacts_from[0].blob, order.envelope) == ("b" * 64, "")
 
 
 def test_what_strangers_wrote_gets_no_secret_whatever_it_asks_for(desk: Desk) -> None:
@@ -134,6 +160,9 @@ def test_what_strangers_wrote_gets_no_secret_whatever_it_asks_for(desk: Desk) ->
         (SecretUse(name="BINARY", env="BINARY", place="ci/deploy.yml:9:1"),
          ("ci/deploy.yml:9:1: the secret BINARY holds a NUL byte, which no variable can: ask for it as a file, "
           "`{name: BINARY, file: VARIABLE}`")),
+        (SecretUse(name="BINARY", place=":4:15"),
+         (".surveil.yml:4:15: the secret BINARY is for the registry of the job's image, so it has to be "
+          "`user:password`")),
     ],
 )  # fmt: skip
 def test_what_a_job_may_not_have_is_one_sentence_with_its_place(desk: Desk, use: SecretUse, said: str) -> None:
@@ -172,10 +201,22 @@ def test_nothing_is_taken_back_from_a_runner_that_may_have_begun(desk: Desk) -> 
     desk.order(SecretUse(name="TOKEN", env="TOKEN"))
     asyncio.run(desk.safe.remove("TOKEN", Scope(), "ann"))
     desk.order(SecretUse(name="TOKEN", env="TOKEN"))
-    assert (len(desk.said), desk.put) == (1, [])
+    (event,) = desk.put
+    assert isinstance(event, Withheld)
+    assert (len(desk.said), event.told) == (1, True)
     desk.begin()
     desk.order(SecretUse(name="TOKEN", env="TOKEN"))
-    assert (len(desk.said), desk.put) == (1, []), "nor by a dispatcher that has just started"
+    assert (len(desk.said), desk.put) == (1, [event, event]), "nor by a dispatcher that has just started"
+
+
+def test_what_was_taken_back_is_not_said_although_the_mind_has_not_heard_of_it_yet(desk: Desk) -> None:
+    desk.assign()
+    desk.order(SecretUse(name="TOKEN", env="TOKEN"))
+    desk.keep("TOKEN", b"hush-hush")
+    desk.order(SecretUse(name="TOKEN", env="TOKEN"))
+    (event,) = desk.put
+    assert isinstance(event, Withheld)
+    assert (desk.said, event.told) == ([], False)
 
 
 def test_an_order_that_was_needless_meanwhile_is_not_said(desk: Desk) -> None:
@@ -188,7 +229,7 @@ def test_an_order_that_was_needless_meanwhile_is_not_said(desk: Desk) -> None:
 
 
 def test_an_order_with_the_largest_secrets_and_the_largest_job_fits_into_a_message() -> None:
-    from surveil.core.pipeline import JOB_BYTES_MAX  # noqa: PLC0415
+    from surveil.core.references import JOB_BYTES_MAX  # noqa: PLC0415
     from surveil.hands.entrusting import JOB_BYTES_MAX as SECRETS_BYTES_MAX  # noqa: PLC0415
     from surveil.protocol import StepSpec, encode  # noqa: PLC0415
 

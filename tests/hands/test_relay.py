@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,14 +12,16 @@ from surveil.core.events import BuildWanted, Event, RunnerDisconnected, RunnerSa
 from surveil.core.peers import Peer, Role
 from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
+from surveil.errors import NotFoundError
 from surveil.hands import relay
-from surveil.hands.relay import ABSENT_RETRY_MS, COPIED, Relay
+from surveil.hands.relay import ABSENT_RETRY_MS, COPIED, FOR_CLIENTS, Relay
 from surveil.net.admission import Sender
 from surveil.net.traffic import Received, Route
 from surveil.protocol import (
     Heartbeat,
     Hello,
     JobSpec,
+    LookNow,
     Message,
     Output,
     Pack,
@@ -33,6 +36,7 @@ REPO, SHA = "/srv/repo", "a" * 40
 NOW = 1_000
 SPEC = JobSpec(name="test", env={}, timeout_ms=60_000, steps=(StepSpec(name="s", run="true", env={}),), matrix={})
 WANT = Want(id=7, repo=REPO, sha=SHA, have=("b" * 40,), at=0)
+PIECE = Pack(id=WANT.id, runner=FOR_CLIENTS, made=3, at=0, total=5, data=b"bytes")
 
 
 def runner(letter: str) -> Peer:
@@ -100,9 +104,9 @@ def asks(relayed: Relay, want: Want = WANT, peer: Peer = SPARE, route: Route = S
     assert relayed.take_wants([Received(peer, route, want)]) == []
 
 
-def watches(relayed: Relay, letter: str, *repos: str, birth: int = 1) -> Route:
+def watches(relayed: Relay, letter: str, *repos: str, birth: int = 1, looks: bool = True) -> Route:
     route = Route(bulk=False, id=f"{letter}{birth}".encode())
-    said = Watching(birth=birth, repos=tuple(WatchedRepo(repo=repo) for repo in repos))
+    said = Watching(birth=birth, repos=tuple(WatchedRepo(repo=repo) for repo in repos), looks=looks)
     relayed.watching(Received(observer(letter), route, said), said)
     return route
 
@@ -251,4 +255,74 @@ def test_two_observers_with_one_key_are_told_of_each_other(relayed: Relay, wire:
     assert watches(relayed, "a", REPO, birth=1) == first
     assert wire.take() == [(second, Refused(reason=COPIED)), (first, Refused(reason=COPIED))]
     watches(relayed, "b", REPO, birth=3)
+    assert wire.take() == []
+
+
+def test_a_client_gets_the_piece_that_it_waits_for_and_nothing_else(relayed: Relay, wire: Wire) -> None:
+    route = watches(relayed, "a", REPO)
+
+    async def ask() -> tuple[Pack | None, Pack | None]:
+        first = asyncio.create_task(relayed.bring(WANT, 30_000))
+        again = asyncio.create_task(relayed.bring(WANT, 30_000))
+        other = asyncio.create_task(relayed.bring(replace(WANT, at=5), 1))
+        await asyncio.sleep(0)
+        assert {pair for pair in wire.take() if pair[1] == replace(WANT, runner=FOR_CLIENTS)} == {
+            (route, replace(WANT, runner=FOR_CLIENTS))
+        }
+        relayed.answer(Pack(id=WANT.id, runner=SPARE.key, at=0, data=b"not for clients"))
+        relayed.answer(Pack(id=WANT.id + 1, runner=FOR_CLIENTS, at=0, data=b"of another transfer"))
+        relayed.answer(replace(PIECE, at=256))
+        relayed.answer(PIECE)
+        assert await again == PIECE
+        return await first, await other
+
+    assert asyncio.run(ask()) == (PIECE, None)
+    relayed.answer(PIECE)  # It came again, and nobody waits any more.
+    assert wire.take() == []
+
+
+def test_a_client_is_told_that_no_observer_is_there(relayed: Relay) -> None:
+    pack = asyncio.run(relayed.bring(WANT, 30_000))
+    assert pack is not None
+    assert (pack.problem, pack.retry_ms) == (
+        f"no observer of {REPO} is connected to the dispatcher",
+        ABSENT_RETRY_MS,
+    )
+
+
+def test_a_hint_goes_to_all_who_watch_the_repository_by_whatever_address_and_to_nobody_else(
+    relayed: Relay, wire: Wire
+) -> None:
+    by_ssh, by_https = "git@example.org:team/Lib.git", "https://example.org/team/lib"
+    first = watches(relayed, "a", by_ssh, "https://example.org/team/other")
+    second = watches(relayed, "b", by_https, by_ssh)
+    watches(relayed, "c", "https://example.com/team/lib")
+    assert relayed.look("ssh://git@example.org:2222/team/lib.git") == 2
+    assert sorted(wire.take(), key=repr) == sorted(
+        [(first, LookNow(repo=by_ssh)), (second, LookNow(repo=by_https)), (second, LookNow(repo=by_ssh))], key=repr
+    )
+
+
+def test_a_hint_follows_what_is_watched_now(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", REPO)
+    watches(relayed, "a", "/srv/other")
+    assert relayed.look("/srv/other/.git") == 1
+    wire.take()
+    with pytest.raises(NotFoundError, match="watches `/srv/repo`"):
+        relayed.look(REPO)
+    assert wire.take() == []
+
+
+def test_an_observer_that_does_not_know_the_word_does_not_hear_it(relayed: Relay, wire: Wire) -> None:
+    watches(relayed, "a", REPO, looks=False)
+    with pytest.raises(NotFoundError):
+        relayed.look(REPO)
+    assert wire.take() == []
+
+
+@pytest.mark.parametrize("repo", ["ext::sh -c x", "--upload-pack=x", "", "/srv/\x1b[31m"])
+def test_what_is_no_address_is_nobodys_repository(relayed: Relay, wire: Wire, repo: str) -> None:
+    watches(relayed, "a", repo, REPO)
+    with pytest.raises(NotFoundError):
+        relayed.look(repo)
     assert wire.take() == []

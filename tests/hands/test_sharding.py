@@ -13,7 +13,7 @@ import pytest
 from surveil.core.model import AttemptState, Status
 from surveil.core.shared_lists import pack
 from surveil.frozen import replace
-from surveil.hands.sharding import OTHER_LIST, ShardDesk
+from surveil.hands.sharding import OTHER_LIST, TOO_OFTEN, ShardDesk
 from surveil.net.traffic import Received, Route
 from surveil.protocol import Message, Refused, ShardAsk, ShardResult, ShardTell
 from surveil.store import Store
@@ -165,6 +165,24 @@ def test_the_next_build_knows_how_long_each_took(desk: Desk) -> None:
     assert isinstance(told, ShardTell)
     longest = list(range(40 - len(told.batch), 40))
     assert list(told.batch) == longest
+
+
+def test_nobodys_word_makes_a_test_over_that_it_was_not_given(desk: Desk) -> None:
+    """Else one forged answer would be a suite that passed and that nobody ran."""
+    everything = tuple(ShardResult(item=item, state="passed", duration_ms=1) for item in range(40))
+    first = desk.ask(question(1, 1, everything))
+    second = desk.ask(question(1, 2, everything))
+    assert isinstance(first, ShardTell)
+    assert isinstance(second, ShardTell)
+    rest = desk.run(2)
+    assert sorted([*first.batch, *second.batch, *rest]) == list(range(40)), "each is given to somebody"
+
+
+def test_whoever_asks_without_end_is_told_to_stop(desk: Desk) -> None:
+    desk.ask(question(1, 1))
+    told = desk.ask(question(1, len(ITEMS) + 1_001))
+    assert isinstance(told, ShardTell)
+    assert (told.batch, told.problem) == ((), TOO_OFTEN)
 
 
 def test_another_list_is_refused_with_a_sentence(desk: Desk) -> None:

@@ -10,12 +10,16 @@ import pytest
 
 from surveil import pipeline
 from surveil.core.events import BuildWanted
+from surveil.core.shards import Asked
+from surveil.core.shared_lists import pack
 from surveil.core.triggers import Schedule
 from surveil.core.trust import read_trust
 from surveil.hands.submitting import KEPT_CHARACTERS_MAX, PIPELINES_KEPT, READING_MAX, Submissions
-from surveil.protocol import CommitSeen, IncludedFile
+from surveil.protocol import CommitSeen, IncludedFile, ShardResult
 from surveil.store import Reader
 from surveil.tasks import Tasks
+from tests.store.memory import MemoryStore
+from tests.store.records import make_build, make_runner, new
 
 COMMIT = CommitSeen(
     mid="m1", repo="/r", ref="refs/heads/main", sha="a" * 40, event="push", message="m", author="a",
@@ -145,9 +149,9 @@ def test_a_pipeline_is_read_once_and_its_jobs_are_shared_unless_it_is_long(monke
     read: list[str] = []
     load = pipeline.load
 
-    def noted(text: bytes | str, file: str, includes: tuple[IncludedFile, ...], typed: Any) -> Any:
+    def noted(text: bytes | str, *more: Any) -> Any:
         read.append(str(text))
-        return load(text, file, includes, typed)
+        return load(text, *more)
 
     monkeypatch.setattr(pipeline, "load", noted)
     long = f"{COMMIT.pipeline}\n" + "#" * KEPT_CHARACTERS_MAX
@@ -297,5 +301,35 @@ def test_what_an_observer_saw_is_what_its_ref_says() -> None:
             assert stage.submissions.report(said, lambda _: None, "seen by observer eye")
             await stage.settle()
         assert [(wanted.event, wanted.skipped) for wanted in stage.put] == [("push", "its message says [skip ci]")] * 3
+
+    asyncio.run(scene())
+
+
+def test_how_many_shards_there_are_is_decided_before_there_is_a_build_by_what_earlier_ones_took() -> None:
+    async def scene() -> None:
+        store = MemoryStore()
+        runners = (
+            make_runner("takes it", slots=2),
+            make_runner("busy, and takes it", labels=("linux", "gpu"), slots=1),
+            make_runner("other", labels=(), slots=1),
+            make_runner("away", slots=9, online=False),
+            make_runner("leaving", slots=9, draining=True),
+            make_runner("held", slots=9, cordoned="by a person"),
+        )
+        store.commit(new(replace(make_build(1, jobs=()), mid="m0", repo=COMMIT.repo, ref=COMMIT.ref), *runners))
+        store.add_shard_list(1, "t", *pack(["a", "b", "c", "d"]))
+        done = tuple(ShardResult(item=item, state="passed", duration_ms=60_000) for item in range(4))
+        store.add_shard_ask(Asked(job="1/t[shard=1]", attempt=1, seq=2, done=done, given=()), "t")
+        stage = Stage()
+        stage.submissions = Submissions(
+            store.reader, start=stage.tasks.start, put=stage.put.append, trust=read_trust(()), learn=stage.learn
+        )
+        text = "jobs: {t: {shards: SHARDS, labels: linux, steps: [{run: x}]}, u: {shards: auto, steps: [{run: x}]}}"
+        for number, shards in enumerate(["auto", "{target: 1s}", "{target: 1s, most: 2}", "auto"]):
+            stage.submit(replace(COMMIT, mid=f"m{number + 1}", pipeline=text.replace("SHARDS", shards)))
+            await stage.settle()
+        counts = [[job.shards for job in wanted.jobs if job.shards] for wanted in stage.put]
+        assert counts == [[2, 2, 1], [3, 3, 3, 1], [2, 2, 1], [2, 2, 1]]
+        assert stage.put[0].jobs[0] is stage.put[3].jobs[0], "what was read and decided before is kept"
 
     asyncio.run(scene())

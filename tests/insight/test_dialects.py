@@ -58,12 +58,12 @@ EXPECTED = {
         ("ShapesTest", "skipped"): (S, "not on this machine"),
     },
     "ctest.xml": {
-        ("(empty)", "adds"): (P, ""),
-        ("(empty)", "fails"): (F, ""),
-        ("(empty)", "skipped"): (S, "SKIP_RETURN_CODE=77"),
-        ("(empty)", "disabled"): (S, ""),
-        ("(empty)", "slow"): (F, ""),
-        ("(empty)", "missing"): (S, "Unable to find executable"),
+        ("", "adds"): (P, ""),
+        ("", "fails"): (F, ""),
+        ("", "skipped"): (S, "SKIP_RETURN_CODE=77"),
+        ("", "disabled"): (S, ""),
+        ("", "slow"): (F, ""),
+        ("", "missing"): (S, "Unable to find executable"),
     },
     "cargo.xml": {
         ("tests", "adds"): (P, ""),

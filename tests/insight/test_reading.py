@@ -167,7 +167,7 @@ def test_parts_fit_into_a_message_and_hold_everything_in_order() -> None:
 
 
 def test_what_failures_printed_is_kept_up_to_a_limit_and_their_messages_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "OUTPUT_CHARACTERS", 10)
+    monkeypatch.setattr(gathering, "PRINTED_MAX", 10)
     wrong = replace(PASSED, state="failed", message="why", output="six...")
     (part,), _ = gathered([wrong, wrong])
     assert [(case.message, case.output) for case in part] == [("why", "six..."), ("why", "")]

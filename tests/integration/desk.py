@@ -14,7 +14,7 @@ from surveil.net.known import KnownDispatcher
 from surveil.net.traffic import Route
 from surveil.observer import Observer
 from surveil.places import KEYS
-from surveil.protocol import CommitSeen, Pack, Seen, Want, Watching
+from surveil.protocol import CommitSeen, LookNow, Pack, Seen, Want, Watching
 from tests.net.stage import PATIENCE_MS, Stage, serving
 
 PIPELINE = "version: 1\njobs: {test: {steps: [{run: 'true'}]}}\n"
@@ -59,6 +59,12 @@ class Desk:
         assert self.stage.server.reply(self.route, want)
         await self.until(lambda: bool(self.packs))
         return self.packs[0]
+
+    async def hints(self, repo: str) -> None:
+        """Tell the observer that something moved."""
+        await self.until(lambda: self.route is not None)
+        assert self.route is not None
+        assert self.stage.server.reply(self.route, LookNow(repo=repo))
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_MS / 1000):

@@ -123,7 +123,8 @@ class Scene:
     def __init__(self, parts: Parts, client: Client, honest: PlayedRunner, folder: Path) -> None:
         self.parts, self.client, self.honest, self.data = parts, client, honest, folder / "d"
         self.keys, self.known = load_keys(folder / "m" / KEYS / RUNNER_KEY), load_known(folder / "m")
-        self.besides: tuple[str, ...] = (self.keys.public, "mallory")
+        # What the machine does to all of us, who share its processors, is written down as well.
+        self.besides: tuple[str, ...] = (self.keys.public, "mallory", "stalled")
 
     async def is_unharmed(self, name: str) -> None:
         """The honest runner is heard, its attempt is its own, and questions are answered."""
@@ -272,7 +273,7 @@ async def test_lies_about_its_own_work_change_nothing_once_that_has_ended(tmp_pa
             while not any(isinstance(word, Release) for word in await heard(control, PATIENCE_MS)):
                 pass
             # Now its own rows are looked at as well.
-            scene.besides = ("no such text",)
+            scene.besides = ("stalled",)
             await scene.tries(control, OWN)
             await scene.tries(bulk, OWN_BULK)
         (offender,) = (await scene.client.ask("status", {})).body["offenders"]

@@ -71,6 +71,25 @@ def test_commits_are_reported_with_their_pipeline_and_remembered_when_acknowledg
     run(story())
 
 
+def test_a_hint_shows_a_push_without_waiting_for_the_poll(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "source")
+    repository.commit("First")
+
+    async def story(address: str) -> None:
+        async with desk() as at_desk:
+            repo = f"{address}/source/.git"
+            async with observing(configure(at_desk, tmp_path / "data", repo, interval_ms=3_600_000)):
+                await at_desk.hears(repository.git("rev-parse", "HEAD"))
+                await at_desk.hints("https://example.org/of/nobody")
+                second = repository.commit("Second")
+                await at_desk.hints(repo)
+                await at_desk.hears(second)
+            assert at_desk.watching[0].looks
+
+    with serve_git(tmp_path) as address:
+        run(story(address))
+
+
 def test_a_commit_is_given_to_runners_even_after_it_was_forced_away(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "source")
     (repository.path / ".surveil.yml").write_text(PIPELINE)

@@ -26,10 +26,11 @@ from surveil.core.model import AttemptId
 from surveil.core.peers import Peer, Role
 from surveil.core.run_events import Exit
 from surveil.errors import ExitCode, InfrastructureError, NotAllowedError
-from surveil.execute import processes, supply
+from surveil.execute import processes
 from surveil.execute.identity import Tombstones, read_identity
 from surveil.execute.process import ProcessExecutor
 from surveil.execute.processes import kill_left_behind
+from surveil.execute.transfer import supply
 from surveil.hands.running import opened
 from surveil.mirror import address
 from surveil.mirror.bundle import make_bundle

@@ -152,11 +152,12 @@ def test_one_module_starts_git_and_those_that_start_other_programs_are_known() -
     found = {str(path.relative_to(ROOT)): set(starts(path.read_text())) for path in ROOT.rglob("*.py")}
     assert {module: names for module, names in found.items() if names} == {
         "cli/drilling.py": {"subprocess.Popen"},
-        "execute/cases.py": {"subprocess.Popen"},
-        "execute/enclosure.py": {"os.execve"},
-        "execute/isolating.py": {"subprocess.run"},
+        "execute/collect/cases.py": {"subprocess.Popen"},
+        "execute/keeper/enclosure.py": {"os.execve"},
+        "execute/isolation/isolating.py": {"subprocess.run"},
         "execute/nursery.py": {"subprocess.Popen"},
-        "execute/offspring.py": {"os.execvpe"},
+        "execute/keeper/offspring.py": {"os.execvpe"},
+        "execute/shell.py": {"subprocess.Popen"},
         "execute/victims.py": {"subprocess.Popen"},
         "fleet/child.py": {"asyncio.create_subprocess_exec"},
         "fleet/parent.py": {"os.execv"},

@@ -18,7 +18,7 @@ PAGE: Final = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(enc
 PARTS: Final = (
     protocol.JobSpec, protocol.StepSpec, protocol.StepReport, protocol.Remark, protocol.Held, protocol.Ref,
     protocol.WatchedRepo, protocol.Case, protocol.Tally, protocol.ArtifactSpec, protocol.CacheSpec, protocol.ImageSpec,
-    protocol.SecretUse, protocol.JobOutput, protocol.ShardResult,
+    protocol.TakenArtifact, protocol.SecretUse, protocol.ServiceSpec, protocol.JobOutput, protocol.ShardResult,
 )  # fmt: skip
 DOCUMENTED: Final[tuple[type[Any], ...]] = (*protocol.TYPES.values(), *PARTS)
 SECTIONS: Final = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))

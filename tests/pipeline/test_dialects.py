@@ -84,6 +84,7 @@ def test_the_steps_of_a_narwhal_file_are_a_graph_of_jobs() -> None:
 def test_an_image_is_that_of_the_jobs_it_is_written_for(text: str, filename: str, named: dict[str, str]) -> None:
     jobs = jobs_of(text, filename)
     assert {job.name: job.image.name for job in jobs if job.image is not None} == named
+    assert all(job.image.root for job in jobs if job.image is not None), "whoever wrote them knew nothing else"
     assert {job.name for job in jobs if "containers" in job.labels} == set(named)
 
 

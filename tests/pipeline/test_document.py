@@ -69,10 +69,10 @@ def test_every_node_knows_its_line_and_column() -> None:
     table = listing.items[1]
     assert isinstance(table, Table)
     places = [
-        root.key_places["a"],
+        root.place_of("a"),
         listing.items[0].place,
         table.place,
-        table.key_places["c"],
+        table.place_of("c"),
         table.entries["c"].place,
     ]
     assert [(place.line, place.column) for place in places] == [(1, 1), (2, 5), (3, 5), (3, 14), (3, 17)]
@@ -212,13 +212,19 @@ BOMBS: dict[str, tuple[bytes | str, str]] = {
 @pytest.mark.timeout(20)
 def test_a_bomb_does_not_go_off(name: str) -> None:
     data, sentence = BOMBS[name]
+    assert sentence in said(data)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_takes_no_memory(name: str) -> None:
+    data, _ = BOMBS[name]
+    # Being watched, the parser takes several times as long: how long it takes is another test's matter.
     tracemalloc.start()
     try:
-        found = said(data)
+        said(data)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert sentence in found
     assert peak_bytes < 50_000_000
 
 

@@ -71,10 +71,6 @@ def test_a_complaint_about_an_included_file_says_its_name_and_shows_its_line() -
     found = loaded(MAIN, files)
     assert isinstance(found, Invalid)
     assert found.render().splitlines() == [
-        "ci/lint.yml:2:3: `jobs.lint.steps` is missing",
-        "      lint:",
-        "      ^",
-        "    hint: add `steps:` with at least one `- run: COMMAND`",
         "ci/lint.yml:3:5: unknown key `stepz` in `jobs.lint`",
         "        stepz: []",
         "        ^",
@@ -84,7 +80,7 @@ def test_a_complaint_about_an_included_file_says_its_name_and_shows_its_line() -
         "                                 ^",
         "    hint: check the indentation, the brackets and the quotes just before this place",
     ]
-    assert [complaint["file"] for complaint in found.as_json()["complaints"]] == ["ci/lint.yml"] * 2 + ["ci/test.yml"]
+    assert [complaint["file"] for complaint in found.as_json()["complaints"]] == ["ci/lint.yml", "ci/test.yml"]
 
 
 @pytest.mark.parametrize(

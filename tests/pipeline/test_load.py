@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surveil.core.declared import REPORTS_USUAL
+from surveil.core.declared import REPORTS_USUAL, ShardsDeclaration
 from surveil.pipeline import FILENAMES, Invalid, Pipeline, load
 from surveil.protocol import PIPELINE_BYTES_MAX, JobSpec, StepSpec
 
@@ -37,6 +37,10 @@ def said(text: str) -> list[str]:
 
 def in_job(line: str) -> str:
     return f"jobs:\n  t:\n    {line}\n    steps:\n      - run: make\n"
+
+
+def beside(services: str) -> str:
+    return in_job(f"image: a\n    services: {services}")
 
 
 def in_step(line: str) -> str:
@@ -97,7 +101,42 @@ def test_shards_are_cells_of_a_matrix_that_know_how_many_they_are() -> None:
     assert needing[2].needs == ("t[shard=1]", "t[shard=2]")
 
 
-@pytest.mark.parametrize("value", ["0", "65", "x", "1.5", "-1", "[1]", "auto"])
+def test_how_many_shards_auto_comes_to_is_said_from_outside_and_one_where_nobody_says_it() -> None:
+    text = "jobs: {t: {shards: auto, matrix: {v: [a]}, steps: [{run: x}]}, u: {shards: {target: 5m, most: 2}, steps: [{run: x}]}}"
+    loaded = load(text, ".surveil.yml")
+    assert isinstance(loaded, Pipeline)
+    assert [(job.name, job.shards) for job in loaded.jobs] == [("t[shard=1,v=a]", 1), ("u[shard=1]", 1)]
+    assert loaded.undecided == {
+        "t": ShardsDeclaration(target_ms=120_000, most=8), "u": ShardsDeclaration(target_ms=300_000, most=2),
+    }  # fmt: skip
+    decided = load(text, ".surveil.yml", shards={"t": 2, "u": 7, "gone": 3})
+    assert isinstance(decided, Pipeline)
+    assert [(job.name, job.shards) for job in decided.jobs] == [
+        ("t[shard=1,v=a]", 2), ("t[shard=2,v=a]", 2), ("u[shard=1]", 2), ("u[shard=2]", 2),
+    ]  # fmt: skip
+    fixed = load("jobs: {t: {shards: 2, steps: [{run: x}]}}", ".surveil.yml", shards={"t": 5})
+    assert isinstance(fixed, Pipeline)
+    assert (len(fixed.jobs), fixed.undecided) == (2, {})
+
+
+def test_there_is_room_for_as_many_shards_as_may_be_decided() -> None:
+    values = ", ".join(map(str, range(30)))
+    text = f"jobs: {{t: {{shards: {{most: MOST}}, matrix: {{v: [{values}]}}, steps: [{{run: x}}]}}}}"
+    assert len(good(text.replace("MOST", "8"))) == 30
+    assert "with the 270 cells of its matrix" in said(text.replace("MOST", "9"))[0]
+
+
+def test_what_is_wrong_with_the_number_of_shards_is_said_at_its_place() -> None:
+    assert said("jobs: {t: {shards: {count: 2}, steps: [{run: x}]}}") == ["1:21 unknown key `count` in `jobs.t.shards`"]
+    assert said("jobs: {t: {shards: {most: 99}, steps: [{run: x}]}}") == [
+        "1:27 `jobs.t.shards.most`: `99` is not a whole number from 1 to 64"
+    ]
+    assert said("jobs: {t: {shards: automatic, steps: [{run: x}]}}") == [
+        "1:20 `jobs.t.shards`: `automatic` is neither `auto` nor a whole number from 1 to 64"
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "65", "x", "1.5", "-1", "[1]"])
 def test_no_other_number_of_shards_is_taken(value: str) -> None:
     assert said(f"jobs: {{t: {{shards: {value}, steps: [{{run: x}}]}}}}")[0].startswith(
         ("1:20 `jobs.t.shards`", "1:12 `jobs.t.shards`")
@@ -240,6 +279,14 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("retry: 11"), ["3:12 `jobs.t.retry`: `11` is not a whole number from 0 to 10"]),
         (in_job("retry: '1'"), ["3:12 `jobs.t.retry`: `1` is not a whole number from 0 to 10"]),
         (in_job("on_runner_loss: wait"), ["3:21 `jobs.t.on_runner_loss`: `wait` is not one of `retry`, `fail`, `hold`"]),
+        (
+            "jobs:\n  t:\n    steps: [{run: a, when: brnch == 'x'}, {run: b, when: [failed]}]\n",
+            ["3:52 `jobs.t.steps[1].when`: expected a single value, not a list"],
+        ),
+        (
+            "jobs:\n  t:\n    steps: [{run: a, env: {A: b}, when: brnch == env.A}, {run: b, when: steps.a}]\n",
+            ["3:41 `jobs.t.steps[0].when`: there is no `brnch`", "3:73 `jobs.t.steps[1].when`: there is no `steps`"],
+        ),
         (in_job("when: never"), ["3:11 `jobs.t.when`: there is no `never`"]),
         (in_job("env: {1A: x}"), ["3:11 `jobs.t.env.1A`: `1A` cannot be a variable's name: use letters, digits and `_`, no digit first"]),
         (in_job("env: {SURVEIL_SHA: x}"), ["3:11 `jobs.t.env.SURVEIL_SHA`: `SURVEIL_SHA` is set by surveil itself"]),
@@ -250,9 +297,9 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job('labels: "a\\0"'), ["3:13 `jobs.t.labels[0]`: the value holds a NUL character, which no process can be given"]),
         (in_job("needs: {a: b}"), ["3:5 `jobs.t.needs`: expected a list, not keys and values"]),
         (in_job("needs: t"), ["3:12 jobs wait for each other in a circle: `t` needs `t`"]),
-        (in_job("matrix: {py-v: [1]}"), ["3:14 `jobs.t.matrix.py-v`: `py-v` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
+        (in_job("matrix: {py-v: [1]}"), ["3:14 `jobs.t.matrix.py-v`: `py-v` cannot be the name of a value: use letters, digits and `_`, no digit first"]),
         (in_job("matrix: {v: [1], include: [2]}"), ["3:32 `jobs.t.matrix.include[0]`: expected keys and values, not `2`"]),
-        (in_job("matrix: {v: [1], include: [{v-w: 2}]}"), ["3:33 `jobs.t.matrix.include[0].v-w`: `v-w` cannot be a matrix name: use letters, digits and `_`, no digit first"]),
+        (in_job("matrix: {v: [1], include: [{v-w: 2}]}"), ["3:33 `jobs.t.matrix.include[0].v-w`: `v-w` cannot be the name of a value: use letters, digits and `_`, no digit first"]),
         (in_job("matrix: {v: [1], exclude: {v: 1}}"), ["3:22 `jobs.t.matrix.exclude`: expected a list, not keys and values"]),
         (in_job("matrix: {v: [1], exclude: [{v: 2}]}"), ["3:36 `exclude` leaves out `2`, which matrix `v` does not list"]),
         (in_job("when: branch == 'x' && brnch"), ["3:28 `jobs.t.when`: there is no `brnch`"]),
@@ -274,7 +321,30 @@ def test_one_value_stands_for_a_list_of_one() -> None:
         (in_job("image: {name: a, cpus: 0}"), ["3:28 `jobs.t.image.cpus`: `0` is not a number of processors like `2` or `0.5`"]),
         (in_job("image: {name: a, memory: 1m}"), ["3:30 `jobs.t.image.memory`: `1m` is not a size like `512MiB` or `2GiB`, from 16MiB on"]),
         (in_job("image: {name: a, pids: 0}"), ["3:28 `jobs.t.image.pids`: `0` is not a number of processes from 1 to 4194304"]),
+        (in_job("image: {name: a, disk: 2}"), ["3:28 `jobs.t.image.disk`: `2` is not a size like `512MiB` or `2GiB`, from 16MiB on"]),
+        (in_job("image: {name: a, disk: 0}"), ["3:28 `jobs.t.image.disk`: 0 is no size: leave the key out for no limit"]),
+        (in_job("image: {name: a, disc: 2GiB}"), ["3:22 unknown key `disc` in `jobs.t.image`"]),
+        (beside("{db: {image: {name: a, disk: 2GiB}}}"), ["4:38 unknown key `disk` in `jobs.t.services.db.image`"]),
+        (in_job("image: {name: a, user: me}"), ["3:28 `jobs.t.image.user`: `me` is not one of `runner`, `root`"]),
         (in_job("image: {name: a, cpu: 1}"), ["3:22 unknown key `cpu` in `jobs.t.image`"]),
+        (in_job("services: {db: a}"), ["3:16 job `t` has services and no image"]),
+        (beside("[a]"), ["4:5 `jobs.t.services`: expected keys and values, not a list"]),
+        (beside("{Db: a}"), ["4:16 `jobs.t.services.Db`: `Db` cannot be a service's name: steps reach it as a host of that name, so use lower-case letters, digits, `-` and `_` between them, at most 63"]),
+        (beside("{localhost: a}"), ["4:16 `jobs.t.services.localhost`: `localhost` cannot be a service's name: steps reach it as a host of that name, so use lower-case letters, digits, `-` and `_` between them, at most 63"]),
+        (beside("{db: {env: {A: b}}}"), ["4:16 `jobs.t.services.db.image` is missing"]),
+        (beside("{db: Postgres}"), ["4:20 `Postgres` is not the name of an image"]),
+        (beside("{db: {image: a, ports: [1]}}"), ["4:31 unknown key `ports` in `jobs.t.services.db`"]),
+        (beside("{db: {image: a, command: \"a 'b\"}}"), ["4:40 `jobs.t.services.db.command`: `a 'b` has a quote that is not closed"]),
+        (beside("{db: {image: a, command: []}}"), ["4:31 `jobs.t.services.db.command`: the command is empty"]),
+        (beside("{db: {image: a, command: {a: b}}}"), ["4:31 `jobs.t.services.db.command`: expected a command, as one text or a list of its words, not keys and values"]),
+        (beside("{db: {image: a, secrets: [B]}}"), ["4:41 `B` is no variable in which the job has a secret"]),
+        (beside("{db: {image: a, health: {port: 1, command: b}}}"), ["4:31 `jobs.t.services.db.health`: a service is ready by a `command` or by a `port`: remove one"]),
+        (beside("{db: {image: a, health: {port: 65536}}}"), ["4:46 `jobs.t.services.db.health.port`: `65536` is not a port from 1 to 65535"]),
+        (beside("{db: {image: a, health: {interval: 1ms}}}"), ["4:50 `jobs.t.services.db.health.interval`: `1ms` is outside of `100ms` to `1m`"]),
+        (beside("{db: {image: a, health: {timeout: 1h}}}"), ["4:49 `jobs.t.services.db.health.timeout`: `1h` is outside of `1s` to `15m`"]),
+        (beside("{db: {image: a, health: {port: 1}}, x: {image: a, health: {port: 1}}}"), ["4:51 service `x` and service `db` listen on the same port"]),
+        (beside("{db: {image: a, health: ''}}"), ["4:31 `jobs.t.services.db.health.command`: the command is empty"]),
+        (beside("{" + ", ".join(f"s{number}: a" for number in range(17)) + "}"), ["4:134 a job has at most 16 services"]),
         (in_step("continue_on_error: on"), ["5:28 `jobs.t.steps[0].continue_on_error`: `on` is neither `true` nor `false`"]),
         (in_step("shell: a;b"), ["5:16 `jobs.t.steps[0].shell`: `a;b` is not a shell: write a program and its options, like `bash` or `sh -eu`"]),
         (in_step('name: "a\\nb"'), ["5:15 `jobs.t.steps[0].name`: a name is one line of printable text"]),
@@ -304,10 +374,16 @@ def test_a_name_that_people_would_choose_is_allowed(name: str) -> None:
         (in_job("on-runner-loss: fail"), "3:5 unknown key `on-runner-loss` in `jobs.t`", "did you mean `on_runner_loss`?"),
         (in_job("runs-on: x"), "3:5 unknown key `runs-on` in `jobs.t`", "use `labels: [linux]` to choose machines"),
         (in_step("uses: a/b"), "5:9 unknown key `uses` in `jobs.t.steps[0]`", "a step is a shell script: write `run: COMMAND`"),
+        (in_job("variables: {A: b}"), "3:5 unknown key `variables` in `jobs.t`", "variables are under `env`"),
+        (".base: {}\n" + MINIMAL, "1:1 unknown key `.base`", "write the steps that jobs share under `steps`, with an anchor"),
+        # What is there under a wrong name is not missing as well.
+        ("jobs: {t: {stepz: []}}", "1:12 unknown key `stepz` in `jobs.t`", "did you mean `steps`?"),
+        ("jobs: {t: {script: [x]}}", "1:12 unknown key `script` in `jobs.t`", "steps are written as `steps: [{run: COMMAND}]`"),
+        ("jobs: {t: {steps: [{uses: a/b}]}}", "1:21 unknown key `uses` in `jobs.t.steps[0]`", "a step is a shell script: write `run: COMMAND`"),
         (
             in_step("zzzzzz: 1"),
             "5:9 unknown key `zzzzzz` in `jobs.t.steps[0]`",
-            "known are `continue_on_error`, `env`, `name`, `run`, `shell`, `timeout`",
+            "known are `continue_on_error`, `env`, `name`, `run`, `shell`, `timeout`, `when`",
         ),
     ],
 )  # fmt: skip
@@ -317,8 +393,23 @@ def test_an_unknown_key_is_an_error_that_says_what_was_meant(text: str, sentence
     assert complaint.hint == hint
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence", "hint"),
+    [
+        (in_job("retry: {max: 2}"), "`jobs.t.retry`: expected a single value, not keys and values", "write how many more attempts there may be, like `retry: 2`"),
+        (in_job("when: {event: push}"), "`jobs.t.when`: expected a single value, not keys and values", "write one condition, like `branch == 'main' && event == 'push'`"),
+        ("jobs: {t: {steps: [{run: [a, b]}]}}", "`jobs.t.steps[0].run`: expected a single value, not a list", "write the commands below each other in one text, behind `run: |`"),
+    ],
+)  # fmt: skip
+def test_where_other_systems_have_a_table_or_a_list_the_hint_has_what_to_write(
+    text: str, sentence: str, hint: str
+) -> None:
+    (complaint,) = bad(text).complaints
+    assert (complaint.message, complaint.hint) == (sentence, hint)
+
+
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
-    text = "jobs:\n  a:\n    retry: x\n    steps: [{run: x}]\n  b:\n    stepz: []\n"
+    text = "jobs:\n  a:\n    retry: x\n    steps: [{run: x}]\n  b:\n    colour: x\n"
     assert [c.place.line for c in bad(text).complaints] == [3, 5, 6]
 
 

@@ -68,7 +68,7 @@ def said(text: str, typed: dict[str, str] | None = None) -> list[str]:
         ),
         (
             "on: {manual: {inputs: {a b: }}}",
-            "1:24 `on.manual.inputs.a b`: `a b` cannot be a matrix name: use letters, digits and `_`, no digit first",
+            "1:24 `on.manual.inputs.a b`: `a b` cannot be the name of a value: use letters, digits and `_`, no digit first",
         ),
         (
             "on: {manual: {inputs: {a: {type: date}}}}",

@@ -20,7 +20,7 @@ from zlib import crc32
 from surveil.errors import SurveilError
 from surveil.execute import files
 from surveil.execute.identity import Tombstones, read_identity
-from surveil.execute.spool import SpoolReader
+from surveil.execute.logs.spool import SpoolReader
 from surveil.hands.records import Records
 from surveil.net.keys import load_keys
 from surveil.places import LOGS

@@ -23,7 +23,7 @@ from surveil.core.state import Changes
 from surveil.disk import make_folder
 from surveil.execute import files
 from surveil.execute.identity import Tombstones, begin_incarnation
-from surveil.execute.spool import SpoolWriter
+from surveil.execute.logs.spool import SpoolWriter
 from surveil.hands.records import Records
 from surveil.net.keys import load_or_make_keys
 from surveil.places import KEYS, LOGS

@@ -53,6 +53,15 @@ def test_steps_that_printed_nothing_are_told_at_the_end_and_those_that_never_beg
     assert list(heads.finish(steps)) == ["step 2 of 3: Quiet, failed"]
 
 
+def test_a_step_that_has_printed_nothing_is_told_as_soon_as_it_is_known_to_have_begun() -> None:
+    heads = StepHeads()
+    assert list(heads.split(0, b"", [TWO[0], step("Tests", "pending", None)])) == ["step 1 of 2: Build, passed", b""]
+    assert list(heads.split(0, b"first\n", TWO)) == [b"first\n"]
+    assert list(heads.split(6, b"", TWO)) == ["step 2 of 2: Tests", b""]
+    assert list(heads.split(6, b"second\n", TWO)) == [b"second\n"]
+    assert list(heads.finish(TWO)) == []
+
+
 def test_a_remark_stands_behind_what_it_is_about_and_before_the_next_step() -> None:
     dropped = {"at": 6, "text": "3 bytes were dropped"}
     steps = [{**TWO[0], "remarks": [dropped]}, TWO[1]]

@@ -52,7 +52,7 @@ from surveil.core.run_model import RunnerPolicy, RunState
 from surveil.protocol import Kept, Message, StepReport
 from tests.simulation.clock import Timer
 from tests.simulation.host import Folder, Keeper
-from tests.simulation.invention import MISSING
+from tests.simulation.invention import MISSING, NOT_THERE
 from tests.simulation.network import Line
 
 if TYPE_CHECKING:
@@ -303,8 +303,11 @@ class Agent:
         return True
 
     def _prepared(self, attempt: AttemptId) -> None:
+        folder = self.host.disk.folders.get(attempt)
         if self.host.broken and self.world.faulty:
             self._handle(PreparationFailed(id=attempt, reason="this machine's disk is broken"))
+        elif folder is not None and folder.assign.spec.image is not None:
+            self._handle(PreparationFailed(id=attempt, reason=NOT_THERE, blameless=True))
         else:
             self._handle(Prepared(id=attempt))
 

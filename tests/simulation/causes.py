@@ -143,6 +143,11 @@ class Causes:
         name = f"{attempt.job}#{attempt.number}"
         if attempt.id in self._rejected or attempt.id in self._gone:
             return
+        if attempt.id in self.world.checkers.secrets.doubted and (
+            before is None or before.state == AttemptState.ASSIGNED
+        ):
+            self._taken.add(attempt.id)
+            return
         known = self._known.get((dispatcher.epoch, attempt.runner))
         assert attempt.finished_at is not None, f"{name} is lost at no time"
         if known is not None and known.bye_at is not None:
@@ -192,6 +197,7 @@ class Causes:
         earlier = [checkers.attempts[attempt.job, number] for number in range(1, attempt.number)]
         states = Counter(each.state for each in earlier)
         last = earlier[-1]
+        checkers.secrets.tried_again(last)
         name = f"{attempt.job}#{attempt.number}"
         uncounted = self._rejected | self._taken
         lost = [each for each in earlier if each.state == AttemptState.LOST and each.id not in uncounted]

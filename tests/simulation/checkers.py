@@ -19,7 +19,9 @@ from surveil.core.state import Changes
 from surveil.protocol import Assign, Hello, Message, Release, Seen, Welcome
 from tests.simulation.causes import Causes
 from tests.simulation.ending import Ending
+from tests.simulation.entrusting import Secrets
 from tests.simulation.fairness import Fairness
+from tests.simulation.invention import NOT_THERE
 from tests.simulation.relations import Relations
 from tests.simulation.truth import Work
 from tests.simulation.violation import require
@@ -49,6 +51,7 @@ class Checkers:
         self.causes = Causes(world)
         self.fairness = Fairness(world)
         self.relations = Relations(world)
+        self.secrets = Secrets(world)
         self.ending = Ending(world)
         self.jobs: dict[str, Job] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
@@ -83,6 +86,8 @@ class Checkers:
             self._count(attempt)
         for attempt in new:
             self._handed_out(attempt, runners_before)
+        for key, before in runners_before.items():
+            self._blamed(before, self.runners[key], attempts)
         for end in changes.log_ends:
             known = self.world.store.attempts.get((end.job, end.number))
             if known is not None:
@@ -127,6 +132,7 @@ class Checkers:
         if before is not None and before.log_end is not None:
             same = attempt.log_end == before.log_end
             require(same, "I4 I6", f"the log of {name} ended at {before.log_end}, and ends at {attempt.log_end} now")
+        self.secrets.ended(attempt)
         if attempt.state in _TOLD and (before is None or before.state != attempt.state):
             self._is_true(attempt)
 
@@ -184,6 +190,12 @@ class Checkers:
             require(not (before.draining and runner.draining), "I8", f"{name} went to {runner.name}, which drains")
             shut = before.cordoned and runner.cordoned and runner.probation_at is None and before.probation_at is None
             require(not shut, "I8", f"{name} went to {runner.name}, which is cordoned")
+
+    def _blamed(self, before: Runner | None, runner: Runner, attempts: list[Attempt]) -> None:
+        """More is held against a runner: for each time it has to have broken something itself."""
+        more = runner.quick_errors - (before.quick_errors if before is not None else 0)
+        own = [attempt for attempt in attempts if attempt.runner == runner.id and attempt.reason != NOT_THERE]
+        require(more <= len(own), "I23", f"{runner.name} is blamed {more} times, and broke {len(own)} attempts")
 
     def _job_agrees(self, job: Job) -> None:
         """A job's state follows from its newest attempt."""
@@ -282,6 +294,7 @@ class Checkers:
         busy = len(work.host.keepers)
         require(busy <= work.host.slots, "I8", f"{work.host.name} runs {busy} attempts in {work.host.slots} slots")
         self.relations.began(work, _WAKING_MS)
+        self.secrets.began(work)
         if not work.exclusive:
             return
         recorded = self.world.store.attempts[work.job, work.attempt].state

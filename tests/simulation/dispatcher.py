@@ -31,6 +31,7 @@ from surveil.core.model import AttemptId
 from surveil.core.state import Changes, Identity, State
 from surveil.protocol import (
     Accepted,
+    Assign,
     Bye,
     CommitSeen,
     Finished,
@@ -46,6 +47,7 @@ from surveil.protocol import (
     Welcome,
 )
 from tests.simulation.clock import HostClock, Timer
+from tests.simulation.entrusting import Entrusting
 from tests.simulation.network import Line
 from tests.simulation.storage import DeposedError
 
@@ -74,6 +76,7 @@ class Dispatcher:
         self.policy = world.policy
         identity = Identity(cluster=CLUSTER, epoch=self.epoch, bulk_port=7301)
         self.state = State.load(self.store.open_records(), identity=identity, next_build=self.store.next_build)
+        self._entrusting = Entrusting(self)
         self._inbox: list[Event] = [Recovered()] if self.epoch > 1 else []
         self._answers: list[Answered] = []
         self._routes: dict[str, Line] = {}
@@ -195,8 +198,8 @@ class Dispatcher:
             match effect:
                 case Send(runner=runner, message=message):
                     self.world.checkers.said(self, runner, message)
-                    if runner in self._routes:
-                        self._say(self._routes[runner], message)
+                    if not isinstance(message, Assign) or not self._entrusting.takes(runner, message):
+                        self.say_order(runner, message)
                 case SendBack(runner=runner, via=via, message=message):
                     self.world.checkers.said(self, runner, message)
                     self._send_back(runner, self._lines[via], message)
@@ -204,6 +207,11 @@ class Dispatcher:
                     self.acknowledge(mid, build)
         for answer in answers:
             answer()
+
+    def say_order(self, runner: str, message: Message) -> None:
+        """Say something to a runner, if it is there."""
+        if runner in self._routes:
+            self._say(self._routes[runner], message)
 
     def _send_back(self, runner: str, line: Line, message: Message) -> None:
         if isinstance(message, Welcome):
@@ -290,6 +298,9 @@ class Dispatcher:
 
     def pause(self) -> None:
         self.paused = True
+
+    def when_it_goes_on(self, action: Callable[[], None]) -> None:
+        self._on_resume.append(action)
 
     def resume(self) -> None:
         if self.paused and self.alive:

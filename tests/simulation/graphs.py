@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from surveil.protocol import JobSpec
+from surveil.protocol import JobSpec, TakenArtifact
 from tests.simulation.options import Options
 
 WORD: Final = "word"
@@ -19,6 +19,8 @@ WORD: Final = "word"
 WORDS: Final = ("even", "odd")
 GIVEN: Final = "GIVEN"
 """The variable into which a job has the word of its first need filled."""
+KEPT: Final = "kept"
+"""The artifact that such a job takes from each of its needs."""
 GROUPS: Final = ("deploy", "device-${{ branch }}")
 PRIORITIES: Final = (-3, -1, 0, 1, 5)
 
@@ -95,7 +97,8 @@ def _related(options: Options, dice: Random, job: JobSpec) -> JobSpec:
         text = dice.choice(tuple(CONDITIONS) if job.needs else ALONE)
         job = replace(job, when=text.replace("{need}", job.needs[0] if job.needs else ""))
     if job.needs and _chance(dice, options.graphs_pm):
-        job = replace(job, env={GIVEN: "${{ needs['" + job.needs[0] + "'].outputs.word }}"})
+        takes = tuple(TakenArtifact(job=need, name=KEPT) for need in job.needs)
+        job = replace(job, env={GIVEN: "${{ needs['" + job.needs[0] + "'].outputs.word }}"}, artifacts_from=takes)
     grouped = _chance(dice, options.groups_pm)
     return replace(
         job,

@@ -163,7 +163,9 @@ class Keeper:
             output=self._plan.output,
             word=host.world.graph_dice.choice(WORDS),
             given=self.assign.spec.env.get(GIVEN, ""),
+            takes=self.assign.spec.artifacts_from,
             group=(self.assign.repo, self.assign.spec.concurrency) if self.assign.spec.concurrency else None,
+            entrusted=bool(self.assign.envelope),
             requires=next((artifact.name for artifact in self.assign.spec.artifacts if artifact.required), None),
         )
         folder.launched = True

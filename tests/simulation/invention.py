@@ -8,13 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from surveil.protocol import ArtifactSpec, Assign, JobSpec, StepSpec
+from surveil.frozen import replace
+from surveil.protocol import ArtifactSpec, Assign, ImageSpec, JobSpec, StepSpec
 from tests.simulation.options import Options
 
 LABELS = ("gpu", "big")
 _STEPS_MAX = 3
 MISSING = "missing"
 """The name of an artifact that no step ever makes."""
+NOWHERE = "nowhere"
+"""The image that no registry has, and of which each runner says so in the same words."""
+NOT_THERE = f"image {NOWHERE} cannot be fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ def invent_jobs(options: Options, dice: Random, collect_dice: Random) -> tuple[J
             )
         )
     return tuple(jobs)
+
+
+def with_images(options: Options, dice: Random, jobs: tuple[JobSpec, ...]) -> tuple[JobSpec, ...]:
+    """Let some jobs have an image that is not there."""
+    if not options.nowhere_pm:
+        return jobs
+    image = ImageSpec(name=NOWHERE)
+    return tuple(replace(job, image=image) if _chance(dice, options.nowhere_pm) else job for job in jobs)
 
 
 def _artifacts(options: Options, dice: Random) -> tuple[ArtifactSpec, ...]:

@@ -11,6 +11,7 @@ from tests.simulation.mutants_dispatch import DISPATCH
 from tests.simulation.mutants_hands import HANDS
 from tests.simulation.mutants_relations import RELATIONS
 from tests.simulation.mutants_run import RUN
+from tests.simulation.mutants_secrets import SECRETS
 from tests.simulation.mutation import Mutant
 
-MUTANTS: tuple[Mutant, ...] = (*DISPATCH, *RELATIONS, *RUN, *COPIES, *HANDS)
+MUTANTS: tuple[Mutant, ...] = (*DISPATCH, *RELATIONS, *RUN, *COPIES, *SECRETS, *HANDS)

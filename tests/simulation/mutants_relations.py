@@ -11,6 +11,7 @@ ENDING = "surveil.core.ending"
 FOLLOWING = "surveil.core.following"
 SCHEDULE = "surveil.core.schedule"
 STATE = "surveil.core.state"
+TAKING = "surveil.core.taking"
 
 RELATIONS: tuple[Mutant, ...] = (
     Mutant(
@@ -182,6 +183,42 @@ RELATIONS: tuple[Mutant, ...] = (
         old="if is_open(spec):",
         new="if False:",
         seeds=(38,),
+        rule="I22",
+    ),
+    Mutant(
+        name="artifacts of whoever came last",
+        sentence="a job takes what an attempt kept that decided nothing",
+        place="surveil.core.model:Job.decided_by",
+        old="self.attempt if self.state in {Status.PASSED, Status.FAILED} else 0",
+        new="self.attempt",
+        seeds=(49,),
+        rule="I22",
+    ),
+    Mutant(
+        name="artifacts of the first attempt",
+        sentence="a job takes what the first attempt at its need kept, whatever was tried after that",
+        place=f"{BUILDS}:looking",
+        old="attempt=other.decided_by",
+        new="attempt=min(other.decided_by, 1)",
+        seeds=(8,),
+        rule="I22",
+    ),
+    Mutant(
+        name="artifacts not carried",
+        sentence="what a carried job kept is looked for in the build that it is carried to",
+        place=f"{TAKING}:_carried",
+        old="build=earlier",
+        new="build=0",
+        seeds=(12,),
+        rule="I22",
+    ),
+    Mutant(
+        name="artifacts of failures required",
+        sentence="what a job did not keep that failed keeps another from running",
+        place=f"{TAKING}:decided",
+        old='optional=need.state != "passed"',
+        new="optional=False",
+        seeds=(8,),
         rule="I22",
     ),
     Mutant(

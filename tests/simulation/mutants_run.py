@@ -97,8 +97,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{LIFE}:tick",
         old="return say_finished(state, held, now, policy) if held.repeat_at <= now else []",
         new="return []",
-        seeds=(4,),
-        rule="L1",
+        seeds=(60,),
+        rule="L4",
     ),
     Mutant(
         name="log deleted when released",
@@ -205,8 +205,8 @@ RUN: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_tick",
         old="if state.hello_at is not None and state.hello_at <= now:",
         new="if False:",
-        seeds=(8,),
-        rule="L2",
+        seeds=(60,),
+        rule="L1",
     ),
     Mutant(
         name="observer persists before seen",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-_HOMES = ("surveil.core.", "tests.simulation.")
+_HOMES = ("surveil.core.", "surveil.hands.", "tests.simulation.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

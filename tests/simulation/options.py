@@ -97,6 +97,10 @@ class Options:
     """How many jobs have a condition, a matrix and what else relates them to others."""
     groups_pm: int
     """How many jobs, where some are so related, are in a concurrency group."""
+    secrets_pm: int
+    """How many jobs ask for a secret."""
+    nowhere_pm: int
+    """How many jobs have an image that no registry has."""
     codec_pm: int
     """How many messages really become bytes and back; the rest stay as they are, for speed."""
 
@@ -194,6 +198,8 @@ def _anything(seed: int, dice: Random) -> Options:
         collects_pm=0,
         graphs_pm=0,
         groups_pm=0,
+        secrets_pm=0,
+        nowhere_pm=0,
         codec_pm=100,
     )
 
@@ -204,6 +210,8 @@ def draw(seed: int) -> Options:
     options = _with_copies(_anything(seed, dice), Random(seed * 2 + 3))
     options = _with_collecting(options, Random(seed * 2 + 7))
     options = _with_graphs(options, Random(seed * 2 + 15))
+    options = replace(options, secrets_pm=_sometimes(Random(seed * 2 + 21), 1 / 6, 300, 1_000))
+    options = replace(options, nowhere_pm=_sometimes(Random(seed * 2 + 1_911), 1 / 8, 100, 700))
     options = replace(options, stranger_pm=_sometimes(Random(seed * 2 + 11), 0.5, 500, 1_000))
     match dice.randrange(10):
         case 0:

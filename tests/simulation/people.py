@@ -130,7 +130,7 @@ class People:
         store = self.world.store
         jobs = [store.jobs[job_id] for job_id in build.jobs]
         carried = {
-            job.spec.name: Carried(reason="it passed before", outputs=job.outputs)
+            job.spec.name: Carried(reason="it passed before", outputs=job.outputs, attempt=job.decided_by)
             for job in jobs
             if job.state == Status.PASSED
         }

@@ -123,13 +123,26 @@ class Relations:
         return Seen(job.state.value, _tolerated(job), self._word(job))
 
     def _word(self, job: Job) -> str:
-        """What the attempt that decided really put out, if it was in a build before where the job is carried over."""
+        """What the attempt that decided really put out."""
+        job = self._really(job)
+        work = self.world.truth.works.get((job.id, job.attempt))
+        return work.word if work is not None and job.state in {Status.PASSED, Status.FAILED} else ""
+
+    def _really(self, job: Job) -> Job:
+        """The job as it ran, in a build before where it is carried over."""
         while job.state == Status.PASSED and not job.attempt:
             earlier = self.world.store.builds[job.build].retry_of
             assert earlier is not None, f"{job.id} passed without ever being tried"
             job = self._job(f"{earlier}/{job.spec.name}")
-        work = self.world.truth.works.get((job.id, job.attempt))
-        return work.word if work is not None and job.state in {Status.PASSED, Status.FAILED} else ""
+        return job
+
+    def _kept_by(self, job: Job) -> list[tuple[str, int, bool]]:
+        """The attempts whose artifacts a job takes, and whether these may be missing: of each need that passed or
+        failed, the one that decided.
+        """
+        ran = (self._really(self._job(f"{job.build}/{take.job}")) for take in job.spec.artifacts_from)
+        ended = (one for one in ran if one.state in {Status.PASSED, Status.FAILED})
+        return [(one.id, one.attempt, one.state != Status.PASSED) for one in ended]
 
     # ---- turns ---------------------------------------------------------------------------------------------
 
@@ -150,7 +163,9 @@ class Relations:
     # ---- the world of processes ----------------------------------------------------------------------------
 
     def began(self, work: Work, waking_ms: int) -> None:
-        """An attempt's processes begin: is its group free, and was it told what its needs put out?"""
+        """An attempt's processes begin: is its group free, was it told what its needs put out, and does it have what
+        they kept?
+        """
         job, now = self._job(work.job), self.world.schedule.now
         for other in list(self.world.truth.alive.values()):
             if other is work or not work.group or other.group != work.group:
@@ -163,6 +178,12 @@ class Relations:
             require(
                 work.given == word, "I22", f"{work.job}#{work.attempt} was told {work.given!r}, and it was {word!r}"
             )
+        told = [(f"{take.build or job.build}/{take.job}", take.attempt, take.optional) for take in work.takes]
+        kept = self._kept_by(job)
+        require(told == kept, "I22", f"{work.job}#{work.attempt} takes {told}, and what counts is {kept}")
+        for giver, number, _ in told:
+            over = not self.world.truth.works[giver, number].alive
+            require(over, "I22", f"{work.job}#{work.attempt} begins, and {giver}#{number} is not over")
 
 
 def _tolerated(job: Job) -> bool:

@@ -12,6 +12,7 @@ from tests.simulation.invention import MISSING
 
 if TYPE_CHECKING:
     from surveil.core.model import AttemptId
+    from surveil.protocol import TakenArtifact
     from tests.simulation.host import Host
 
 
@@ -37,10 +38,14 @@ class Work:
     """What it puts out for those that need it."""
     given: str = ""
     """What it was told that its first need put out."""
+    takes: tuple[TakenArtifact, ...] = ()
+    """The artifacts that lie in its work tree, as it was told whose they are."""
     group: tuple[str, str] | None = None
     """The repository and the name of its concurrency group."""
     requires: str | None = None
     """The artifact without which the job has not passed."""
+    entrusted: bool = False
+    """Whether it got secrets."""
     collected: bool = False
     """Whether what was to be kept of it was."""
 

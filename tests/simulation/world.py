@@ -23,6 +23,7 @@ from tests.simulation.agent import Agent
 from tests.simulation.checkers import Checkers
 from tests.simulation.clock import Schedule
 from tests.simulation.dispatcher import Dispatcher
+from tests.simulation.entrusting import with_secrets
 from tests.simulation.faults import Misfortune, restart_after
 from tests.simulation.host import Host
 from tests.simulation.network import Way
@@ -64,6 +65,8 @@ class World:
         self.trust_dice = Random(options.seed * 2 + 13)
         """Of its own, so that the worlds in which nobody is a stranger stay as they were."""
         self.graph_dice = Random(options.seed * 2 + 17)
+        self.secret_dice = Random(options.seed * 2 + 19)
+        self.image_dice = Random(options.seed * 2 + 23)
         self.policy = options.policy()
         self.schedule = Schedule()
         self.store = ModelStore()
@@ -237,7 +240,8 @@ class World:
         number = self.next_number()
         broken = self.chance(self.options.bad_pipeline_pm)
         jobs = () if broken else invention.invent_jobs(self.options, self.dice, self.collect_dice)
-        jobs = graphs.relate(self.options, self.graph_dice, jobs)
+        jobs = invention.with_images(self.options, self.image_dice, jobs)
+        jobs = with_secrets(self.options, self.secret_dice, graphs.relate(self.options, self.graph_dice, jobs))
         commit = invention.Commit(f"repo-{repo}", f"{number:040x}", f"pipeline {number}", jobs)
         self._pipelines[commit.pipeline] = commit
         return commit

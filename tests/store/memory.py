@@ -3,6 +3,7 @@ slow."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -26,8 +27,9 @@ from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.core.timetable import Timetable
 from surveil.errors import NotAllowedError
-from surveil.protocol import Case, Tally
+from surveil.protocol import PRINTED_MAX, Case, Tally
 from surveil.store import (
+    HISTORY_BUILDS,
     PAST_BUILDS_MAX,
     ROWS_MAX,
     AttemptTally,
@@ -35,7 +37,9 @@ from surveil.store import (
     Cluster,
     Counts,
     DefectError,
+    Happened,
     JournalLine,
+    Outline,
     Sharing,
     StoredCase,
     Token,
@@ -165,11 +169,14 @@ class MemoryStore:
             case Runner():
                 pass
 
-    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> None:
-        for position, case in enumerate(found, at):
-            self.found_cases.setdefault((attempt, position), case)
+    def add_cases(self, attempt: AttemptId, at: int, found: Sequence[Case], tally: Tally | None) -> bool:
+        merged = {(attempt, position): case for position, case in enumerate(found, at)} | self.found_cases
+        if sum(len(case.output) for (of, _), case in merged.items() if of == attempt) > PRINTED_MAX:
+            return False
+        self.found_cases = merged
         if tally is not None:
             self.found_tallies.setdefault(attempt, tally)
+        return True
 
     def add_shard_list(self, build: int, suite: str, digest: str, items: bytes) -> None:
         self.shard_lists.setdefault((build, suite), (digest, items))
@@ -247,14 +254,31 @@ class MemoryReader:
         return self._store.cluster
 
     def builds(
-        self, *, repo: str | None = None, ref: str | None = None, limit: int = 20, before: int | None = None
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        state: Status | None = None,
+        event: str | None = None,
+        limit: int = 20,
+        before: int | None = None,
+        jobs: bool = True,
     ) -> list[Build]:
         found = [
-            self._build(build.id)
+            self._build(build.id) if jobs else replace(build, jobs=())
             for build in sorted(self._store.builds.values(), key=lambda build: -build.id)
             if repo in {None, build.repo} and ref in {None, build.ref} and (before is None or build.id < before)
+            if state in {None, build.state} and event in {None, build.event}
         ]
         return found[: min(limit, ROWS_MAX)]
+
+    def repositories(self) -> list[str]:
+        return sorted({build.repo for build in self._store.builds.values()})[:ROWS_MAX]
+
+    def outlines(self, repo: str, *, ref: str | None = None, limit: int = 200) -> list[Outline]:
+        names = ("id", "ref", "state", "created_at", "started_at", "finished_at")
+        found = self.builds(repo=repo, ref=ref, limit=limit)
+        return [Outline(**{name: getattr(build, name) for name in names}) for build in found]
 
     def build(self, build: int) -> BuildDetail | None:
         return next(iter(self.details([build])), None)
@@ -300,8 +324,31 @@ class MemoryReader:
         ]
         return found[: min(limit, ROWS_MAX)]
 
+    def incidents(self, *, limit: int = 200) -> list[JournalLine]:
+        return [line for line in reversed(self._store.lines) if line.note.build is None][: min(limit, ROWS_MAX)]
+
     def journal_end(self) -> int:
         return len(self._store.lines)
+
+    def happened(self, after: int) -> Happened:
+        found = [line for line in self._store.lines if line.position > after]
+        told = [(line.note.what, line.note.state) for line in found]
+        verdicts = [line.note for line in found if line.note.what == "build" and line.note.state in VERDICTS]
+        took = [(note.state, note.at - self._store.builds[note.build or 0].created_at) for note in verdicts]
+        position = found[-1].position if found else after
+        return Happened(position=position, lines=dict(Counter(told)), took=tuple(took))
+
+    def queued_since(self) -> int | None:
+        opened = {build.id for build in self._store.builds.values() if build.state not in VERDICTS}
+        waits = {
+            job.id: job.created_at
+            for job in self._store.jobs.values()
+            if job.build in opened and job.state is Status.QUEUED
+        }
+        for line in self._store.lines:
+            if (line.note.what, line.note.state) == ("job", "queued") and line.note.id in waits:
+                waits[line.note.id] = line.note.at
+        return min(waits.values(), default=None)
 
     def counts(self) -> Counts:
         opened = {build.id for build in self._store.builds.values() if build.state not in VERDICTS}
@@ -339,14 +386,28 @@ class MemoryReader:
         ]
 
     def cases(
-        self, of: Sequence[AttemptId], *, wrong: bool = False, at: int = 0, limit: int = ROWS_MAX
+        self,
+        of: Sequence[AttemptId],
+        *,
+        sound_of: Sequence[AttemptId] = (),
+        wrong: bool = False,
+        named: Sequence[str] | None = None,
+        at: int = 0,
+        limit: int = ROWS_MAX,
     ) -> list[StoredCase]:
         def order(item: tuple[tuple[AttemptId, int], Case]) -> tuple[object, ...]:
             ((job, number), position), case = item
             bad = case.state in {"failed", "errored"}
             return (not bad, 0 if bad else -case.duration_ms, *split_job(job), number, position)
 
-        chosen = [item for item in self._store.found_cases.items() if item[0][0] in of]
+        def counts(attempt: AttemptId, case: Case) -> bool:
+            return attempt in of or (attempt in sound_of and case.state not in {"failed", "errored"})
+
+        chosen = [
+            item
+            for item in self._store.found_cases.items()
+            if counts(item[0][0], item[1]) and (named is None or item[1].name in named)
+        ]
         found = [
             StoredCase(job=key[0][0], attempt=key[0][1], case=case)
             for key, case in sorted(chosen, key=order)
@@ -368,6 +429,22 @@ class MemoryReader:
         ]
         return max(before, default=None)
 
+    def history(self, build: int, suite: str, test: str) -> list[StoredCase]:
+        tested = {split_job(job)[0] for job, _ in self._store.found_tallies}
+        own = self._store.builds.get(build)
+        lately = [] if own is None else self.builds(repo=own.repo, ref=own.ref, limit=ROWS_MAX, before=build + 1)
+        among = [each.id for each in lately if each.id in tested][:HISTORY_BUILDS]
+        found = [
+            (-split_job(job)[0], split_job(job)[1], -number, position, case)
+            for ((job, number), position), case in self._store.found_cases.items()
+            if (job, number) in self._store.found_tallies and split_job(job)[0] in among
+            if (case.suite, case.name) == (suite, test)
+        ]
+        found.sort(key=lambda each: each[:4])
+        return [
+            StoredCase(job=f"{-before}/{name}", attempt=-number, case=case) for before, name, number, _, case in found
+        ]
+
     def sharing(self, build: int, suite: str) -> Sharing | None:
         if (build, suite) not in self._store.shard_lists:
             return None
@@ -375,13 +452,19 @@ class MemoryReader:
         asked = [one for key, one in sorted(self._store.shard_asks.items()) if key[:2] == (build, suite)]
         return Sharing(digest=digest, items=items, asked=tuple(asked))
 
-    def shared_before(self, repo: str, suite: str, build: int) -> Sharing | None:
-        before = [
+    def shared_before(
+        self, repo: str, suite: str, *, ref: str | None = None, before: int | None = None, limit: int = 1
+    ) -> list[Sharing]:
+        numbers = [
             number
             for number, name in self._store.shard_lists
-            if name == suite and number < build and self._store.builds[number].repo == repo
+            if name == suite
+            and (before is None or number < before)
+            and self._store.builds[number].repo == repo
+            and ref in {None, self._store.builds[number].ref}
         ]
-        return self.sharing(max(before), suite) if before else None
+        found = [self.sharing(number, suite) for number in sorted(numbers, reverse=True)[:limit]]
+        return [one for one in found if one is not None]
 
     def peers(self) -> list[Peer]:
         return sorted(self._store.peers.values(), key=lambda peer: (peer.created_at, peer.key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -101,6 +102,86 @@ def test_only_so_many_parts_are_held_open(
     assert blobs.size(DIGEST) == 300_000
     parts.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_many_who_bring_at_once_cost_no_reading(
+    parts: Incoming, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each piece of a large blob would wait for all before it to be read once more."""
+    monkeypatch.setattr(incoming, "OPEN_MAX", 1)
+    write(parts, 0, 100_000, owner="one")
+    write(parts, 0, 100_000, owner="two")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", None)
+        assert write(parts, 100_000, 200_000, owner="one") == 200_000
+        assert write(parts, 100_000, 200_000, owner="two") == 200_000
+    assert write(parts, 200_000, 300_000, owner="one") == 300_000
+    assert blobs.read(DIGEST, 0, READ_BYTES_MAX) == DATA
+
+
+@pytest.mark.parametrize("left", [None, 50_000], ids=["gone", "cut"])
+def test_a_part_that_was_closed_and_changed_meanwhile_is_looked_at_again(
+    tmp_path: Path, parts: Incoming, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch, left: int | None
+) -> None:
+    monkeypatch.setattr(incoming, "OPEN_MAX", 1)
+    write(parts, 0, 100_000, owner="one")
+    write(parts, 0, 0, owner="two")
+    (part,) = (tmp_path / "incoming").glob(f"one-*{incoming.PART}")
+    if left is None:
+        part.unlink()
+    else:
+        os.truncate(part, left)
+    assert write(parts, 100_000, 100_000, owner="one") == (left or 0)
+    assert write(parts, left or 0, 300_000, owner="one") == 300_000
+    assert blobs.read(DIGEST, 0, READ_BYTES_MAX) == DATA
+
+
+def test_a_blob_that_changes_its_size_on_the_way_begins_anew(parts: Incoming, tmp_path: Path) -> None:
+    assert write(parts, 0, 100_000) == 100_000
+    with pytest.raises(BlobRefused, match="another size"):
+        write(parts, 0, 0, size=len(DATA) + 1)
+    assert list((tmp_path / "incoming").iterdir()) == []
+    assert write(parts, 0, 0) == 0
+
+
+@pytest.mark.parametrize("when", ["beside what comes", "at the end"])
+def test_a_platter_that_refused_some_of_it_has_it_begin_anew(
+    parts: Incoming, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The system has given up what it could not write; the second time it would say that all is well."""
+    refusals = [OSError(errno.EIO, "Input/output error")]
+
+    def refuse(_handle: int) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    if when == "beside what comes":
+        monkeypatch.setattr(incoming, "SYNC_BYTES", 100_000)
+
+    def bring() -> None:
+        for at in range(0, 300_000, 100_000):
+            write(parts, at, at + 100_000)
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        bring()
+    assert blobs.size(DIGEST) is None
+    assert write(parts, 200_000, 300_000) == 0
+    assert write(parts, 0, 300_000) == 300_000
+    assert blobs.read(DIGEST, 0, READ_BYTES_MAX) == DATA
+
+
+def test_so_does_one_that_was_closed_meanwhile(parts: Incoming, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(incoming, "OPEN_MAX", 1)
+    monkeypatch.setattr(incoming, "SYNC_BYTES", 100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", refuse)
+        assert write(parts, 0, 100_000, owner="one") == 100_000
+        write(parts, 0, 10, owner="two")
+    assert write(parts, 100_000, 200_000, owner="one") == 0
 
 
 def test_what_nobody_went_on_with_for_a_day_is_deleted(tmp_path: Path, parts: Incoming) -> None:

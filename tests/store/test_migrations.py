@@ -131,3 +131,16 @@ def test_a_job_that_was_damaged_before_its_table_grew_does_not_look_sound_after_
         migrations.bring_up_to_date(connection, where="here")
         rows = connection.exec_driver_sql("SELECT * FROM jobs ORDER BY build").all()
     assert [codec.JOBS.fits(row) for row in rows] == [True, False]
+
+
+def test_a_build_that_was_damaged_before_its_table_grew_does_not_look_sound_after_it(engine: Engine) -> None:
+    build = "'repo', 'ref', 'sha', 'push', '', 'me', '', '', '[]', NULL, 'passed', '', 1, 2, 3"
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0002")
+        for number in (1, 2):
+            connection.exec_driver_sql(f"INSERT INTO builds VALUES ({number}, 'mid{number}', {build})")
+        migrations.bring_up_to_date(connection, where="here", to="0003")
+        connection.exec_driver_sql("UPDATE builds SET reason = 'changed by the disk' WHERE id = 2")
+        migrations.bring_up_to_date(connection, where="here")
+        rows = connection.exec_driver_sql("SELECT * FROM builds ORDER BY id").all()
+    assert [codec.BUILDS.fits(row) for row in rows] == [True, False]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from surveil.core.model import Status
 from surveil.store.reading import SqlReader
+from surveil.store.shelf import Shelf
 from surveil.store.sqlite import FILE, open_reader, open_store
 from tests.store.records import make_attempt, make_build, make_job, new
 
@@ -21,7 +23,7 @@ def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
         driver.set_trace_callback(said.append)
 
     event.listen(reader.engine, "checkout", listen)
-    eval(ask, {"reader": reader})
+    eval(ask, {"reader": reader, "Status": Status, "Shelf": Shelf})
     event.remove(reader.engine, "checkout", listen)
     database = sqlite3.connect(data / FILE)
     steps = [
@@ -36,15 +38,29 @@ def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
     "ask",
     [
         "reader.counts()",
+        "reader.happened(7)",
+        "reader.queued_since()",
         "reader.build(1)",
         "reader.details([1, 2, 3])",
         "reader.builds(repo='/srv/repo', limit=3)",
         "reader.builds(repo='/srv/repo', ref='refs/heads/main', before=9)",
+        "reader.builds(state=Status.FAILED)",
+        "reader.builds(repo='/srv/repo', jobs=False)",
+        "reader.builds(state=Status.RUNNING)",
+        "reader.builds(state=Status.FAILED, repo='/srv/repo')",
+        "reader.builds(event='schedule', before=9)",
+        "reader.repositories()",
+        "reader.outlines('/srv/repo')",
+        "reader.history(1, 's', 't')",
+        "reader.incidents()",
         "reader.build_of_mid('m')",
         "reader.owner('1/test', 1)",
         "reader.journal(after=7)",
         "reader.journal(build=1)",
         "reader.peer('k')",
+        "Shelf(reader.engine).lately(repo=None, before=9, limit=3)",
+        "Shelf(reader.engine).lately(repo='repo', before=9, limit=3)",
+        "Shelf(reader.engine).lately(repo=None, before=9, limit=3, among=['/srv/repo', '/srv/b'])",
     ],
 )
 def test_no_question_scans_the_past(tmp_path: Path, ask: str) -> None:

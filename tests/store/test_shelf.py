@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from surveil.core.kept import Artifact, outdated
+from surveil.store import kept_codec
 from surveil.store.sqlite import FILE, open_store
 from surveil.store.sums import DamagedError
+from surveil.store.tables import artifacts
 from surveil.store.writing import SqlStore
 from tests.store.records import make_artifact, make_build, make_cache, new
 
@@ -35,6 +39,17 @@ def test_what_is_kept_is_found_by_its_build_and_by_its_name(store: SqlStore) -> 
     assert shelf.artifact(ONE.job, 1, ONE.name) is None
     assert shelf.blobs() == {"a" * 64, "b" * 64}
     assert [shelf.known_to("/srv/repo", digit * 64) for digit in "ab"] == [True, False]
+    store.close()
+
+
+def test_whoever_looks_while_something_is_written_finds_what_is_durable_and_disturbs_nobody(store: SqlStore) -> None:
+    shelf, other = store.shelf, replace(ONE, job="2/test", blob="b" * 64)
+    shelf.keep(ONE)
+    with ThreadPoolExecutor(1) as threads, store._transaction() as connection:  # noqa: SLF001  # amid a write
+        connection.execute(insert(artifacts), [kept_codec.artifact_row(other)])
+        seen = [threads.submit(look).result() for look in (shelf.artifacts, shelf.blobs, shelf.caches)]
+    assert seen == [[ONE], {"a" * 64}, []]
+    assert shelf.artifacts() == [ONE, other]
     store.close()
 
 

@@ -21,10 +21,11 @@ import pytest
 from surveil.core.model import Job, Status
 from surveil.errors import InfrastructureError, InvalidError
 from surveil.places import LOCK, Hold
-from surveil.protocol import JobSpec, StepSpec, pack_part, unpack_part
+from surveil.protocol import JobSpec, StepReport, StepSpec, pack_part, unpack_part
 from surveil.store import DefectError, FencedError, StoreError
 from surveil.store.backup import backup
-from surveil.store.codec import spec_of, spec_row
+from surveil.store.codec import _steps, _steps_of
+from surveil.store.spec_codec import spec_of, spec_row
 from surveil.store.sqlite import ATTEMPTS_SKIPPED, BUILDS_SKIPPED, FILE, open_reader, open_store
 from tests.platter import Platter
 from tests.store.records import (
@@ -62,6 +63,14 @@ def test_the_cluster_keeps_its_name_and_each_start_has_a_higher_epoch(tmp_path: 
     assert (tmp_path / "new" / "folder").stat().st_mode & 0o777 == 0o700
 
 
+def test_steps_that_an_earlier_version_stored_are_written_as_they_were() -> None:
+    step = StepReport(name="s", state="passed", log_at=3)
+    served = StepReport(name="service db", state="passed", image="db@sha256:1")
+    old = {name: value for name, value in pack_part(step).items() if name != "image"}
+    assert _steps((step,)) == json.dumps([old], ensure_ascii=False, separators=(",", ":"))
+    assert _steps_of(_steps((step, served))) == (step, served)
+
+
 def test_a_job_that_an_earlier_version_stored_goes_on_under_the_digest_that_it_has() -> None:
     spec = JobSpec(name="test", env={}, timeout_ms=1, matrix={}, steps=(StepSpec(name="s", run="true", env={}),))
     first = {"name", "needs", "when", "labels", "env", "timeout_ms", "retry", "on_runner_loss", "steps", "matrix"}
@@ -71,6 +80,21 @@ def test_a_job_that_an_earlier_version_stored_goes_on_under_the_digest_that_it_h
     body = json.dumps(old, ensure_ascii=False, separators=(",", ":"))
     assert spec_row(spec) == (sha256(body.encode()).digest(), body)
     assert unpack_part(JobSpec, json.loads(body)) == spec
+
+
+STORED_PARTS = (
+    '{"name":"test","needs":[],"when":"passed","labels":[],"env":{},"timeout_ms":1,"retry":0,"on_runner_loss":"retry",'
+    '"steps":[],"matrix":{},"artifacts":[{"name":"files","paths":["dist"],"required":false,"retention_ms":0}],'
+    '"cache":[{"key":"k","restore_keys":[],"paths":["lib"]}],'
+    '"image":{"name":"python:3.12","pull":"missing","cpu_thousandths":0,"memory_bytes":0,"processes":0},'
+    '"secrets":[{"name":"TOKEN","env":"TOKEN","file":"","place":"4:5"}]}'
+)
+"""As the first version that had these parts wrote them. This text never changes."""
+
+
+def test_a_part_of_a_job_that_an_earlier_version_stored_keeps_its_text_whatever_is_added_to_it() -> None:
+    digest = sha256(STORED_PARTS.encode()).digest()
+    assert spec_row(spec_of(STORED_PARTS, digest)) == (digest, STORED_PARTS)
 
 
 def test_what_a_later_version_added_is_stored_where_it_says_something() -> None:

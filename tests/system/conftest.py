@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from surveil.execute import cgroups
 from surveil.execute.attempts import group_prefix
-from surveil.execute.confines import Confines
+from surveil.execute.isolation import cgroups
+from surveil.execute.keeper.confines import Confines
 from surveil.places import ATTEMPTS
+from tests.engines.fixtures import docker_engine, serving
 from tests.system.processes import Place, kill
+
+__all__ = ["docker_engine", "serving"]
 
 
 def _remove_groups(folder: Path) -> None:

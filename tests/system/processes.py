@@ -28,7 +28,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.settings: dict[str, str] = {}
+        # Nobody looks at the pages of most tests, and each would start a process for them.
+        self.settings: dict[str, str] = {"SURVEIL_HTTP": "off"}
         """What all commands find in their environment as well."""
         folder.joinpath("home").mkdir()
 
@@ -172,14 +173,25 @@ class Running:
             self._more.notify_all()
 
 
-def with_descendants(pid: int) -> list[int]:
-    """The process and all that it started, directly or not."""
+def _parents() -> dict[int, int]:
+    """Of every process that is there now; one that ends while they are counted is left out."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError):
             continue
+    return parents
+
+
+def children(pid: int) -> list[int]:
+    """What the process itself started, and is there."""
+    return [child for child, parent in _parents().items() if parent == pid]
+
+
+def with_descendants(pid: int) -> list[int]:
+    """The process and all that it started, directly or not."""
+    parents = _parents()
     found = [pid]
     for known in found:
         found += [child for child, parent in parents.items() if parent == known]

@@ -58,7 +58,10 @@ def _good(folder: Path) -> None:
         (_good, ("runner",), 6, "join one with --join TOKEN"),
         (_good, ("runner", "--join", "svl1.torn"), 2, "the join token is damaged: copy it again"),
         (_good, ("dispatcher", "--listen", "tcp://127.0.0.1:99999"), 2, "is not an address like"),
-        (_good, ("dispatcher", "--http", "127.0.0.1:0"), 2, "There are no web pages in this version"),
+        (_good, ("web", "--http", "off"), 2, "has nothing to serve with `--http off`"),
+        (_good, ("web", "--http", "127.0.0.1"), 2, "is not an address like"),
+        (_good, ("web", "--http", "127.0.0.1:0"), 3, "there is no database at"),
+        (_good, ("login",), 3, "is not the folder of a dispatcher"),
         (_good, ("runer",), 2, "Did you mean `surveil runner`?"),
     ],
 )

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from tests.net.stage import free_ports
-from tests.system.processes import Place, Running, eventually, signal_process, with_descendants
+from tests.system.processes import Place, Running, children, eventually, signal_process
 from tests.system.repository import make_repository, pipeline
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
-AGENT, KEEPER = "surveil runner", "surveil.execute.zygote"
+AGENT, KEEPER = "surveil runner", "surveil.execute.keeper.zygote"
 """What the command lines name; a keeper is a fork of the zygote."""
 LEASE_S = 3.0
 LEASE = {"SURVEIL_POLICY_HEARTBEAT": "500ms", "SURVEIL_POLICY_LEASE": "3s", "SURVEIL_POLICY_MARGIN": "500ms"}
@@ -57,11 +57,11 @@ class Pool:
 
     def zygote(self, runner: str) -> int:
         """The one child of the agent."""
-        (pid,) = (pid for pid in with_descendants(self.agent(runner))[1:] if parent_of(pid) == self.agent(runner))
+        (pid,) = children(self.agent(runner))
         return pid
 
     def has_zygote(self, runner: str) -> bool:
-        return len(with_descendants(self.agent(runner))) > 1
+        return bool(children(self.agent(runner)))
 
     def keepers(self, runner: str) -> list[int]:
         """Those who hold the locks of the runner's attempts."""
@@ -83,10 +83,6 @@ class Pool:
     def steps(self, runner: str) -> list[int]:
         """All that works in the runner's workspaces."""
         return self.place.processes(str(self.data(runner) / "workspaces"))
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def alive(pid: int) -> bool:

@@ -100,6 +100,14 @@ def test_a_label_that_no_runner_will_have_is_said_at_once(place: Place) -> None:
     assert place.run("up", "--once", "--label", "gpu", str(repo)).returncode == 0
 
 
+def test_an_image_without_an_engine_is_said_at_once(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true", more="    image: busybox\n"))
+    done = place.run("up", "--once", "--engine", "off", str(repo))
+    assert (done.returncode, done.stdout) == (7, "")
+    assert "a job with an image needs containers, and containers are switched off there" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_of_several_repositories_the_worst_verdict_counts(place: Place) -> None:
     sound = make_repository(place.folder / "sound", __surveil__yml=pipeline("echo one", job="a"))
     broken = make_repository(place.folder / "broken", __surveil__yml=pipeline("echo two", "false", job="b"))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from surveil.execute.spool import SYNC_MS, SpoolReader
+from surveil.execute.logs.spool import SYNC_MS, SpoolReader
 from surveil.store.log_packed import SUFFIX
 from tests.disks.mounted import mounted
 from tests.disks.needs import ON_A_DISK_OF_OURS

@@ -55,9 +55,16 @@ def test_reports_are_read_and_shown_and_change_no_verdict(place: Place) -> None:
 
 def test_shards_run_everything_once_and_one_that_never_asked_fails(place: Place) -> None:
     repo = make_repository(place.folder / "repo", __surveil__yml=SHARDS)
-    done = place.run("up", "--once", "--slots", "4", str(repo))
+    done = place.run("up", "--once", "--slots", "4", "--data", str(place.data), str(repo))
     assert done.returncode == 1, done.stderr
     ran = [line.rpartition(" ")[2] for line in done.stdout.splitlines() if " | ran-" in line]
     assert sorted(ran) == sorted(f"ran-{number}" for number in range(1, 41))
     assert "its steps took nothing of what these share" in done.stdout + done.stderr
+    with place.start(
+        "dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}"
+    ) as dispatcher:
+        dispatcher.wait_for("dispatcher is ready")
+        shown = place.ask("tests", "1")
+    assert sorted(int(case["name"]) for case in shown["cases"]) == list(range(1, 41)), "shards tell without a report"
+    assert {case["state"] for case in shown["cases"]} == {"passed"}
     assert place.processes() == []

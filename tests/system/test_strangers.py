@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from surveil.client.access import person_here
 from tests.system.processes import Place, Running, eventually, kill
 from tests.system.repository import commit, git, make_repository
 
@@ -124,7 +125,7 @@ def test_a_fork_that_changes_the_pipeline_waits_for_approval_and_runs_ours_witho
         assert "their script ran" in log
         assert "token is missing" in log
         assert "STOLEN" not in log
-        assert place.ask("show", "3")["approved"] == "approved by a person"
+        assert place.ask("show", "3")["approved"] == f"approved by {person_here()}"
 
         request(theirs, "Once more", build__sh=SNOOP + "echo again\n")
         assert eventually(lambda: state_of(place, 4) == "held"), "an approval is for one commit"

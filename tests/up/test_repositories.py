@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from surveil.client.commits import submission
 from surveil.errors import NotFoundError
 from surveil.mirror.address import AddressError, parse
 from surveil.mirror.trouble import MirrorError
-from surveil.up.repositories import find_repositories, read_head, submission
+from surveil.up.repositories import find_repositories, read_head
 from tests.system.repository import commit, git, make_repository, pipeline
 
 

@@ -17,8 +17,10 @@ from surveil.protocol import (
     Ref,
     Remark,
     SecretUse,
+    ServiceSpec,
     StepReport,
     StepSpec,
+    TakenArtifact,
     Tally,
     WatchedRepo,
 )
@@ -26,6 +28,7 @@ from surveil.protocol import (
 STEP: Final = StepReport(
     name="Tests", state="failed", exit_code=-9, started_after_ms=5, finished_after_ms=1_234, log_at=65_536,
     remarks=(Remark(at=70_000, after_ms=1_230, text="9 bytes of this step's log were dropped"),),
+    image="postgres@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 )  # fmt: skip
 SPEC: Final = JobSpec(
     name="test-3.12",
@@ -42,11 +45,35 @@ SPEC: Final = JobSpec(
         ),
     ),
     matrix={"python": "3.12"},
-    image=ImageSpec(name="python:3.12", pull="always", cpu_thousandths=1500, memory_bytes=2**30, processes=512),
+    image=ImageSpec(
+        name="python:3.12",
+        pull="always",
+        cpu_thousandths=1500,
+        memory_bytes=2**30,
+        processes=512,
+        root=True,
+        disk_bytes=2**31,
+    ),
     reports=("reports/*.xml",),
     secrets=(SecretUse(name="TOKEN", env="NPM_TOKEN", file="TOKEN_FILE", place=":7:15"),),
     shards=4,
+    services=(
+        ServiceSpec(
+            name="db",
+            image=ImageSpec(name="postgres:16"),
+            env={"POSTGRES_USER": "app"},
+            command=("postgres", "-d1"),
+            secrets=("NPM_TOKEN",),
+            health=("pg_isready",),
+            port=5432,
+            interval_ms=500,
+            ready_ms=30_000,
+        ),
+    ),
     artifacts=(ArtifactSpec(name="wheels", paths=("dist/*.whl",), required=True, retention_ms=86_400_000),),
+    artifacts_from=(
+        TakenArtifact(job="build", name="wheels", build=3, attempt=2, optional=True, blob="b" * 64, size=4096),
+    ),
     cache=(CacheSpec(key="pip-${{ hash('*.txt') }}", restore_keys=("pip-",), paths=("~/.cache/pip",)),),
 )
 CASE: Final = Case(
@@ -68,7 +95,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     protocol.Finished(
         job="7/test", attempt=2, outcome="failed", reason="step Tests ended with 1", exit_code=1, started_after_ms=3,
         finished_after_ms=1_240, log_bytes=70_000, steps=(STEP,), isolation="process",
-        outputs=(protocol.JobOutput(name="version", value="1.2"),),
+        outputs=(protocol.JobOutput(name="version", value="1.2"),), blameless=True,
     ),
     protocol.Output(job="7/test", attempt=2, at=65_536, crc=0xDEADBEEF, after_ms=900, data=b"\x00ok\n\xff"),
     protocol.Cases(
@@ -129,12 +156,13 @@ SAMPLES: Final[tuple[Message, ...]] = (
         includes=(IncludedFile(path="ci/a.yml", text="jobs: {}\n"), IncludedFile(path="b", problem="is no file")),
     ),
     protocol.Seen(mid="manual:1", build=7),
-    protocol.Watching(birth=5, repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),)),
+    protocol.Watching(birth=5, repos=(WatchedRepo(repo="/srv/repo.git", problem="it is gone"),), looks=True),
+    protocol.LookNow(repo="/srv/repo.git"),
     protocol.Pack(
         id=11, runner="r" * 40, made=3, at=262_144, total=262_147, problem="it is gone", retry_ms=500,
         data=b"\x00\xff\n",
     ),
-    protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}),
+    protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}, person="ada", way="page"),
     protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
     protocol.Enrol(secret=bytes(range(32)), name="spare-2"),
     protocol.Enrolled(cluster="c0ffee", name="spare-2", role="runner", labels=("linux",)),

@@ -51,6 +51,7 @@ MODULES: Final = (
     "network",
     "peers",
     "storage",
+    "kept",
     "clocks",
     "jobs",
     "remotes",

@@ -12,7 +12,7 @@ from typing import Final
 
 from surveil.core.model import Attempt, AttemptState
 from surveil.errors import InfrastructureError
-from surveil.execute import cgroups
+from surveil.execute.isolation import cgroups
 from tests.campaign.cluster import PATIENCE_S, Cluster, Role, until
 from tests.campaign.evidence import Evidence, Push
 from tests.campaign.faults import Struck, kind

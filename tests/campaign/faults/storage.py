@@ -83,7 +83,7 @@ def observer_torn(cluster: Cluster, dice: Random) -> Struck:
 # ---- no room ----------------------------------------------------------------------------------------------------
 
 
-def _full(cluster: Cluster, role: Role, dice: Random, *kinds: str) -> Struck:
+def full(cluster: Cluster, role: Role, dice: Random, *kinds: str) -> Struck:
     """No room on a disk for some seconds. The role lives on, and goes on by itself when there is room."""
     platter = Platter(cluster, role)
     platter.insert()
@@ -130,25 +130,25 @@ def _broken_with_a_reason(name: str) -> Callable[[Evidence], Iterable[str]]:
 @kind("dispatcher-full", "F13")
 def dispatcher_full(cluster: Cluster, dice: Random) -> Struck:
     """The dispatcher's disk is full for some seconds: it refuses, waits, and goes on by itself."""
-    return _full(cluster, cluster.dispatcher, dice, "write", "make")
+    return full(cluster, cluster.dispatcher, dice, "write", "make")
 
 
 @kind("runner-full", "F14", on="runner")
 def runner_full(cluster: Cluster, dice: Random) -> Struck:
     """A runner's disk is full for some seconds: what runs there breaks with a reason, and nothing new comes."""
-    return _full(cluster, cluster.victim(dice), dice, "write", "make")
+    return full(cluster, cluster.victim(dice), dice, "write", "make")
 
 
 @kind("runner-inodes", "F14", weight=0.5, on="runner")
 def runner_inodes(cluster: Cluster, dice: Random) -> Struck:
     """A runner's disk takes no new file for some seconds."""
-    return _full(cluster, cluster.victim(dice), dice, "make")
+    return full(cluster, cluster.victim(dice), dice, "make")
 
 
 @kind("observer-full", "F13", weight=0.5, on="observer")
 def observer_full(cluster: Cluster, dice: Random) -> Struck:
     """An observer's disk is full for some seconds: what it cannot remember it says again."""
-    return _full(cluster, dice.choice(cluster.observers), dice, "write", "make")
+    return full(cluster, dice.choice(cluster.observers), dice, "write", "make")
 
 
 # ---- calls that fail --------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def _builds() -> None:
     where = sa.text(
         "state <> 'cancelled' AND state <> 'errored' AND state <> 'failed' AND state <> 'passed' AND state <> 'skipped'"
     )
-    op.create_index("builds_open", "builds", ["id"], sqlite_where=where, postgresql_where=where)
+    op.create_index("builds_open", "builds", ["id"], sqlite_where=where)
     op.create_index("builds_ref", "builds", ["repo", "ref", "id"])
     op.create_index("builds_repo", "builds", ["repo", "id"])
 
@@ -137,7 +137,7 @@ def _peers() -> None:
         sa.Column("revoked_at", _NUMBER),
     )
     where = sa.text("revoked_at IS NULL")
-    op.create_index("peers_name", "peers", ["role", "name"], unique=True, sqlite_where=where, postgresql_where=where)
+    op.create_index("peers_name", "peers", ["role", "name"], unique=True, sqlite_where=where)
 
 
 def _runners() -> None:

@@ -1,0 +1,325 @@
+"""Pages and the API over a store with a million builds: how long each page takes while jobs are dispatched and how
+heavy it is, how near a read is to the framework's bare speed, and what readers and indexes cost the dispatcher.
+
+`python -m benchmarks.pages [--builds N] [--data FOLDER] [--only pages,api,dispatch,indexes]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sqlite3
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from benchmarks.cluster import (
+    Dispatcher,
+    PeerKey,
+    client_of,
+    dispatching,
+    let_in,
+    noop_pipeline,
+    scratch,
+    submission,
+)
+from benchmarks.dispatch import run_builds
+from benchmarks.figures import Figure, Usage, percentile, say, spread
+from benchmarks.past import CALM, REPOS, TESTED, newest_of, write_past
+from benchmarks.sprint import sprinters
+from benchmarks.web import Web, bare_of, web_of, weigh
+
+BUILDS: Final = 1_000_000
+P99_MS: Final = 60.0
+WEIGHT: Final = 100_000
+BARE_SHARE: Final = 0.6
+MOVED: Final = 0.05
+JOBS_A_BUILD: Final = 20
+BUILDS_A_S: Final = 10
+"""What goes on while pages are timed: two hundred jobs a second."""
+PAGES_A_S: Final = 10
+"""What is read while dispatch is timed."""
+SLOTS: Final = 8
+WARM: Final = 5
+
+
+# ---- pages ---------------------------------------------------------------------------------------------------------
+
+
+def addresses(builds: int) -> dict[str, Callable[[random.Random], str]]:
+    """By name the pages that are timed; chance turns to another page of a list each time, as no two people look at the
+    same.
+    """
+    calm, some, tested = quote(CALM, safe=""), quote(REPOS[5], safe=""), newest_of(TESTED, builds)
+
+    def anywhere(query: str) -> Callable[[random.Random], str]:
+        return lambda dice: f"/builds?{query}&before={dice.randrange(builds // 2, builds)}"
+
+    return {
+        "list of builds": lambda dice: f"/builds?before={dice.randrange(100, builds)}",
+        "newest builds": lambda _dice: "/builds",
+        "failed": anywhere("state=failed"),
+        "of a repository": anywhere(f"repo={some}"),
+        "of a ref": anywhere(f"repo={some}&ref=topic-7"),
+        "of an event": anywhere("event=schedule"),
+        "failed of the repository that hardly fails": lambda _dice: f"/builds?repo={calm}&state=failed",
+        "failed of a ref of it": lambda _dice: f"/builds?repo={calm}&ref=main&state=failed",
+        "overview": lambda _dice: "/",
+        "repositories": lambda _dice: "/repositories",
+        "a build": lambda dice: f"/builds/{dice.randrange(1, builds)}",
+        "the build of a thousand jobs": lambda _dice: f"/builds/{builds}",
+        "tests of a build": lambda dice: f"/builds/{tested - 20 * dice.randrange(40)}/tests",
+        "history of a test": lambda _dice: f"/builds/{tested}/tests/history?suite=tests.test_prices&name=test_price_1",
+        "story of a build": lambda dice: f"/builds/{dice.randrange(1, builds)}/story",
+        "runners": lambda _dice: "/runners",
+        "artifacts": lambda _dice: "/artifacts",
+        "settings": lambda _dice: "/settings",
+    }
+
+
+def time_pages(web: Web, builds: int, times: int) -> dict[str, tuple[list[float], int]]:
+    """By page how many milliseconds each of so many requests took, and the weight of the heaviest."""
+    dice, connection = random.Random(1), web.connect()
+    found: dict[str, tuple[list[float], int]] = {}
+    for name, address in addresses(builds).items():
+        took: list[float] = []
+        heaviest, usage = b"", Usage(web.pid)
+        for turn in range(times + WARM):
+            path = address(dice)
+            begun = time.perf_counter()
+            page = connection.get(path)
+            if turn >= WARM:
+                took.append((time.perf_counter() - begun) * 1000)
+            heaviest = max(heaviest, page, key=len)
+        cpu_ms = usage.cpu_s() / (times + WARM) * 1000
+        found[name] = (took, weigh(connection, heaviest))
+        say(f"{name}: {spread(took)}, {cpu_ms:.1f} ms of CPU each, {found[name][1] / 1000:.0f} kB")
+    return found
+
+
+@contextlib.contextmanager
+def at_work(data: Path, dispatcher: Dispatcher, peers: Sequence[PeerKey]) -> Iterator[None]:
+    """Builds that come all the time and are dispatched."""
+    stop = threading.Event()
+
+    async def submit() -> None:
+        pipeline = noop_pipeline(JOBS_A_BUILD)
+        async with client_of(data) as client:
+            number = time.time_ns() // 1_000_000_000 * 1000
+            while not stop.is_set():
+                number += 1
+                await client.ask("submit", submission(number, pipeline))
+                await asyncio.sleep(1 / BUILDS_A_S)
+
+    with sprinters(dispatcher, peers, SLOTS):
+        thread = threading.Thread(target=lambda: asyncio.run(submit()), name="submitting")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+# ---- the API -------------------------------------------------------------------------------------------------------
+
+
+def reads_per_s(web: Web, address: Callable[[], str], seconds: float, connections: int = 4) -> tuple[float, float]:
+    """How many documents are read a second over so many connections, and microseconds of the server's CPU for each."""
+    counts = [0] * connections
+    until = time.monotonic() + seconds
+
+    def read(mine: int) -> None:
+        connection = web.connect()
+        while time.monotonic() < until:
+            connection.get(address())
+            counts[mine] += 1
+
+    usage, begun = Usage(web.pid), time.monotonic()
+    threads = [threading.Thread(target=read, args=(mine,)) for mine in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = max(1, sum(counts))
+    return done / (time.monotonic() - begun), usage.cpu_s() / done * 1e6
+
+
+def compare_reads(folder: Path, web: Web, builds: int, seconds: float, pairs: int) -> dict[str, tuple[float, float]]:
+    """By read its share of the framework's bare speed with the same document, in reads a second and in CPU."""
+    dice = random.Random(2)
+    reads: dict[str, Callable[[], str]] = {
+        "a build": lambda: f"/api/v1/builds/{dice.randrange(1, builds)}",
+        "twenty builds": lambda: f"/api/v1/builds?before={dice.randrange(100, builds)}",
+        "twenty without their jobs": lambda: f"/api/v1/builds?jobs=false&before={dice.randrange(100, builds)}",
+    }
+    found: dict[str, tuple[float, float]] = {}
+    for name, address in reads.items():
+        with bare_of(folder, web.connect().get(address())) as bare:
+            ours, bares = [], []
+            for _ in range(pairs):
+                bares.append(reads_per_s(bare, lambda: "/document", seconds))
+                ours.append(reads_per_s(web, address, seconds))
+        mine, theirs = ([statistics.median(column) for column in zip(*rows, strict=True)] for rows in (ours, bares))
+        found[name] = mine[0] / theirs[0], theirs[1] / mine[1]
+        say(
+            f"{name} by the API: {mine[0]:.0f}/s and {mine[1]:.0f} us of CPU, bare {theirs[0]:.0f}/s and "
+            f"{theirs[1]:.0f} us: {found[name][0]:.2f} of the speed, {found[name][1]:.2f} by CPU"
+        )
+    return found
+
+
+# ---- what it costs the dispatcher ----------------------------------------------------------------------------------
+
+
+async def dispatched(data: Path, dispatcher: Dispatcher, peers: Sequence[PeerKey], builds: int) -> tuple[float, float]:
+    """Jobs a second at full speed, and microseconds of the dispatcher's CPU for each."""
+    first = time.time_ns() // 1_000_000
+    with sprinters(dispatcher, peers, SLOTS) as runners:
+        tallies = [tally for _, tally in runners]
+        async with client_of(data) as client:
+            # Not until they are online: whoever follows such a journal from its beginning has a lot to read.
+            await run_builds(client, tallies, first, 2, JOBS_A_BUILD)
+            usage = Usage(dispatcher.pid)
+            took_s = await run_builds(client, tallies, first + 2, builds, JOBS_A_BUILD)
+    jobs = builds * JOBS_A_BUILD
+    return jobs / took_s, usage.cpu_s() / jobs * 1e6
+
+
+@contextlib.contextmanager
+def being_read(web: Web, builds: int) -> Iterator[None]:
+    """Somebody who turns page after page, so many a second."""
+    stop, dice = threading.Event(), random.Random(3)
+    pages = list(addresses(builds).values())
+
+    def read() -> None:
+        connection = web.connect()
+        while not stop.wait(1 / PAGES_A_S):
+            connection.get(dice.choice(pages)(dice))
+
+    thread = threading.Thread(target=read, name="reading")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def without_indexes(data: Path) -> Iterator[None]:
+    """The store as it was before migration 0012."""
+    database = sqlite3.connect(data / "surveil.db", isolation_level=None)
+    try:
+        kept = database.execute(
+            "SELECT name, sql FROM sqlite_master WHERE name IN ('builds_ended', 'builds_event')"
+        ).fetchall()
+        for name, _ in kept:
+            database.execute(f"DROP INDEX {name}")
+        yield
+        for _, sql in kept:
+            database.execute(sql)
+    finally:
+        database.close()
+
+
+def moved(what: str, with_it: Sequence[tuple[float, float]], without: Sequence[tuple[float, float]]) -> float:
+    """Say how pairs compare; returns the median of their ratios by processor time, above 1 where it costs something."""
+    speeds = [mine[0] / theirs[0] for mine, theirs in zip(with_it, without, strict=True)]
+    costs = [mine[1] / theirs[1] for mine, theirs in zip(with_it, without, strict=True)]
+    say(
+        f"dispatch {what}: {statistics.median(speeds):.3f} of the jobs/s "
+        f"({', '.join(f'{each:.2f}' for each in speeds)}), {statistics.median(costs):.3f} of its CPU a job "
+        f"({', '.join(f'{each:.2f}' for each in costs)}); {statistics.median(each[1] for each in with_it):.0f} us"
+    )
+    return statistics.median(costs)
+
+
+# ---- all of it -----------------------------------------------------------------------------------------------------
+
+
+def measure(folder: Path, data: Path, options: argparse.Namespace, peers: Sequence[PeerKey]) -> list[Figure]:
+    """What was asked for, over a store that is there."""
+    builds, only = options.builds, options.only.split(",")
+    found: list[Figure] = []
+    with dispatching(data) as dispatcher, web_of(data) as web:
+        if "pages" in only:
+            with at_work(data, dispatcher, peers):
+                pages = time_pages(web, builds, options.times)
+            listed = percentile(pages["list of builds"][0], 0.99)
+            worst = max((percentile(took, 0.99), name) for name, (took, _) in pages.items())
+            heaviest = max((weight, name) for name, (_, weight) in pages.items())
+            found.append(Figure(
+                what=f"pages over {builds} builds while jobs are dispatched", target=f"{P99_MS:.0f} ms and 100 kB",
+                value=f"list p99 {listed:.1f} ms, slowest p99 {worst[0]:.1f} ms ({worst[1]}), heaviest "
+                f"{heaviest[0] / 1000:.0f} kB ({heaviest[1]})", met=listed <= P99_MS and heaviest[0] <= WEIGHT,
+            ))  # fmt: skip
+        if "api" in only:
+            reads = compare_reads(folder, web, builds, options.seconds, options.pairs)
+            least = min(share for share, _ in reads.values())
+            found.append(Figure(
+                what="reads by the API", value=f"{least:.2f} of bare speed at least", ratio=least,
+                limit="the framework with the same document", target=f"{BARE_SHARE}", met=least >= BARE_SHARE,
+            ))  # fmt: skip
+        if "dispatch" in only:
+            read, alone = [], []
+            for _ in range(options.pairs):
+                alone.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+                with being_read(web, builds):
+                    read.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+            cost = moved(f"while {PAGES_A_S} pages a second are read", read, alone)
+            found.append(_unmoved("dispatch while pages are read", cost))
+    if "indexes" in only:
+        found.append(_unmoved("dispatch with the indexes of states and events", _indexes(data, peers, options)))
+    return found
+
+
+def _unmoved(what: str, cost: float) -> Figure:
+    return Figure(
+        what=what, value=f"{cost:.3f} of the dispatcher's CPU a job", target=f"{1 + MOVED}", met=cost <= 1 + MOVED
+    )
+
+
+def _indexes(data: Path, peers: Sequence[PeerKey], options: argparse.Namespace) -> float:
+    have, lack = [], []
+    for _ in range(options.pairs):
+        with dispatching(data) as dispatcher:
+            have.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+        with without_indexes(data), dispatching(data) as dispatcher:
+            lack.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+    return moved("with the two indexes", have, lack)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.pages", description="Pages over many builds.")
+    parser.add_argument("--builds", type=int, default=BUILDS)
+    parser.add_argument(
+        "--data", type=Path, help="a folder that this benchmark filled, or that it is to fill and leave"
+    )
+    parser.add_argument("--only", default="pages,api,dispatch,indexes")
+    parser.add_argument("--times", type=int, default=200, help="requests of each page")
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long each read is repeated")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--dispatched", type=int, default=300, help="builds of each run of the dispatcher")
+    options = parser.parse_args(arguments)
+    with scratch() as folder:
+        data = options.data or folder / "data"
+        if not data.exists():
+            begun = time.monotonic()
+            write_past(data, options.builds)
+            say(f"{options.builds} builds were written in {time.monotonic() - begun:.0f} s")
+        peers = let_in(data, [f"sprinter-{time.time_ns()}-{number}" for number in range(2)])
+        figures = measure(folder, data, options, peers)
+    for figure in figures:
+        say(str(figure))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The answers about how things have been going: which builds somebody means, how repositories and their branches stand,
+how a test has been doing, and what happened to the machines.
+
+What belongs here: these documents, and how far back each of them looks. What does not: one build (`views`), its tests
+(`cases`) and its history (`story`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from statistics import median
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+from surveil.answer import Question, Reply
+from surveil.answer.arguments import Arguments, ends_with, whole_refs
+from surveil.answer.views import note_view, time_text
+from surveil.core.model import VERDICTS, Build, Status
+from surveil.store import ROWS_MAX, Outline, Reader
+
+SCANNED_BUILDS_MAX: Final = 10_000
+"""How far back a question with the end of a repository's name looks; with its whole name it looks back without end.
+"""
+LOOKED_BACK: Final = 200
+"""How many builds of a repository tell how it stands."""
+LATELY_SHOWN: Final = 20
+REFS_SHOWN: Final = 20
+REPOSITORIES_PAGE: Final = 50
+"""Repositories in one answer; the asker turns pages with `at`."""
+INCIDENTS_MAX: Final = 500
+_BROKEN: Final = frozenset({Status.FAILED, Status.ERRORED})
+
+_Read = TypeVar("_Read")
+
+
+class ReadInThread(Protocol):
+    """Reads from the store without holding up the loop."""
+
+    def __call__(self, read: Callable[[], _Read], /) -> Awaitable[_Read]:
+        """Do it."""
+
+
+class Outlook:
+    """Answers from the store."""
+
+    def __init__(self, reader: Reader, read: ReadInThread) -> None:
+        self._reader = reader
+        self._read = read
+
+    async def answer(
+        self, question: Literal[Question.HISTORY, Question.REPOSITORIES, Question.INCIDENTS], about: Arguments
+    ) -> Reply:
+        """The document that a question wants."""
+        match question:
+            case Question.HISTORY:
+                build, suite, name = about.number("build"), about.text("suite", ""), about.text("name")
+                about.finish()
+                return Reply(body=await self._read(lambda: self._history(build, suite, name)))
+            case Question.REPOSITORIES:
+                repo = about.text("repo") if about.has("repo") else None
+                at = about.number("at", 0)
+                limit = about.number("limit", REPOSITORIES_PAGE, least=1, most=REPOSITORIES_PAGE)
+                among = about.repos("among")
+                about.finish()
+                return Reply(body=await self._read(lambda: self._repositories(repo, at, limit, among)))
+            case Question.INCIDENTS:
+                limit = about.number("limit", 100, least=1, most=INCIDENTS_MAX)
+                about.finish()
+                return Reply(body=await self._read(lambda: self._incidents(limit)))
+
+    async def repo_of(self, build: int) -> str | None:
+        """The repository that a build is of; None where there is no such build."""
+        found = await self._read(lambda: self._reader.builds(before=build + 1, limit=1, jobs=False))
+        return found[0].repo if found and found[0].id == build else None
+
+    async def repos(self) -> list[str]:
+        """The repositories that were ever built, by name."""
+        return await self._read(self._reader.repositories)
+
+    def matching(
+        self,
+        repo: str | None,
+        ref: str | None,
+        *,
+        state: Status | None = None,
+        event: str | None = None,
+        limit: int,
+        before: int | None,
+        among: Sequence[str] | None = None,
+    ) -> list[Build]:
+        """The builds asked for, without their jobs, of all repositories or only `among` these; a repository that has
+        none by this whole name is looked for by its name's end.
+        """
+        whole = whole_refs(ref)
+        read = partial(self._reader.builds, jobs=False)
+        if among is not None:
+            wanted = [repo] if repo in among else [each for each in among if repo is None or ends_with(each, repo)]
+            for name in whole:
+                each_of = (
+                    read(repo=one, ref=name, state=state, event=event, limit=limit, before=before) for one in wanted
+                )
+                if found := [build for builds in each_of for build in builds]:
+                    return sorted(found, key=lambda build: -build.id)[:limit]
+            return []
+        if repo is None or read(repo=repo, limit=1):
+            for name in whole:
+                if found := read(repo=repo, ref=name, state=state, event=event, limit=limit, before=before):
+                    return found
+            return []
+        named = [name for name in self._reader.repositories() if ends_with(name, repo)]
+        if len(named) == 1:
+            return self.matching(named[0], ref, state=state, event=event, limit=limit, before=before)
+        matching: list[Build] = []
+        scanned = 0
+        while named and scanned < SCANNED_BUILDS_MAX and len(matching) < limit:
+            page = read(state=state, event=event, limit=ROWS_MAX, before=before)
+            if not page:
+                break
+            scanned += len(page)
+            before = page[-1].id
+            matching += [build for build in page if build.repo in named and (ref is None or build.ref in whole)]
+        return matching[:limit]
+
+    def _repositories(self, repo: str | None, at: int, limit: int, among: Sequence[str] | None) -> list[dict[str, Any]]:
+        known = self._reader.repositories() if among is None else sorted(among)
+        if repo is not None and among is not None and repo not in among:
+            return [repository_view(repo, ())]
+        names = known[at : at + limit] if repo is None else [repo]
+        return [repository_view(name, self._reader.outlines(name, limit=LOOKED_BACK)) for name in names]
+
+    def _history(self, build: int, suite: str, name: str) -> dict[str, Any]:
+        results = [
+            {
+                "build": int(one.job.partition("/")[0]),
+                "job": one.job,
+                "attempt": one.attempt,
+                "state": one.case.state,
+                "duration_ms": one.case.duration_ms,
+                "message": one.case.message[:1000],
+            }
+            for one in self._reader.history(build, suite, name)
+        ]
+        return {"build": build, "suite": suite, "name": name, "results": results[:INCIDENTS_MAX]}
+
+    def _incidents(self, limit: int) -> list[dict[str, Any]]:
+        names = {runner.id: runner.name for runner in self._reader.runners()}
+        return [
+            note_view(line.position, line.note, names.get(line.note.id)) for line in self._reader.incidents(limit=limit)
+        ]
+
+
+def repository_view(repo: str, lately: Sequence[Outline]) -> dict[str, Any]:
+    """How a repository stands, from its newest builds, newest first."""
+    refs: dict[str, list[Outline]] = {}
+    for build in lately:
+        refs.setdefault(build.ref, []).append(build)
+    return {
+        "repo": repo,
+        "median_ms": median_ms(lately),
+        "lately": [{"id": build.id, "ref": build.ref, "state": build.state.value} for build in lately[:LATELY_SHOWN]],
+        "refs": [_ref_view(ref, builds) for ref, builds in list(refs.items())[:REFS_SHOWN]],
+    }
+
+
+def median_ms(builds: Sequence[Outline]) -> int | None:
+    """How long a build usually takes that passes; None where none of them did."""
+    took = [
+        build.finished_at - build.started_at
+        for build in builds
+        if build.state is Status.PASSED and build.started_at is not None and build.finished_at is not None
+    ]
+    return int(median(took)) if took else None
+
+
+def _ref_view(ref: str, builds: Sequence[Outline]) -> dict[str, Any]:
+    """How a branch or tag stands: by the newest build with a verdict; and since which one it has been broken."""
+    newest = builds[0]
+    settled = [build for build in builds if build.state in VERDICTS and build.state is not Status.CANCELLED]
+    broken: Outline | None = None
+    for build in settled:
+        if build.state not in _BROKEN:
+            break
+        broken = build
+    told = settled[0] if settled else None
+    return {
+        "ref": ref,
+        "build": newest.id,
+        "state": newest.state.value,
+        "created_at": time_text(newest.created_at),
+        "started_at": time_text(newest.started_at),
+        "finished_at": time_text(newest.finished_at),
+        "verdict": None
+        if told is None
+        else {"build": told.id, "state": told.state.value, "at": time_text(told.finished_at or told.created_at)},
+        "broken_since": None if broken is None else {"build": broken.id, "at": time_text(broken.created_at)},
+    }

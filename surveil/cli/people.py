@@ -1,0 +1,181 @@
+"""Commands about people: `user` with its own.
+
+What belongs here: what people type to say who may do what. What does not: what roles allow (`surveil.web.rights`), and
+what somebody comes in with (`visiting`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from surveil.cli.grammar import NearGroup
+from surveil.cli.options import client_flags, example, json_flag
+from surveil.cli.settings import client_settings
+from surveil.screen.printing import print_json, print_table, tell
+from surveil.screen.table import Column
+from surveil.screen.words import age
+
+_COLUMNS: Final = (
+    Column(name="name", least=8),
+    Column(name="role"),
+    Column(name="repositories", folds=True),
+    Column(name="seen", drop=1),
+)
+_ROLE: Final = click.Choice(["read", "run", "admin"])
+_repo = click.option(
+    "--repo", "repos", multiple=True, metavar="PATTERN",
+    help="Only in the repositories of this address, in which `*` stands for anything; again for more.",
+)  # fmt: skip
+
+
+@click.group(cls=NearGroup, epilog=example("surveil user add alice --role run --repo https://example.org/lib.git"))
+def user() -> None:
+    """Say who may do what: people, and their roles in repositories."""
+
+
+@user.command(
+    "add",
+    epilog=example(
+        "surveil user add alice --role run --repo https://example.org/lib.git",
+        "surveil user add grace --role admin",
+        "surveil user add anybody --role read --repo 'https://example.org/public/*'",
+    ),
+)
+@click.argument("name")
+@click.option("--role", type=_ROLE, default="read", show_default=True, help="What they may do.")
+@_repo
+@client_flags
+@json_flag
+def add(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where: str | None) -> None:
+    """Know somebody by name, with a role.
+
+    Type this on the dispatcher's machine. The role is for all repositories, or those named. `anybody` stands for
+    whoever comes with nothing: what it may read is public. `surveil login --person NAME` makes the link that they come
+    in with.
+    """
+    from surveil.errors import UsageError
+    from surveil.store.people import ANYBODY
+    from surveil.web.links import opened_passes
+
+    data = client_settings(where).data
+    with opened_passes(data) as passes:
+        if passes.people.find(name) is not None:
+            raise UsageError(f"{name} is known already: `surveil user role {name} ROLE` gives another role.")
+        found = _put(passes, data, name, _given(role, repos))
+    _tell(found, as_json=as_json)
+    if not as_json and name != ANYBODY:
+        tell(f"`surveil login --person {name}` makes the link that they come in with.")
+
+
+@user.command(
+    "role",
+    epilog=example(
+        "surveil user role alice admin --repo https://example.org/lib.git",
+        "surveil user role alice none --repo https://example.org/old.git",
+        "surveil user role alice none",
+    ),
+)
+@click.argument("name")
+@click.argument("role", type=click.Choice(["none", "read", "run", "admin"]))
+@_repo
+@client_flags
+@json_flag
+def give(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where: str | None) -> None:
+    """Give somebody a role, or take it away with `none`.
+
+    It is for all repositories, or those named; roles for other patterns stay as they are, and `none` without --repo
+    takes all. What somebody may do is looked up each time they ask, so it holds at once.
+    """
+    from surveil.errors import NotFoundError
+    from surveil.store.people import BY_HAND
+    from surveil.web.links import opened_passes
+
+    data = client_settings(where).data
+    with opened_passes(data) as passes:
+        known = passes.people.find(name)
+        if known is None:
+            raise NotFoundError(f"Nobody of the name {name!r} is known: `surveil user ls` lists who is.")
+        changed = {each.repo for each in _given("read", repos)}
+        others = [each for each in known.roles if each.source == BY_HAND and each.repo not in changed]
+        left = others if repos else []
+        found = _put(passes, data, name, left if role == "none" else [*others, *_given(role, repos)])
+    _tell(found, as_json=as_json)
+
+
+@user.command("ls", epilog=example("surveil user ls", "surveil user ls --json"))
+@client_flags
+@json_flag
+def list_users(*, as_json: bool, **where: str | None) -> None:
+    """List who is known, and what they may do where."""
+    from surveil.web.links import opened_passes, person_view
+
+    with opened_passes(client_settings(where).data) as passes:
+        found = [person_view(each) for each in passes.people.listed()]
+    if as_json:
+        print_json(found)
+    elif not found:
+        tell("Nobody is known by name; `surveil user add NAME` adds somebody.")
+    else:
+        print_table(_COLUMNS, [row for each in found for row in _rows(each)])
+
+
+@user.command("remove", epilog=example("surveil user remove alice"))
+@click.argument("name")
+@client_flags
+@json_flag
+def remove(name: str, *, as_json: bool, **where: str | None) -> None:
+    """Know somebody no more, and end all that they came in with."""
+    from surveil.answer.auditing import What
+    from surveil.web.links import note_here, opened_passes
+
+    data = client_settings(where).data
+    with opened_passes(data) as passes:
+        note_here(data, What.USER_REMOVE, name, now=_now())
+        ended = passes.forget(name, now=_now())
+    if as_json:
+        print_json({"name": name, "ended": ended})
+    else:
+        tell(f"{name} may do nothing any more; {ended} of their links, sessions and tokens ended.")
+
+
+def _put(passes: Any, data: Path, name: str, roles: list[Any]) -> Any:
+    """Know somebody with these roles, and write down that it was done."""
+    from surveil.answer.auditing import What
+    from surveil.store.people import checked, roles_text
+    from surveil.web.links import note_here
+
+    checked(name, roles)
+    note_here(data, What.USER, roles_text(name, roles), now=_now())
+    return passes.people.put(name, roles, now=_now())
+
+
+def _given(role: str, repos: Sequence[str]) -> list[Any]:
+    from surveil.store.people import EVERYWHERE, Role
+
+    return [Role(repo=repo, scope=role) for repo in repos or (EVERYWHERE,)]
+
+
+def _rows(person: dict[str, Any]) -> list[list[str]]:
+    """A line for each role, the name on the first."""
+    seen = age(person["seen_at"]) if person["seen_at"] else "never"
+    roles = [[each["role"], each["repo"]] for each in person["roles"]] or [["none", ""]]
+    return [[person["name"] if not at else "", *role, seen if not at else ""] for at, role in enumerate(roles)]
+
+
+def _tell(person: Any, *, as_json: bool) -> None:
+    from surveil.store.people import roles_text
+    from surveil.web.links import person_view
+
+    if as_json:
+        print_json(person_view(person))
+        return
+    tell(f"{roles_text(person.name, person.roles)}.")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

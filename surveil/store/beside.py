@@ -1,0 +1,148 @@
+"""A small database of its own beside the dispatcher's: opened or made, read and written by any thread and process.
+
+What belongs here: opening, its version, and its failures in a sentence. What does not: the tables in it, which are its
+owner's (`passes`, `hooks`, `outbox`).
+
+Beside the database and not in it: the dispatcher is the only one that writes there, and nobody may make it wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from surveil.errors import InvalidError
+from surveil.store import StoreError
+from surveil.store.failures import cause_of, disk_failures, is_full
+from surveil.store.sqlite import beside
+
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LACKING: Final = ("no such table", "no such column")
+
+
+class FileBeside:
+    """One such file. Every method raises `StoreError` where the disk does not do its part.
+
+    Somebody may remove the file while processes use it: all of them make and use the next one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: MetaData,
+        version: int,
+        *,
+        loss: str,
+        changes: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
+        """Open the file, or make it with these tables; `loss` says what removing it costs, and `changes` what leads to
+        each version from the one before, tables that it lacks apart.
+
+        Raises:
+            InvalidError: it is of a newer version.
+            StoreError: it cannot be used.
+        """
+        self._path = path
+        self._metadata = metadata
+        self._version = version
+        self._loss = loss
+        self._changes = changes or {}
+        self._opening = Lock()
+        self._writing, self._reading = beside(path)
+        self._open()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """One consistent look."""
+        with self._failures():
+            self._see_what_is_there()
+            with self._reading.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A change, durable at its end, during which nobody else writes."""
+        with self._failures():
+            self._see_what_is_there()
+            with self._writing.begin() as connection:
+                yield connection
+
+    def _see_what_is_there(self) -> None:
+        with self._opening:
+            if _identity(self._path) != self._opened:
+                self.close()
+                self._open()
+
+    def _open(self) -> None:
+        _make(self._path)
+        with self._failures(), self._writing.begin() as connection:
+            self._opened = _identity(self._path)
+            present = connection.execute(text("PRAGMA user_version")).scalar_one()
+            if present > self._version:
+                raise InvalidError(
+                    f"{self._path} was written by a newer version of surveil: install that version, or remove the file"
+                    f"{self._loss}"
+                )
+            if present < self._version:
+                for step in range(present + 1, self._version + 1) if present else ():
+                    for statement in self._changes.get(step, ()):
+                        connection.execute(text(statement))
+                self._metadata.create_all(connection)
+                connection.execute(text(f"PRAGMA user_version = {self._version}"))
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = cause_of(error)
+            if getattr(error.__cause__, "sqlite_errorcode", None) in _DAMAGED or cause.startswith(_LACKING):
+                raise StoreError(f"{self._path} is damaged ({cause}): remove the file{self._loss}") from error
+            if is_full(error):
+                raise StoreError(
+                    f"the dispatcher's disk is full, so {self._path} takes nothing new: make room on its disk"
+                ) from error
+            raise StoreError(
+                f"{self._path} cannot be used ({cause}): look at the disk's free space, health and permissions"
+            ) from error
+
+
+def _make(path: Path) -> None:
+    """Make the file where there is none, one process at a time. What SQLite keeps beside it is of a file that is gone,
+    and none of this one's business.
+
+    One that is there is not opened for that: whoever closes a file lets go of all locks that its process has on it,
+    those of SQLite included.
+    """
+    with disk_failures(f"make {path}"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not path.exists():
+                for name in (f"{path}-wal", f"{path}-shm"):
+                    Path(name).unlink(missing_ok=True)
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        finally:
+            os.close(folder)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there under this name; None where there is none."""
+    with disk_failures(f"look at {path}"), suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None

@@ -1,0 +1,243 @@
+"""Who is known by name, and which roles each has; in the file that holds what they come in with.
+
+What belongs here: keeping people and roles. What does not: what a role lets somebody do (`surveil.web.rights`), and
+what they come in with (`passes`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from surveil.core.spelling import quoted
+from surveil.errors import InvalidError, NotFoundError
+from surveil.frozen import dataclass
+from surveil.store.beside import FileBeside
+
+EVERYWHERE: Final = "*"
+"""The pattern of all repositories."""
+SCOPES: Final = ("read", "run", "admin")
+ANYBODY: Final = "anybody"
+"""Stands for everybody who comes with nothing: what it may read is public."""
+PEOPLE_MAX: Final = 10_000
+ROLES_MAX: Final = 200
+"""Roles of one person."""
+PATTERN_CHARACTERS_MAX: Final = 4096
+BY_HAND: Final = ""
+"""Where a role comes from that an administrator gave; other roles are from the provider of this name."""
+_CALLED_CHARACTERS_MAX: Final = 50
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._+-]+")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}(@[a-z0-9][a-z0-9-]{0,29})?")
+METADATA: Final = MetaData()
+"""Of the whole file."""
+PEOPLE: Final = Table(
+    "people",
+    METADATA,
+    Column("name", String(100), primary_key=True),
+    Column("provider", String(40), nullable=True),
+    Column("subject", String(255), nullable=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=True),
+    UniqueConstraint("provider", "subject"),
+    sqlite_with_rowid=False,
+)
+ROLES: Final = Table(
+    "roles",
+    METADATA,
+    Column("name", String(100), primary_key=True),
+    Column("source", String(40), primary_key=True),
+    Column("repo", String(PATTERN_CHARACTERS_MAX), primary_key=True),
+    Column("scope", String(10), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What somebody may do (`read`, `run` or `admin`) with the repositories that a pattern names; `source` says who
+    gave it.
+    """
+
+    repo: str
+    scope: str
+    source: str = BY_HAND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who is known. With a `provider` they sign in there; `subject` is how it tells them from all others,
+    unknown until they come for the first time. Instants are milliseconds since 1970.
+    """
+
+    name: str
+    provider: str | None
+    subject: str | None
+    created_at: int
+    seen_at: int | None
+    roles: tuple[Role, ...]
+
+
+class People:
+    """The people of one installation. Every method may be called by any thread, and raises `StoreError` where the
+    disk does not do its part.
+    """
+
+    def __init__(self, file: FileBeside) -> None:
+        self._file = file
+
+    def listed(self) -> list[Person]:
+        """All of them, by name."""
+        with self._file.looking() as connection:
+            roles = _roles(connection)
+            return [_person(row, roles) for row in connection.execute(select(PEOPLE).order_by(PEOPLE.c.name))]
+
+    def find(self, name: str) -> Person | None:
+        """The person of this name."""
+        with self._file.looking() as connection:
+            row = connection.execute(select(PEOPLE).where(PEOPLE.c.name == name)).first()
+            return None if row is None else _person(row, _roles(connection, name))
+
+    def put(self, name: str, roles: Sequence[Role], *, now: int) -> Person:
+        """Know a person of this name with these roles, in place of those that were given by hand before.
+
+        Raises:
+            InvalidError: nobody can be called so, or have such roles.
+        """
+        checked(name, roles)
+        with self._file.transaction() as connection:
+            if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is None:
+                _room(connection)
+                provider = name.partition("@")[2] or None
+                connection.execute(insert(PEOPLE).values(name=name, provider=provider, created_at=now))
+            _replace(connection, name, BY_HAND, roles)
+        found = self.find(name)
+        assert found is not None, "it was just written"
+        return found
+
+    def arrive(
+        self, provider: str, subject: str, called: str, roles: Sequence[Role], *, now: int, trusts_name: bool = False
+    ) -> Person | None:
+        """Whoever signed in at this provider, with these roles in place of those that it gave before; None where they
+        have none, and then nothing is written about whoever was unknown.
+
+        With `trusts_name` they are the person of that name whom somebody wrote down before they ever came.
+        """
+        with self._file.transaction() as connection:
+            mine = (PEOPLE.c.provider == provider) & (PEOPLE.c.subject == subject)
+            name = connection.execute(select(PEOPLE.c.name).where(mine)).scalar()
+            if name is None:
+                wanted = name_at(provider, called)
+                awaited = (PEOPLE.c.name == wanted) & PEOPLE.c.subject.is_(None)
+                taken = connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == wanted)).scalar() is not None
+                if (
+                    trusts_name
+                    and wanted == f"{called}@{provider}"
+                    and connection.execute(
+                        update(PEOPLE).where(awaited).values(provider=provider, subject=subject)
+                    ).rowcount
+                ):
+                    name = wanted
+                elif not roles:
+                    return None
+                else:
+                    name = name_at(provider, called, subject) if taken else wanted
+                    _room(connection)
+                    made = {"name": name, "provider": provider, "subject": subject, "created_at": now}
+                    connection.execute(insert(PEOPLE).values(made))
+            _replace(connection, name, provider, roles)
+            connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
+        found = self.find(name)
+        return found if found is not None and found.roles else None
+
+    def forget(self, connection: Connection, name: str) -> None:
+        """Know somebody no more, as a part of a change of the whole file. Raises NotFoundError."""
+        if not connection.execute(delete(PEOPLE).where(PEOPLE.c.name == name)).rowcount:
+            raise NotFoundError(f"Nobody of the name {quoted(name)} is known: `surveil user ls` lists who is.")
+        connection.execute(delete(ROLES).where(ROLES.c.name == name))
+
+    def seen(self, name: str, *, now: int) -> None:
+        """They were here."""
+        with self._file.transaction() as connection:
+            connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
+
+
+def name_at(provider: str, called: str, subject: str | None = None) -> str:
+    """By what somebody is known who is called so at a provider; with a `subject` nobody else is known by it."""
+    plain = _NOT_IN_NAMES.sub("-", called).lstrip("._+-")[:_CALLED_CHARACTERS_MAX] or "somebody"
+    mark = "" if subject is None else f"-{sha256(subject.encode()).hexdigest()[:8]}"
+    return f"{plain}{mark}@{provider}"
+
+
+def checked(name: str, roles: Sequence[Role]) -> None:
+    """See that somebody can be called so, and have these roles. Raises InvalidError."""
+    if _NAME.fullmatch(name) is None:
+        raise InvalidError(
+            f"{quoted(name)} cannot be somebody's name: use letters, digits and `._+-`, at most 60, and for who signs "
+            "in elsewhere `@` and the provider's name behind it."
+        )
+    if len(roles) > ROLES_MAX:
+        raise InvalidError(f"{name} would have {len(roles)} roles, and {ROLES_MAX} are the most: use `*` in patterns.")
+    for role in roles:
+        if role.scope not in SCOPES:
+            raise InvalidError(f"{quoted(role.scope)} is no role: write one of {', '.join(SCOPES)}.")
+        if not role.repo or not role.repo.isprintable() or len(role.repo) > PATTERN_CHARACTERS_MAX:
+            raise InvalidError(
+                f"{quoted(role.repo)} names no repositories: write an address as `surveil status` shows it, with `*` "
+                "for anything."
+            )
+        if name == ANYBODY and role.scope != "read":
+            raise InvalidError(f"`{ANYBODY}` stands for everybody who comes with nothing, and may `read` at most.")
+
+
+def roles_text(name: str, roles: Iterable[Role]) -> str:
+    """What somebody may do, as a clause."""
+    places = (f"`{each.scope}` in {'all repositories' if each.repo == EVERYWHERE else each.repo}" for each in roles)
+    return f"{name} may {', '.join(places) or 'do nothing'}"
+
+
+def _replace(connection: Connection, name: str, source: str, roles: Iterable[Role]) -> None:
+    """Have these be the roles of this source."""
+    connection.execute(delete(ROLES).where((ROLES.c.name == name) & (ROLES.c.source == source)))
+    best: dict[str, str] = {}
+    for role in roles:
+        best[role.repo] = max(role.scope, best.get(role.repo, role.scope), key=SCOPES.index)
+    rows = [{"name": name, "source": source, "repo": repo, "scope": scope} for repo, scope in best.items()]
+    if rows:
+        connection.execute(insert(ROLES), rows)
+
+
+def _room(connection: Connection) -> None:
+    if len(connection.execute(select(PEOPLE.c.name)).all()) >= PEOPLE_MAX:
+        raise InvalidError(f"{PEOPLE_MAX} people are known, which are the most: `surveil user remove` forgets one.")
+
+
+def _roles(connection: Connection, name: str | None = None) -> dict[str, list[Role]]:
+    wanted = select(ROLES).order_by(ROLES.c.source, ROLES.c.repo)
+    found: dict[str, list[Role]] = {}
+    for row in connection.execute(wanted if name is None else wanted.where(ROLES.c.name == name)):
+        found.setdefault(row.name, []).append(Role(repo=row.repo, scope=row.scope, source=row.source))
+    return found
+
+
+def _person(row: Row[Any], roles: dict[str, list[Role]]) -> Person:
+    return Person(
+        name=row.name, provider=row.provider, subject=row.subject, created_at=row.created_at, seen_at=row.seen_at,
+        roles=tuple(roles.get(row.name, ())),
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""How rows come out of any database that SQLAlchemy reaches: within one transaction, in blocks, and as records.
+
+What belongs here: what every question and the start have in common. What does not: which rows somebody wants
+(`reading`, `loading`), and how a record is written in a row (`codec`).
+
+Jobs and attempts are found by their build, never by a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from sys import intern
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Select, Table, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from surveil.core.model import Attempt, Build, Job
+from surveil.errors import ProtocolError
+from surveil.protocol import JobSpec
+from surveil.store import ROWS_MAX, BuildDetail, StoreError, codec, spec_codec
+from surveil.store.failures import cause_of
+from surveil.store.tables import attempts, builds, jobs, specs
+
+UNREADABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
+"""What reading a row raises whose values are of no kind that was ever written, or the driver, whose complaint holds
+them: the disk changed it."""
+_IDS_MAX: Final = 500
+"""Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent look at the database.
+
+    Raises:
+        StoreError: it cannot be read, or what it holds cannot be understood.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise unread(error) from error
+    except (ProtocolError, *UNREADABLE) as error:
+        raise StoreError(
+            f"the database holds something that this version of surveil cannot read ({error}): run `surveil db check`"
+        ) from error
+
+
+def unread(error: Exception) -> StoreError:
+    """The error for a database that could not be asked, with its cause in words."""
+    return StoreError(
+        f"the database cannot be read ({cause_of(error)}): look at the disk and the folder's permissions, "
+        "then run `surveil db check`"
+    )
+
+
+def within(table: Table, condition: Any) -> Any:
+    """The rows of `table` under builds that meet `condition`: by a list, because joined the other way it would be a
+    scan.
+    """
+    return table.c.build.in_(select(builds.c.id).where(condition))
+
+
+def parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The ids in lists that one statement takes."""
+    return (ids[at : at + _IDS_MAX] for at in range(0, len(ids), _IDS_MAX))
+
+
+def read_all(connection: Connection, wanted: Select[Any], read: Callable[[Sequence[Any]], Any]) -> list[Any]:
+    """What `read` makes of each of the rows."""
+    return [read(row) for row in all_rows(connection, wanted)]
+
+
+def all_rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[Any]]:
+    """The rows of an answer of any length, fetched in blocks: singly is slow, all at once is a second copy."""
+    return connection.execute(wanted, execution_options={"yield_per": ROWS_MAX})
+
+
+def read_builds(connection: Connection, wanted: Select[Any], *, named: bool) -> list[Build]:
+    """These builds without the jobs, and with their names only if these are wanted."""
+    rows = connection.execute(wanted).all()
+    names: dict[int, list[str]] = {row[0]: [] for row in rows}
+    for part in parts(list(names) if named else []):
+        listed = select(jobs).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)
+        for row in connection.execute(listed):
+            codec.JOBS.check(row)
+            names[row.build].append(f"{row.build}/{row.name}")
+    return [codec.build_of(row, names[row[0]]) for row in rows]
+
+
+def read_details(connection: Connection, ids: Sequence[int]) -> Iterable[BuildDetail]:
+    """These builds with all under them; of one part of ids."""
+    opened, under, tries = read_under(connection, builds.c.id.in_(ids))
+    jobs_of = {build: tuple(found) for build, found in groupby(under, key=lambda job: job.build)}
+    tries_of = {
+        build: tuple(found) for build, found in groupby(tries, key=lambda attempt: codec.split_job(attempt.job)[0])
+    }
+    return [
+        BuildDetail(build=build, jobs=jobs_of.get(build.id, ()), attempts=tries_of.get(build.id, ()))
+        for build in opened
+    ]
+
+
+def read_under(connection: Connection, condition: Any) -> tuple[list[Build], list[Job], list[Attempt]]:
+    """Read the builds that meet `condition`, their jobs and the attempts at these; builds, then positions, in order."""
+
+    def of(table: Table, *order: Any) -> Select[Any]:
+        return select(table).where(within(table, condition)).order_by(table.c.build, *order)
+
+    # The builds themselves come last: their rows, with all their texts, are never held beside the jobs' rows.
+    short = select(builds.c.id, builds.c.repo).where(condition).order_by(builds.c.id)
+    repos = {build: intern(repo) for build, repo in all_rows(connection, short)}
+    # Jobs of one repository mostly share their specs from build to build: each is read, and held in memory, once.
+    wanted_specs = select(jobs.c.spec).where(within(jobs, condition))
+    bodies = connection.execute(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(wanted_specs)))
+    spec_of: dict[bytes, JobSpec] = {row[0]: spec_codec.spec_of(row[1], row[0]) for row in bodies}
+    under = [codec.job_of(row, repos[row[0]], spec_of) for row in all_rows(connection, of(jobs, jobs.c.position))]
+    names: dict[int, list[str]] = {build: [] for build in repos}
+    for job in under:
+        names[job.build].append(job.id)
+    tries = read_all(connection, of(attempts, attempts.c.name, attempts.c.number), codec.attempt_of)
+    whole = select(builds).where(condition).order_by(builds.c.id)
+    return [codec.build_of(row, names.pop(row[0])) for row in all_rows(connection, whole)], under, tries

@@ -1,0 +1,45 @@
+"""The route that tells who did what.
+
+What belongs here: its filters. What does not: which acts there are (`surveil.answer.auditing`), and writing them down.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from surveil.answer.auditing import ACTS_MAX, What
+from surveil.web.api.asking import Administers, Asked, Document
+
+router = APIRouter(tags=["keeping"])
+
+
+@router.get("/audit")
+async def audit(
+    books: Asked,
+    _visitor: Administers,
+    person: Annotated[str, Query(max_length=200, description="only what this person did")] = "",
+    what: Annotated[What | None, Query(description="only acts of this kind")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="only what was done then or later")] = None,
+    limit: Annotated[int, Query(ge=1, le=ACTS_MAX)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=2**53, description="only acts with smaller positions")] = None,
+) -> Document:
+    """Who did what by pages, by this API and by commands, newest first; `next` is what to give as `before` for more of
+    them, or null.
+    """
+    about = {
+        "person": person,
+        "what": "" if what is None else what.value,
+        "since": _instant(since),
+        "limit": limit,
+        "before": before,
+    }
+    found = (await books.ask("audit", about)).body
+    return {"acts": found, "next": found[-1]["position"] if len(found) == limit else None}
+
+
+def _instant(since: datetime | None) -> int:
+    return 0 if since is None else max(0, int(since.timestamp() * 1000))

@@ -1,0 +1,116 @@
+"""What is wrong, said to programs: `application/problem+json` (RFC 9457) with the sentence that people get elsewhere.
+
+What belongs here: which status a failure has, and its document. What does not: raising failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from surveil.errors import ExitCode, SurveilError
+from surveil.web.root import path_of
+from surveil.web.visitors import UnknownVisitor
+
+MEDIA_TYPE: Final = "application/problem+json"
+PROGRAMS: Final = "/api/"
+"""Whatever asks below it is a program, whatever it says that it takes."""
+_STATUS: Final = {
+    ExitCode.USAGE: 400,
+    ExitCode.INVALID: 422,
+    ExitCode.UNREACHABLE: 503,
+    ExitCode.NOT_ALLOWED: 403,
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.INFRASTRUCTURE: 500,
+    ExitCode.TIMED_OUT: 504,
+}
+_TITLES: Final = {
+    400: "this cannot mean anything",
+    401: "nobody we know",
+    403: "not allowed",
+    404: "not found",
+    405: "no such way of asking",
+    408: "too slow",
+    409: "in conflict",
+    413: "too large",
+    421: "not here",
+    422: "cannot be used as it stands",
+    429: "too often",
+    500: "our doing",
+    503: "the dispatcher is away",
+    504: "out of time",
+}
+
+_BARE: Final = "Not Found"
+"""What the framework says where no route is."""
+_NOWHERE: Final = (
+    "Nothing is at this address: the overview, and for programs `/api/v1/openapi.json`, lead to all there is."
+)
+
+_DOCUMENT: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what is wrong, in a sentence for people"},
+        "exit_code": {"type": "integer", "description": "what a command would end with"},
+    },
+}
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": title, "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}} for status, title in _TITLES.items()
+}
+"""What may be wrong with a request, for the description of the API."""
+
+
+def status_of(error: SurveilError) -> int:
+    """The HTTP status that says whose fault this is."""
+    return 401 if isinstance(error, UnknownVisitor) else _STATUS.get(error.exit_code, 500)
+
+
+def problem(status: int, sentence: str, **more: Any) -> JSONResponse:
+    """The answer that says what is wrong."""
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004  # HTTP's own number
+    document = {"type": "about:blank", "title": _TITLES.get(status, "a problem"), "status": status, "detail": sentence}
+    return JSONResponse({**document, **more}, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI, on_page: Callable[[Request, int, str], Response]) -> None:
+    """Have all failures of this application said so: to programs here, and to people by `on_page`."""
+
+    def said(request: Request, status: int, sentence: str, **more: Any) -> Response:
+        if path_of(request).startswith(PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+            return problem(status, sentence, **more)
+        return on_page(request, status, sentence)
+
+    @app.exception_handler(SurveilError)
+    async def _ours(request: Request, error: SurveilError) -> Response:
+        return said(request, status_of(error), str(error), exit_code=int(error.exit_code))
+
+    @app.exception_handler(Exception)
+    async def _mistake(request: Request, _error: Exception) -> Response:
+        # It is raised again after this, and so stands in the log, whole; nobody who asks is told more.
+        return said(request, 500, "This is a defect of surveil; its log on the dispatcher's machine says more.")
+
+    @app.exception_handler(RequestValidationError)
+    async def _asked_wrongly(request: Request, error: RequestValidationError) -> Response:
+        complaints = [
+            {"at": "/".join(str(part) for part in each["loc"]), "because": each["msg"]} for each in error.errors()
+        ]
+        first = complaints[0]
+        sentence = f"`{first['at']}`: {first['because']}"
+        if first["at"] == "body" and "json" not in request.headers.get("content-type", ""):
+            sentence += "; send a JSON object with the header `Content-Type: application/json`"
+        return said(request, 422, sentence, complaints=complaints)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        answer = said(request, error.status_code, _NOWHERE if error.detail == _BARE else str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer

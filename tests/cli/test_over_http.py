@@ -1,0 +1,165 @@
+"""The command line over HTTP: it prints what it prints over the dispatcher's own protocol, and ends as it ends."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from surveil.answer import Question
+from surveil.cli.grammar import ALONE, COMMANDS, root
+from surveil.core.model import AttemptState, Status
+from surveil.web.own import RULES
+from tests.cli.conftest import Ended, Type
+from tests.cli.counter import Counter
+from tests.cli.site import Site, open_site
+from tests.cli.test_acting import git, repository  # noqa: F401  # a fixture
+from tests.store.records import make_attempt, make_build, make_job, make_note, make_runner, new
+
+LOG = b"".join(b"line %d \xff\n" % number for number in range(40_000))
+
+
+@pytest.fixture
+def site(counter: Counter) -> Iterator[Site]:
+    counter.desk.store.commit(
+        new(
+            make_build(1, state=Status.FAILED, message="Break it", reason="test failed"),
+            make_job(1, state=Status.FAILED, attempt=1),
+            make_attempt(1, state=AttemptState.FAILED, released=True),
+            make_build(2, state=Status.QUEUED),
+            make_job(2, state=Status.QUEUED),
+            make_runner("spare"),
+            notes=(make_note(state="failed"),),
+        )
+    )
+    counter.desk.log("1/test", 1, LOG)
+    with open_site(counter) as opened:
+        yield opened
+
+
+def both(type_: Type, site: Site, *arguments: str) -> tuple[Ended, Ended]:
+    return type_(*arguments), type_("--server", site.url, "--token", site.token(), *arguments)
+
+
+READING = """
+    status; status --json; builds; builds --json; show 1; show 1 --json; show 77; logs 1; logs 1 -f; logs 2;
+    logs 1 nobody; tests 1; artifacts 1; story 1; story 1/test --json; runners --json; peers --json; token list --json;
+    secret ls --json
+"""
+ACTING = """
+    retry 1; retry 1 --failed --json; retry 2; retry 1 nobody; cancel 2 --reason enough; cancel 2 nobody --json;
+    unhold 2; approve 2; runners drain spare; runner uncordon sparr; token create --label gpu; token revoke none;
+    peer revoke nobody; secret rm NAME; secret rekey --json
+"""
+
+
+@pytest.mark.parametrize("commands", [READING, ACTING], ids=["reading", "acting"])
+def test_commands_print_and_do_the_same_over_http(type_: Type, counter: Counter, site: Site, commands: str) -> None:
+    for typed in commands.split(";"):
+        here, there = both(type_, site, *typed.split())
+        assert there == here, typed
+        assert here.out or here.err, typed
+    here_wished, there_wished = counter.wishes[::2], counter.wishes[1::2]
+    assert [type(wish) for wish in here_wished] == [type(wish) for wish in there_wished]
+    assert bool(counter.wishes) == (commands is ACTING)
+
+
+def test_a_backup_is_made_by_the_dispatcher_whichever_way_it_is_asked(
+    type_: Type, counter: Counter, site: Site, home: Path
+) -> None:
+    backup = ("db", "backup", str(home / "copy"))
+    here = type_(*backup, "--dispatcher", f"tcp://127.0.0.1:{counter.port}")
+    there = type_("--server", site.url, "--token", site.token(), *backup)
+    assert (here.code, there) == (0, here)
+    assert len(counter.wishes) == 2
+
+
+def test_submit_goes_the_same_way(
+    type_: Type,
+    counter: Counter,
+    site: Site,
+    repository: Path,  # noqa: F811
+) -> None:
+    here, there = both(type_, site, "submit", "--ref", "main")
+    assert (here.code, here.out) == (0, "12\n")
+    assert there == here
+    one, other = (wish.commit for wish in counter.wishes)  # type: ignore[union-attr]
+    assert (
+        (one.sha, one.pipeline)
+        == (other.sha, other.pipeline)
+        == (git("rev-parse", "HEAD", cwd=repository), one.pipeline)
+    )
+
+
+def test_the_variables_say_the_same_as_the_flags(
+    type_: Type, site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "token").write_text(site.token("read") + "\n")
+    monkeypatch.setenv("SURVEIL_SERVER", site.url + "/")
+    monkeypatch.setenv("SURVEIL_TOKEN_FILE", str(home / "token"))
+    monkeypatch.setenv("SURVEIL_DATA", str(home / "elsewhere"))
+    assert "Break it" in type_("show", "1").out
+    refused = type_("cancel", "2")
+    assert (refused.code, "may only `read`" in refused.err) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--token", "svt_x", "status"], 5, "token is unknown, expired or revoked"),
+        (["--token", "{}", "status", "--dispatcher", "tcp://127.0.0.1:1"], 2, "both say where to ask"),
+        (["status"], 5, "takes a token: make one with `surveil login --token`"),
+        (["--token", "{}", "login"], 2, "`surveil login` asks no server"),
+        (["--token", "{}", "runner"], 2, "This command asks no server"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_sentence(
+    type_: Type, site: Site, arguments: list[str], code: int, sentence: str
+) -> None:
+    ended = type_("--server", site.url, *(each.format(site.token()) for each in arguments))
+    assert (ended.code, ended.out) == (code, "")
+    assert sentence in ended.err
+
+
+def test_a_server_that_is_not_there_or_is_none_of_ours(type_: Type, home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    gone = type_("--server", url, "--token", "svt_x", "status")
+    assert (gone.code, "Nobody answers at" in gone.err) == (4, True)
+    open_to_all = type_("--server", "http://ci.example.org", "--token", "svt_x", "status")
+    assert (open_to_all.code, "would show your token to the network" in open_to_all.err) == (2, True)
+
+
+def test_a_dispatcher_that_is_away_is_said_with_its_own_sentence_and_code(
+    type_: Type, counter: Counter, site: Site
+) -> None:
+    counter.close()
+    try:
+        ended = type_("--server", site.url, "--token", site.token(), "runners")
+        assert (ended.code, str(counter.port) in ended.err) == (4, True)
+        assert type_("--server", site.url, "--token", site.token(), "show", "1").code == 0
+    finally:
+        counter.serve()
+
+
+def test_passes_are_listed_and_ended_on_the_dispatchers_machine(type_: Type, site: Site, home: Path) -> None:
+    (home / "data" / "surveil.db").touch()
+    site.now = time.time_ns() // 1_000_000
+    token = site.token("run")
+    (found,) = json.loads(type_("login", "--list", "--json").out)
+    assert (found["person"], found["scope"], found["kind"]) == ("ada", "run", "token")
+    assert found["id"] in type_("login", "--list").out
+    assert type_("--server", site.url, "--token", token, "status").code == 0
+    assert type_("login", "--end", found["id"]).err == f"The token {found['id']} of ada lets nobody in any more.\n"
+    assert type_("--server", site.url, "--token", token, "status").code == 5
+    assert type_("login", "--end", found["id"]).code == 6
+    assert type_("login", "--end", "x", "--token").code == 2
+    assert type_("login", "--list").out == ""
+
+
+def test_every_question_has_its_scope_and_every_command_that_asks_none_is_known() -> None:
+    assert set(RULES) == set(Question)
+    assert {name for section in COMMANDS.values() for name in section} >= ALONE
+    assert {option.name for option in root.params} >= {"server", "token"}

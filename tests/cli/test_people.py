@@ -1,0 +1,74 @@
+"""Commands about people: who is known, what they may do, and that removing somebody ends all that they have."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from surveil.store.passes import Kind, Passes
+from tests.cli.conftest import Type
+from tests.cli.counter import Counter
+
+LIB, OTHER = "https://example.org/lib.git", "https://example.org/other.git"
+
+
+@pytest.fixture
+def data(counter: Counter) -> Path:
+    """The folder of a dispatcher."""
+    (counter.data / "surveil.db").touch()
+    return counter.data
+
+
+def roles(type_: Type) -> list[tuple[str, str, str]]:
+    listed = json.loads(type_("user", "ls", "--json").out)
+    return [(person["name"], each["role"], each["repo"]) for person in listed for each in person["roles"]]
+
+
+@pytest.mark.usefixtures("data")
+def test_roles_are_given_for_repositories_and_taken_again(type_: Type) -> None:
+    assert type_("user", "ls").err.startswith("Nobody is known by name")
+    added = type_("user", "add", "grace", "--role", "run", "--repo", LIB, "--repo", OTHER)
+    assert f"grace may `run` in {LIB}, `run` in {OTHER}." in added.err
+    assert "surveil login --person grace" in added.err
+    assert type_("user", "add", "grace").code == 2
+    assert type_("user", "role", "grace", "admin", "--repo", LIB).code == 0
+    assert roles(type_) == [("grace", "admin", LIB), ("grace", "run", OTHER)]
+    type_("user", "role", "grace", "none", "--repo", OTHER)
+    assert roles(type_) == [("grace", "admin", LIB)]
+    shown = type_("user", "ls").out
+    assert ("grace" in shown, "admin" in shown, LIB in shown) == (True, True, True)
+    type_("user", "role", "grace", "none")
+    assert roles(type_) == []
+    assert "none" in type_("user", "ls").out
+
+
+@pytest.mark.usefixtures("data")
+def test_whoever_is_not_known_has_no_role_and_nobody_is_called_like_a_command(type_: Type) -> None:
+    assert type_("user", "role", "nobody", "read").code == 6
+    assert type_("user", "remove", "nobody").code == 6
+    for name in ("", "a b", "../x", "x" * 61, "a@B", "<b>"):
+        assert type_("user", "add", name).code == 3, name
+    assert type_("user", "add", "grace", "--repo", "a\nb").code == 3
+    assert type_("user", "add", "anybody", "--role", "run").code == 3
+    assert type_("user", "add", "anybody", "--repo", LIB).code == 0
+
+
+def test_a_link_or_token_for_somebody_who_is_known_is_theirs_and_ends_with_them(type_: Type, data: Path) -> None:
+    before = type_("login", "--token", "--person", "grace", "--scope", "read")
+    type_("user", "add", "grace", "--role", "run", "--repo", LIB)
+    made = type_("login", "--token", "--person", "grace")
+    assert "It lets grace do what their roles say, and `admin` at most." in made.err
+    passes = Passes(data)
+    now = 1_000
+    held = passes.admit(Kind.TOKEN, made.out.strip(), now=now)
+    assert held is not None
+    assert held.user == "grace"
+    other = passes.admit(Kind.TOKEN, before.out.strip(), now=now)
+    assert other is not None
+    assert other.user is None
+    assert type_("user", "remove", "grace").err == (
+        "grace may do nothing any more; 1 of their links, sessions and tokens ended.\n"
+    )
+    assert passes.admit(Kind.TOKEN, made.out.strip(), now=now) is None
+    passes.close()
+    assert type_("login", "--person", "anybody").code == 3

@@ -1,0 +1,53 @@
+"""A real browser for tests: Debian's Chromium, without a screen and without a word to anybody outside."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.system.processes import Place, eventually
+
+PATIENCE_MS = 60_000
+_QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+"""As root it has no sandbox of its own; and it asks nobody for updates."""
+
+
+class Seen:
+    """A page, and what the browser complained of."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+
+
+@contextmanager
+def browser(*, any_certificate: bool = False) -> Iterator[Seen]:
+    """One page of a new browser, whose profile is gone afterwards; it may take any certificate for a good one."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no browser: type `apt install chromium`")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(_QUIET))
+        try:
+            yield Seen(started.new_page(ignore_https_errors=any_certificate))
+        finally:
+            started.close()
+
+
+def sign_in(page: Page, place: Place) -> None:
+    """Open a new link to the pages of the running `up`, and press its button."""
+    # A build may be quicker than the start of the pages, which are a process of their own.
+    assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
+    page.goto(place.run("login", "--data", str(place.data)).stdout.strip())
+    page.click("text=Sign in to surveil")
+    page.wait_for_selector("text=Sign out")

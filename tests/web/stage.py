@@ -1,0 +1,126 @@
+"""The application over a store in memory, without a server: what it is asked, and what it wishes of a dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+from fastapi import FastAPI
+
+from surveil.answer import LookWish, Reply
+from surveil.client import Answered, Behalf
+from surveil.client.asking import Client
+from surveil.client.documents import Documents
+from surveil.config import WebConfig
+from surveil.errors import UnreachableError
+from surveil.protocol import Ask
+from surveil.store.acts import Acts
+from surveil.store.passes import Kind, Passes
+from surveil.web.allowing import HowOften
+from surveil.web.app import make_app
+from surveil.web.books import AllBooks
+from surveil.web.hooks.receiving import Receiver
+from surveil.web.hooks.secrets import HookSecrets
+from surveil.web.metrics.gathering import Gatherer
+from surveil.web.providers.speaking import Provider
+from surveil.web.submitting import submitter_of
+from surveil.web.visitors import SESSION_MS, Door
+from tests.answer.desk import Desk
+
+CLUSTER = "6f1c0d6e7a9b4c0e8f3a2b1c0d9e8f7a"
+HERE = "http://ci.example.org"
+PATIENCE_S = 30
+
+
+class PlayedDispatcher(Documents):
+    """Answers what it is asked from the desk, and notes what it is wished; or is away."""
+
+    outage_ms = 1000
+
+    def __init__(self, desk: Desk) -> None:
+        self._answers = desk.answers()
+        self.away = False
+        self.asked: list[str] = []
+        self.wishes: list[tuple[str, dict[str, Any]]] = []
+        self.behalves: list[Behalf | None] = []
+
+    async def ask(
+        self,
+        what: str,
+        about: Mapping[str, Any] | None = None,
+        *,
+        patience_ms: int | None = None,
+        behalf: Behalf | None = None,
+    ) -> Answered:
+        if self.away:
+            raise UnreachableError("No dispatcher answers at tcp://127.0.0.1:7300.")
+        self.asked.append(what)
+        reply = await self._answers.answer(Ask(id=1, what=what, about=about or {}))
+        if isinstance(reply, Reply):
+            return Answered(body=reply.body, data=reply.data)
+        self.wishes.append((what, dict(about or {})))
+        self.behalves.append(behalf)
+        if isinstance(reply, LookWish):
+            return Answered(body=reply.reply(1).body, data=b"")
+        return Answered(body={"build": 99, "state": "queued"}, data=b"")
+
+
+class Stage:
+    """An application with its dispatcher and its passes; `get` and `post` are whole requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.desk = Desk(folder / "logs")
+        self.dispatcher = PlayedDispatcher(self.desk)
+        self.passes = Passes(folder)
+        self.acts = self.desk.acts = Acts(folder)
+        self.now = self.desk.now
+        self.outbox: list[dict[str, Any]] = []
+        self.how_often = HowOften(failed_most=10_000)
+        self.public_url: str | None = None
+        self.proxies: tuple[str, ...] = ()
+        self.peer = "127.0.0.1"
+        self.providers: dict[str, Provider] = {}
+
+    @cached_property
+    def app(self) -> FastAPI:
+        books = AllBooks(self.desk.answers(), cast("Client", self.dispatcher), lambda: self.outbox)
+        receiver = Receiver(books, self.hooks, lambda: self.now, cluster=CLUSTER)
+        door, submitter = Door(self.passes, self.acts, lambda: self.now), submitter_of(WebConfig(data=self.folder))
+        gatherer = Gatherer(books, self.desk.store.reader, self.folder, lambda: self.now)
+        return make_app(
+            books, door, submitter, cluster=CLUSTER, receiver=receiver, gatherer=gatherer, public_url=self.public_url,
+            proxies=self.proxies, how_often=self.how_often, providers=self.providers,
+        )  # fmt: skip
+
+    @cached_property
+    def hooks(self) -> HookSecrets:
+        """The secrets of webhooks."""
+        return HookSecrets(self.folder)
+
+    def token(self, scope: str = "read") -> dict[str, str]:
+        """The headers of a program with a token of this scope."""
+        secret = self.passes.issue(Kind.TOKEN, "ada", scope, now=self.now, lasts_ms=SESSION_MS)
+        return {"authorization": f"Bearer {secret}"}
+
+    def session(self, scope: str = "read") -> str:
+        """The secret of a browser's session."""
+        return self.passes.issue(Kind.SESSION, "ada", scope, now=self.now, lasts_ms=SESSION_MS)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx2.Response:
+        return self.request("GET", path, headers, **more)
+
+    def post(self, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx2.Response:
+        return self.request("POST", path, headers, **more)
+
+    def request(self, method: str, path: str, headers: Mapping[str, str] | None, **more: Any) -> httpx2.Response:
+        async def ask() -> httpx2.Response:
+            transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False, client=(self.peer, 40_000))
+            async with asyncio.timeout(PATIENCE_S), httpx2.AsyncClient(transport=transport, base_url=HERE) as client:
+                return await client.request(method, path, headers=dict(headers or {}), **more)
+
+        return asyncio.run(ask())

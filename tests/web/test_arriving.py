@@ -1,0 +1,350 @@
+"""Signing in at a provider: who is let in as whom, and that no forger, no other site and no other sign-in is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from surveil.calling import Answer, Caller, CallError
+from surveil.store.people import Role
+from surveil.web.pages.arriving import ON_THE_WAY_S
+from surveil.web.providers.rules import Grant, ProviderRule
+from surveil.web.providers.speaking import KEYS_AGAIN_MS, KNOWN_MS, TROUBLE_MS, Provider
+from surveil.web.visitors import COOKIE
+from tests.web.provider import CLIENT, ISSUER, Played
+from tests.web.stage import HERE, Stage
+
+WAY = f"{COOKIE}-way"
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+class Scene:
+    """Pages with a provider, whose people administer if they are of the platform."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.stage = Stage(folder)
+        self.stage.public_url = HERE
+        self.secret_file = folder / "corp.secret"
+        self.secret_file.write_text("a secret of the client\n")
+        grants = (Grant(group="platform", role=Role(repo="*", scope="admin", source="corp")),)
+        self.about: dict[str, Any] = {
+            "client_id": CLIENT, "issuer": ISSUER, "grants": grants, "title": "Corp",
+            "client_secret_file": self.secret_file, **changes,
+        }  # fmt: skip
+        self.meet(Played())
+
+    def meet(self, played: Played) -> None:
+        """Have this be the provider from now on, under both of its names."""
+        self.played = played
+        for name in ("corp", "other"):
+            self.stage.providers[name] = Provider(
+                ProviderRule(**{"name": name, **self.about}),
+                cast("Caller", played),
+                back=f"{HERE}/login/{name}/back",
+                now=lambda: self.stage.now,
+            )
+
+    def depart(self, name: str = "corp") -> tuple[str, httpx2.Response]:
+        """The secret on the way, and the answer that leads there."""
+        answer = self.stage.get(f"/login/{name}")
+        return answer.cookies.get(WAY) or "", answer
+
+    def back(self, way: str, brought: dict[str, str], name: str = "corp") -> httpx2.Response:
+        self.played.now = self.stage.now
+        return self.stage.get(f"/login/{name}/back", {"cookie": f"{WAY}={way}"}, params=brought)
+
+    def sign_in(self) -> httpx2.Response:
+        way, answer = self.depart()
+        return self.back(way, self.played.sign_in(answer.headers["location"]))
+
+    def seen_by(self, answer: httpx2.Response) -> int:
+        """What somebody is answered who comes with the session of this answer."""
+        cookie = answer.cookies.get(COOKIE, "")
+        return self.stage.get("/builds", {"cookie": f"{COOKIE}={cookie}"}).status_code
+
+    def is_refused(self, answer: httpx2.Response, code: int = 403) -> str:
+        """See that nobody was let in; the text of the page that says why."""
+        assert answer.status_code == code, answer.text
+        assert COOKIE not in answer.cookies
+        assert self.stage.passes.people.listed() == []
+        return answer.text
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_whoever_signs_in_at_the_provider_has_the_roles_of_their_groups_and_a_new_session(scene: Scene) -> None:
+    assert 'href="/login/corp">Sign in with Corp</a>' in scene.stage.get("/login").text
+    way, there = scene.depart()
+    kept = there.headers["set-cookie"]
+    assert all(part in kept for part in ("HttpOnly", "SameSite=lax", "Path=/", f"Max-Age={ON_THE_WAY_S}"))
+    assert way not in there.headers["location"]
+    answer = scene.back(way, scene.played.sign_in(there.headers["location"]))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert scene.seen_by(answer) == 200
+    (person,) = scene.stage.passes.people.listed()
+    assert (person.name, person.provider, person.subject) == ("grace@corp", "corp", "248289761001")
+    assert person.roles == (Role(repo="*", scope="admin", source="corp"),)
+    assert scene.sign_in().cookies[COOKIE] != answer.cookies[COOKIE]
+    (again,) = scene.stage.passes.people.listed()
+    assert again.name == person.name
+    (act, *_) = scene.stage.acts.listed(person="grace@corp", what="", since=0, before=None, limit=10)
+    assert (act.what, act.subject) == ("sign-in", "at corp")
+
+
+def test_the_client_proves_itself_as_the_provider_wants_and_the_code_goes_with_its_verifier(scene: Scene) -> None:
+    scene.sign_in()
+    posted = scene.played.headers[scene.played.asked.index("POST /token")]
+    assert posted["content-type"] == "application/x-www-form-urlencoded"
+    assert posted["authorization"].startswith("Basic ")
+    assert "client_secret" not in scene.played.forms[0]
+    scene.stage.now += KNOWN_MS
+    scene.played.document["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    scene.sign_in()
+    assert scene.played.forms[1]["client_secret"] == "a secret of the client"
+
+
+def test_no_other_browser_and_no_earlier_sign_in_is_that_one(scene: Scene) -> None:
+    way, there = scene.depart()
+    brought = scene.played.sign_in(there.headers["location"])
+    others, _ = scene.depart()
+    for stolen in ("", others, "x"):
+        assert "not the sign-in that this browser began" in scene.is_refused(scene.back(stolen, brought))
+    scene.is_refused(scene.back(way, {**brought, "state": ""}))
+    scene.is_refused(scene.back(way, {**brought, "state": "ä" * 43}))
+    assert "POST /token" not in scene.played.asked, "nothing is asked for who did not begin"
+    entered = scene.back(way, brought)
+    assert f'{WAY}=""; ' in str(entered.headers.get_list("set-cookie"))
+    replayed = scene.back(way, brought)
+    assert (replayed.status_code, COOKIE in replayed.cookies) == (403, False)
+    assert "invalid_grant" in replayed.text
+
+
+def test_what_one_provider_gave_is_nothing_at_another(scene: Scene) -> None:
+    way, there = scene.depart("other")
+    brought = scene.played.sign_in(there.headers["location"])
+    assert "not the sign-in that this browser began" in scene.is_refused(scene.back(way, brought, "corp"))
+    way, there = scene.depart()
+    brought = scene.played.sign_in(there.headers["location"])
+    assert "another provider" in scene.is_refused(scene.back(way, {**brought, "iss": "https://id.example.com"}))
+    scene.stage.now += KNOWN_MS
+    scene.played.document["authorization_response_iss_parameter_supported"] = True
+    assert "another provider" in scene.is_refused(scene.back(way, brought))
+    assert scene.back(way, {**brought, "iss": ISSUER}).status_code == 303
+
+
+FORGED: dict[str, tuple[dict[str, Any], str]] = {
+    "another issuer": ({"iss": "https://id.example.com"}, "of another provider"),
+    "another audience": ({"aud": "wiki"}, "meant for another service"),
+    "no audience": ({"aud": None}, "meant for another service"),
+    "several audiences": ({"aud": [CLIENT, "wiki"]}, "another service asked for"),
+    "another party": ({"aud": [CLIENT, "wiki"], "azp": "wiki"}, "another service asked for"),
+    "another party alone": ({"azp": "wiki"}, "another service asked for"),
+    "wrong nonce": ({"nonce": "x"}, "of another sign-in"),
+    "no nonce": ({"nonce": None}, "of another sign-in"),
+    "over": ({"exp": 1}, "too old"),
+    "without an end": ({"exp": None}, "too old"),
+    "an end in words": ({"exp": "tomorrow"}, "too old"),
+    "an end that is true": ({"exp": True}, "too old"),
+    "old": ({"iat": 1}, "of another time"),
+    "of tomorrow": ({"iat": 2**40}, "of another time"),
+    "for tomorrow": ({"nbf": 2**40}, "a time to come"),
+    "nobody": ({"sub": ""}, "about nobody"),
+    "a number": ({"sub": 7}, "about nobody"),
+    "a long one": ({"sub": "x" * 256}, "about nobody"),
+}
+
+
+def test_a_proof_that_is_not_of_this_sign_in_lets_nobody_in(scene: Scene) -> None:
+    for kind, (claims, why) in FORGED.items():
+        scene.played.claims = claims
+        assert why in scene.is_refused(scene.sign_in()), kind
+
+
+def test_a_proof_may_name_several_services_if_we_asked_for_it(scene: Scene) -> None:
+    scene.played.claims = {"aud": ["wiki", CLIENT], "azp": CLIENT}
+    assert scene.sign_in().status_code == 303
+
+
+def test_a_signature_that_anybody_can_make_is_none(scene: Scene) -> None:
+    for algorithm in ("none", "None", "HS256"):
+        scene.played.signing = (algorithm, None)
+        assert "by an algorithm that anybody could have used" in scene.is_refused(scene.sign_in()), algorithm
+
+
+def test_a_signature_by_another_key_of_the_same_name_is_none(scene: Scene) -> None:
+    shown = scene.played.keys
+    scene.played.rotate()
+    _, key = scene.played.signing
+    forger = type(key).generate_key("P-256", {"kid": "two", "use": "sig"})
+    scene.played.signing = ("ES256", forger)
+    assert "not signed by it" in scene.is_refused(scene.sign_in())
+    scene.played.keys = shown
+
+
+def test_new_keys_are_looked_at_once_and_made_up_ones_not_without_end(scene: Scene) -> None:
+    scene.sign_in()
+    assert scene.played.asked.count("GET /keys") == 1
+    scene.played.rotate()
+    assert "a key that it does not show" in scene.sign_in().text, "they were looked at just now"
+    assert scene.played.asked.count("GET /keys") == 1
+    scene.stage.now += KEYS_AGAIN_MS
+    assert scene.sign_in().status_code == 303
+    assert scene.played.asked.count("GET /keys") == 2
+    shown, scene.played.keys = scene.played.keys, []
+    scene.stage.now += KNOWN_MS
+    assert "a key that it does not show" in scene.sign_in().text
+    scene.played.keys = shown
+
+
+WRONG: dict[str, Callable[[Played], None]] = {
+    "away": lambda played: played.instead.update({DISCOVERY: CallError("does not answer within 10 s")}),
+    "huge": lambda played: played.instead.update({DISCOVERY: Answer(status=200, headers={}, body=b"[" * 65_536)}),
+    "led elsewhere": lambda played: played.instead.update({DISCOVERY: _led()}),
+    "another's": lambda played: played.document.update(issuer=f"{ISSUER}/"),
+    "in the clear": lambda played: played.document.update(authorization_endpoint="http://id.example.org/auth"),
+    "a script": lambda played: played.document.update(authorization_endpoint="javascript:alert(1)"),
+    "a password": lambda played: played.document.update(authorization_endpoint="https://a@id.example.org/auth"),
+    "two lines": lambda played: played.document.update(authorization_endpoint="https://id.example.org/\r\nset-cookie:"),
+    "no address": lambda played: played.document.update(token_endpoint="https://["),
+    "no keys": lambda played: played.document.pop("jwks_uri"),
+}
+
+
+def _led() -> Answer:
+    return Answer(status=302, headers={"location": "http://169.254.169.254/"}, body=b"")
+
+
+def test_nobody_is_sent_to_a_provider_that_does_not_say_who_it_is(scene: Scene) -> None:
+    for kind, break_it in WRONG.items():
+        scene.meet(Played())
+        break_it(scene.played)
+        way, answer = scene.depart()
+        assert (way, answer.status_code) == ("", 503 if kind == "away" else 403), kind
+        assert "Corp" in answer.text
+        assert "location" not in answer.headers
+        scene.depart()
+        assert len(scene.played.asked) == 1, f"{kind}: it is left in peace for a while"
+        scene.stage.now += TROUBLE_MS
+        scene.depart()
+        assert len(scene.played.asked) == 2, kind
+
+
+def test_a_provider_that_falls_silent_says_so_on_the_page(scene: Scene) -> None:
+    scene.played.instead["/token"] = CallError("does not answer within 10 s")
+    assert "Corp does not answer within 10 s" in scene.is_refused(scene.sign_in(), 503)
+    scene.played.instead = {"/token": _led()}
+    assert "answers 302 at /token" in scene.is_refused(scene.sign_in())
+    scene.played.instead = {"/token": Answer(status=200, headers={}, body=b"{}")}
+    assert "gives no `id_token`" in scene.is_refused(scene.sign_in(), 500)
+    scene.played.instead = {}
+    scene.secret_file.unlink()
+    assert "the secret of the client at Corp" in scene.is_refused(scene.sign_in(), 500)
+
+
+def test_claims_that_are_only_told_when_asked_for_are_asked_for_and_are_of_the_same_person(scene: Scene) -> None:
+    scene.played.claims = {"preferred_username": None, "groups": None}
+    scene.played.person = {"sub": "somebody-else", "groups": ["platform"]}
+    assert "tells of somebody else" in scene.is_refused(scene.sign_in())
+    scene.played.person = {"sub": "248289761001", "preferred_username": "ada", "groups": "platform"}
+    assert scene.sign_in().status_code == 303
+    assert scene.stage.passes.people.listed()[0].name == "ada@corp"
+
+
+def test_whoever_has_no_role_is_told_so_and_is_not_written_down(scene: Scene) -> None:
+    scene.played.claims = {"groups": ["sales", 7, None], "preferred_username": "<script>alert(1)</script>"}
+    text = scene.is_refused(scene.sign_in())
+    assert "nobody gave you a role here" in text
+    assert "<script>alert" not in text
+
+
+def test_whoever_left_a_group_loses_its_role_and_keeps_what_was_given_by_hand(scene: Scene) -> None:
+    first = scene.sign_in()
+    assert scene.seen_by(first) == 200
+    scene.played.claims = {"groups": []}
+    assert scene.sign_in().status_code == 403
+    assert scene.seen_by(first) == 403, "the sessions of before have what is left"
+    scene.stage.passes.people.put("grace@corp", [Role(repo="/srv/a.git", scope="read")], now=scene.stage.now)
+    assert scene.sign_in().status_code == 303
+    assert scene.seen_by(first) == 200
+
+
+def test_nobody_is_somebody_else_by_a_name(scene: Scene) -> None:
+    scene.sign_in()
+    scene.played.claims = {"sub": "another"}
+    scene.sign_in()
+    scene.stage.passes.people.put("ada@corp", [Role(repo="/srv/a.git", scope="admin")], now=scene.stage.now)
+    scene.played.claims = {"sub": "a third", "preferred_username": "ada"}
+    scene.sign_in()
+    scene.played.claims = {"sub": "a fourth", "preferred_username": "../ada@corp\0"}
+    scene.sign_in()
+    found = {person.subject: person for person in scene.stage.passes.people.listed()}
+    names = [found[subject].name for subject in ("248289761001", "another", "a third", "a fourth", None)]
+    assert names[0] == "grace@corp"
+    assert names[4] == "ada@corp"
+    assert names[1].startswith("grace-")
+    assert names[2].startswith("ada-")
+    assert names[3] == "ada-corp-@corp"
+    assert len(set(names)) == 5
+
+
+def test_names_are_believed_where_the_file_says_so_and_only_until_somebody_came(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, trust_names=True)
+    scene.stage.passes.people.put("grace@corp", [Role(repo="/srv/a.git", scope="run")], now=scene.stage.now)
+    scene.played.claims = {"groups": []}
+    assert scene.sign_in().status_code == 303
+    assert scene.stage.passes.people.find("grace@corp").subject == "248289761001"  # type: ignore[union-attr]
+    scene.played.claims = {"groups": [], "sub": "another"}
+    assert scene.sign_in().status_code == 403
+    scene.stage.passes.people.put("ada-@corp", [Role(repo="*", scope="admin")], now=scene.stage.now)
+    scene.played.claims = {"groups": [], "sub": "a third", "preferred_username": "ada/"}
+    assert scene.sign_in().status_code == 403, "a name that only looks like it is another one"
+
+
+def test_the_session_ends_when_the_file_says(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, lasts_ms=300_000)
+    answer = scene.sign_in()
+    assert "Max-Age=300;" in answer.headers["set-cookie"]
+    scene.stage.now += 299_999
+    assert scene.seen_by(answer) == 200
+    scene.stage.now += 1
+    assert scene.seen_by(answer) == 401
+
+
+def test_a_refusal_of_the_provider_is_said_in_its_word_and_nothing_else_of_it(scene: Scene) -> None:
+    way, _ = scene.depart()
+    text = scene.is_refused(scene.back(way, {"error": "access_denied", "error_description": "Call 555"}))
+    assert "Corp did not sign you in (`access_denied`)" in text
+    assert "555" not in text
+    assert "Send money" not in scene.is_refused(scene.back(way, {"error": "Send money"}))
+    scene.is_refused(scene.back(way, {}))
+
+
+def test_whoever_comes_by_another_address_begins_at_that_of_the_pages(scene: Scene) -> None:
+    answer = scene.stage.get("/login/corp", {"host": "localhost:7380"})
+    assert answer.headers["location"] == f"{HERE}/login/corp"
+    assert "set-cookie" not in answer.headers
+
+
+def test_below_a_prefix_and_over_https_the_cookies_are_for_nobody_else(scene: Scene) -> None:
+    scene.stage.public_url, scene.stage.proxies = "https://ci.example.org/ci", ("127.0.0.1",)
+    scene.stage.providers["corp"].back = "https://ci.example.org/ci/login/corp/back"
+    secure = {"x-forwarded-proto": "https", "host": "ci.example.org"}
+    there = scene.stage.get("/ci/login/corp", secure)
+    name = "__Secure-surveil-way"
+    kept = there.headers["set-cookie"]
+    assert kept.startswith(f"{name}=")
+    assert "Path=/ci/" in kept
+    assert "Secure" in kept
+    scene.played.now = scene.stage.now
+    brought = scene.played.sign_in(there.headers["location"])
+    way = kept.partition("=")[2].partition(";")[0]
+    answer = scene.stage.get("/ci/login/corp/back", {**secure, "cookie": f"{name}={way}"}, params=brought)
+    assert answer.headers["location"] == "/ci/"
+    assert "__Secure-surveil=" in str(answer.headers.get_list("set-cookie"))

@@ -1,0 +1,210 @@
+"""The pages in a real browser, over a store in memory: nobody is shut out, and no text becomes a part of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Response, ViewportSize
+
+from surveil.core.model import Status
+from surveil.store.passes import Kind
+from surveil.web.pages.looking import REPOSITORIES
+from surveil.web.visitors import COOKIE, SESSION_MS
+from tests.store.records import new
+from tests.system.browsing import Seen, browser
+from tests.web import world
+from tests.web.served import served
+from tests.web.stage import Stage
+
+pytestmark = pytest.mark.timeout(300)
+
+PAGES = (
+    "/", "/builds", "/builds/14", "/builds/15", "/builds/14?group=unit", "/builds/14/tests",
+    "/builds/14/tests/history?suite=tests.test_prices&name=test_price_3", "/builds/14/story", "/repositories",
+    "/builds/14/artifacts", "/builds/14?state=passed", "/artifacts", "/runners", "/schedules", "/settings",
+)  # fmt: skip
+WEIGHT_MAX = 100_000
+"""Bytes of a page with all that it loads, the first time."""
+PHONE: ViewportSize = {"width": 360, "height": 740}
+SERIOUS = {"serious", "critical"}
+
+
+@contextmanager
+def shown(stage: Stage) -> Iterator[tuple[Seen, str]]:
+    """A browser that is signed in, and where the pages are."""
+    stage.now = stage.desk.now
+    with served(stage) as server, browser() as seen:
+        session = stage.session("admin")
+        seen.page.context.add_cookies([{"name": COOKIE, "value": session, "url": server.address}])
+        yield seen, server.address
+
+
+def troubles(seen: Seen, *rules: str) -> list[str]:
+    """What shuts somebody out of the page, by the rules of axe-core, all of them or these."""
+    options = {"runOnly": list(rules)} if rules else None
+    found: list[dict[str, Any]] = Axe().run(seen.page, options=options).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:200]}" for each in found if each["impact"] in SERIOUS for node in each["nodes"]
+    ]
+
+
+def test_every_page_can_be_used_by_everybody_on_any_screen_and_is_light(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    world.sample(stage.desk)
+    loaded: list[Response] = []
+    with shown(stage) as (seen, address):
+        seen.page.on("response", lambda answer: loaded.append(answer))  # noqa: PLW0108  # it sets attributes of what it is given
+        for path in PAGES:
+            loaded.clear()
+            seen.page.emulate_media(color_scheme="light")
+            seen.page.set_viewport_size(PHONE)
+            answer = seen.page.goto(address + path, wait_until="load")
+            assert answer is not None
+            assert answer.status == 200, path
+            assert sum(len(each.body()) for each in loaded if "/events" not in each.url) <= WEIGHT_MAX, path
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+            assert troubles(seen) == [], path
+            seen.page.emulate_media(color_scheme="dark")
+            assert troubles(seen, "color-contrast") == [], f"{path} in the dark"
+        assert seen.complaints == []
+
+
+def test_a_few_keys_lead_through_the_pages(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    world.sample(stage.desk)
+    with shown(stage) as (seen, address):
+        page = seen.page
+        page.goto(address)
+        page.keyboard.press("?")
+        page.wait_for_selector("#keys[open]")
+        assert troubles(seen) == []
+        page.keyboard.press("b")
+        assert page.url == f"{address}/"
+        page.keyboard.press("Escape")
+        page.keyboard.press("b")
+        page.wait_for_url("**/builds")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/builds/14")
+        page.keyboard.press("b")
+        page.wait_for_url("**/builds")
+        page.keyboard.press("/")
+        page.keyboard.type("brj?")
+        assert page.input_value("[data-search]") == "brj?"
+        assert seen.complaints == []
+
+
+def news(seen: Seen) -> None:
+    """Have the page ask for itself as it does when something happens."""
+    seen.page.evaluate("document.querySelector('[data-live]').dispatchEvent(new CustomEvent('surveil:news'))")
+
+
+def test_news_take_nothing_from_whoever_reads(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    world.sample(stage.desk)
+    with shown(stage) as (seen, address):
+        page = seen.page
+        page.set_viewport_size(PHONE)
+        page.goto(f"{address}/builds")
+        page.fill("[name=ref]", "half a wo")
+        page.select_option("[name=state]", "failed")
+        page.focus("#build-13 a")
+        page.evaluate("document.querySelector('.wide').scrollLeft = 40; scrollTo(0, 200)")
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#build-12 .subject'))")
+        stage.desk.store.commit(new(world.build(16, Status.PASSED, 1)))
+        news(seen)
+        page.wait_for_selector("#build-16")
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "/builds/13"
+        assert (page.input_value("[name=ref]"), page.input_value("[name=state]")) == ("half a wo", "failed")
+        assert page.evaluate("[document.querySelector('.wide').scrollLeft, scrollY > 100]") == [40, True]
+        assert page.evaluate("getSelection().toString()") == world.SUBJECTS[12 % len(world.SUBJECTS)]
+        page.keyboard.press("?")
+        news(seen)
+        page.wait_for_timeout(500)
+        assert page.is_visible("#keys[open]")
+        assert seen.complaints == []
+
+
+def test_a_page_about_a_build_hears_of_that_build_alone(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    world.sample(stage.desk)
+    with shown(stage) as (seen, address):
+        heard: list[str] = []
+        seen.page.on("request", lambda request: heard.append(request.url))
+        # A job of build 15 waits for a slot, which another build may give back.
+        for path, query in {
+            "/builds/14": "&build=14",
+            "/builds/14/story": "&build=14",
+            "/builds/15": "",
+            "/": "",
+        }.items():
+            heard.clear()
+            seen.page.goto(address + path, wait_until="load")
+            seen.page.wait_for_timeout(100)
+            (listened,) = [url for url in heard if "/events" in url]
+            assert re.fullmatch(rf"{re.escape(address)}/api/v1/events\?after=\d+{query}", listened)
+
+
+WORDS = """() => [...document.querySelectorAll("main bdi, main pre")].map((each) => each.textContent)"""
+FOREIGN = """() => [...document.querySelectorAll("*")].filter((each) =>
+    ["IFRAME", "BASE", "STYLE", "OBJECT", "EMBED", "PLAINTEXT", "XMP"].includes(each.tagName)
+    || (each.tagName === "SCRIPT" && !each.src.startsWith(location.origin + "/static/"))
+    || (each.tagName === "IMG" && !each.src.startsWith(location.origin + "/static/"))
+    || (each.tagName === "META" && each.httpEquiv)
+    || (each.tagName === "FORM" && !each.action.startsWith(location.origin))
+    || (each.protocol && !["http:", "https:"].includes(each.protocol))
+    || [...each.attributes].some((one) => /^(on|hx-on|style$)/.test(one.name))
+    || (each.hasAttribute("hx-get") && each.getAttribute("hx-get") !== location.pathname + location.search)
+).map((each) => each.outerHTML.slice(0, 200))"""
+
+
+def as_read(text: str) -> str:
+    """A text as a browser reads it: line ends are one character, and a page has no NUL."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+
+
+def test_no_text_becomes_a_part_of_a_page_wherever_it_stands(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    world.attacked(stage.desk)
+    count, chunk = len(world.TEXTS), world.CHUNK
+    packed = [*range(chunk, count, chunk), count]
+    lists = ["/", "/schedules", *(f"/repositories?at={at}" for at in range(0, count, REPOSITORIES))]
+    lists += [f"/runners?at={at}" for at in range(0, count, 50)]
+    lists += [f"/builds?before={at + 1}" for at in range(40, count + 40, 40)]
+    inside = [
+        f"/builds/{number}{below}" for number in packed for below in ("?at=0", "?at=40", "", "/tests", "/artifacts")
+    ]
+    inside += [f"/builds/{chunk}/jobs/{quote(text, safe='')}" for text in world.ATTACKS]
+    inside += [f"/builds/{chunk}/tests/history?suite={each}&name={each}" for each in map(quote, world.ATTACKS)]
+    for text in world.TEXTS:
+        stage.passes.issue(Kind.TOKEN, text[:100], "read", now=stage.desk.now, lasts_ms=SESSION_MS, label=text[:200])
+    everywhere: dict[str, set[str]] = {}
+    with shown(stage) as (seen, address):
+        seen.page.on("dialog", lambda dialog: pytest.fail(f"a page said {dialog.message}"))
+        for path in (*lists, *inside, f"/builds/{chunk}/story", "/settings", "/artifacts"):
+            answer = seen.page.goto(address + path, wait_until="load")
+            assert answer is not None
+            assert answer.status == 200, path
+            assert seen.page.evaluate("window.__xss") is None, path
+            assert seen.page.evaluate(FOREIGN) == [], path
+            assert seen.page.locator("footer").is_visible(), path
+            everywhere.setdefault(path.partition("?")[0].rpartition("/")[2], set()).update(seen.page.evaluate(WORDS))
+        assert seen.complaints == []
+    texts = {as_read(text) for text in world.TEXTS}
+    assert texts <= everywhere["runners"]
+    assert texts <= everywhere["schedules"]
+    assert texts <= set().union(*(found for name, found in everywhere.items() if name.isdigit()))
+    assert {text for text in texts if len(text) <= 100} <= everywhere["settings"]
+    assert {as_read(text) for text in world.TEXTS[:chunk]} <= everywhere["artifacts"]
+    assert {*world.ATTACKS} <= everywhere["history"]
+    assert {text for text in texts if not text.startswith("\n")} <= everywhere["tests"]

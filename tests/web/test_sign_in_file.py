@@ -1,0 +1,93 @@
+"""The file that says where people sign in: what it means, and what is said of what it cannot mean."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from surveil.errors import InvalidError, UsageError
+from surveil.store.people import Role
+from surveil.web.providers.rules import FILE, LASTS_MS, Arrival, ProviderRule, load_providers
+from surveil.web.providers.speaking import opened_providers
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "people.md"
+LEAST = """
+[[oidc]]
+name = "corp"
+issuer = "https://id.example.org"
+client_id = "surveil"
+[[oidc.role]]
+role = "read"
+"""
+
+
+def load(folder: Path, text: str) -> tuple[ProviderRule, ...]:
+    (folder / FILE).write_text(text)
+    return load_providers(folder)
+
+
+def test_nobody_signs_in_elsewhere_without_the_file(tmp_path: Path) -> None:
+    assert load_providers(tmp_path) == ()
+
+
+def test_the_example_means_what_the_how_to_says(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
+    [rule] = load(tmp_path, example)
+    assert (rule.name, rule.title, rule.issuer) == ("corp", "Example Corp", "https://id.example.org")
+    assert (rule.client_secret_file, rule.scopes) == (tmp_path / "corp.secret", ("groups",))
+    assert (rule.lasts_ms, rule.trust_names, rule.private) == (LASTS_MS, False, False)
+
+    def roles(*groups: str) -> list[tuple[str, str]]:
+        arrival = Arrival(rule=rule, subject="1", called="grace", groups=frozenset(groups))
+        assert all(role.source == "corp" for role in arrival.roles)
+        return [(role.scope, role.repo) for role in arrival.roles]
+
+    everybody = ("read", "https://git.example.org/public/*")
+    assert roles() == [everybody]
+    assert roles("shop", "sales") == [("run", "https://git.example.org/shop/*"), everybody]
+    assert roles("platform") == [("admin", "*"), everybody]
+
+
+def test_little_is_needed(tmp_path: Path) -> None:
+    [rule] = load(tmp_path, LEAST)
+    assert (rule.title, rule.client_secret_file, rule.needs_groups) == ("corp", None, False)
+    assert rule.grants[0].role == Role(repo="*", scope="read", source="corp")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x = 1", "there is no key `x`"),
+        ("oidc = 1", "`oidc` is to be written as [[oidc]]"),
+        ("[[oidc]]", "oidc 1: `issuer` is missing"),
+        (LEAST.replace("https://id", "http://id"), "would show who signs in to the network: use https"),
+        (LEAST.replace('"corp"', '"Corp/.."'), "cannot stand behind the `@` of names"),
+        (LEAST.replace('"read"', '"owner"'), "oidc 1, role 1: `role`"),
+        (LEAST.replace('role = "read"', 'group = "a"'), "oidc 1, role 1: `role` is missing"),
+        (LEAST + "repos = []", "`repos` names none"),
+        (LEAST + "repo = 'a'", "there is no key `repo`"),
+        (LEAST + f"repos = {[str(each) for each in range(201)]}", "gives 201 roles, and 200 are the most"),
+        (LEAST + LEAST, "`corp` is there twice"),
+        (LEAST.replace("client_id", "session = '1s'\nclient_id"), "oidc 1: `session`"),
+        (LEAST.replace("client_id", "scopes = ['a b']\nclient_id"), "is no scope"),
+        ("[[", "is no TOML"),
+    ],
+)
+def test_what_it_cannot_mean_is_said_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(InvalidError, match=re.escape(complaint)) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / FILE) in str(caught.value)
+
+
+def test_people_have_to_be_able_to_come_back(tmp_path: Path) -> None:
+    async def opened(public_url: str | None) -> str:
+        async with opened_providers(tmp_path, public_url, lambda: 0) as found:
+            return found["corp"].back
+
+    (tmp_path / FILE).write_text(LEAST)
+    with pytest.raises(UsageError, match="--public-url"):
+        asyncio.run(opened(None))
+    assert asyncio.run(opened("https://ci.example.org/ci")) == "https://ci.example.org/ci/login/corp/back"
