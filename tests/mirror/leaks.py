@@ -14,10 +14,6 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def open_files() -> set[tuple[str, str]]:
     """Each descriptor of this process with what it stands for; whose number was closed meanwhile is left out."""
     found = set()

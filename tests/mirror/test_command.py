@@ -13,7 +13,7 @@ from surveil.mirror.command import Halt, run
 from surveil.mirror.mirror import Mirror
 from surveil.mirror.refs import list_remote
 from surveil.mirror.trouble import MirrorError, Output, Trouble, failure
-from tests.mirror.leaks import children, descriptors
+from tests.mirror.leaks import nothing_left
 from tests.mirror.repositories import Repository
 
 
@@ -100,15 +100,14 @@ def test_no_transport_is_allowed_but_that_of_the_address(repository: Repository,
 
 
 def test_a_remote_that_says_nothing_is_given_up_in_time(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = children(), descriptors()
     monkeypatch.setattr("surveil.mirror.refs.REMOTE_TIMEOUT_S", 0.3)
     start = time.monotonic()
-    with pytest.raises(MirrorError) as refused:
-        list_remote(at(silent_port))
-    assert refused.value.trouble is Trouble.TIMEOUT
-    assert "127.0.0.1" in str(refused.value)
-    assert time.monotonic() - start < 30, "it waited for the ordinary limit"
-    assert (children(), descriptors()) == before
+    with nothing_left():
+        with pytest.raises(MirrorError) as refused:
+            list_remote(at(silent_port))
+        assert refused.value.trouble is Trouble.TIMEOUT
+        assert "127.0.0.1" in str(refused.value)
+        assert time.monotonic() - start < 30, "it waited for the ordinary limit"
 
 
 def test_a_remote_that_talks_without_end_is_cut_off(repository: Repository, daemon: str) -> None:
@@ -159,12 +158,11 @@ def test_two_hundred_calls_leave_no_process_and_no_descriptor(repository: Reposi
     sha = mirror.refs().head_sha
     assert sha is not None
     mirror.fetch(sha)
-    before = children(), descriptors()
-    for _ in range(200):
-        mirror.read(sha)
-    with pytest.raises(MirrorError):
-        mirror.read("0" * 40)
-    assert (children(), descriptors()) == before
+    with nothing_left():
+        for _ in range(200):
+            mirror.read(sha)
+        with pytest.raises(MirrorError):
+            mirror.read("0" * 40)
 
 
 def test_without_git_there_is_a_sentence_that_says_what_to_install(
@@ -184,8 +182,7 @@ def test_complaints_name_the_line_that_says_most() -> None:
 
 
 def test_a_bell_ends_a_call_under_way_and_all_that_follow(silent_port: int) -> None:
-    before = children()
-    with closing(Halt()) as halt:
+    with nothing_left(), closing(Halt()) as halt:
         ringing = threading.Timer(0.2, halt.ring)
         ringing.start()
         for _ in range(2):
@@ -193,4 +190,3 @@ def test_a_bell_ends_a_call_under_way_and_all_that_follow(silent_port: int) -> N
                 list_remote(at(silent_port), halt=halt)
             assert refused.value.trouble is Trouble.HALTED
         ringing.join()
-    assert children() == before

@@ -21,6 +21,7 @@ from tests.system.repository import make_repository, pipeline
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("marking")]
 
 
+LINES = 20_000
 REFUSED = {ExitCode.INFRASTRUCTURE, ExitCode.UNREACHABLE}
 """What whoever submits is told: that the disk is full; or that nobody is there, where something else had to be written
 before, like that the machine stood still, and the dispatcher is already trying to open its database again.
@@ -40,7 +41,9 @@ def runner_of(place: Place) -> tuple[str, ...]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a dispatcher a disk of its own")
 def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place: Place) -> None:
     mark = place.folder / "runs"
-    script = f"echo run >> {mark}; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; echo done"
+    # It says more at its end than there is room for inside of the files that are there.
+    script = f"echo run >> {mark}; while [ ! -e {place.folder}/go ]; do sleep 0.1; done; seq {LINES}"
+    all_of_it = "".join(f"{number}\n" for number in range(1, LINES + 1))
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
     listen = f"tcp://127.0.0.1:{free_ports()}"
     place.data.mkdir()
@@ -73,6 +76,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
             assert place.ask("status")["dispatcher"]["epoch"] == 1
             # The job ends while nobody can write that down.
             (place.folder / "go").touch()
+            dispatcher.wait_for("disk is full, so it takes nothing new")
 
             filler.unlink()
             dispatcher.wait_for("there is room again")
@@ -92,7 +96,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
             for build in acknowledged:
                 (job,) = place.ask("show", str(build))["jobs"]
                 assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
-            assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
+            assert place.run("logs", "1", "--data", str(place.data)).stdout == all_of_it
         assert dispatcher.text.count("disk is full, so it takes nothing new") == 1
     assert eventually(lambda: place.processes() == [])
 

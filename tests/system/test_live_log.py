@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.net.stage import free_ports
 from tests.system.browsing import browser, sign_in
@@ -29,7 +30,11 @@ def more_comes(page: Page) -> None:
     """Wait until a second's worth of lines came after those that are there."""
     last = page.locator(".row .text", has_text=re.compile(r"line \d+$")).last.inner_text()
     following = int(last.rpartition(" ")[2]) + 20
-    page.locator(".row", has=page.get_by_text(f"attempt 1 line {following}", exact=True)).wait_for()
+    try:
+        page.locator(".row", has=page.get_by_text(f"attempt 1 line {following}", exact=True)).wait_for()
+    except PlaywrightTimeoutError:
+        state = page.locator("#log").get_attribute("data-state"), page.locator(".log-state").inner_text()
+        raise AssertionError(f"line {following} did not come: {state}, {page.evaluate(SHOWN)[-3:]}") from None
 
 
 def rows_of(place: Place, attempt: int) -> list[list[Any]]:
