@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from surveil.core.model import AttemptState, Status
+from surveil.web import allowing
 from tests.store.records import make_attempt, make_build, make_job, new
 from tests.web.stage import Stage
 
@@ -24,3 +25,9 @@ def stage(tmp_path: Path) -> Stage:
     )
     made.desk.log("1/test", 1, b"".join(b"line %d\n" % number for number in range(1000)))
     return made
+
+
+@pytest.fixture
+def nothing_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody has used of an allowance is not given back, however long a test takes."""
+    monkeypatch.setattr(allowing.Allowing.__init__, "__kwdefaults__", {"now": lambda: 0})

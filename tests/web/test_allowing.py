@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from surveil.store.passes import Kind
-from surveil.web import allowing
 from surveil.web.allowing import HowOften, address_of
 from surveil.web.visitors import COOKIE
 from tests.web.events import listen
@@ -22,9 +21,8 @@ BAD = {"authorization": "Bearer svt_nonsense"}
 
 
 @pytest.fixture
-def stage(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """One where time stands still, so that nothing comes back: a pass may ask 20 times, an address be wrong 3 times."""
-    monkeypatch.setattr(allowing.Allowing.__init__, "__kwdefaults__", {"now": lambda: 0})
+def stage(stage: Stage, nothing_comes_back: None) -> Stage:
+    """One where a pass may ask 20 times, and an address be wrong 3 times."""
     stage.how_often = HowOften(rate=1, failed_most=3)
     return stage
 

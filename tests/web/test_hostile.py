@@ -108,6 +108,7 @@ def test_an_origin_that_is_no_address_is_foreign(stage: Stage) -> None:
 # ---- those who come with nothing
 
 
+@pytest.mark.usefixtures("nothing_comes_back")
 def test_an_address_that_shows_nothing_is_counted_where_everybody_may_look(public: Stage) -> None:
     public.how_often = HowOften(rate=1)
     assert [public.get("/builds").status_code for _ in range(21)] == [200] * 20 + [429]
