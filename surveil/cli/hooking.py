@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from surveil.cli.grammar import NearGroup
 from surveil.cli.options import Duration, client_flags, example, json_flag, offered
 from surveil.cli.settings import client_settings
 from surveil.core.spelling import format_duration
+from surveil.errors import SurveilError
 from surveil.screen.printing import print_json, print_line, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import age
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from surveil.mirror.post_receive import Done
 
 OVERLAP_MS: Final = 24 * 3_600_000
+WATCHING_MS: Final = 5_000
+"""So long the dispatcher may take to say what is watched."""
 _READ_BYTES_MAX: Final = 4096
 _COLUMNS: Final = (
     Column(name="repository", folds=True),
@@ -109,6 +113,11 @@ def set_secret(repo: str, *, make: bool, overlap: int, as_json: bool, **where: s
         may_retry = key in secrets.hooks.retrying()
     finally:
         secrets.close()
+    if _is_unwatched(key, where):
+        tell(
+            f"No observer that is connected watches {key}, so its webhooks are answered with 404 for now: watch it with"
+        )
+        tell(f"`surveil observer {key}`, or name it here as `surveil status` does.")
     if as_json:
         print_json({**hook_view(made, _now(), may_retry=may_retry), **({"secret": secret} if make else {})})
         return
@@ -237,6 +246,18 @@ def remove(repo: str, *, as_json: bool) -> None:
     found = resolve(repo, str(Path.cwd()))
     _require_local(found.is_local, repo)
     _tell_of_hook(found.key, take_out(found.key), as_json=as_json)
+
+
+def _is_unwatched(repo: str, where: Mapping[str, str | None]) -> bool:
+    """Whether the dispatcher says that nobody watches it; one that is away says nothing."""
+    from surveil.mirror.place import place_of
+
+    try:
+        with connected(where) as dispatcher:
+            watching = dispatcher.ask("status", patience_ms=WATCHING_MS).body["watching"]
+    except SurveilError:
+        return False
+    return place_of(repo) not in {place_of(each["repo"]) for each in watching}
 
 
 def _require_local(is_local: bool, repo: str) -> None:  # noqa: FBT001  # the only thing that it asks

@@ -91,7 +91,7 @@ async def opened(config: ObserverConfig) -> AsyncIterator[Parts]:
 
 async def _dispatcher(config: ObserverConfig) -> KnownDispatcher:
     if config.join is not None:
-        await _join(config, parse_token(config.join))
+        await _join(config, parse_token(config.join, reached_at=config.dispatcher))
     known = load_known(config.data)
     return known if config.dispatcher is None else replace(known, address=parse_address(config.dispatcher))
 

@@ -29,6 +29,8 @@ from surveil.say import Voice
 OBSERVERS_MAX: Final = 1_000
 ASKERS_MAX: Final = 10_000
 """So many are remembered; whoever was silent longest is forgotten first, and known again at its next word."""
+HINTS_MAX: Final = 1_000
+"""So many hints wait for an observer; each costs one look, whenever it comes, so none of them grows old."""
 ABSENT_RETRY_MS: Final = 2_000
 """How long a runner should wait for an observer to come back before it asks again."""
 COPIED: Final = (
@@ -72,6 +74,8 @@ class Relay:
         self._reply = reply
         self._watchers: OrderedDict[str, _Watcher] = OrderedDict()
         self._askers: OrderedDict[str, Route] = OrderedDict()
+        self._hints: OrderedDict[str, bool] = OrderedDict()
+        """Places that nobody could be told to look at."""
         self._clients: dict[tuple[int, int], list[asyncio.Future[Pack]]] = {}
         """Who waits for the piece of this transfer, from this byte on."""
 
@@ -95,12 +99,16 @@ class Relay:
         places = {repo: place_of(repo) for repo in repos} if same is None else same.places
         watcher = _Watcher(received.route, repos, said.looks, places, said.birth, before)
         _remember(self._watchers, key, watcher, OBSERVERS_MAX)
+        if watcher.looks and self._hints:
+            for name, where in places.items():
+                if where is not None and self._hints.pop(where, False):
+                    self._reply(watcher.route, LookNow(repo=name))
 
     def look(self, repo: str) -> int:
         """Have all who watch this repository, by whatever address, look at it now; how many there are.
 
         Raises:
-            NotFoundError: nobody who could be told does.
+            NotFoundError: nobody who could be told does; the first who comes and does is told then.
         """
         place = place_of(repo)
         told = 0
@@ -109,9 +117,11 @@ class Relay:
             words = [self._reply(watcher.route, LookNow(repo=name)) for name in theirs if watcher.looks]
             told += any(words)
         if not told:
+            if place is not None:
+                _remember(self._hints, place, True, HINTS_MAX)
             raise NotFoundError(
-                f"No observer that is connected watches {quoted(repo)}; `surveil status` lists what is watched, and "
-                "`surveil observer REPO` watches more."
+                f"No observer that is connected watches {quoted(repo)}; one that comes and does looks at once. "
+                "`surveil status` lists what is watched, and `surveil observer REPO` watches more."
             )
         return told
 

@@ -203,7 +203,7 @@ async def _dispatcher(config: RunnerConfig) -> KnownDispatcher:
 
 
 async def _join(config: RunnerConfig) -> None:
-    token = parse_token(config.join or "")
+    token = parse_token(config.join or "", reached_at=config.dispatcher)
     try:
         answer = await enrol(token, name=config.name, role=Role.RUNNER, data=config.data)
     except NotAllowedError:

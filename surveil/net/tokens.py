@@ -22,7 +22,7 @@ from typing import Final
 import msgpack
 
 from surveil.errors import UsageError
-from surveil.frozen import dataclass
+from surveil.frozen import dataclass, replace
 from surveil.net.addresses import Address, parse_address
 
 SECRET_BYTES: Final = 32
@@ -60,8 +60,9 @@ def hash_secret(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
 
 
-def parse_token(text: str) -> JoinToken:
-    """Read a token as it was copied; blanks and line ends around it do not matter.
+def parse_token(text: str, *, reached_at: str | None = None) -> JoinToken:
+    """Read a token as it was copied; blanks and line ends around it do not matter. With `reached_at` the dispatcher is
+    asked there, as between networks it has another address than its own machine knows; who it has to be is the same.
 
     Raises:
         UsageError: it is no token, a damaged one, or one of another version; the sentence says what to do.
@@ -77,7 +78,8 @@ def parse_token(text: str) -> JoinToken:
             f"the join token is of version {match['version']}, and this surveil reads version 1: "
             "install the same version of surveil here as on the dispatcher's machine"
         )
-    return _from_payload(match["payload"])
+    found = _from_payload(match["payload"])
+    return found if reached_at is None else replace(found, address=parse_address(reached_at))
 
 
 def _from_payload(payload: str) -> JoinToken:

@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack, ExitStack
 from surveil.calling import Caller
 from surveil.config import NotifyConfig
 from surveil.errors import InvalidError
-from surveil.notify.channel_rules import ChannelRule, ExchangeRule, HookRule
+from surveil.notify.apprising import Apprised, require_library
+from surveil.notify.channel_rules import AppriseRule, ChannelRule, ExchangeRule, HookRule
 from surveil.notify.channels import Carrier
 from surveil.notify.gathering import Gatherer
 from surveil.notify.hooks import Hook
@@ -24,11 +25,18 @@ from surveil.store.logs import LogStore
 
 
 async def opened_carrier(rule: ChannelRule, cluster: str, now: Callable[[], int], stack: AsyncExitStack) -> Carrier:
-    """What carries the messages of this channel until `stack` ends."""
+    """What carries the messages of this channel until `stack` ends.
+
+    Raises:
+        InvalidError: what it takes is not installed.
+    """
     way = rule.way
     if isinstance(way, HookRule):
         caller = await stack.enter_async_context(Caller(private=way.private))
         return Hook(way, caller=caller, cluster=cluster, channel=rule.name, now=now)
+    if isinstance(way, AppriseRule):
+        require_library(rule.name)
+        return Apprised(way.url_file)
     return Mail(way.server, sender=way.sender, to=way.to, channel=rule.name, cluster=cluster)
 
 

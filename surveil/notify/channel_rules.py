@@ -69,7 +69,14 @@ class HookRule:
     private: bool
 
 
-Way: TypeAlias = MailRule | HookRule
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppriseRule:
+    """A service that the Apprise library knows, at the address of it that `url_file` holds."""
+
+    url_file: Path
+
+
+Way: TypeAlias = MailRule | HookRule | AppriseRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +196,14 @@ def _hook(kind: HookKind, read: Mapping[str, Any], where: str, complaints: list[
     )  # fmt: skip
 
 
+def _apprise_fields(here: Path) -> Mapping[str, Read]:
+    return {"url_file": file_beside(here)}
+
+
+def _apprise(read: Mapping[str, Any], where: str, complaints: list[str]) -> AppriseRule | None:
+    return None if missing(read, ("url_file",), where, complaints) else AppriseRule(url_file=read["url_file"])
+
+
 def _server(value: object) -> tuple[str, int]:
     """Host and port; 0 where none is written."""
     found = _SERVER.fullmatch(values.text(value))
@@ -217,5 +232,6 @@ CHANNELS: Final[
     "slack": (_chat_fields, partial(_hook, "slack")),
     "discord": (_chat_fields, partial(_hook, "discord")),
     "webhook": (_webhook_fields, partial(_hook, "webhook")),
+    "apprise": (_apprise_fields, _apprise),
 }
 """By the name of their tables: the fields that each kind has beside the common ones, and what they come to."""

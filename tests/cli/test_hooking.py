@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from surveil.cli import hooking
+from surveil.protocol import WatchedRepo
 from surveil.store.acts import Acts
 from surveil.web.hooks.secrets import HookSecrets
 from tests.cli.conftest import Ended, Type
@@ -68,6 +70,22 @@ def test_a_secret_is_made_and_printed_once_and_the_one_before_stays_good_for_a_w
     third = json.loads(type_("hook", "secret", REPO, "--make", "--overlap", "0s", "--json").out)
     assert good(data) == [third["secret"].encode()]
     assert "never" in type_("hook", "ls").out
+
+
+def test_a_secret_for_a_repository_that_nobody_watches_is_set_and_said_so(
+    type_: Type, data: Path, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter.desk.live.watching["eye"] = (WatchedRepo(repo="git@example.org:team/Lib.git", problem=None),)
+    sentence = "No observer that is connected watches"
+    assert sentence not in type_("hook", "secret", REPO, "--make").err
+    other = type_("hook", "secret", "https://example.org/team/other", "--make", "--json")
+    assert other.code == 0
+    assert f"{sentence} https://example.org/team/other, so its webhooks are answered with 404 for now" in other.err
+    assert json.loads(other.out)["secret"]
+    # Nobody knows who watches what while the dispatcher is away.
+    counter.mute = True
+    monkeypatch.setattr(hooking, "WATCHING_MS", 300)
+    assert sentence not in type_("hook", "secret", "https://example.org/team/third", "--make").err
 
 
 def test_what_cannot_be_a_secret_or_a_repository_is_refused(

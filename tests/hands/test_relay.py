@@ -313,6 +313,32 @@ def test_a_hint_follows_what_is_watched_now(relayed: Relay, wire: Wire) -> None:
     assert wire.take() == []
 
 
+def test_a_hint_that_nobody_could_be_told_waits_for_the_first_who_comes_and_watches(relayed: Relay, wire: Wire) -> None:
+    by_ssh, by_https = "git@example.org:team/Lib.git", "https://example.org/team/lib"
+    for _ in range(3):
+        with pytest.raises(NotFoundError, match="one that comes and does looks at once"):
+            relayed.look(by_https)
+    watches(relayed, "a", "https://example.org/team/other")
+    watches(relayed, "b", by_ssh, looks=False)
+    assert wire.take() == []
+    third = watches(relayed, "c", "https://example.org/team/other", by_ssh)
+    assert wire.take() == [(third, LookNow(repo=by_ssh))]
+    watches(relayed, "c", "https://example.org/team/other", by_ssh)
+    watches(relayed, "d", by_https)
+    assert wire.take() == []
+
+
+def test_no_number_of_hints_fills_the_memory(relayed: Relay, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "HINTS_MAX", 2)
+    for name in ("one", "two", "three"):
+        with pytest.raises(NotFoundError):
+            relayed.look(f"/srv/{name}")
+    route = watches(relayed, "a", "/srv/one", "/srv/two", "/srv/three")
+    assert sorted(wire.take(), key=repr) == sorted(
+        [(route, LookNow(repo="/srv/two")), (route, LookNow(repo="/srv/three"))], key=repr
+    )
+
+
 def test_an_observer_that_does_not_know_the_word_does_not_hear_it(relayed: Relay, wire: Wire) -> None:
     watches(relayed, "a", REPO, looks=False)
     with pytest.raises(NotFoundError):

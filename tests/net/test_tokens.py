@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveil.errors import UsageError
-from surveil.net.addresses import Address
+from surveil.frozen import replace
+from surveil.net.addresses import Address, parse_address
 from surveil.net.tokens import hash_secret, make_token, parse_token
 
 SERVER_KEY = "0123456789" * 4
@@ -30,6 +31,14 @@ def test_a_token_brings_address_key_and_secret() -> None:
     assert parse_token(f"  {TOKEN}\n") == TOKEN
     assert str(TOKEN).startswith("svl1.")
     assert len(str(TOKEN).split()) == 1
+
+
+def test_between_networks_the_dispatcher_is_asked_where_it_is_reached_and_is_the_same() -> None:
+    elsewhere = parse_token(str(TOKEN), reached_at="tcp://ci.example.org:7300")
+    assert elsewhere == replace(TOKEN, address=parse_address("tcp://ci.example.org:7300"))
+    assert parse_token(str(TOKEN), reached_at=None) == TOKEN
+    with pytest.raises(UsageError, match="is not an address of a dispatcher"):
+        parse_token(str(TOKEN), reached_at="nowhere")
 
 
 def test_the_secret_is_new_each_time_and_never_printed_by_accident() -> None:
