@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import random
 import sqlite3
 import statistics
@@ -68,6 +69,10 @@ def addresses(builds: int) -> dict[str, Callable[[random.Random], str]]:
         "of a repository": anywhere(f"repo={some}"),
         "of a ref": anywhere(f"repo={some}&ref=topic-7"),
         "of an event": anywhere("event=schedule"),
+        "of a ref of any repository": anywhere("ref=topic-7"),
+        "of an author": anywhere("author=person-7%40example.org"),
+        "failed of an author": anywhere("author=Person%2013&state=failed"),
+        "of nobody": anywhere("author=nobody&ref=nothing"),
         "failed of the repository that hardly fails": lambda _dice: f"/builds?repo={calm}&state=failed",
         "failed of a ref of it": lambda _dice: f"/builds?repo={calm}&ref=main&state=failed",
         "overview": lambda _dice: "/",
@@ -83,21 +88,33 @@ def addresses(builds: int) -> dict[str, Callable[[random.Random], str]]:
     }
 
 
-def time_pages(web: Web, builds: int, times: int) -> dict[str, tuple[list[float], int]]:
+def time_bare(folder: Path, web: Web, times: int) -> list[float]:
+    """How many milliseconds each of so many requests for a list took of the framework that has it ready."""
+    with bare_of(folder, json.dumps({"page": web.connect().get("/builds").decode()}).encode()) as bare:
+        connection = bare.connect()
+        took = []
+        for _ in range(times + WARM):
+            begun = time.perf_counter()
+            connection.get("/document")
+            took.append((time.perf_counter() - begun) * 1000)
+    return took[WARM:]
+
+
+def time_pages(web: Web, builds: int, times: int, warm: int) -> dict[str, tuple[list[float], int]]:
     """By page how many milliseconds each of so many requests took, and the weight of the heaviest."""
     dice, connection = random.Random(1), web.connect()
     found: dict[str, tuple[list[float], int]] = {}
     for name, address in addresses(builds).items():
         took: list[float] = []
         heaviest, usage = b"", Usage(web.pid)
-        for turn in range(times + WARM):
+        for turn in range(times + warm):
             path = address(dice)
             begun = time.perf_counter()
             page = connection.get(path)
-            if turn >= WARM:
+            if turn >= warm:
                 took.append((time.perf_counter() - begun) * 1000)
             heaviest = max(heaviest, page, key=len)
-        cpu_ms = usage.cpu_s() / (times + WARM) * 1000
+        cpu_ms = usage.cpu_s() / (times + warm) * 1000
         found[name] = (took, weigh(connection, heaviest))
         say(f"{name}: {spread(took)}, {cpu_ms:.1f} ms of CPU each, {found[name][1] / 1000:.0f} kB")
     return found
@@ -178,17 +195,20 @@ def compare_reads(folder: Path, web: Web, builds: int, seconds: float, pairs: in
 # ---- what it costs the dispatcher ----------------------------------------------------------------------------------
 
 
-async def dispatched(data: Path, dispatcher: Dispatcher, peers: Sequence[PeerKey], builds: int) -> tuple[float, float]:
+async def dispatched(
+    data: Path, dispatcher: Dispatcher, peers: Sequence[PeerKey], options: argparse.Namespace
+) -> tuple[float, float]:
     """Jobs a second at full speed, and microseconds of the dispatcher's CPU for each."""
+    builds, each = options.dispatched, options.jobs_per_build
     first = time.time_ns() // 1_000_000
     with sprinters(dispatcher, peers, SLOTS) as runners:
         tallies = [tally for _, tally in runners]
         async with client_of(data) as client:
             # Not until they are online: whoever follows such a journal from its beginning has a lot to read.
-            await run_builds(client, tallies, first, 2, JOBS_A_BUILD)
+            await run_builds(client, tallies, first, 2, each)
             usage = Usage(dispatcher.pid)
-            took_s = await run_builds(client, tallies, first + 2, builds, JOBS_A_BUILD)
-    jobs = builds * JOBS_A_BUILD
+            took_s = await run_builds(client, tallies, first + 2, builds, each)
+    jobs = builds * each
     return jobs / took_s, usage.cpu_s() / jobs * 1e6
 
 
@@ -214,11 +234,12 @@ def being_read(web: Web, builds: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_indexes(data: Path) -> Iterator[None]:
-    """The store as it was before migration 0012."""
+    """The store without what lists are found by."""
     database = sqlite3.connect(data / "surveil.db", isolation_level=None)
     try:
         kept = database.execute(
-            "SELECT name, sql FROM sqlite_master WHERE name IN ('builds_ended', 'builds_event')"
+            "SELECT name, sql FROM sqlite_master"
+            " WHERE name IN ('builds_ended', 'builds_repo_ended', 'builds_event', 'builds_author')"
         ).fetchall()
         for name, _ in kept:
             database.execute(f"DROP INDEX {name}")
@@ -251,7 +272,8 @@ def measure(folder: Path, data: Path, options: argparse.Namespace, peers: Sequen
     with dispatching(data) as dispatcher, web_of(data) as web:
         if "pages" in only:
             with at_work(data, dispatcher, peers):
-                pages = time_pages(web, builds, options.times)
+                pages = time_pages(web, builds, options.times, options.warm)
+                bare = percentile(time_bare(folder, web, options.times), 0.99)
             listed = percentile(pages["list of builds"][0], 0.99)
             worst = max((percentile(took, 0.99), name) for name, (took, _) in pages.items())
             heaviest = max((weight, name) for name, (_, weight) in pages.items())
@@ -259,6 +281,7 @@ def measure(folder: Path, data: Path, options: argparse.Namespace, peers: Sequen
                 what=f"pages over {builds} builds while jobs are dispatched", target=f"{P99_MS:.0f} ms and 100 kB",
                 value=f"list p99 {listed:.1f} ms, slowest p99 {worst[0]:.1f} ms ({worst[1]}), heaviest "
                 f"{heaviest[0] / 1000:.0f} kB ({heaviest[1]})", met=listed <= P99_MS and heaviest[0] <= WEIGHT,
+                limit=f"p99 {bare:.1f} ms for the framework that has the list ready", ratio=listed / bare,
             ))  # fmt: skip
         if "api" in only:
             reads = compare_reads(folder, web, builds, options.seconds, options.pairs)
@@ -270,30 +293,32 @@ def measure(folder: Path, data: Path, options: argparse.Namespace, peers: Sequen
         if "dispatch" in only:
             read, alone = [], []
             for _ in range(options.pairs):
-                alone.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+                alone.append(asyncio.run(dispatched(data, dispatcher, peers, options)))
                 with being_read(web, builds):
-                    read.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+                    read.append(asyncio.run(dispatched(data, dispatcher, peers, options)))
             cost = moved(f"while {PAGES_A_S} pages a second are read", read, alone)
-            found.append(_unmoved("dispatch while pages are read", cost))
+            found.append(_unmoved("dispatch while pages are read", cost, "dispatch alone"))
     if "indexes" in only:
-        found.append(_unmoved("dispatch with the indexes of states and events", _indexes(data, peers, options)))
+        cost = _indexes(data, peers, options)
+        found.append(_unmoved("dispatch with the indexes that lists go by", cost, "dispatch without them"))
     return found
 
 
-def _unmoved(what: str, cost: float) -> Figure:
+def _unmoved(what: str, cost: float, limit: str) -> Figure:
     return Figure(
-        what=what, value=f"{cost:.3f} of the dispatcher's CPU a job", target=f"{1 + MOVED}", met=cost <= 1 + MOVED
-    )
+        what=what, value=f"{cost:.3f} of the dispatcher's CPU a job", limit=limit, ratio=cost, target=f"{1 + MOVED}",
+        met=cost <= 1 + MOVED,
+    )  # fmt: skip
 
 
 def _indexes(data: Path, peers: Sequence[PeerKey], options: argparse.Namespace) -> float:
     have, lack = [], []
     for _ in range(options.pairs):
         with dispatching(data) as dispatcher:
-            have.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
+            have.append(asyncio.run(dispatched(data, dispatcher, peers, options)))
         with without_indexes(data), dispatching(data) as dispatcher:
-            lack.append(asyncio.run(dispatched(data, dispatcher, peers, options.dispatched)))
-    return moved("with the two indexes", have, lack)
+            lack.append(asyncio.run(dispatched(data, dispatcher, peers, options)))
+    return moved("with the indexes", have, lack)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -305,9 +330,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", default="pages,api,dispatch,indexes")
     parser.add_argument("--times", type=int, default=200, help="requests of each page")
+    parser.add_argument("--warm", type=int, default=WARM, help="requests of each page before these")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each read is repeated")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--dispatched", type=int, default=300, help="builds of each run of the dispatcher")
+    parser.add_argument("--jobs-per-build", type=int, default=JOBS_A_BUILD, help="jobs of each of these")
     options = parser.parse_args(arguments)
     with scratch() as folder:
         data = options.data or folder / "data"

@@ -265,6 +265,7 @@ class Answers:
         ref = about.text("ref") if about.has("ref") else None
         state = about.choice("state", Status) if about.has("state") else None
         event = about.text("event") if about.has("event") else None
+        author = about.text("author") if about.has("author") else None
         limit = about.number("limit", 20, least=1, most=BUILDS_MAX)
         before = about.number("before", least=1) if about.has("before") else None
         brief = about.flag("brief")
@@ -272,7 +273,9 @@ class Answers:
         about.finish()
 
         def read() -> list[dict[str, Any]]:
-            wanted = self.outlook.matching(repo, ref, state=state, event=event, limit=limit, before=before, among=among)
+            wanted = self.outlook.matching(
+                repo, ref, state=state, event=event, author=author, limit=limit, before=before, among=among
+            )
             if brief:
                 alone = [BuildDetail(build=build, jobs=(), attempts=()) for build in wanted]
                 return [brief_view(detail.build) for detail, _ in shares(alone)]
@@ -304,6 +307,14 @@ class Answers:
             return document
 
         return self._waiting().annotate(await self._read(read))
+
+    async def position(self) -> int:
+        """The last position of the journal."""
+        return await self._read(self._reader.journal_end)
+
+    async def usual_ms(self, repos: Sequence[str]) -> dict[str, int | None]:
+        """How long a build of each of these repositories usually takes."""
+        return await self._read(lambda: self.outlook.usual_ms(repos))
 
     async def _journal(self, about: Arguments) -> Reply:
         build = about.number("build") if about.has("build") else None

@@ -14,15 +14,15 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from surveil.answer import Question, Reply
 from surveil.answer.arguments import Arguments, ends_with, whole_refs
+from surveil.answer.standing import Standing
 from surveil.answer.views import note_view, time_text
 from surveil.core.model import VERDICTS, Build, Status
-from surveil.store import ROWS_MAX, Outline, Reader
+from surveil.store import Outline, Reader
 
-SCANNED_BUILDS_MAX: Final = 10_000
-"""How far back a question with the end of a repository's name looks; with its whole name it looks back without end.
-"""
-LOOKED_BACK: Final = 200
-"""How many builds of a repository tell how it stands."""
+AUTHORS_MAX: Final = 20_000
+"""Among so many a name or an address is looked for; the whole text that commits have is found among any number."""
+AUTHORS_MEANT_MAX: Final = 20
+"""So many of one name, or with one address, are taken for the same."""
 LATELY_SHOWN: Final = 20
 REFS_SHOWN: Final = 20
 REPOSITORIES_PAGE: Final = 50
@@ -46,6 +46,7 @@ class Outlook:
     def __init__(self, reader: Reader, read: ReadInThread) -> None:
         self._reader = reader
         self._read = read
+        self._standing = Standing(reader, repository_view)
 
     async def answer(
         self, question: Literal[Question.HISTORY, Question.REPOSITORIES, Question.INCIDENTS], about: Arguments
@@ -84,49 +85,43 @@ class Outlook:
         *,
         state: Status | None = None,
         event: str | None = None,
+        author: str | None = None,
         limit: int,
         before: int | None,
         among: Sequence[str] | None = None,
     ) -> list[Build]:
-        """The builds asked for, without their jobs, of all repositories or only `among` these; a repository that has
-        none by this whole name is looked for by its name's end.
+        """The builds asked for, without their jobs, of all repositories or only `among` these. A repository that has
+        none by this whole name is looked for by its name's end, an author by name or address.
         """
-        whole = whole_refs(ref)
-        read = partial(self._reader.builds, jobs=False)
-        if among is not None:
-            wanted = [repo] if repo in among else [each for each in among if repo is None or ends_with(each, repo)]
-            for name in whole:
-                each_of = (
-                    read(repo=one, ref=name, state=state, event=event, limit=limit, before=before) for one in wanted
-                )
-                if found := [build for builds in each_of for build in builds]:
-                    return sorted(found, key=lambda build: -build.id)[:limit]
-            return []
-        if repo is None or read(repo=repo, limit=1):
-            for name in whole:
-                if found := read(repo=repo, ref=name, state=state, event=event, limit=limit, before=before):
-                    return found
-            return []
-        named = [name for name in self._reader.repositories() if ends_with(name, repo)]
-        if len(named) == 1:
-            return self.matching(named[0], ref, state=state, event=event, limit=limit, before=before)
-        matching: list[Build] = []
-        scanned = 0
-        while named and scanned < SCANNED_BUILDS_MAX and len(matching) < limit:
-            page = read(state=state, event=event, limit=ROWS_MAX, before=before)
-            if not page:
-                break
-            scanned += len(page)
-            before = page[-1].id
-            matching += [build for build in page if build.repo in named and (ref is None or build.ref in whole)]
-        return matching[:limit]
+        repos = among if repo is None else self._repos_meant(repo, among)
+        authors = None if author is None else self._authors_meant(author)
+        read = partial(self._reader.builds, among=repos, authors=authors, limit=limit, before=before, jobs=False)
+        for name in whole_refs(ref):
+            if found := read(ref=name, state=state, event=event):
+                return found
+        return []
+
+    def _repos_meant(self, repo: str, among: Sequence[str] | None) -> list[str]:
+        if repo in among if among is not None else self._reader.builds(repo=repo, limit=1, jobs=False):
+            return [repo]
+        return [name for name in (self._reader.repositories() if among is None else among) if ends_with(name, repo)]
+
+    def _authors_meant(self, author: str) -> list[str]:
+        if self._reader.builds(authors=[author], limit=1, jobs=False):
+            return [author]
+        return [each for each in self._reader.authors(limit=AUTHORS_MAX) if is_by(each, author)][:AUTHORS_MEANT_MAX]
+
+    def usual_ms(self, repos: Sequence[str]) -> dict[str, int | None]:
+        """How long a build of each of these repositories usually takes."""
+        return {view["repo"]: view["median_ms"] for view in self._standing.views(repos)}
 
     def _repositories(self, repo: str | None, at: int, limit: int, among: Sequence[str] | None) -> list[dict[str, Any]]:
+        if repo is not None:
+            return (
+                [repository_view(repo, ())] if among is not None and repo not in among else self._standing.views([repo])
+            )
         known = self._reader.repositories() if among is None else sorted(among)
-        if repo is not None and among is not None and repo not in among:
-            return [repository_view(repo, ())]
-        names = known[at : at + limit] if repo is None else [repo]
-        return [repository_view(name, self._reader.outlines(name, limit=LOOKED_BACK)) for name in names]
+        return self._standing.views(known[at : at + limit])
 
     def _history(self, build: int, suite: str, name: str) -> dict[str, Any]:
         results = [
@@ -147,6 +142,14 @@ class Outlook:
         return [
             note_view(line.position, line.note, names.get(line.note.id)) for line in self._reader.incidents(limit=limit)
         ]
+
+
+def is_by(author: str, wanted: str) -> bool:
+    """Whether an author, as a commit has them, is whom somebody means by a name or an address, in small letters or
+    large ones.
+    """
+    name, _, address = author.rstrip(">").rpartition(" <")
+    return wanted.casefold() in {author.casefold(), name.casefold(), address.casefold()} and bool(wanted)
 
 
 def repository_view(repo: str, lately: Sequence[Outline]) -> dict[str, Any]:

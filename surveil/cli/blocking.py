@@ -47,9 +47,11 @@ class Dispatcher:
         """See `Client.build`."""
         return self._wait(self._client.build(build))
 
-    def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+    def builds(
+        self, *, repo: str | None = None, ref: str | None = None, author: str | None = None, limit: int = 20
+    ) -> list[dict[str, Any]]:
         """See `Client.builds`."""
-        return self._wait(self._client.builds(repo=repo, ref=ref, limit=limit))
+        return self._wait(self._client.builds(repo=repo, ref=ref, author=author, limit=limit))
 
     def story(self, build: int, job: str = "") -> list[dict[str, Any]]:
         """See `Client.story`."""

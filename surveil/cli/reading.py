@@ -21,7 +21,7 @@ from surveil.core.spelling import did_you_mean, quoted
 from surveil.core.states import WRONG
 from surveil.screen.printing import print_facts, print_json, print_line, print_table, tell
 from surveil.screen.table import Column
-from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, short_ref, short_repo, span, took, why
+from surveil.screen.words import SHA_DIGITS, age, at_time, first_line, person, short_ref, short_repo, span, took, why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,14 +137,17 @@ def _watched(repo: str, problem: str | None) -> str:
 @click.command(epilog=example("surveil builds --repo surveil --ref refs/heads/main --limit 5"))
 @click.option("--repo", metavar="REPO", help="Only this repository; the end of its address is enough.")
 @click.option("--ref", metavar="REF", help="Only this ref; a branch's short name will do.")
+@click.option("--author", metavar="WHO", help="Only commits of this person; a name or an address will do.")
 @click.option("--limit", type=Number(1, 1000), metavar="N", default=20, show_default=True, help="At most so many.")
 @client_flags
 @json_flag
-def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **where: str | None) -> None:
+def builds(
+    repo: str | None, ref: str | None, author: str | None, limit: int, *, as_json: bool, **where: str | None
+) -> None:
     """List builds, newest first."""
     with connected(where) as dispatcher:
-        found = dispatcher.builds(repo=repo, ref=ref, limit=limit)
-        nothing = "" if found else _no_builds(dispatcher, repo, ref)
+        found = dispatcher.builds(repo=repo, ref=ref, author=author, limit=limit)
+        nothing = "" if found else _no_builds(dispatcher, repo, ref, author)
     if as_json:
         print_json(found)
         return
@@ -154,12 +157,15 @@ def builds(repo: str | None, ref: str | None, limit: int, *, as_json: bool, **wh
     print_table(BUILD_COLUMNS, [_build_row(build) for build in found])
 
 
-def _no_builds(dispatcher: Dispatcher, repo: str | None, ref: str | None) -> str:
+def _no_builds(dispatcher: Dispatcher, repo: str | None, ref: str | None, author: str | None) -> str:
     """Why the list is empty: there are no builds at all, or a name has none, and another is near to it."""
     recent = dispatcher.ask("builds", {"limit": NEAR_BUILDS}).body
     if not recent:
         return "There are no builds yet: commit something, or type `surveil submit`."
-    for typed, key, short, what in ((repo, "repo", short_repo, "repository"), (ref, "ref", short_ref, "ref")):
+    kinds = (
+        (repo, "repo", short_repo, "repository"), (ref, "ref", short_ref, "ref"), (author, "author", person, "author"),
+    )  # fmt: skip
+    for typed, key, short, what in kinds:
         known = {short(build[key]) for build in recent}
         if typed is not None and short(typed) not in known:
             return f"There are no builds of the {what} {quoted(typed)}; {did_you_mean(typed, known)}"

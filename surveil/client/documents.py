@@ -35,12 +35,16 @@ class Documents(ABC):
         document: dict[str, Any] = (await self.ask("build", {"build": build})).body
         return await self.complete(document)
 
-    async def builds(self, *, repo: str | None = None, ref: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+    async def builds(
+        self, *, repo: str | None = None, ref: str | None = None, author: str | None = None, limit: int = 20
+    ) -> list[dict[str, Any]]:
         """The newest builds first, each with all its jobs."""
+        # A dispatcher of an older version knows no authors, and is not asked for any where nobody is meant.
+        named = {} if author is None else {"author": author}
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            about = {"repo": repo, "ref": ref, "limit": min(BUILDS_PAGE, limit - len(found)), "before": before}
+            about = {"repo": repo, "ref": ref, **named, "limit": min(BUILDS_PAGE, limit - len(found)), "before": before}
             page = (await self.ask("builds", about)).body
             if not page:
                 break

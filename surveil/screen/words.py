@@ -74,6 +74,11 @@ def short_ref(ref: str) -> str:
     return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
+def person(author: str) -> str:
+    """The name of a commit's author without the address, where there is one."""
+    return author.partition(" <")[0] or author
+
+
 def first_line(message: str) -> str:
     """The subject of a commit's message."""
     return next(iter(message.splitlines()), "")

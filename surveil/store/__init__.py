@@ -185,16 +185,27 @@ class Reader(Protocol):
         limit: int = 20,
         before: int | None = None,
         jobs: bool = True,
+        among: Sequence[str] | None = None,
+        authors: Sequence[str] | None = None,
     ) -> list[Build]:
-        """The newest builds first, at most `limit` (and `ROWS_MAX`), of this `repo`, `ref`, `state` and `event`, with
-        ids below `before`; without the names of their `jobs` where nobody wants them, which are more than all else.
+        """The newest builds first, at most `limit` (and `ROWS_MAX`), of this `repo` or those `among` these, of this
+        `ref`, `state` and `event`, by one of these `authors`, with ids below `before`; without the names of their
+        `jobs` where nobody wants them, which are more than all else.
         """
 
     def repositories(self) -> list[str]:
         """Every repository that was ever built, by name, at most `ROWS_MAX`."""
 
+    def authors(self, *, limit: int = ROWS_MAX) -> list[str]:
+        """Every author of a commit that was ever built, as commits have them, by name, at most `limit`."""
+
     def outlines(self, repo: str, *, ref: str | None = None, limit: int = 200) -> list[Outline]:
         """The newest builds of a repository, or of one of its refs, first, at most `limit` (and `ROWS_MAX`)."""
+
+    def outlines_after(self, after: int, among: Sequence[int]) -> tuple[list[tuple[str, Outline]], dict[int, Outline]]:
+        """Builds with ids above `after`, the oldest first, at most `ROWS_MAX`, each with its repository; and by id
+        those `among` these that are there.
+        """
 
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""

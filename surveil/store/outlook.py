@@ -1,53 +1,49 @@
-"""Which builds somebody wants to see, and how repositories have been doing.
+"""How repositories have been doing, and who they are.
 
-What belongs here: choosing builds by what is known of them, without a look at those that are not wanted. What does not:
-reading their records (`rows`).
+What belongs here: names that are found without a look at all builds, and as much of builds as tells how a repository
+stands. What does not: choosing builds by what is known of them (`finding`), and reading their records (`rows`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text
+from sqlalchemy import Column, Connection, Select, bindparam, func, select
 
-from surveil.core.model import VERDICTS, Status
+from surveil.core.model import Status
 from surveil.store import ROWS_MAX, Outline
-from surveil.store.tables import ENDED_BUILD, OPEN_BUILD, builds
+from surveil.store.rows import parts
+from surveil.store.tables import builds
 
-_NEXT_REPO: Final = select(func.min(builds.c.repo)).where(builds.c.repo > bindparam("after"))
 _OUTLINE: Final = (
     builds.c.id, builds.c.ref, builds.c.state, builds.c.created_at, builds.c.started_at, builds.c.finished_at
 )  # fmt: skip
 _STATUS: Final = {status.value: status for status in Status}
 
 
-def wanted(
-    *, repo: str | None, ref: str | None, state: Status | None, event: str | None, before: int | None
-) -> Select[Any]:
-    """The builds of which all of this is so, newest first."""
-    chosen = select(builds).order_by(builds.c.id.desc())
-    # Of what ended badly there is little: its own index has it all, and SQLite must not choose that of the repository,
-    # which has everything else as well.
-    rare = state in VERDICTS and state is not Status.PASSED
-    of_repo = builds.c.repo.concat("") if rare else builds.c.repo
-    for column, value in ((of_repo, repo), (builds.c.ref, ref), (builds.c.event, event)):
-        if value is not None:
-            chosen = chosen.where(column == value)
-    if state is not None:
-        # The condition of the index that has this state, word for word.
-        chosen = chosen.where(builds.c.state == state.value, text(ENDED_BUILD if state in VERDICTS else OPEN_BUILD))
-    return chosen if before is None else chosen.where(builds.c.id < before)
+def _different(column: Column[str]) -> Select[Any]:
+    """Each value of a column that an index begins with, in order, at most `most`: each is one step in the index,
+    however many builds have it.
+    """
+    chain = select(func.min(column).label("value")).cte("chain", recursive=True)
+    following = select(func.min(column)).where(column > chain.c.value).scalar_subquery()
+    chain = chain.union_all(select(following).where(chain.c.value.is_not(None)))
+    return select(chain.c.value).where(chain.c.value.is_not(None)).limit(bindparam("most"))
+
+
+_REPOS: Final = _different(builds.c.repo)
+_AUTHORS: Final = _different(builds.c.author)
 
 
 def repositories(connection: Connection) -> list[str]:
-    """Every repository by name: each is one step in the index, however many builds it has."""
-    found: list[str] = []
-    while len(found) < ROWS_MAX:
-        name = connection.execute(_NEXT_REPO, {"after": found[-1] if found else ""}).scalar()
-        if name is None:
-            break
-        found.append(str(name))
-    return found
+    """Every repository by name."""
+    return [str(row[0]) for row in connection.execute(_REPOS, {"most": ROWS_MAX})]
+
+
+def authors(connection: Connection, limit: int) -> list[str]:
+    """Every author by name."""
+    return [str(row[0]) for row in connection.execute(_AUTHORS, {"most": limit})]
 
 
 def outlines(connection: Connection, repo: str, ref: str | None, limit: int) -> list[Outline]:
@@ -55,7 +51,24 @@ def outlines(connection: Connection, repo: str, ref: str | None, limit: int) -> 
     chosen = select(*_OUTLINE).where(builds.c.repo == repo).order_by(builds.c.id.desc()).limit(limit)
     if ref is not None:
         chosen = chosen.where(builds.c.ref == ref)
-    return [
-        Outline(id=row[0], ref=row[1], state=_STATUS[row[2]], created_at=row[3], started_at=row[4], finished_at=row[5])
-        for row in connection.execute(chosen)
-    ]
+    return [_outline(row) for row in connection.execute(chosen)]
+
+
+def outlines_after(
+    connection: Connection, after: int, among: Sequence[int]
+) -> tuple[list[tuple[str, Outline]], dict[int, Outline]]:
+    """Builds with greater numbers, the oldest first, each with its repository; and by number those `among` these."""
+    made = select(*_OUTLINE, builds.c.repo).where(builds.c.id > after).order_by(builds.c.id).limit(ROWS_MAX)
+    new = [(str(row[-1]), _outline(row)) for row in connection.execute(made)]
+    changed = {
+        row[0]: _outline(row)
+        for part in parts(among)
+        for row in connection.execute(select(*_OUTLINE).where(builds.c.id.in_(part)))
+    }
+    return new, changed
+
+
+def _outline(row: Sequence[Any]) -> Outline:
+    return Outline(
+        id=row[0], ref=row[1], state=_STATUS[row[2]], created_at=row[3], started_at=row[4], finished_at=row[5]
+    )

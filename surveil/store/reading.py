@@ -34,6 +34,7 @@ from surveil.store import (
     outlook,
     shards,
 )
+from surveil.store.finding import Filters, Finder
 from surveil.store.one_build import OneBuild
 from surveil.store.rows import UNREADABLE, parts, read_all, read_builds, read_details, reading, unread, within
 from surveil.store.tables import (
@@ -53,6 +54,7 @@ from surveil.store.timetabling import timetable_of
 
 _Read = TypeVar("_Read")
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
+_JOURNAL_END: Final = select(func.max(notes.c.position))
 
 
 class SqlReader:
@@ -61,7 +63,10 @@ class SqlReader:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._driver = engine.dialect.loaded_dbapi
-        self._of_mid = str(_OF_MID.compile(dialect=engine.dialect))
+        self._of_mid, self._journal_end = (
+            str(each.compile(dialect=engine.dialect)) for each in (_OF_MID, _JOURNAL_END)
+        )
+        self._finder = Finder(engine.dialect)
         self._one_build = OneBuild(engine.dialect)
 
     def cluster(self) -> Cluster:
@@ -81,11 +86,27 @@ class SqlReader:
         limit: int = 20,
         before: int | None = None,
         jobs: bool = True,
+        among: Sequence[str] | None = None,
+        authors: Sequence[str] | None = None,
     ) -> list[Build]:
         """The newest builds first."""
-        wanted = outlook.wanted(repo=repo, ref=ref, state=state, event=event, before=before)
+
+        def read(connection: Connection) -> list[Build]:
+            repos = among if repo is None else (repo,)
+            if repos is None and ref is not None:
+                # No index begins with a ref: it is looked for in each repository.
+                repos = outlook.repositories(connection)
+            wanted = Filters(repos=repos, ref=ref, state=state, event=event, authors=authors, before=before)
+            driver = connection.connection
+            found = self._finder.find(driver, wanted, _bounded(limit))
+            return read_builds(connection, self._finder.rows(driver, found), named=jobs)
+
+        return self._straight(read)
+
+    def authors(self, *, limit: int = ROWS_MAX) -> list[str]:
+        """Every author."""
         with reading(self.engine) as connection:
-            return read_builds(connection, wanted.limit(_bounded(limit)), named=jobs)
+            return outlook.authors(connection, limit)
 
     def repositories(self) -> list[str]:
         """Every repository."""
@@ -96,6 +117,11 @@ class SqlReader:
         """How a repository has been doing."""
         with reading(self.engine) as connection:
             return outlook.outlines(connection, repo, ref, _bounded(limit))
+
+    def outlines_after(self, after: int, among: Sequence[int]) -> tuple[list[tuple[str, Outline]], dict[int, Outline]]:
+        """What is new, and what may have changed."""
+        with reading(self.engine) as connection:
+            return outlook.outlines_after(connection, after, among)
 
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""
@@ -114,12 +140,7 @@ class SqlReader:
         Asked for each commit, in the dispatcher's loop: one statement is one moment, and takes a third of the time when
         it goes straight to the driver.
         """
-        try:
-            with closing(self.engine.raw_connection()) as connection:
-                found = connection.cursor().execute(self._of_mid, (mid,)).fetchone()
-        except (SQLAlchemyError, self._driver.Error, *UNREADABLE) as error:
-            raise unread(error) from error
-        return None if found is None else int(found[0])
+        return self._first(self._of_mid, mid) or None
 
     def journal(self, *, after: int = 0, limit: int = 200, build: int | None = None) -> list[JournalLine]:
         """Lines after a position."""
@@ -149,8 +170,7 @@ class SqlReader:
 
     def journal_end(self) -> int:
         """The position of the newest line."""
-        with reading(self.engine) as connection:
-            return connection.execute(select(func.max(notes.c.position))).scalar() or 0
+        return self._first(self._journal_end)
 
     def happened(self, after: int) -> Happened:
         """What was written after a position, in numbers."""
@@ -268,6 +288,15 @@ class SqlReader:
         key = [secrets.c[name] for name in codec.SECRET_KEY]
         with reading(self.engine) as connection:
             return read_all(connection, select(secrets).order_by(*key), codec.secret_of)
+
+    def _first(self, statement: str, *values: str) -> int:
+        """The number that one statement finds, straight from the driver; 0 where it finds none."""
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                found = connection.cursor().execute(statement, values).fetchone()
+        except (SQLAlchemyError, self._driver.Error, *UNREADABLE) as error:
+            raise unread(error) from error
+        return 0 if found is None or found[0] is None else int(found[0])
 
     def _straight(self, read: Callable[[Connection], _Read]) -> _Read:
         """What is read with the driver's own statements, which fail in its own way."""

@@ -79,9 +79,8 @@ def all_rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[A
     return connection.execute(wanted, execution_options={"yield_per": ROWS_MAX})
 
 
-def read_builds(connection: Connection, wanted: Select[Any], *, named: bool) -> list[Build]:
-    """These builds without the jobs, and with their names only if these are wanted."""
-    rows = connection.execute(wanted).all()
+def read_builds(connection: Connection, rows: Sequence[Sequence[Any]], *, named: bool) -> list[Build]:
+    """The builds of these rows without the jobs, and with their names only if these are wanted."""
     names: dict[int, list[str]] = {row[0]: [] for row in rows}
     for part in parts(list(names) if named else []):
         listed = select(jobs).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)

@@ -79,13 +79,16 @@ builds: Final = Table(
     Column("finished_at", Number),
     Column("row_sum", Number),
     UniqueConstraint("mid", name="builds_mid"),
-    Index("builds_repo", "repo", "id"),
+    # Columns behind the number are there to be compared without a look at the build itself.
+    Index("builds_repo", "repo", "id", "event"),
     Index("builds_ref", "repo", "ref", "id"),
     # An argument of another dialect would load all of that with each start.
     Index("builds_open", "id", sqlite_where=text(OPEN_BUILD)),
-    # Written once, with the verdict. A list of one repository's failures is found in it without the builds of others.
-    Index("builds_ended", "state", "id", "repo", "ref", sqlite_where=text(ENDED_BUILD)),
+    # Written once, with the verdict.
+    Index("builds_ended", "state", "id", "repo", "ref", "author", sqlite_where=text(ENDED_BUILD)),
+    Index("builds_repo_ended", "repo", "state", "id", "ref", sqlite_where=text(ENDED_BUILD)),
     Index("builds_event", "event", "id"),
+    Index("builds_author", "author", "id", "repo", "event"),
 )
 
 specs: Final = Table(

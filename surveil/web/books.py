@@ -15,7 +15,7 @@ import sys
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from surveil.answer import Question, Reply
@@ -42,12 +42,14 @@ READ_HERE: Final = frozenset(
     }
 )  # fmt: skip
 SHARED: Final = frozenset({Question.REPOSITORIES, Question.INCIDENTS})
-"""Read here as well, but of many builds: once for all who want to know the same."""
+"""Read here as well, but of all builds: once for all who want to know the same."""
 SHARED_S: Final = 2.0
 USUAL_S: Final = 60.0
 """What builds usually take changes slowly."""
 USUAL_MAX: Final = 10
 """Of so many repositories a list says it."""
+USUAL_KEPT_MAX: Final = 1000
+_NEVER: Final = (-inf, None)
 READS_MAX: Final = 64
 """So many read at one time, of whom some wait for a thread; others wait for their turn and are not refused."""
 KNOWN_MAX: Final = 10_000
@@ -98,6 +100,7 @@ class AllBooks(Books):
         self._remembered = Remembered()
         self._reads = asyncio.Semaphore(READS_MAX)
         self._repo_of: OrderedDict[int, str] = OrderedDict()
+        self._usual: dict[str, tuple[float, int | None]] = {}
         self.lines = LogLines(answers.logbook.bytes_of)
         self.tidings = Tidings(self, self.lines)
 
@@ -114,7 +117,7 @@ class AllBooks(Books):
         # An argument may be a list, or whatever else somebody sends.
         key = _key(what, asked)
         if what in SHARED:
-            shared: Answered = await self._remembered.get(key, lambda: self._read(what, asked), fresh_s=SHARED_S)
+            shared: Answered = await self._remembered.get(key, lambda: self._read(what, asked), fresh_s=FRESH_S)
             return shared
         if what in REMEMBERED:
             answered: Answered = await self._remembered.get(key, lambda: self._client.ask(what, asked), fresh_s=FRESH_S)
@@ -177,16 +180,12 @@ class AllBooks(Books):
 
     async def usual_ms(self, repos: Iterable[str]) -> dict[str, int | None]:
         """How long a build of each of these repositories usually takes."""
-
-        async def look(repo: str) -> int | None:
-            (standing,) = (await self._read(Question.REPOSITORIES, {"repo": repo})).body
-            median_ms: int | None = standing["median_ms"]
-            return median_ms
-
-        return {
-            repo: await self._remembered.get(("usual", repo), partial(look, repo), fresh_s=USUAL_S)
-            for repo in sorted({*repos})[:USUAL_MAX]
-        }
+        wanted, now = sorted({*repos})[:USUAL_MAX], asyncio.get_running_loop().time()
+        if any(now - self._usual.get(repo, _NEVER)[0] > USUAL_S for repo in wanted):
+            if len(self._usual) > USUAL_KEPT_MAX:
+                self._usual.clear()
+            self._usual |= {repo: (now, took) for repo, took in (await self._answers.usual_ms(wanted)).items()}
+        return {repo: self._usual[repo][1] for repo in wanted}
 
     async def repo_of(self, build: int) -> str | None:
         """The repository that a build is of, which never changes."""
@@ -207,8 +206,8 @@ class AllBooks(Books):
         """The last position of the journal: who looks at anything now, and hears of all that comes after this, misses
         nothing.
         """
-        position: int = (await self._read(Question.JOURNAL, {"limit": 1})).body["position"]
-        return position
+        async with self._reads:
+            return await self._answers.position()
 
     async def _read(self, what: str, about: Mapping[str, Any]) -> Answered:
         async with self._reads:

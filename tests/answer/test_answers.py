@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from surveil import __version__
-from surveil.answer import Reply, RunnerWish, outlook
+from surveil.answer import Reply, RunnerWish
 from surveil.answer.answers import ASKED_EACH_MAX, ASKED_MAX, answered, refusal
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import AttemptState, Note, Status
@@ -55,17 +55,31 @@ def test_builds_are_found_by_short_names_of_repository_and_ref() -> None:
     assert ids(desk.ask("builds", ref="nothing")) == []
 
 
-def test_a_short_name_is_looked_for_among_so_many_builds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlook, "SCANNED_BUILDS_MAX", 4)
-    monkeypatch.setattr(outlook, "ROWS_MAX", 2)
+def test_a_short_name_means_all_repositories_that_have_it_unless_it_is_the_whole_name_of_one() -> None:
     desk = desk_with_builds(8)
-    # One repository of that name is as good as its whole name; only what several share is looked for.
     assert ids(desk.ask("builds", repo="one")) == [3, 2, 1]
     desk.store.commit(new(make_build(9, repo="https://example.org/other/two.git", jobs=())))
-    assert ids(desk.ask("builds", repo="two")) == [9, 8, 7, 6]
+    assert ids(desk.ask("builds", repo="two")) == [9, 8, 7, 6, 5, 4]
+    assert ids(desk.ask("builds", repo="two", limit=2, before=9)) == [8, 7]
     desk.store.commit(new(make_build(10, repo="/srv/elsewhere/one", jobs=())))
-    assert ids(desk.ask("builds", repo="one")) == [10]
+    assert ids(desk.ask("builds", repo="one")) == [10, 3, 2, 1]
     assert ids(desk.ask("builds", repo="/srv/one")) == [3, 2, 1]
+
+
+def test_builds_are_found_by_their_author_as_commits_have_it_or_by_name_or_address() -> None:
+    desk = Desk()
+    ada, other, grace, plain = "Ada <ada@example.org>", "ada <ada@work.example>", "Grace <g@example.org>", "Linus"
+    for number, author in enumerate((ada, other, grace, plain, ada), 1):
+        repo = "/srv/two" if number == 5 else "/srv/one"
+        desk.store.commit(new(make_build(number, repo=repo, author=author, jobs=(), state=Status.FAILED)))
+    assert ids(desk.ask("builds", author=ada)) == [5, 1]
+    assert ids(desk.ask("builds", author="ADA")) == [5, 2, 1]
+    assert ids(desk.ask("builds", author="g@example.org")) == [3]
+    assert ids(desk.ask("builds", author="linus")) == [4]
+    assert ids(desk.ask("builds", author="Ada", repo="one", state="failed", ref="main")) == [2, 1]
+    assert ids(desk.ask("builds", author="Ada", among=["/srv/two"])) == [5]
+    assert ids(desk.ask("builds", author="Ada", state="passed")) == []
+    assert ids(desk.ask("builds", author="example.org")) == []
 
 
 def test_builds_are_found_by_their_state_and_by_what_made_them() -> None:

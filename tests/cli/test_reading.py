@@ -66,6 +66,7 @@ def test_builds_say_on_stderr_that_there_are_none(type_: Type, counter: Counter)
     [
         (("--repo", "rpeo"), "There are no builds of the repository `rpeo`; did you mean `repo`?"),
         (("--ref", "mian"), "There are no builds of the ref `mian`; did you mean `main`?"),
+        (("--author", "Anne"), "There are no builds of the author `Anne`; did you mean `Ann`?"),
         (("--repo", "/elsewhere/repo"), "There are no builds of this kind; `surveil builds` lists what there is."),
     ],
 )

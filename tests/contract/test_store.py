@@ -455,6 +455,44 @@ def test_builds_are_found_by_state_and_event_together_with_all_else(store: Store
     assert store.reader.outlines("/srv/a", ref="refs/heads/none") == []
 
 
+def test_builds_are_found_by_who_wrote_the_commit_and_of_several_repositories_together(store: Store) -> None:
+    ada, grace = "Ada <ada@example.org>", "Grace <grace@example.org>"
+    for number in range(1, 9):
+        author, repo = (ada, grace)[number % 2], f"/srv/{'abcd'[number % 4]}"
+        state = Status.PASSED if number > 4 else Status.FAILED
+        store.commit(new(make_build(number, jobs=(), author=author, repo=repo, state=state, event=f"e{number % 3}")))
+
+    def found(**wanted: Any) -> list[int]:
+        return [build.id for build in store.reader.builds(**wanted)]
+
+    assert store.reader.authors() == [ada, grace]
+    assert store.reader.authors(limit=1) == [ada]
+    assert found(authors=[ada]) == [8, 6, 4, 2]
+    assert found(authors=[ada, grace, ada], limit=3, before=8) == [7, 6, 5]
+    assert found(authors=[ada], state=Status.FAILED) == [4, 2]
+    assert found(authors=[ada], state=Status.PASSED, repo="/srv/a") == [8]
+    assert found(authors=[grace], event="e1") == [7, 1]
+    assert found(authors=[]) == found(authors=["Ada"]) == []
+    assert found(among=["/srv/a", "/srv/b", "/srv/a"]) == [8, 5, 4, 1]
+    assert found(among=["/srv/a", "/srv/c"], state=Status.FAILED, limit=1) == [4]
+    assert found(among=["/srv/a", "/srv/d"], authors=[ada], ref="refs/heads/main") == [8, 4]
+    assert found(among=["/srv/a"], repo="/srv/b") == [5, 1]
+    assert found(among=[]) == []
+
+
+def test_what_is_new_and_what_was_open_is_read_together(store: Store) -> None:
+    for number, state in enumerate((Status.RUNNING, Status.PASSED, Status.QUEUED), 1):
+        store.commit(new(make_build(number, jobs=(), state=state, repo=f"/srv/{number}")))
+    new_ones, known = store.reader.outlines_after(1, [1, 99])
+    assert [(repo, each.id, each.state) for repo, each in new_ones] == [
+        ("/srv/2", 2, Status.PASSED), ("/srv/3", 3, Status.QUEUED),
+    ]  # fmt: skip
+    assert known == {1: store.reader.outlines("/srv/1")[0]}
+    store.commit(changed(make_build(1, jobs=(), state=Status.FAILED, repo="/srv/1", finished_at=9)))
+    assert store.reader.outlines_after(3, [1]) == ([], {1: store.reader.outlines("/srv/1")[0]})
+    assert store.reader.outlines("/srv/1")[0].state is Status.FAILED
+
+
 def test_incidents_are_the_newest_lines_of_no_build(store: Store) -> None:
     notes = [make_note("runner", "k", build=None), make_note(), make_note("dispatcher", "", build=None)]
     store.commit(new(notes=tuple(notes)))

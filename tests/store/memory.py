@@ -263,22 +263,32 @@ class MemoryReader:
         limit: int = 20,
         before: int | None = None,
         jobs: bool = True,
+        among: Sequence[str] | None = None,
+        authors: Sequence[str] | None = None,
     ) -> list[Build]:
         found = [
             self._build(build.id) if jobs else replace(build, jobs=())
             for build in sorted(self._store.builds.values(), key=lambda build: -build.id)
             if repo in {None, build.repo} and ref in {None, build.ref} and (before is None or build.id < before)
             if state in {None, build.state} and event in {None, build.event}
+            if (repo is not None or among is None or build.repo in among)
+            and (authors is None or build.author in authors)
         ]
         return found[: min(limit, ROWS_MAX)]
 
     def repositories(self) -> list[str]:
         return sorted({build.repo for build in self._store.builds.values()})[:ROWS_MAX]
 
+    def authors(self, *, limit: int = ROWS_MAX) -> list[str]:
+        return sorted({build.author for build in self._store.builds.values()})[:limit]
+
     def outlines(self, repo: str, *, ref: str | None = None, limit: int = 200) -> list[Outline]:
-        names = ("id", "ref", "state", "created_at", "started_at", "finished_at")
-        found = self.builds(repo=repo, ref=ref, limit=limit)
-        return [Outline(**{name: getattr(build, name) for name in names}) for build in found]
+        return [_outline(build) for build in self.builds(repo=repo, ref=ref, limit=limit)]
+
+    def outlines_after(self, after: int, among: Sequence[int]) -> tuple[list[tuple[str, Outline]], dict[int, Outline]]:
+        known = self._store.builds
+        new = [(known[each].repo, _outline(known[each])) for each in sorted(known) if each > after]
+        return new[:ROWS_MAX], {each: _outline(known[each]) for each in among if each in known}
 
     def build(self, build: int) -> BuildDetail | None:
         return next(iter(self.details([build])), None)
@@ -497,3 +507,8 @@ def _refuse_others(stored: Record, record: Record) -> None:
 
 def _refuse(record: Record) -> NoReturn:
     raise DefectError(f"{type(record).__name__.lower()} {record.id} may not be stored so")
+
+
+def _outline(build: Build) -> Outline:
+    names = ("id", "ref", "state", "created_at", "started_at", "finished_at")
+    return Outline(**{name: getattr(build, name) for name in names})

@@ -15,7 +15,9 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from surveil.core.model import Status
 from surveil.store import codec, migrations
+from surveil.store.finding import Filters, Finder
 from surveil.store.statements import Statements
 from surveil.store.tables import metadata
 
@@ -118,6 +120,24 @@ def test_every_row_of_the_second_tables_gets_its_sum(engine: Engine) -> None:
             found = connection.exec_driver_sql(f"SELECT * FROM {guard.table.name}").all()
             assert len(found) == len(rows.get(guard.table.name, ()))
             assert all(map(guard.fits, found)), guard.table.name
+
+
+def test_builds_of_older_tables_are_found_by_their_author(engine: Engine) -> None:
+    build = "'sha', 'push', '', 1, NULL, NULL, '', 'Ada', '', '', '[]', NULL, 'failed', '', '', 1, 2, 3, NULL"
+    columns = (
+        "id, mid, repo, ref, sha, event, base, trusted, paths, inputs, message, author, pipeline_file, rule,"
+        " complaints, retry_of, state, reason, approved, created_at, started_at, finished_at, row_sum"
+    )
+    with engine.begin() as connection:
+        migrations.bring_up_to_date(connection, where="here", to="0012")
+        for number in (1, 2):
+            connection.exec_driver_sql(
+                f"INSERT INTO builds ({columns}) VALUES ({number}, 'm{number}', 'r', 'f', {build})"
+            )
+        migrations.bring_up_to_date(connection, where="here")
+        wanted = Filters(repos=None, ref=None, state=Status.FAILED, event="push", authors=["Ada"], before=None)
+        assert Finder(engine.dialect).find(connection.connection, wanted, 9) == [2, 1]
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 
 
 def test_a_job_that_was_damaged_before_its_table_grew_does_not_look_sound_after_it(engine: Engine) -> None:

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from surveil.core.model import Status
 from surveil.web.ids import uuid_of
+from tests.store.records import make_build, new
 from tests.web.events import events_of
 from tests.web.stage import CLUSTER, Stage
 
@@ -23,6 +25,14 @@ def test_builds_are_listed_and_found_by_number_and_uuid(stage: Stage) -> None:
     assert {**stage.desk.ask("build", build=1), "uuid": one["uuid"]} == one
     assert stage.get(f"{API}/builds/1/jobs/test", headers).json() == one["jobs"][0]
     assert stage.get(f"{API}/builds/1/jobs/test/attempts/1", headers).json() == one["jobs"][0]["attempts"][0]
+
+
+def test_a_list_has_the_builds_of_an_author(stage: Stage) -> None:
+    ada = make_build(3, jobs=(), author="Ada <ada@example.org>", state=Status.PASSED)
+    stage.desk.store.commit(new(ada))
+    for author in ("ada", "ada@example.org", "Ada%20%3Cada@example.org%3E"):
+        found = stage.get(f"{API}/builds?author={author}&jobs=false", stage.token()).json()
+        assert [(build["id"], build["author"]) for build in found["builds"]] == [(3, ada.author)]
 
 
 def test_a_list_turns_pages(stage: Stage) -> None:

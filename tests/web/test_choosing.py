@@ -10,8 +10,8 @@ import pytest
 
 from surveil.core.model import AttemptState, Status
 from surveil.frozen import replace
+from surveil.screen.words import person
 from surveil.web.pages import choosing, pictures
-from surveil.web.pages.shown import who
 from tests.store.records import make_artifact, new
 from tests.web import world
 from tests.web.stage import Stage
@@ -148,4 +148,4 @@ def test_a_list_names_authors_and_what_comes_before_a_job_is_named_once(tmp_path
     ("author", "name"), [("Ada <a@b.c>", "Ada"), ("<a@b.c>", "<a@b.c>"), ("", ""), (" <x>", " <x>"), ("bot", "bot")]
 )
 def test_an_author_is_named_without_an_address(author: str, name: str) -> None:
-    assert who(author) == name
+    assert person(author) == name

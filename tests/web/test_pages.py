@@ -4,6 +4,7 @@ import re
 import socket
 from hashlib import sha256
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
@@ -193,6 +194,9 @@ def test_builds_are_filtered_by_what_the_address_says(stage: Stage) -> None:
     assert found("state=failed") == ["1"]
     assert found("state=queued&event=push") == ["2"]
     assert found("event=schedule") == []
+    assert found("author=nobody") == []
+    author = stage.desk.store.reader.builds(limit=1)[0].author
+    assert found(f"author={quote(author)}&state=failed") == ["1"]
     assert stage.get("/builds?state=broken", cookie(stage.session())).status_code == 422
 
 

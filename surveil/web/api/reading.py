@@ -44,14 +44,17 @@ async def builds(
     ref: Annotated[str | None, Query(max_length=1024, description="only this ref, or a branch's short name")] = None,
     state: Annotated[Status | None, Query(description="only builds that stand so")] = None,
     event: Annotated[str | None, Query(max_length=100, description="only what was built for this: `push`")] = None,
+    author: Annotated[
+        str | None, Query(max_length=1024, description="only commits of this person, by name or address")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=BUILDS_MAX)] = 20,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="only builds with smaller numbers")] = None,
     jobs: Annotated[bool, Query(description="`false`: without their jobs, which is quicker")] = True,
 ) -> Document:
     """Builds, newest first; `next` is what to give as `before` for more of them, or null."""
     about = {
-        "repo": repo, "ref": ref, "state": state and state.value, "event": event, "limit": limit, "before": before,
-        "brief": not jobs,
+        "repo": repo, "ref": ref, "state": state and state.value, "event": event, "author": author,
+        "limit": limit, "before": before, "brief": not jobs,
     }  # fmt: skip
     found = (await books.ask("builds", about)).body
     documents = [_named(request, await books.complete(each)) for each in found]

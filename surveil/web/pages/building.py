@@ -42,10 +42,11 @@ async def builds(
     ref: Annotated[str, Query(max_length=1024)] = "",
     state: _State = "",
     event: Annotated[str, Query(max_length=100)] = "",
+    author: Annotated[str, Query(max_length=1024)] = "",
     before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
 ) -> Response:
     """Builds, newest first."""
-    filters = {"repo": repo, "ref": ref, "state": state, "event": event}
+    filters = {"repo": repo, "ref": ref, "state": state, "event": event, "author": author}
     asked = {name: value or None for name, value in filters.items()}
     found = (await books.ask("builds", {**asked, "limit": PAGE, "before": before, "brief": True})).body
     # A page may be shorter than wished for where its builds are large; whether there are more, the next one tells.

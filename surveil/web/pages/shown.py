@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from surveil.screen.words import SHA_DIGITS, age, first_line, short_ref, short_repo, span, took, why
+from surveil.screen.words import SHA_DIGITS, age, first_line, person, short_ref, short_repo, span, took, why
 from surveil.web.pages.pictures import group_of
 
 NOTABLE_PERCENT: Final = 20
@@ -44,11 +44,6 @@ def symbol(state: str) -> str:
 def part(text: str) -> str:
     """A text as one part of an address."""
     return quote(text, safe="")
-
-
-def who(author: str) -> str:
-    """The name of a commit's author without the address, where there is one."""
-    return author.partition(" <")[0] or author
 
 
 def lasted(record: Mapping[str, Any]) -> str:
@@ -100,6 +95,6 @@ FILTERS: Final = {
     "short_sha": short_sha,
     "size": size,
     "symbol": symbol,
-    "who": who,
+    "who": person,
     "why": why,
 }

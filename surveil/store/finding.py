@@ -1,0 +1,134 @@
+"""Which builds somebody wants to see, found in indexes however many others there are.
+
+What belongs here: the statements that find the numbers of builds by what is known of them, and by which index each of
+them goes. What does not: reading the builds' records (`rows`), and how repositories have been doing (`outlook`).
+
+Every statement is about one repository, one ref and one author at most, so that each is a walk along one index that
+ends when the page is full. Whoever asks for several gets the newest of all of them together. SQLite cannot know which
+of several indexes is the short one, and must not guess: only the columns of the one that is meant are shown to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
+from itertools import product
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Dialect, bindparam, literal_column, select, text
+
+from surveil.core.model import VERDICTS, Status
+from surveil.frozen import dataclass
+from surveil.store.tables import ENDED_BUILD, OPEN_BUILD, builds
+
+_NOTHING: Final[ColumnElement[str]] = literal_column("''")
+_ROW: Final = select(builds).where(builds.c.id == bindparam("id"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What is known of the builds that somebody wants; None means any. `before` is a number that theirs are below."""
+
+    repos: Sequence[str] | None
+    ref: str | None
+    state: Status | None
+    event: str | None
+    authors: Sequence[str] | None
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A statement, what it takes, in order, and what of that is always the same."""
+
+    sql: str
+    names: tuple[str, ...]
+    fixed: Mapping[str, Any]
+
+
+class Finder:
+    """The statements for one kind of database, each made when it is needed first."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._made: dict[tuple[str, ...], _Statement] = {}
+        self._row = str(_ROW.compile(dialect=dialect))
+
+    def find(self, driver: Any, wanted: Filters, limit: int) -> list[int]:
+        """The numbers of the newest builds of which all of this is so, newest first.
+
+        Raises:
+            Exception: the driver's own errors, which SQLAlchemy has not wrapped.
+        """
+        every: list[int] = []
+        repos = (None,) if wanted.repos is None else dict.fromkeys(wanted.repos)
+        authors = (None,) if wanted.authors is None else dict.fromkeys(wanted.authors)
+        state = None if wanted.state is None else wanted.state.value
+        cursor = driver.cursor()
+        try:
+            for repo, author in product(repos, authors):
+                about = {
+                    "repo": repo, "ref": wanted.ref, "state": state, "event": wanted.event, "author": author,
+                    "before": wanted.before,
+                }  # fmt: skip
+                given = {name: value for name, value in about.items() if value is not None}
+                statement = self._statement(tuple(given), wanted.state)
+                values = {**statement.fixed, **given, "most": limit}
+                every += [row[0] for row in cursor.execute(statement.sql, [values[name] for name in statement.names])]
+        finally:
+            cursor.close()
+        return nlargest(limit, every)
+
+    def rows(self, driver: Any, numbers: Sequence[int]) -> list[Sequence[Any]]:
+        """The rows of builds that are there, in this order. Raises as `find` does."""
+        cursor = driver.cursor()
+        try:
+            return [row for number in numbers for row in cursor.execute(self._row, (number,))]
+        finally:
+            cursor.close()
+
+    def _statement(self, given: tuple[str, ...], state: Status | None) -> _Statement:
+        key = (*given, "" if state is None else _kind_of(state))
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(given, state)
+        return made
+
+    def _make(self, given: tuple[str, ...], state: Status | None) -> _Statement:
+        leading = _leading(frozenset(given), state)
+        chosen = select(builds.c.id).order_by(builds.c.id.desc()).limit(bindparam("most"))
+        for name in given:
+            if name == "before":
+                chosen = chosen.where(builds.c.id < bindparam("before"))
+            else:
+                column = builds.c[name] if name in leading else builds.c[name].concat(_NOTHING)
+                chosen = chosen.where(column == bindparam(name))
+        if state is not None:
+            # The condition of the index that has this state, word for word.
+            chosen = chosen.where(text(ENDED_BUILD if state in VERDICTS else OPEN_BUILD))
+        made = chosen.compile(dialect=self._dialect)
+        return _Statement(str(made), tuple(made.positiontup or ()), made.params)
+
+
+def _kind_of(state: Status) -> str:
+    """What statements differ by."""
+    if state not in VERDICTS:
+        return "open"
+    return "passed" if state is Status.PASSED else "wrong"
+
+
+def _leading(given: frozenset[str], state: Status | None) -> frozenset[str]:
+    """The columns with which the index begins that is the shortest way to builds of which so much is given."""
+    if state is not None and state not in VERDICTS:
+        return frozenset()  # Few are open, and an index has these alone.
+    if state is not None:
+        if "repo" in given:
+            return frozenset({"repo", "state"})
+        # Of what ended badly there is little, and its index has the authors; of what passed there may be everything.
+        return frozenset({"author"}) if "author" in given and state is Status.PASSED else frozenset({"state"})
+    if {"repo", "ref"} <= given:
+        return frozenset({"repo", "ref"})
+    for name in ("author", "repo", "event"):
+        if name in given:
+            return frozenset({name})
+    return frozenset()
