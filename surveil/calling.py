@@ -56,11 +56,12 @@ class CallError(InfrastructureError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said. Names of headers are in small letters."""
+    """What a server said. Names of headers are in small letters. `is_cut` says that the body goes on."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_cut: bool = False
 
     def document(self) -> Any:
         """The body as JSON; None where it is none."""
@@ -143,11 +144,14 @@ async def judged_addresses(host: str, port: int, *, private: bool, resolve: Reso
 
 
 class Caller:
-    """Asks the servers that it is told to, one question after the other."""
+    """Asks the servers that it is told to, one question after the other, and reads so many bytes of each answer."""
 
-    def __init__(self, *, private: bool = False, resolve: Resolve = look_up) -> None:
+    def __init__(
+        self, *, private: bool = False, resolve: Resolve = look_up, answer_bytes_max: int = ANSWER_BYTES_MAX
+    ) -> None:
         self._private = private
         self._resolve = resolve
+        self._answer_bytes_max = answer_bytes_max
         self._client: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -211,10 +215,11 @@ class Caller:
             body = b""
             async for piece in answer.aiter_raw():
                 body += piece
-                if len(body) >= ANSWER_BYTES_MAX:
+                if len(body) > self._answer_bytes_max:
                     break
             kept = {name.lower(): value for name, value in answer.headers.items()}
-            return Answer(status=answer.status_code, headers=kept, body=body[:ANSWER_BYTES_MAX])
+            most = self._answer_bytes_max
+            return Answer(status=answer.status_code, headers=kept, body=body[:most], is_cut=len(body) > most)
 
 
 def _meant(address: _IP) -> _IP:

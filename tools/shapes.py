@@ -226,6 +226,7 @@ _PERSON: Final = Person(
     subject=None,
     created_at=NOW,
     seen_at=NOW,
+    issuer=None,
     roles=(PersonsRole(repo="https://example.org/project.git", scope="run"),),
 )
 _HOOK: Final = Hook(

@@ -42,8 +42,15 @@ SEEN_MS: Final = 60_000
 """How exactly it is known when a pass was last used: not each use is written down."""
 KEPT_MS: Final = 30 * 24 * 3_600_000
 """So long after its end a pass is still listed."""
-_VERSION: Final = 2
-_CHANGES: Final = {2: ["ALTER TABLE passes ADD COLUMN user VARCHAR(100)"]}
+_VERSION: Final = 3
+_PEOPLE_2: Final = (
+    "CREATE TABLE people (name VARCHAR(100) NOT NULL, provider VARCHAR(40), subject VARCHAR(255), "
+    "created_at BIGINT NOT NULL, seen_at BIGINT, PRIMARY KEY (name), UNIQUE (provider, subject)) WITHOUT ROWID"
+)
+_CHANGES: Final = {
+    2: ["ALTER TABLE passes ADD COLUMN user VARCHAR(100)", _PEOPLE_2],
+    3: ["ALTER TABLE people ADD COLUMN issuer VARCHAR(4096)"],
+}
 _SECRET_BYTES: Final = 32
 _ID_CHARACTERS: Final = 12
 _FORM: Final = re.compile(r"(sv[lst]_[A-Za-z0-9_-]{43})_([0-9a-f]{8})")

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from surveil.core.spelling import quoted
-from surveil.errors import InvalidError, NotFoundError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError
 from surveil.frozen import dataclass
 from surveil.store.beside import FileBeside
 
@@ -55,6 +55,7 @@ PEOPLE: Final = Table(
     Column("subject", String(255), nullable=True),
     Column("created_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=True),
+    Column("issuer", String(PATTERN_CHARACTERS_MAX), nullable=True),
     UniqueConstraint("provider", "subject"),
     sqlite_with_rowid=False,
 )
@@ -83,7 +84,8 @@ class Role:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """Somebody who is known. With a `provider` they sign in there; `subject` is how it tells them from all others,
-    unknown until they come for the first time. Instants are milliseconds since 1970.
+    unknown until they come for the first time, as is its `issuer`: a name of ours may later mean another provider.
+    Instants are milliseconds since 1970.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Person:
     subject: str | None
     created_at: int
     seen_at: int | None
+    issuer: str | None
     roles: tuple[Role, ...]
 
 
@@ -132,16 +135,27 @@ class People:
         return found
 
     def arrive(
-        self, provider: str, subject: str, called: str, roles: Sequence[Role], *, now: int, trusts_name: bool = False
-    ) -> Person | None:
+        self, provider: str, subject: str, called: str, roles: Sequence[Role], *, issuer: str, now: int,
+        trusts_name: bool = False,
+    ) -> Person | None:  # fmt: skip
         """Whoever signed in at this provider, with these roles in place of those that it gave before; None where they
         have none, and then nothing is written about whoever was unknown.
 
         With `trusts_name` they are the person of that name whom somebody wrote down before they ever came.
+
+        Raises:
+            NotAllowedError: somebody else is known so, who came when the provider's name meant another issuer.
         """
         with self._file.transaction() as connection:
             mine = (PEOPLE.c.provider == provider) & (PEOPLE.c.subject == subject)
-            name = connection.execute(select(PEOPLE.c.name).where(mine)).scalar()
+            known = connection.execute(select(PEOPLE.c.name, PEOPLE.c.issuer).where(mine)).first()
+            name: str | None = None if known is None else known.name
+            if known is not None and known.issuer not in {None, issuer}:
+                # A forge counts its people from one: who had this number at the other one may be anybody.
+                raise NotAllowedError(
+                    f"{quoted(known.name)} came from {known.issuer}, and {provider} is {issuer} now: give it another "
+                    "`name` in sign-in.toml, or forget them with `surveil user remove`."
+                )
             if name is None:
                 wanted = name_at(provider, called)
                 awaited = (PEOPLE.c.name == wanted) & PEOPLE.c.subject.is_(None)
@@ -162,7 +176,7 @@ class People:
                     made = {"name": name, "provider": provider, "subject": subject, "created_at": now}
                     connection.execute(insert(PEOPLE).values(made))
             _replace(connection, name, provider, roles)
-            connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
+            connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now, issuer=issuer))
         found = self.find(name)
         return found if found is not None and found.roles else None
 
@@ -239,5 +253,5 @@ def _roles(connection: Connection, name: str | None = None) -> dict[str, list[Ro
 def _person(row: Row[Any], roles: dict[str, list[Role]]) -> Person:
     return Person(
         name=row.name, provider=row.provider, subject=row.subject, created_at=row.created_at, seen_at=row.seen_at,
-        roles=tuple(roles.get(row.name, ())),
+        issuer=row.issuer, roles=tuple(roles.get(row.name, ())),
     )  # fmt: skip

@@ -41,7 +41,7 @@ from surveil.web.metrics.gathering import Gatherer
 from surveil.web.pages import arriving, assets, building, doing, kept, log, looking, settings, signing
 from surveil.web.pages import auditing as audit
 from surveil.web.pages.problem import problem_page
-from surveil.web.providers.speaking import Provider
+from surveil.web.providers import Provider
 from surveil.web.submitting import Submitter
 from surveil.web.visitors import Door
 

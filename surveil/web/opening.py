@@ -33,7 +33,8 @@ from surveil.web.books import AllBooks, Books
 from surveil.web.hooks.receiving import Receiver
 from surveil.web.hooks.secrets import HookSecrets
 from surveil.web.metrics.gathering import Gatherer
-from surveil.web.providers.speaking import Provider, opened_providers
+from surveil.web.providers import Provider
+from surveil.web.providers.opening import opened_providers
 from surveil.web.submitting import Submitter, submitter_of
 from surveil.web.visitors import Door
 

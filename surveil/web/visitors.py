@@ -157,13 +157,14 @@ class Door:
         """
         now, rule = self._now(), who.rule
         person = await asyncio.to_thread(
-            self._passes.people.arrive, rule.name, who.subject, who.called, who.roles, now=now,
+            self._passes.people.arrive, rule.name, who.subject, who.called, who.roles, issuer=rule.issuer, now=now,
             trusts_name=rule.trust_names,
         )  # fmt: skip
         if person is None:
+            called = quoted(who.called[:_CALLED_CHARACTERS_MAX])
             raise NotAllowedError(
-                f"{rule.title} says that you are {quoted(who.called[:_CALLED_CHARACTERS_MAX])}, and nobody gave you a "
-                "role here: ask an administrator."
+                f"{rule.title} says that you are {called} ({quoted(who.subject)}), and nobody gave you a role here: "
+                "show this to an administrator."
             )
         await self._note(What.SIGN_IN, person.name, f"at {rule.name}", behalf.PAGE)
         return await asyncio.to_thread(

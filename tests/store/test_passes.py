@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.errors import InvalidError
+from surveil.errors import InvalidError, NotAllowedError
 from surveil.store import StoreError
 from surveil.store.passes import FILE, KEPT_MS, SEEN_MS, Kind, Passes, is_whole
 from surveil.store.people import Role
@@ -138,6 +138,25 @@ def test_passes_of_an_earlier_version_stay_good_and_people_can_be_known(tmp_path
     assert (found.person, found.scope, found.user) == ("ada", "run", None)
     again.people.put("grace", [Role(repo="*", scope="read")], now=NOW)
     assert [each.name for each in again.people.listed()] == ["grace"]
+
+
+def test_people_of_an_earlier_version_are_those_of_the_issuer_that_they_come_from_first(tmp_path: Path) -> None:
+    passes = Passes(tmp_path)
+    role = Role(repo="*", scope="read", source="corp")
+    passes.people.arrive("corp", "7", "grace", [role], issuer="https://a.example.org", now=NOW)
+    passes.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("ALTER TABLE people DROP COLUMN issuer")
+        connection.execute("PRAGMA user_version = 2")
+    again = Passes(tmp_path).people
+    assert [each.issuer for each in again.listed()] == [None]
+    here, there = "https://a.example.org", "https://b.example.org"
+    found = again.arrive("corp", "7", "grace", [role], issuer=here, now=NOW)
+    assert found is not None
+    assert (found.name, found.issuer) == ("grace@corp", here)
+    with pytest.raises(NotAllowedError, match=r"came from https://a\.example.org, and corp is https://b\."):
+        again.arrive("corp", "7", "grace", [role], issuer=there, now=NOW)
+    assert again.listed() == [found]
 
 
 def test_whoever_is_forgotten_has_nothing_left_and_others_keep_theirs(passes: Passes) -> None:

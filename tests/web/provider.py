@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from surveil.calling import Answer, CallError
@@ -101,7 +101,9 @@ class Played:
     def _signed(self, claims: dict[str, Any]) -> str:
         algorithm, key = self.signing
         if key is not None:
-            return jwt.encode({"alg": algorithm, "kid": key.kid}, claims, key, algorithms=[algorithm])
+            # What JSON can spell, whether or not it means anything.
+            said = json.dumps(claims).encode()
+            return jws.serialize_compact({"alg": algorithm, "kid": key.kid}, said, key, algorithms=[algorithm])
         # What no library signs: with nothing, or with what everybody knows.
         parts = [_plain(json.dumps(each).encode()) for each in ({"alg": algorithm, "kid": _KEY.kid}, claims)]
         known = hmac.digest(_KEY.as_pem(private=False), ".".join(parts).encode(), "sha256")

@@ -26,7 +26,7 @@ from surveil.web.books import AllBooks
 from surveil.web.hooks.receiving import Receiver
 from surveil.web.hooks.secrets import HookSecrets
 from surveil.web.metrics.gathering import Gatherer
-from surveil.web.providers.speaking import Provider
+from surveil.web.providers import Provider
 from surveil.web.submitting import submitter_of
 from surveil.web.visitors import SESSION_MS, Door
 from tests.answer.desk import Desk

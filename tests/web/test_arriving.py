@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, RSAKey
 
 from surveil.calling import Answer, Caller, CallError
 from surveil.store.people import Role
 from surveil.web.pages.arriving import ON_THE_WAY_S
-from surveil.web.providers.rules import Grant, ProviderRule
-from surveil.web.providers.speaking import KEYS_AGAIN_MS, KNOWN_MS, TROUBLE_MS, Provider
+from surveil.web.providers.openid import KEYS_AGAIN_MS, KNOWN_MS, TROUBLE_MS, OpenID
+from surveil.web.providers.rules import Grant, Kind, ProviderRule
 from surveil.web.visitors import COOKIE
 from tests.web.provider import CLIENT, ISSUER, Played
 from tests.web.stage import HERE, Stage
@@ -32,7 +37,7 @@ class Scene:
         self.secret_file.write_text("a secret of the client\n")
         grants = (Grant(group="platform", role=Role(repo="*", scope="admin", source="corp")),)
         self.about: dict[str, Any] = {
-            "client_id": CLIENT, "issuer": ISSUER, "grants": grants, "title": "Corp",
+            "kind": Kind.OIDC, "client_id": CLIENT, "issuer": ISSUER, "grants": grants, "title": "Corp",
             "client_secret_file": self.secret_file, **changes,
         }  # fmt: skip
         self.meet(Played())
@@ -41,7 +46,7 @@ class Scene:
         """Have this be the provider from now on, under both of its names."""
         self.played = played
         for name in ("corp", "other"):
-            self.stage.providers[name] = Provider(
+            self.stage.providers[name] = OpenID(
                 ProviderRule(**{"name": name, **self.about}),
                 cast("Caller", played),
                 back=f"{HERE}/login/{name}/back",
@@ -152,6 +157,9 @@ FORGED: dict[str, tuple[dict[str, Any], str]] = {
     "without an end": ({"exp": None}, "too old"),
     "an end in words": ({"exp": "tomorrow"}, "too old"),
     "an end that is true": ({"exp": True}, "too old"),
+    "an end that is no number": ({"exp": math.nan}, "too old"),
+    "without end": ({"exp": math.inf}, "too old"),
+    "half a character": ({"nonce": "\ud800"}, "of another sign-in"),
     "old": ({"iat": 1}, "of another time"),
     "of tomorrow": ({"iat": 2**40}, "of another time"),
     "for tomorrow": ({"nbf": 2**40}, "a time to come"),
@@ -197,10 +205,74 @@ def test_new_keys_are_looked_at_once_and_made_up_ones_not_without_end(scene: Sce
     scene.stage.now += KEYS_AGAIN_MS
     assert scene.sign_in().status_code == 303
     assert scene.played.asked.count("GET /keys") == 2
-    shown, scene.played.keys = scene.played.keys, []
+
+
+def test_a_key_that_is_another_by_now_under_the_same_name_is_looked_at(scene: Scene) -> None:
+    scene.sign_in()
+    fresh = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+    scene.played.keys, scene.played.signing = [fresh], ("RS256", fresh)
+    assert "not signed by it" in scene.sign_in().text, "they were looked at just now"
+    scene.stage.now += KEYS_AGAIN_MS
+    assert scene.sign_in().status_code == 303
+
+
+def test_of_many_who_come_with_a_new_key_at_once_one_has_it_looked_at_and_all_come_in(scene: Scene) -> None:
+    scene.sign_in()
+    scene.played.rotate()
+    scene.stage.now += KEYS_AGAIN_MS
+    scene.played.now = scene.stage.now
+    provider = scene.stage.providers["corp"]
+
+    async def come(secret: str) -> str:
+        brought = scene.played.sign_in(await provider.way_there(secret))
+        return (await provider.arrival(secret, **brought, issuer=None)).subject
+
+    async def all_come() -> list[str]:
+        return await asyncio.gather(*(come(f"secret {number}") for number in range(20)))
+
+    assert asyncio.run(all_come()) == ["248289761001"] * 20
+    assert scene.played.asked.count("GET /keys") == 2
+
+
+def test_keys_that_cannot_be_had_for_a_moment_shut_nobody_out_for_longer(scene: Scene) -> None:
+    scene.played.instead["/keys"] = CallError("does not answer within 10 s")
+    assert "Corp does not answer within 10 s" in scene.is_refused(scene.sign_in(), 503)
+    scene.played.instead = {}
+    assert "did not show its keys just now" in scene.is_refused(scene.sign_in())
+    scene.stage.now += TROUBLE_MS
+    assert scene.sign_in().status_code == 303
+    known, scene.played.signing = scene.played.signing, ("ES256", ECKey.generate_key("P-256", {"kid": "made up"}))
+    scene.played.instead["/keys"] = Answer(status=200, headers={}, body=b"{}")
+    scene.stage.now += KEYS_AGAIN_MS
+    assert "shows no keys" in scene.sign_in().text
+    scene.played.signing = known
+    assert scene.sign_in().status_code == 303, "who comes with a key that is known is let in"
     scene.stage.now += KNOWN_MS
-    assert "a key that it does not show" in scene.sign_in().text
-    scene.played.keys = shown
+    assert scene.sign_in().status_code == 403, "keys that nobody shows any more for an hour are none"
+
+
+def test_a_signature_by_a_short_key_is_none(scene: Scene) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        short = RSAKey.generate_key(1024, {"kid": "short"})
+        scene.played.keys, scene.played.signing = [short], ("RS256", short)
+        assert "a key that is so short" in scene.is_refused(scene.sign_in())
+
+
+def test_nobody_inherits_from_who_had_their_number_at_the_provider_before(scene: Scene) -> None:
+    scene.sign_in()
+    scene.stage.passes.people.put("grace@corp", [Role(repo="/srv/a.git", scope="admin")], now=scene.stage.now)
+    scene.about["issuer"] = "https://id.example.com"
+    played = Played()
+    played.document["issuer"] = played.claims["iss"] = scene.about["issuer"]
+    scene.meet(played)
+    answer = scene.sign_in()
+    assert (answer.status_code, COOKIE in answer.cookies) == (403, False)
+    assert "came from https://id.example.org, and corp is https://id.example.com now" in answer.text
+    scene.stage.passes.forget("grace@corp", now=scene.stage.now)
+    assert scene.sign_in().status_code == 303
+    (person,) = scene.stage.passes.people.listed()
+    assert (person.issuer, [role.source for role in person.roles]) == ("https://id.example.com", ["corp"])
 
 
 WRONG: dict[str, Callable[[Played], None]] = {
@@ -211,6 +283,8 @@ WRONG: dict[str, Callable[[Played], None]] = {
     "in the clear": lambda played: played.document.update(authorization_endpoint="http://id.example.org/auth"),
     "a script": lambda played: played.document.update(authorization_endpoint="javascript:alert(1)"),
     "a password": lambda played: played.document.update(authorization_endpoint="https://a@id.example.org/auth"),
+    "our neighbour": lambda played: played.document.update(token_endpoint="https://127.0.0.1/token"),
+    "our neighbour in the clear": lambda played: played.document.update(userinfo_endpoint="http://localhost:9200/me"),
     "two lines": lambda played: played.document.update(authorization_endpoint="https://id.example.org/\r\nset-cookie:"),
     "no address": lambda played: played.document.update(token_endpoint="https://["),
     "no keys": lambda played: played.document.pop("jwks_uri"),
@@ -262,6 +336,18 @@ def test_whoever_has_no_role_is_told_so_and_is_not_written_down(scene: Scene) ->
     text = scene.is_refused(scene.sign_in())
     assert "nobody gave you a role here" in text
     assert "<script>alert" not in text
+    assert "248289761001" in text, "an administrator can give a role to this very person"
+    scene.played.claims = {"groups": ["sales"], "preferred_username": "\ud800"}
+    assert "nobody gave you a role here" in scene.is_refused(scene.sign_in())
+
+
+def test_a_role_for_one_person_is_for_nobody_else(tmp_path: Path) -> None:
+    grants = (Grant(subject="248289761001", role=Role(repo="*", scope="run", source="corp")),)
+    scene = Scene(tmp_path, grants=grants)
+    scene.played.claims = {"sub": "248289761002"}
+    scene.is_refused(scene.sign_in())
+    scene.played.claims = {}
+    assert scene.sign_in().status_code == 303
 
 
 def test_whoever_left_a_group_loses_its_role_and_keeps_what_was_given_by_hand(scene: Scene) -> None:
@@ -318,12 +404,25 @@ def test_the_session_ends_when_the_file_says(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_the_provider_is_said_in_its_word_and_nothing_else_of_it(scene: Scene) -> None:
-    way, _ = scene.depart()
-    text = scene.is_refused(scene.back(way, {"error": "access_denied", "error_description": "Call 555"}))
+    way, there = scene.depart()
+    state = scene.played.sign_in(there.headers["location"])["state"]
+    said = {"state": state, "error": "access_denied", "error_description": "Call 555"}
+    text = scene.is_refused(scene.back(way, said))
     assert "Corp did not sign you in (`access_denied`)" in text
     assert "555" not in text
-    assert "Send money" not in scene.is_refused(scene.back(way, {"error": "Send money"}))
-    scene.is_refused(scene.back(way, {}))
+    assert "Send money" not in scene.is_refused(scene.back(way, {"state": state, "error": "Send money"}))
+    assert "did not sign you in" in scene.is_refused(scene.back(way, {"state": state}))
+
+
+def test_whoever_is_led_back_by_a_stranger_reads_nothing_of_theirs_and_stays_on_their_way(scene: Scene) -> None:
+    way, there = scene.depart()
+    for led in ({"error": "call_mallory"}, {"error": "call_mallory", "state": "x"}, {"code": "x", "state": "x"}, {}):
+        answer = scene.back(way, led)
+        text = scene.is_refused(answer)
+        assert "not the sign-in that this browser began" in text
+        assert "call_mallory" not in text
+        assert "set-cookie" not in answer.headers
+    assert scene.back(way, scene.played.sign_in(there.headers["location"])).status_code == 303
 
 
 def test_whoever_comes_by_another_address_begins_at_that_of_the_pages(scene: Scene) -> None:

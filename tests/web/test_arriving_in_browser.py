@@ -12,8 +12,8 @@ import pytest
 
 from surveil.calling import Caller
 from surveil.store.people import Role
-from surveil.web.providers.rules import Grant, ProviderRule
-from surveil.web.providers.speaking import Provider
+from surveil.web.providers.openid import OpenID
+from surveil.web.providers.rules import Grant, Kind, ProviderRule
 from surveil.web.visitors import COOKIE
 from tests.net.stage import free_ports
 from tests.npm import installed
@@ -46,10 +46,10 @@ def test_whoever_signs_in_at_the_provider_comes_back_signed_in(tmp_path: Path) -
     secret.write_text("a secret of the client")
     grants = (Grant(group="platform", role=Role(repo="*", scope="read", source="corp")),)
     rule = ProviderRule(
-        name="corp", title="Corp", issuer=f"http://localhost:{port}", client_id="surveil", client_secret_file=secret,
-        grants=grants,
+        kind=Kind.OIDC, name="corp", title="Corp", issuer=f"http://localhost:{port}", client_id="surveil",
+        client_secret_file=secret, grants=grants,
     )  # fmt: skip
-    provider = stage.providers["corp"] = Provider(rule, caller, back="", now=lambda: time.time_ns() // 1_000_000)
+    provider = stage.providers["corp"] = OpenID(rule, caller, back="", now=lambda: time.time_ns() // 1_000_000)
     with served(stage) as server, browser() as seen:
         provider.back = f"{server.address}/login/corp/back"
         server.wait_for(caller.__aenter__())

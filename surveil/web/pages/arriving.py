@@ -4,7 +4,7 @@ What belongs here: these two routes and the cookie between them. What does not: 
 their proofs are worth (`surveil.web.providers`).
 
 The cookie holds chance that only this browser has, from which the words of the sign-in follow; it is gone after the
-first return, whatever came of that. Nobody is ever led to an address that a request names.
+first return from there, whatever came of that. Nobody is ever led to an address that a request names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from fastapi.responses import RedirectResponse
 from surveil.errors import NotFoundError, SurveilError
 from surveil.web.pages.signing import let_in, sign_in_page
 from surveil.web.problems import status_of
-from surveil.web.providers.speaking import Provider, is_word
+from surveil.web.providers import Provider
+from surveil.web.providers.asking import is_word
+from surveil.web.providers.words import NOT_BEGUN
 from surveil.web.root import cookie_path, root_of
 from surveil.web.visitors import Door, cookie_name
 
@@ -65,11 +67,15 @@ async def come_back(
 ) -> Response:
     """Let in whoever comes back with a proof of who they are."""
     found = _provider(request, provider)
+    kept = request.cookies.get(_cookie(request), "")
+    if not found.began(kept, state):
+        # Anybody can lead a browser here: nothing that such an address says is repeated, and who is on their way stays.
+        return sign_in_page(request, sentence=NOT_BEGUN, code=403)
     if error or not code:
         why = f" (`{error}`)" if error and is_word(error) else ""
         answer = sign_in_page(request, sentence=f"{found.rule.title} did not sign you in{why}: begin again.", code=403)
     else:
-        answer = await _arrived(request, found, code=code, state=state, issuer=iss)
+        answer = await _arrived(request, found, kept, code=code, state=state, issuer=iss)
     answer.delete_cookie(
         _cookie(request), path=cookie_path(request), secure=request.url.scheme == "https", httponly=True,
         samesite="lax",
@@ -77,9 +83,10 @@ async def come_back(
     return answer
 
 
-async def _arrived(request: Request, provider: Provider, *, code: str, state: str, issuer: str | None) -> Response:
+async def _arrived(
+    request: Request, provider: Provider, kept: str, *, code: str, state: str, issuer: str | None
+) -> Response:
     door: Door = request.app.state.door
-    kept = request.cookies.get(_cookie(request), "")
     try:
         who = await provider.arrival(kept, code=code, state=state, issuer=issuer)
         return let_in(request, await door.arrive(who), who.rule.lasts_ms)

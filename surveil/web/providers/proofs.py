@@ -10,6 +10,7 @@ which nobody but the provider has the secret half are looked at, and a key only 
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
@@ -20,6 +21,8 @@ CLOCKS_APART_S: Final = 60
 SIGNED_S: Final = 600
 """A proof of an earlier sign-in than this one proves nothing."""
 SUBJECT_CHARACTERS_MAX: Final = 255
+RSA_BITS_LEAST: Final = 2048
+"""RFC 7518, 3.3."""
 _KINDS: Final = {
     "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "PS384": "RSA", "PS512": "RSA",
     "ES256": "EC", "ES384": "EC", "ES512": "EC", "EdDSA": "OKP",
@@ -32,7 +35,7 @@ class ProofError(NotAllowedError):
 
 
 class UnknownKeyError(ProofError):
-    """It is signed by a key that is not among those that are known."""
+    """It is signed by a key that is not among those that are known, or that is another by now under the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +55,19 @@ def claims_of(token: str, keys: Sequence[Mapping[str, Any]], wanted: Wanted, *, 
         ProofError: it is not so.
     """
     from joserfc import jws, jwt  # noqa: PLC0415  # Only who has a provider needs it.
-    from joserfc.errors import JoseError  # noqa: PLC0415
-    from joserfc.jwk import import_key  # noqa: PLC0415
+    from joserfc.errors import BadSignatureError, JoseError  # noqa: PLC0415
+    from joserfc.jwk import RSAKey, import_key  # noqa: PLC0415
 
     try:
         header = jws.extract_compact(token.encode()).headers()
         algorithm = header.get("alg")
-        key = dict(_key_for(header, keys))
+        key = import_key(dict(_key_for(header, keys)))
+        if isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_LEAST:
+            raise ProofError("signs its proofs by a key that is so short that others could find its secret half")
         registry = jws.JWSRegistry(algorithms=[str(algorithm)], strict_check_header=False)
-        claims = jwt.decode(token, import_key(key), algorithms=[str(algorithm)], registry=registry).claims
+        claims = jwt.decode(token, key, algorithms=[str(algorithm)], registry=registry).claims
+    except BadSignatureError as error:
+        raise UnknownKeyError("gives a proof that is not signed by it") from error
     except (JoseError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise ProofError(f"gives a proof that is not signed by it ({type(error).__name__})") from error
     if because := _objection(claims, wanted, now // 1000):
@@ -102,7 +109,8 @@ def _objection(claims: Mapping[str, Any], wanted: Wanted, now_s: int) -> str:
     if starts is not None and (not _is_number(starts) or starts > now_s + CLOCKS_APART_S):
         return "for a time to come, or the clocks are apart"
     nonce = claims.get("nonce")
-    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), wanted.nonce.encode()):
+    # Half a character, which JSON can spell, is no byte of anything.
+    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode("utf-8", "replace"), wanted.nonce.encode()):
         return "of another sign-in"
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_CHARACTERS_MAX or not subject.isprintable():
@@ -111,4 +119,9 @@ def _objection(claims: Mapping[str, Any], wanted: Wanted, now_s: int) -> str:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether this is an instant: `NaN` is before and after none, and comes after all checks that ask for either."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (isinstance(value, int) or math.isfinite(value))
+    )
