@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import re
 import signal
 import subprocess
@@ -21,9 +20,9 @@ from typing import Final
 
 from benchmarks.cluster import environment
 from surveil.store.passes import Kind
-from surveil.web.links import FILE as ADDRESS
 from surveil.web.links import make_pass
 from surveil.web.visitors import COOKIE
+from surveil.web.whereabouts import served_at
 
 START_S: Final = 60.0
 _HOUR_MS: Final = 3_600_000
@@ -68,21 +67,19 @@ class Connection:
 @contextlib.contextmanager
 def web_of(data: Path) -> Iterator[Web]:
     """The web role over a dispatcher's folder, between its start and its end."""
-    address = data / ADDRESS
-    address.unlink(missing_ok=True)
     command = [sys.executable, "-m", "surveil", "web", "--data", str(data), "--http", "127.0.0.1:0"]
     # One reader stands for many here, and none is told to come again later.
     process = subprocess.Popen(command, env=environment({"SURVEIL_REQUEST_RATE": "0"}), start_new_session=True)
     try:
         until = time.monotonic() + START_S
-        while not address.exists():
+        while (address := served_at(data)) is None:
             if process.poll() is not None or time.monotonic() > until:
                 raise SystemExit("the web role of the benchmark does not come up")
             time.sleep(0.02)
         now = time.time_ns() // 1_000_000
         session = make_pass(data, Kind.SESSION, person="bench", scope="read", now=now, lasts_ms=_HOUR_MS)
         token = make_pass(data, Kind.TOKEN, person="bench", scope="read", now=now, lasts_ms=_HOUR_MS)
-        port = int(json.loads(address.read_bytes())["address"].rpartition(":")[2])
+        port = int(address.rpartition(":")[2])
         headers = {"cookie": f"{COOKIE}={session}", "authorization": f"Bearer {token}"}
         yield Web(pid=process.pid, port=port, headers=headers)
     finally:

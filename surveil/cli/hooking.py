@@ -101,7 +101,8 @@ def set_secret(repo: str, *, make: bool, overlap: int, as_json: bool, **where: s
     """
     from surveil.answer.auditing import What
     from surveil.web.hooks.secrets import hook_view, make_secret, open_secrets
-    from surveil.web.links import address_of, note_here
+    from surveil.web.links import note_here
+    from surveil.web.whereabouts import address_of
 
     data = client_settings(where).data
     key = named(repo)

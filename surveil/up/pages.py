@@ -70,11 +70,13 @@ def _handed_on(config: UpConfig, own: Mapping[str, Setting], keys: frozenset[str
 
 async def link_to(data: Path, address: str, public_url: str | None) -> str:
     """The link for whoever typed `up`, or why there is none."""
-    from surveil.web.links import LINK_MS, make_link, tell_address  # noqa: PLC0415  # Without pages, no database.
+    from surveil.web.links import LINK_MS, make_link  # noqa: PLC0415  # Without pages, no database.
+    from surveil.web.whereabouts import near  # noqa: PLC0415
 
     def make() -> str:
-        tell_address(data, public_url or f"http://{address}")
-        return make_link(data, person=getpass.getuser(), scope="admin", now=time.time_ns() // 1_000_000)
+        # The pages may not have begun to serve yet.
+        there, now = public_url or near(f"http://{address}"), time.time_ns() // 1_000_000
+        return make_link(data, person=getpass.getuser(), scope="admin", now=now, address=there)
 
     try:
         return f"{await asyncio.to_thread(make)}   (good once, for {format_duration(LINK_MS)})"

@@ -1,12 +1,11 @@
-"""Passes that are made on the dispatcher's machine: links for browsers, tokens for programs; and where they lead.
+"""Passes that are made on the dispatcher's machine: links for browsers, tokens for programs.
 
 What belongs here: what `surveil login` and `up` need without a server of their own. What does not: what passes let
-their holders do (`visitors`). Imports nothing of the web framework.
+their holders do (`visitors`), and where links lead (`whereabouts`). Imports nothing of the web framework.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,40 +14,16 @@ from typing import Any, Final
 from surveil.answer.auditing import What
 from surveil.answer.views import time_text
 from surveil.client.access import person_here
-from surveil.config import HTTP_DEFAULT
 from surveil.core.spelling import format_duration, quoted
-from surveil.disk import write_whole
-from surveil.errors import InfrastructureError, InvalidError, NotFoundError
+from surveil.errors import InvalidError, NotFoundError
 from surveil.store.acts import Act, Acts
 from surveil.store.passes import Kind, Pass, Passes
 from surveil.store.people import ANYBODY, Person
 from surveil.store.sqlite import FILE as DATABASE
+from surveil.web.whereabouts import address_of
 
-FILE: Final = "web.json"
-"""Where the pages of this data folder are served, as long as they are."""
 LINK_MS: Final = 15 * 60_000
 COMMAND: Final = "command"
-_FROM_HERE: Final = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
-"""Pages that are served at all addresses of the machine are reached from there at this one: nobody is at the other."""
-
-
-def tell_address(data: Path, address: str) -> None:
-    """Write down where the pages are served. Raises InfrastructureError."""
-    for everywhere, here in _FROM_HERE.items():
-        address = address.replace(everywhere, here, 1)
-    try:
-        write_whole(data / FILE, json.dumps({"address": address}).encode() + b"\n", sync=False)
-    except OSError as error:
-        raise InfrastructureError(f"{data / FILE} cannot be written: {error.strerror}.") from error
-
-
-def address_of(data: Path) -> str:
-    """Where the pages of this data folder are or were last served; where they usually are if nobody knows."""
-    try:
-        found = json.loads((data / FILE).read_bytes())["address"]
-    except (OSError, ValueError, LookupError, TypeError):
-        found = None
-    return found if isinstance(found, str) and found.startswith("http") else f"http://{HTTP_DEFAULT}"
 
 
 def make_pass(
@@ -154,7 +129,9 @@ def opened_passes(data: Path) -> Iterator[Passes]:
         passes.close()
 
 
-def make_link(data: Path, *, person: str, scope: str, now: int, user: str | None = None) -> str:
-    """The address that signs a browser in, once. Raises as `make_pass` does."""
+def make_link(
+    data: Path, *, person: str, scope: str, now: int, user: str | None = None, address: str | None = None
+) -> str:
+    """The address that signs a browser in once, below `address` or where the pages are. Raises as `make_pass` does."""
     secret = make_pass(data, Kind.LINK, person=person, scope=scope, now=now, lasts_ms=LINK_MS, user=user)
-    return f"{address_of(data)}/login?key={secret}"
+    return f"{address or address_of(data)}/login?key={secret}"

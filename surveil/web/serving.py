@@ -19,15 +19,16 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from surveil.clock import Clock
 from surveil.config import WebConfig
 from surveil.errors import ExitCode, InfrastructureError
 from surveil.say import Voice
 from surveil.web.allowing import HowOften
 from surveil.web.app import make_app
 from surveil.web.connecting import Bounded, Complaints, leave_unread, make_room
-from surveil.web.links import tell_address
 from surveil.web.metrics.route import make_alone
 from surveil.web.opening import opened
+from surveil.web.whereabouts import serving_at
 
 GRACE_S = 5
 BACKLOG = 1024
@@ -68,7 +69,10 @@ async def serve(config: WebConfig) -> ExitCode:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop)
             address = _address_of(listener)
-            tell_address(config.data, config.public_url or address)
+            public = config.public_url
+            stack.enter_context(
+                serving_at(config.data, public or address, is_public=public is not None, now=Clock().now())
+            )
             told = {} if metrics is None else {"metrics": f"{_address_of(metrics)}/metrics"}
             voice.info("web serves", address=address, data=config.data, **told)
             if not ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:

@@ -9,7 +9,7 @@ import json
 import httpx2
 import pytest
 
-from surveil.web.links import address_of
+from surveil.web.whereabouts import address_of
 from tests.forge.played import PlayedForge
 from tests.mirror.repositories import serve_git
 from tests.system.processes import Place, eventually
