@@ -25,6 +25,7 @@ import httpx2
 from surveil import __version__
 from surveil.errors import InfrastructureError
 from surveil.frozen import dataclass
+from surveil.openness import warn_if_open
 
 TIMEOUT_S: Final = 10.0
 """For all of it, from the name to the last byte."""
@@ -96,6 +97,7 @@ async def look_up(host: str, port: int) -> Sequence[str]:
 
 def read_credential(path: Path, what: str) -> str:
     """What proves who we are, from its file; read each time, so that it may be changed. Raises InfrastructureError."""
+    warn_if_open(path, what)
     try:
         with path.open("rb") as file:
             found = file.read(CREDENTIAL_BYTES_MAX).decode().strip()

@@ -16,12 +16,14 @@ from surveil.config import ROLES
 from surveil.config.roles import Setting, settings_of
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.frozen import dataclass
+from surveil.openness import warn_if_open
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 VALUE_FILE_BYTES_MAX: Final = 64 * 1024
 ROLE_TABLE: Final = "role"
 CONFIG_VARIABLE: Final = "SURVEIL_CONFIG"
 
+SECRETS: Final = frozenset({"database", "token", "join"})
 NOT_SETTINGS: Final = frozenset(
     {CONFIG_VARIABLE, "SURVEIL"}
     | {f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "WORKSPACE")}
@@ -81,6 +83,8 @@ def from_environment(
         elif environ.get(plain):
             problems.append(Problem(sentence=f"both {plain} and {variable} are set: remove one of them"))
         else:
+            if setting.key in SECRETS:
+                warn_if_open(Path(environ[variable]), f"what {plain} is")
             text = _read_value(Path(environ[variable]), variable, problems)
             if text is not None:
                 yield Found(key=setting.key, value=text, origin=f"file {environ[variable]}, named by {variable}")

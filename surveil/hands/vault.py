@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from surveil.errors import InfrastructureError, NotFoundError
 from surveil.frozen import dataclass
+from surveil.openness import warn_if_open
 
 TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
@@ -78,6 +79,7 @@ class Vault:
             ) from error
 
     def _read_token(self) -> str:
+        warn_if_open(self.token, "the token for the Vault")
         try:
             with self.token.open("rb") as file:
                 token = file.read(TOKEN_BYTES_MAX).decode("ascii").strip()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from surveil.config import DispatcherConfig, WebConfig
 from surveil.errors import UsageError
 from surveil.frozen import dataclass
+from surveil.openness import warn_if_open
 from surveil.store import StoreError
 from surveil.store.failures import disk_failures
 
@@ -286,6 +287,7 @@ def read_credentials(path: Path) -> dict[str, str]:
     Raises:
         UsageError: there is no such file, or it does not have them.
     """
+    warn_if_open(path, "the keys of the bucket")
     try:
         with path.open("rb") as file:
             text = file.read(_CREDENTIALS_BYTES_MAX).decode()
