@@ -18,7 +18,7 @@ from surveil.core.outbox import LIFE_MS, Fate, Outcome, Parcel, Queue, next_parc
 from surveil.frozen import replace
 from surveil.notify.targets import Target
 from surveil.say import Voice
-from surveil.store import Reader, StoreError
+from surveil.store import ROWS_MAX, Reader, StoreError
 from surveil.store.outbox import Following, Outbox
 
 LOOK_MS: Final = 500
@@ -29,6 +29,8 @@ WAITING_MAX: Final = 1_000
 """While so much waits for a target, nothing more is read for it."""
 STORE_AGAIN_MS: Final = 5_000
 """A disk that does not do its part is left alone for so long."""
+TOGETHER_MS: Final = 60_000
+"""What is started together comes up in any order, and within so long: a whole build may be over by then."""
 
 voice = Voice("notify")
 
@@ -132,14 +134,14 @@ class Delivery:
         return queue, position < newest
 
     def _begun(self, newest: int) -> Following:
-        """How far this target has come. A new one is told of what happens from now on, and one of whom the outbox knows
-        nothing any more of what was not read for it yet.
+        """How far this target has come. A new one is told of what happens from now on, or since its dispatcher was
+        started just before; and one of whom the outbox knows nothing any more of what was not read for it yet.
 
         Where the line that was read last is another one now, a copy of an earlier day was put back in the journal's
         place, and it is gone on after the last line that is no younger.
         """
         name = self._target.name
-        start = newest if self._following is None else min(newest, self._following.position)
+        start = self._new(newest) if self._following is None else min(newest, self._following.position)
         following = self._outbox.begin(name, position=start, at=self._written_at(start))
         if following.position <= newest and self._written_at(following.position) == following.at:
             return following
@@ -151,6 +153,15 @@ class Delivery:
         at = self._written_at(low)
         self._outbox.read_on(name, (), position=low, at=at, now=self._now())
         return replace(following, position=low, at=at)
+
+    def _new(self, newest: int) -> int:
+        """Where whoever is new begins to read."""
+        started = (
+            line.position for line in self._reader.incidents(limit=ROWS_MAX)
+            if line.note.what == "dispatcher" and line.note.state == "started"
+            and abs(self._now() - line.note.at) <= TOGETHER_MS
+        )  # fmt: skip
+        return min(newest, next(started, newest))
 
     def _written_at(self, position: int) -> int:
         """When a line of the journal was written; 0 where there is none, as before the first."""

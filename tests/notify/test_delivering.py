@@ -13,7 +13,7 @@ import pytest
 
 from surveil.core.outbox import LIFE_MS, Draft, Fate, Outcome, Parcel
 from surveil.notify import delivering
-from surveil.notify.delivering import Delivery
+from surveil.notify.delivering import TOGETHER_MS, Delivery
 from surveil.store import JournalLine, StoreError
 from surveil.store.outbox import FILE, Outbox
 from tests.store.memory import MemoryStore
@@ -78,6 +78,38 @@ def test_a_new_target_is_told_of_what_happens_from_now_on_in_order(scene: Scene)
     scene.write("one", "two", "three")
     scene.steps(5)
     assert scene.target.told == ["one", "two", "three"]
+
+
+def started(scene: Scene, at: int) -> None:
+    """A dispatcher's line about itself, as it writes one each time that it starts."""
+    scene.store.commit(new(notes=(make_note("dispatcher", "", build=None, state="started", reason="up", at=at),)))
+
+
+def test_a_new_target_is_told_of_what_its_dispatcher_did_that_was_started_just_before(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.write("of yesterday")
+    started(scene, NOW - TOGETHER_MS)
+    # A build may be over before whoever tells of it has come up beside its dispatcher.
+    scene.write("one", "two")
+    scene.steps(5)
+    assert scene.target.told == ["one", "two"]
+    scene.outbox.close()
+    scene.restart()
+    scene.steps(3)
+    assert scene.target.told == ["one", "two"]
+
+
+@pytest.mark.parametrize("ago_ms", [TOGETHER_MS + 1, -TOGETHER_MS - 1])
+def test_a_new_target_is_not_told_all_that_a_dispatcher_did_that_was_there_for_long(
+    tmp_path: Path, ago_ms: int
+) -> None:
+    scene = Scene(tmp_path)
+    started(scene, NOW - ago_ms)
+    scene.write("long ago")
+    scene.steps(2)
+    scene.write("now")
+    scene.steps(3)
+    assert scene.target.told == ["now"]
 
 
 def test_what_happened_while_nobody_told_it_is_told_after_a_restart(scene: Scene) -> None:

@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+from surveil.notify.serving import LOCK
+from surveil.places import Hold
 from tests.forge.played import Mood, PlayedForge
 from tests.system.processes import Place, eventually, signal_process
 from tests.system.repository import commit, make_repository, pipeline
@@ -33,6 +35,27 @@ def test_a_forge_hears_of_each_commit_in_the_end_whoever_dies_meanwhile(place: P
             [target] = place.ask("notify", "list")
             assert (target["name"], target["waiting"], target["given_up"]) == ("gitea", 0, 0)
             assert (place.data / "outbox.db").stat().st_mode & 0o077 == 0
+    finally:
+        forge.close()
+    assert place.processes() == []
+
+
+def test_a_forge_hears_of_a_build_that_was_over_before_whoever_tells_of_it_came_up(place: Place) -> None:
+    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true"))
+    forge = PlayedForge()
+    place.data.mkdir(parents=True, exist_ok=True)
+    (place.data / "token").write_text("hush-hush")
+    (place.data / "notify.toml").write_text(
+        f'[[forge]]\nkind = "gitea"\nurl = "{forge.url}"\ntoken_file = "token"\nprojects = {{"{repo}" = "acme/it"}}\n'
+    )
+    try:
+        held = Hold(place.data, "a test", lock=LOCK)
+        with place.up(str(repo)) as up:
+            # Until it is let in it ends and is started again, as one does that takes long to come up.
+            up.wait_for("passed    build 1: repo main ")
+            assert forge.told == []
+            held.release()
+            assert eventually(lambda: forge.told[-1:] != [] and forge.told[-1].document["state"] == "success")
     finally:
         forge.close()
     assert place.processes() == []
