@@ -111,8 +111,9 @@ class Answers:
             if note.what in {"attempt", "job"}:
                 topics[note.id.rpartition("#")[0] if note.what == "attempt" else note.id] = None
         for record in changed:
-            if isinstance(record, Attempt) and record.released:
-                topics[record.job] = None  # No line of the journal says that its log ends where it is.
+            if isinstance(record, Attempt):
+                # No line of the journal says how its steps stand, nor that its log ends where it is.
+                topics[record.job] = None
         for topic in topics:
             self._parking.wake(topic)
 

@@ -55,6 +55,10 @@ class _Found:
     def news(self) -> bool:
         return self.part is not None and bool(self.part.data)
 
+    @property
+    def steps(self) -> tuple[StepReport, ...]:
+        return () if self.attempt is None else steps_of(self.attempt)
+
 
 Read = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -85,8 +89,8 @@ class Logbook:
         return log_facts(attempt, kept, self._live.now(), self._live.log_wait_ms, revoked=revoked)
 
     async def log(self, about: Arguments) -> Reply:
-        """A piece of a log, at once if there is one past `at`; else when it comes, when the log is complete, or after
-        `wait_ms`.
+        """A piece of a log, at once if there is one past `at`; else when it comes, when a step begins or ends, when the
+        log is complete, or after `wait_ms`.
 
         An attempt that is not there yet may be asked for, if it would be the next: the answer comes when it begins,
         or when the job has its verdict without it.
@@ -102,12 +106,15 @@ class Logbook:
         about.finish()
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_ms / 1000
+        steps: tuple[StepReport, ...] | None = None
         while True:
             with self._parking.enter(request.job) as place:
                 found: _Found = await self._read(lambda: self._look(request))
                 left_ms = int((until - loop.time()) * 1000)
-                if found.news or left_ms <= 0 or self._complete(found) or not await place.wait(left_ms):
+                news = found.news or found.steps != (found.steps if steps is None else steps)
+                if news or left_ms <= 0 or self._complete(found) or not await place.wait(left_ms):
                     return self._reply(request, found)
+                steps = found.steps
 
     def _look(self, request: _Request) -> _Found:
         job, attempts = self._job_of(request.job)

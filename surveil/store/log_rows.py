@@ -117,7 +117,8 @@ def rows_before(read: Read, before: int | None, limit: int) -> Page:
     # A few bytes more tell whether a row that is very long ends there.
     found = read(start, stop - start + _CONTINUES_MAX + 1)
     rows = [row for row in split(found.data, start, begins=begins) if row.at < stop]
-    return Page(rows=tuple(rows[max(0, len(rows) - limit) :]), length=found.length, damaged=found.damaged)
+    # Not as long as it is by now: the last row would then be none, and nobody would follow from there.
+    return Page(rows=tuple(rows[max(0, len(rows) - limit) :]), length=length, damaged=found.damaged)
 
 
 def _known_start(read: Read, at: int) -> tuple[int, bool]:

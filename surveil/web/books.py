@@ -11,6 +11,7 @@ when there is something new; these it is asked once for all who want to know the
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from abc import abstractmethod
 from collections import OrderedDict
@@ -126,11 +127,20 @@ class AllBooks(Books):
             done = await self._client.ask(what, asked, patience_ms=patience_ms, behalf=behalf.present())
             self._remembered.forget()
             return done
+        return await self._soon(what, asked)
+
+    async def log(self, about: Mapping[str, Any], *, steps: str) -> Answered:
+        """A piece of a log; with `wait_ms` once there is more of it, or its steps (as JSON) stand otherwise."""
+        return await self._soon(Question.LOG, about, steps)
+
+    async def _soon(self, what: str, asked: Mapping[str, Any], steps: str | None = None) -> Answered:
+        """What is read here, at once or with `wait_ms` when there is something new."""
         if not asked.get("wait_ms"):
             return await self._read(what, asked)
         found = await self._now(what, asked)
-        if _is_news(found):
+        if _is_news(found) or (found.body.get("exists") and steps not in {None, json.dumps(found.body["steps"])}):
             return found
+        key = _key(what, asked)
         # The dispatcher says when there is more of a log; what it is, is read here.
         waiting = {**asked, "limit": 1} if what == Question.LOG else asked
         try:

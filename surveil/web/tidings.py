@@ -16,9 +16,9 @@ import json
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from surveil.client.documents import Documents
+from surveil.client import Answered
 from surveil.client.following import WAIT_MS
 from surveil.frozen import dataclass, replace
 from surveil.store.log_rows import Row, split
@@ -76,10 +76,18 @@ class Told:
     over: bool = False
 
 
+class Logs(Protocol):
+    """Where logs are read."""
+
+    async def log(self, about: Mapping[str, Any], *, steps: str) -> Answered:
+        """A piece of a log; with `wait_ms` once there is more of it, or its steps (as JSON) stand otherwise."""
+        ...
+
+
 class Tidings:
     """What those who follow logs are told."""
 
-    def __init__(self, books: Documents, lines: LogLines) -> None:
+    def __init__(self, books: Logs, lines: LogLines) -> None:
         self._books = books
         self._lines = lines
         self._readers: Counter[str] = Counter()
@@ -133,8 +141,13 @@ class Tidings:
 
     def _found(self, key: tuple[str, Place], task: asyncio.Task[Told]) -> None:
         del self._coming[key]
-        if not task.cancelled() and task.exception() is None and task.result().events:
-            self._told[key] = task.result()
+        if task.cancelled() or task.exception() is not None:
+            return
+        told = task.result()
+        # Only of bytes there are never fewer: how steps stand, and whether more attempts come, may be as it once was,
+        # and what was told then would lead round in a ring.
+        if told.place.read > key[1].read and not told.done:
+            self._told[key] = told
             if len(self._told) > TOLD_MAX:
                 self._told.popitem(last=False)
 
@@ -146,8 +159,10 @@ class Tidings:
     async def _find(self, job: str, place: Place) -> Told:
         if place.at_end:
             await asyncio.sleep(self.pause_s)
-        about = {"job": job, "attempt": place.attempt or None, "at": place.read, "limit": BYTES_MAX}
-        got = await self._books.ask("log", {**about, "wait_ms": LATE_MS if place.behind else WAIT_MS})
+        about = {"job": job, "at": place.read, "limit": BYTES_MAX, "wait_ms": LATE_MS if place.behind else WAIT_MS}
+        if place.attempt:
+            about["attempt"] = place.attempt
+        got = await self._books.log(about, steps=place.steps)
         body = got.body
         late, behind = await self._late(job, place)
         place = replace(place, attempt=body["attempt"], behind=behind)
@@ -156,11 +171,12 @@ class Tidings:
             after = replace(after, at=body["next"], held=b"", begins=True)
         after = replace(after, steps=json.dumps(body["steps"]), at_end=body["end"] <= after.read)
         done = body["complete"] and after.at_end
-        missing = body["missing"] if done else None
-        if not body["exists"] or not (got.data or body["damaged"] or missing or after.steps != place.steps):
+        missing = body["missing"] if after.at_end else None
+        lacks = bool(done and missing)
+        if not body["exists"] or not (got.data or body["damaged"] or lacks or after.steps != place.steps):
             return Told(events=late, place=replace(place, at_end=True), done=done, over=body["settled"])
         event = _event(body, rows, place.at, after, missing).written()
-        if missing:
+        if lacks:
             after = replace(after, behind=(*behind, replace(after, behind=())))
         return Told(events=(*late, event), place=after, done=done, over=body["settled"])
 
@@ -172,7 +188,7 @@ class Tidings:
         behind: list[Place] = []
         for earlier in place.behind:
             about = {"job": job, "attempt": earlier.attempt, "at": earlier.read, "limit": BYTES_MAX}
-            got = await self._books.ask("log", about)
+            got = await self._books.log(about, steps=earlier.steps)
             rows, after = _rows_after(earlier, got.data)
             missing = got.body["missing"]
             if got.data or not missing:

@@ -12,7 +12,7 @@ from surveil.answer import Reply
 from surveil.answer.logbook import LATE_MS
 from surveil.core.model import Attempt, AttemptState, Job, Status
 from surveil.errors import NotFoundError
-from surveil.protocol import Ask
+from surveil.protocol import Ask, StepReport
 from tests.answer.desk import NOW, Desk
 from tests.store.records import changed, make_attempt, make_build, make_job, make_note, new
 
@@ -156,3 +156,25 @@ def test_a_waiting_reader_hears_of_the_end_at_once(desk_with: MakeDesk) -> None:
 
     body = asyncio.run(scenario()).body
     assert (body["complete"], body["settled"]) == (True, True)
+
+
+def test_a_waiting_reader_hears_at_once_of_a_step_that_prints_nothing(desk_with: MakeDesk) -> None:
+    desk = desk_with(make_job(state=Status.RUNNING, attempt=1), RUNNING, log1=b"abc")
+
+    async def scenario() -> tuple[bool, Any]:
+        answers = desk.answers()
+        about = {"job": "1/test", "at": 3, "wait_ms": 30_000}
+        waiting = asyncio.create_task(answers.answer(Ask(id=1, what="log", about=about)))
+        await asyncio.sleep(0.05)
+        answers.on_commit([], [RUNNING])
+        await asyncio.sleep(0.05)
+        early = waiting.done()
+        begun = replace(RUNNING, steps=(StepReport(name="Wait", state="running", log_at=3),))
+        desk.store.commit(changed(begun))
+        answers.on_commit([], [begun])
+        return early, await asyncio.wait_for(waiting, 5)
+
+    early, reply = asyncio.run(scenario())
+    assert not early, "nothing was new"
+    assert reply.data == b""
+    assert reply.body["steps"] == [{"name": "Wait", "state": "running", "log_at": 3}]

@@ -49,6 +49,18 @@ def test_a_log_that_grows_keeps_the_rows_that_are_closed(data: bytes, cut: int) 
     assert len(now) - len(closed) <= 1
 
 
+@given(LOGS.filter(bool), LOGS)
+def test_the_last_row_reaches_the_end_of_a_log_that_grows_meanwhile(data: bytes, more: bytes) -> None:
+    lengths = iter([len(data)])
+
+    def read(at: int, limit: int) -> LogSlice:
+        now = (data + more)[: next(lengths, len(data + more))]
+        return LogSlice(at=at, data=now[at : at + limit], length=len(now))
+
+    page = rows_before(read, None, 4)
+    assert page.rows[-1].end >= page.length == len(data)
+
+
 def test_a_line_of_text_is_cut_between_characters() -> None:
     rows = list(split("€".encode() * CUT_BYTES, 0, begins=True))
     assert "".join(row.text for row in rows) == "€" * CUT_BYTES

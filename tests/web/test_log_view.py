@@ -322,3 +322,55 @@ def test_what_comes_is_shown_and_whoever_scrolls_is_left_alone(place: tuple[Stag
     numbers = page.evaluate("[...document.querySelectorAll('.row .no')].map((link) => Number(link.dataset.no))")
     assert numbers == list(range(1, len(texts) + 1))
     seen.complaints = [line for line in seen.complaints if "ERR_" not in line]
+
+
+COUNTING = """() => {
+  window.touched = 0;
+  const counted = (on, name) => {
+    const about = Object.getOwnPropertyDescriptor(on, name);
+    const kind = about.get ? "get" : "value";
+    const plain = about[kind];
+    about[kind] = function (...words) {
+      window.touched += 1;
+      return plain.apply(this, words);
+    };
+    Object.defineProperty(on, name, about);
+  };
+  for (const name of ["add", "remove", "toggle"]) counted(DOMTokenList.prototype, name);
+  for (const name of ["hidden", "dataset"]) counted(HTMLElement.prototype, name);
+  for (const name of ["setAttribute", "remove", "append", "querySelectorAll"]) counted(Element.prototype, name);
+  for (const name of ["insertBefore", "appendChild", "textContent"]) counted(Node.prototype, name);
+}"""
+
+
+def test_what_comes_costs_as_much_as_comes_however_much_is_there(place: tuple[Stage, Served, Seen]) -> None:
+    stage, server, seen = place
+    steps = (replace(step("Build", 0), state="running"),)
+    job_of(stage, b"first\n", steps=steps, running=True)
+
+    def comes(data: bytes) -> None:
+        stage.desk.log("3/test", 1, data)
+        server.call(stage.dispatcher._answers.on_log, "3/test", 1)  # noqa: SLF001  # as its hands do
+
+    def touched(text: str) -> int:
+        page.evaluate("window.touched = 0")
+        comes(f"{text}\n".encode())
+        row(page, text).wait_for()
+        found: int = page.evaluate("window.touched")
+        return found
+
+    page = seen.page
+    page.goto(f"{server.address}{JOB}")
+    page.wait_for_selector("#log[data-state=following]")
+    page.evaluate(COUNTING)
+    assert 0 < touched("of few") < 60
+    comes(b"more\n" * 2_900 + b"last\n")
+    row(page, "last").wait_for()
+    assert 0 < touched("of many") < 60
+    # Nor where what is at the beginning goes for it.
+    comes(b"more\n" * 2_000 + b"the very last\n")
+    row(page, "the very last").wait_for()
+    assert 0 < touched("of as many as there may be") < 60
+    assert page.locator(".row").count() == 3_000
+    texts = page.locator(".log-rows > *").all_inner_texts()
+    assert [text.strip() for text in texts[-3:]] == ["more", "the very last", "of as many as there may be"]

@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
+from surveil.core.model import AttemptState, Status
 from surveil.store.passes import Kind
 from surveil.web.pages import assets
 from surveil.web.pages.drawing import templates
 from surveil.web.serving import listening
 from surveil.web.visitors import COOKIE, csrf_of
+from tests.store.records import make_attempt, make_build, make_job, new
 from tests.web.stage import HERE, Stage
 
 LOG = "/builds/1/jobs/test/attempts/1"
@@ -58,6 +60,21 @@ def test_whoever_has_no_session_is_shown_the_way_in(stage: Stage, path: str) -> 
     for headers in (HTML, cookie("svs_nonsense")):
         answer = stage.get(path, headers)
         assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+
+
+def test_a_log_leads_to_the_attempts_near_its_own_however_many_there_are(stage: Stage) -> None:
+    job = make_job(7, state=Status.RUNNING, attempt=500)
+    attempts = [make_attempt(7, number=number, state=AttemptState.LOST) for number in range(1, 501)]
+    stage.desk.store.commit(new(make_build(7, state=Status.RUNNING), job, *attempts))
+    session = cookie(stage.session())
+    for path, near in (("", range(490, 501)), ("/attempts/1", range(1, 12)), ("/attempts/250", range(240, 261))):
+        tags = Tags(stage.get(f"/builds/7/jobs/test{path}", session).text).found
+        led_to = [about["href"] for tag, about in tags if tag == "a" and "/attempts/" in (about.get("href") or "")]
+        numbers = sorted({1, *near, 500})
+        assert [link for link in led_to if "/api/" not in str(link)] == [
+            f"/builds/7/jobs/test/attempts/{number}" for number in numbers
+        ]
+        assert [about["value"] for tag, about in tags if tag == "li" and "value" in about] == [*map(str, numbers)]
 
 
 def test_a_log_is_read_without_a_script_by_pages(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from surveil.answer import Reply
 from surveil.core.model import AttemptState, Status
 from surveil.frozen import replace
-from surveil.protocol import Ask
+from surveil.protocol import Ask, StepReport, StepState
 from surveil.store.log_rows import split
 from surveil.web import tidings
 from surveil.web.events import Written
@@ -107,6 +107,41 @@ def test_a_thousand_who_follow_one_log_are_one_reader(stage: Stage) -> None:
     assert [len(same) for same in shared] == [1] * len(shared), "each event is written once"
     assert reads[0] < 40
     assert len(stage.dispatcher.asked) < 20
+
+
+def test_a_step_that_prints_nothing_is_told_of_at_once_whenever_it_begins(stage: Stage) -> None:
+    teller, told = running(stage, b"first\n"), list[Written]()
+
+    def steps(*states: StepState, wakes: bool) -> None:
+        reports = [StepReport(name=str(number), state=state, log_at=6) for number, state in enumerate(states)]
+        stands = replace(RUNNING, steps=tuple(reports))
+        stage.desk.store.commit(changed(stands))
+        if wakes:
+            stage.dispatcher._answers.on_commit([], [stands])  # noqa: SLF001
+
+    def states() -> list[list[str]]:
+        return [[step["state"] for step in body["steps"]] for _, _, body in rows_of(told)]
+
+    async def scenario() -> None:
+        following = asyncio.create_task(gather(teller.follow(JOB, Place(attempt=1), only=False), told))
+        await until(lambda: len(told) == 1)
+        # Between two looks, when nobody waits to be woken.
+        steps("running", wakes=False)
+        await until(lambda: len(told) == 2)
+        await until(lambda: len(stage.dispatcher.asked) == 1)
+        steps("passed", "running", wakes=True)
+        await until(lambda: len(told) == 3)
+        # An attempt that was given up and came back stands as it once did.
+        steps("running", wakes=True)
+        await until(lambda: len(told) == 4)
+        comes(stage, b"more\n")
+        await until(lambda: any(b"more" in each.data for each in told))
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    within_patience(scenario())
+    assert states() == [[], ["running"], ["passed", "running"], ["running"], ["running"]]
+    assert len(stage.dispatcher.asked) <= 4, "and nobody asks more often for it"
 
 
 def test_the_more_follow_the_rarer_they_are_told(stage: Stage) -> None:

@@ -30,6 +30,8 @@ TEXT_CHARACTERS_MAX: Final = 40_000
 """What a page shows of a log without a script; whoever wants more turns pages."""
 COUNTING_S: Final = 0.2
 """A page waits so long for line numbers, where they can be had in that time; a log of a gigabyte has none at first."""
+ATTEMPTS_NEAR: Final = 10
+"""So many attempts before and after the one that is shown are led to, and the first and the last."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -68,7 +70,14 @@ def _page(
     return page(
         request, "log.html", visitor, title=f"Log of {job['name']}, build {build}", build={"id": build}, job=job,
         number=number, rows=rows, newest=newest, api=f"{PREFIX}{below}", address_of_attempt=f"{below}/attempts",
+        attempts=_near(job["attempts"], number),
     )  # fmt: skip
+
+
+def _near(attempts: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """Attempts to go to: a job may have been tried again any number of times."""
+    ends = (attempts[0], attempts[-1]) if attempts else ()
+    return [each for each in attempts if each in ends or abs(each["number"] - number) <= ATTEMPTS_NEAR]
 
 
 async def _job(books: Books, build: int, name: str) -> dict[str, Any]:

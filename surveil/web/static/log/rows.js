@@ -4,7 +4,8 @@
 // come from (view), and how one is drawn (ansi).
 //
 // Rows lie in one list that has no holes but at attempts. What is added at one end is taken away at the other, so that
-// the memory of a page is bounded; a row is known by its attempt and its first byte.
+// the memory of a page is bounded; a row is known by its attempt and its first byte. What comes at the end costs as much
+// as comes, however much is there: some tens of times a second, a look at all of it is more than a busy machine has.
 
 import { draw, FRESH, plain } from "./ansi.js";
 
@@ -21,6 +22,7 @@ export class Rows {
     this.hit = null;
     this.bottom = { attempt: 0, next: 0 };
     this.ends = new Map(); // How far each attempt on the page was told.
+    this.below = 0; // So many marks come after the last row.
     this.atEnd = false;
   }
 
@@ -42,12 +44,15 @@ export class Rows {
     if (page.attempt === this.bottom.attempt && page.at > this.bottom.next) return false;
     if (page.attempt > this.bottom.attempt) this.bottom = { attempt: page.attempt, next: page.at };
     while (this.list.length && this.last.attempt === page.attempt && this.last.at >= page.at) this.list.pop().node.remove();
-    const before = this.last;
-    this.put(this.list.length, page, before && before.attempt === page.attempt ? before.style : FRESH);
+    const [from, before] = [this.list.length, this.last];
+    this.put(from, page, before && before.attempt === page.attempt ? before.style : FRESH);
     const last = this.last;
     this.bottom = { attempt: page.attempt, next: last && last.attempt === page.attempt ? last.end : page.at };
     this.ends.set(page.attempt, this.place.at);
-    this.shorten(page);
+    if (page.number == null && from > 0) this.numberFrom(from);
+    else this.number(page);
+    this.shorten();
+    if (this.note(page) || from === 0 || this.below || this.folded.size) this.arrange();
     return true;
   }
 
@@ -62,7 +67,10 @@ export class Rows {
     this.put(stop, page, before()?.style ?? FRESH);
     const last = page.rows.at(-1);
     if (last) this.ends.set(page.attempt, last.open ? last.at : last.end);
-    this.shorten(page);
+    this.number(page);
+    this.shorten();
+    this.note(page);
+    this.arrange();
     return true;
   }
 
@@ -79,10 +87,11 @@ export class Rows {
     this.list.splice(at, 0, ...rows);
   }
 
-  shorten(page) {
-    this.number(page);
-    while (this.list.length > ROWS_MAX) this.list.shift().node.remove();
-    this.note(page);
+  // Takes the first rows away, and the marks before them.
+  shorten() {
+    const gone = this.list.splice(0, Math.max(0, this.list.length - ROWS_MAX)).at(-1);
+    while (gone?.node.previousSibling) gone.node.previousSibling.remove();
+    gone?.node.remove();
   }
 
   prepend(page) {
@@ -94,6 +103,7 @@ export class Rows {
       this.bottom = { attempt: this.last.attempt, next: this.last.end };
     }
     this.note(page);
+    this.arrange();
   }
 
   get last() {
@@ -117,13 +127,7 @@ export class Rows {
   number(page) {
     const first = this.list.findIndex((row) => row.attempt === page.attempt && row.at === page.at);
     if (page.number != null && first >= 0) setNumber(this.list[first], page.number);
-    for (let at = 1; at < this.list.length; at += 1) {
-      const [before, row] = [this.list[at - 1], this.list[at]];
-      if (row.number != null) continue;
-      if (row.attempt !== before.attempt) {
-        if (row.at === 0) setNumber(row, 1);
-      } else if (before.number != null) setNumber(row, before.number + (row.begins ? 1 : 0));
-    }
+    this.numberFrom(1);
     if (this.list[0]?.at === 0 && this.list[0].number == null) {
       setNumber(this.list[0], 1);
       this.number({});
@@ -138,18 +142,40 @@ export class Rows {
     this.choose(this.chosen);
   }
 
-  // Marks lines `[from, to]` of the attempt of the page, as `#L12-L14` names them.
-  choose(range) {
-    this.chosen = range;
-    for (const row of this.list) {
-      row.node.classList.toggle("chosen", range !== null && row.number >= range[0] && row.number <= range[1]);
-      row.node.classList.toggle("hit", this.hit !== null && row.at === this.hit);
+  // The same from the row number `at` on, by those before it.
+  numberFrom(at) {
+    for (; at < this.list.length; at += 1) {
+      const [before, row] = [this.list[at - 1], this.list[at]];
+      if (row.number != null) continue;
+      if (row.attempt !== before.attempt) {
+        if (row.at === 0) setNumber(row, 1);
+      } else if (before.number != null) setNumber(row, before.number + (row.begins ? 1 : 0));
+      if (this.chosen !== null || this.hit !== null) this.mark(row);
     }
   }
 
-  // What a page tells beside its rows: steps, what surveil remarked, what is damaged or missing.
+  // Marks lines `[from, to]` of the attempt of the page, as `#L12-L14` names them.
+  choose(range) {
+    this.chosen = range;
+    for (const row of this.list) this.mark(row);
+  }
+
+  mark(row) {
+    const range = this.chosen;
+    row.node.classList.toggle("chosen", range !== null && row.number >= range[0] && row.number <= range[1]);
+    row.node.classList.toggle("hit", this.hit !== null && row.at === this.hit);
+  }
+
+  // What a page tells beside its rows: steps, what surveil remarked, what is damaged or missing; whether that is news.
   note({ attempt, steps, runner, missing, damaged, at, next }) {
-    const put = (name, mark) => this.marks.set(`${attempt} ${name}`, { attempt, ...mark });
+    let news = false;
+    const put = (name, mark) => {
+      const key = `${attempt} ${name}`;
+      const known = this.marks.get(key);
+      if (known && Object.entries(mark).every(([each, value]) => known[each] === value)) return;
+      this.marks.set(key, { attempt, ...mark });
+      news = true;
+    };
     put("seam", { at: -1, kind: "seam", text: `attempt ${attempt}${runner ? ` on ${runner}` : ""}` });
     (steps ?? []).forEach((step, number) => {
       if (step.log_at != null && step.state !== "skipped" && step.state !== "pending") {
@@ -164,8 +190,8 @@ export class Rows {
       put(`damage ${range.at}`, { at: range.at, kind: "damage", text });
     }
     if (missing) put("missing", { at: Infinity, kind: "damage", text: missing });
-    else this.marks.delete(`${attempt} missing`);
-    this.arrange();
+    else if (this.marks.delete(`${attempt} missing`)) news = true;
+    return news;
   }
 
   // Puts marks where they belong between the rows, and hides what is folded.
@@ -196,6 +222,7 @@ export class Rows {
       if (row.node.hidden !== hide) row.node.hidden = hide;
       if (row.fold === "group") row.button.setAttribute("aria-expanded", String(!group));
     }
+    this.below = marks.length - next;
     for (const [key, mark] of this.atEnd ? marks.slice(next) : []) this.into.append(this.markNode(key, mark));
   }
 
@@ -247,10 +274,12 @@ function makeRow(page, told, style) {
     return row;
   }
   row.fold = fold[1];
+  node.hidden = row.fold === "endgroup";
   row.key = `${page.attempt} group ${told.at}`;
   row.button = document.createElement("button");
   row.button.type = "button";
   row.button.dataset.fold = row.key;
+  row.button.setAttribute("aria-expanded", "true");
   draw(row.button, fold[2] || "group", FRESH);
   text.append(row.button);
   return row;

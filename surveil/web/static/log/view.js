@@ -27,7 +27,7 @@ class View {
     this.following = true;
     this.over = false;
     this.follow = new Follow(this.address, root.dataset.newest !== "true", () => ({ ...this.rows.place, behind: this.rows.behind }), {
-      rows: (told) => this.come(told),
+      rows: (pages) => this.come(pages),
       end: () => this.finished(),
       state: (sentence) => this.say(sentence),
     });
@@ -88,6 +88,7 @@ class View {
       this.scrollToEnd();
       this.attach();
     });
+    this.fill();
   }
 
   newest() {
@@ -194,9 +195,10 @@ class View {
 
   // ---- following ----
 
-  come(told) {
+  come(pages) {
     if (!this.rows.list.length) this.scroller.replaceChildren();
-    if (!this.following && this.rows.list.length + told.rows.length > ROWS_MAX) {
+    const count = pages.reduce((sum, page) => sum + page.rows.length, 0);
+    if (!this.following && this.rows.list.length + count > ROWS_MAX) {
       // Whoever reads further up keeps what is read; the rest is fetched once it is wanted.
       this.rows.atEnd = false;
       this.follow.stop();
@@ -204,14 +206,14 @@ class View {
       return;
     }
     const add = () => {
-      if (!this.rows.append(told)) {
+      if (!pages.every((page) => this.rows.append(page))) {
         this.rows.atEnd = false;
         this.newer();
       }
     };
     if (this.following) add();
     else this.keepingPlace(this.middle(), add);
-    this.seen(told);
+    this.seen(pages.at(-1));
     if (this.following) this.scrollToEnd();
     this.told();
   }
@@ -244,8 +246,10 @@ class View {
     const word = this.over ? "over" : this.following ? "following" : "paused";
     this.root.dataset.state = word;
     this.button.setAttribute("aria-pressed", String(this.following && !this.over));
-    const at = Number(this.middle()?.dataset.at?.split(".")[1] ?? 0);
-    if (document.activeElement !== this.place) this.place.value = this.following ? PLACES : Math.round((at / (this.end || 1)) * PLACES);
+    if (document.activeElement === this.place) return;
+    // Where the reader is costs a look at the whole page.
+    const at = this.following ? this.end : Number(this.middle()?.dataset.at?.split(".")[1] ?? 0);
+    this.place.value = this.following ? PLACES : Math.round((at / (this.end || 1)) * PLACES);
   }
 
   say(sentence) {
