@@ -221,12 +221,12 @@ _FOLLOWING: Final = Following(
     delivered_at=NOW - 61_000, problem="https://github.com cannot be reached (All connection attempts failed)",
 )  # fmt: skip
 _PERSON: Final = Person(
-    name="grace",
-    provider=None,
-    subject=None,
+    name="grace@git",
+    provider="git",
+    subject="7",
     created_at=NOW,
     seen_at=NOW,
-    issuer=None,
+    issuer="https://git.example.org",
     roles=(PersonsRole(repo="https://example.org/project.git", scope="run"),),
 )
 _HOOK: Final = Hook(
@@ -340,6 +340,8 @@ def _status() -> dict[str, Any]:
 PERSON: Final = {
     "name": "what they are called; `anybody` stands for whoever comes with nothing",
     "provider": "where they sign in; `null` for who comes with links",
+    "issuer": "the address of that provider; `null` until they came from there",
+    "subject": "what tells them from everybody else there, whatever they are called; `null` until they came",
     "roles": "what they may do: `role` is `read`, `run` or `admin`, `repo` a pattern of repositories, and `source` the "
     "provider that gave it, `null` where an administrator did",
     "created_at": "when they became known",

@@ -24,6 +24,7 @@ _COLUMNS: Final = (
     Column(name="name", least=8),
     Column(name="role"),
     Column(name="repositories", folds=True),
+    Column(name="signs in as", folds=True, drop=2),
     Column(name="seen", drop=1),
 )
 _ROLE: Final = click.Choice(["read", "run", "admin"])
@@ -161,10 +162,14 @@ def _given(role: str, repos: Sequence[str]) -> list[Any]:
 
 
 def _rows(person: dict[str, Any]) -> list[list[str]]:
-    """A line for each role, the name on the first."""
+    """A line for each role, the name on the first. Who signs in elsewhere has chosen the name, perhaps: what they are
+    there for ever stands beside it.
+    """
     seen = age(person["seen_at"]) if person["seen_at"] else "never"
+    there = f"{person['subject']} at {person['issuer'] or person['provider']}" if person["subject"] else ""
     roles = [[each["role"], each["repo"]] for each in person["roles"]] or [["none", ""]]
-    return [[person["name"] if not at else "", *role, seen if not at else ""] for at, role in enumerate(roles)]
+    first = [[person["name"], *roles[0], there, seen]]
+    return [*first, *(["", *role, "", ""] for role in roles[1:])]
 
 
 def _tell(person: Any, *, as_json: bool) -> None:

@@ -43,6 +43,7 @@ PATTERN_CHARACTERS_MAX: Final = 4096
 BY_HAND: Final = ""
 """Where a role comes from that an administrator gave; other roles are from the provider of this name."""
 _CALLED_CHARACTERS_MAX: Final = 50
+_MARK_CHARACTERS: Final = 8
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}(@[a-z0-9][a-z0-9-]{0,29})?")
 METADATA: Final = MetaData()
@@ -171,7 +172,7 @@ class People:
                 elif not roles:
                     return None
                 else:
-                    name = name_at(provider, called, subject) if taken else wanted
+                    name = _free_name(connection, provider, called, subject) if taken else wanted
                     _room(connection)
                     made = {"name": name, "provider": provider, "subject": subject, "created_at": now}
                     connection.execute(insert(PEOPLE).values(made))
@@ -192,11 +193,10 @@ class People:
             connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
 
 
-def name_at(provider: str, called: str, subject: str | None = None) -> str:
-    """By what somebody is known who is called so at a provider; with a `subject` nobody else is known by it."""
+def name_at(provider: str, called: str, mark: str = "") -> str:
+    """By what somebody is known who is called so at a provider; with a mark that tells them from others."""
     plain = _NOT_IN_NAMES.sub("-", called).lstrip("._+-")[:_CALLED_CHARACTERS_MAX] or "somebody"
-    mark = "" if subject is None else f"-{sha256(subject.encode()).hexdigest()[:8]}"
-    return f"{plain}{mark}@{provider}"
+    return f"{plain}{mark and f'-{mark}'}@{provider}"
 
 
 def checked(name: str, roles: Sequence[Role]) -> None:
@@ -235,6 +235,20 @@ def _replace(connection: Connection, name: str, source: str, roles: Iterable[Rol
     rows = [{"name": name, "source": source, "repo": repo, "scope": scope} for repo, scope in best.items()]
     if rows:
         connection.execute(insert(ROLES), rows)
+
+
+def _free_name(connection: Connection, provider: str, called: str, subject: str) -> str:
+    """A name that nobody has, though others are called the same. Marks follow from what is no secret, so somebody may
+    have called themselves so beforehand: then it is the next one.
+    """
+    digest = sha256(subject.encode()).hexdigest()
+    marks = (digest[at : at + _MARK_CHARACTERS] for at in range(0, len(digest), _MARK_CHARACTERS))
+    names = [name_at(provider, called, mark) for mark in marks]
+    taken = set(connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name.in_(names))).scalars())
+    name = next((each for each in names if each not in taken), None)
+    if name is None:
+        raise InvalidError(f"All names are taken that {quoted(called)} could have here: ask an administrator for one.")
+    return name
 
 
 def _room(connection: Connection) -> None:

@@ -102,6 +102,8 @@ def person_view(found: Person) -> dict[str, Any]:
     return {
         "name": found.name,
         "provider": found.provider,
+        "issuer": found.issuer,
+        "subject": found.subject,
         "roles": [{"repo": each.repo, "role": each.scope, "source": each.source or None} for each in found.roles],
         "created_at": time_text(found.created_at),
         "seen_at": time_text(found.seen_at),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from surveil.store.passes import Kind, Passes
+from surveil.store.people import Role
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 
@@ -40,6 +41,19 @@ def test_roles_are_given_for_repositories_and_taken_again(type_: Type) -> None:
     type_("user", "role", "grace", "none")
     assert roles(type_) == []
     assert "none" in type_("user", "ls").out
+
+
+def test_who_signs_in_elsewhere_is_listed_with_what_they_are_there(type_: Type, data: Path) -> None:
+    passes = Passes(data)
+    role = Role(repo=LIB, scope="run", source="git")
+    passes.people.arrive("git", "7", "grace", [role], issuer="https://git.example.org", now=1)
+    passes.close()
+    shown = type_("user", "ls").out
+    assert "SIGNS IN AS" in shown.upper()
+    assert "7 at" in shown
+    assert "https://git.example.org" in shown
+    (listed,) = json.loads(type_("user", "ls", "--json").out)
+    assert (listed["subject"], listed["issuer"]) == ("7", "https://git.example.org")
 
 
 @pytest.mark.usefixtures("data")

@@ -6,6 +6,7 @@ import asyncio
 import math
 import warnings
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -378,6 +379,17 @@ def test_nobody_is_somebody_else_by_a_name(scene: Scene) -> None:
     assert names[2].startswith("ada-")
     assert names[3] == "ada-corp-@corp"
     assert len(set(names)) == 5
+
+
+def test_whoever_takes_the_name_beforehand_that_another_would_get_shuts_nobody_out(scene: Scene) -> None:
+    marks = [sha256(b"the second").hexdigest()[at : at + 8] for at in (0, 8)]
+    for subject, called in (("1", "grace"), ("2", f"grace-{marks[0]}"), ("the second", "grace")):
+        scene.played.claims = {"sub": subject, "preferred_username": called}
+        assert scene.sign_in().status_code == 303
+    found = {person.subject: person.name for person in scene.stage.passes.people.listed()}
+    assert found == {"1": "grace@corp", "2": f"grace-{marks[0]}@corp", "the second": f"grace-{marks[1]}@corp"}
+    (listed, *_) = scene.stage.get("/api/v1/users", scene.stage.token("admin")).json()
+    assert (listed["subject"], listed["issuer"]) == ("2", ISSUER)
 
 
 def test_names_are_believed_where_the_file_says_so_and_only_until_somebody_came(tmp_path: Path) -> None:
