@@ -23,13 +23,14 @@ from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
 from surveil.answer.outlook import Outlook
 from surveil.answer.parking import Parking
-from surveil.answer.portions import PAGE_COST_MAX, cost_of, shares
+from surveil.answer.portions import PAGE_COST_MAX, shares
 from surveil.answer.replays import Replays
 from surveil.answer.secrets import rekey, remove_secret, secret_view, set_secret
 from surveil.answer.story import Stories
-from surveil.answer.views import brief_view, build_view, job_view, note_view, runner_view, status_view
+from surveil.answer.views import brief_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
-from surveil.core.model import Attempt, Note, Record, Runner, Status
+from surveil.answer.whole import Whole
+from surveil.core.model import Attempt, Build, Note, Record, Runner, Status
 from surveil.core.spelling import did_you_mean
 from surveil.errors import InfrastructureError, SurveilError, UsageError
 from surveil.protocol import Answer, Ask
@@ -65,6 +66,7 @@ class Answers:
         self.logbook = Logbook(reader, logs, live, self._parking, self._read)
         self._stories = Stories(reader, logs.length, self._read)
         self._cases = CaseAnswers(reader, self._read, self._detail)
+        self.whole = Whole(reader, self._read, self.logbook.facts, self._cases)
         self.outlook = Outlook(reader, self._read)
         self._replays = Replays(reader, self._read, self._detail)
         self._asked: Counter[str] = Counter()
@@ -261,7 +263,8 @@ class Answers:
         revoked = {peer.key for peer in self._reader.peers() if peer.revoked}
         return [runner for runner in self._reader.runners() if runner.id not in revoked]
 
-    async def _builds(self, about: Arguments) -> Reply:
+    def wanted(self, about: Arguments) -> Callable[[], list[Build]]:
+        """What finds the builds that somebody asks for, without their jobs; to be called in a thread."""
         repo = about.text("repo") if about.has("repo") else None
         ref = about.text("ref") if about.has("ref") else None
         state = about.choice("state", Status) if about.has("state") else None
@@ -269,19 +272,23 @@ class Answers:
         author = about.text("author") if about.has("author") else None
         limit = about.number("limit", 20, least=1, most=BUILDS_MAX)
         before = about.number("before", least=1) if about.has("before") else None
-        brief = about.flag("brief")
         among = about.repos("among")
         about.finish()
+        return lambda: self.outlook.matching(
+            repo, ref, state=state, event=event, author=author, limit=limit, before=before, among=among
+        )
+
+    async def _builds(self, about: Arguments) -> Reply:
+        brief = about.flag("brief")
+        find = self.wanted(about)
 
         def read() -> list[dict[str, Any]]:
-            wanted = self.outlook.matching(
-                repo, ref, state=state, event=event, author=author, limit=limit, before=before, among=among
-            )
+            wanted = find()
             if brief:
                 alone = [BuildDetail(build=build, jobs=(), attempts=()) for build in wanted]
                 return [brief_view(detail.build) for detail, _ in shares(alone)]
             found = self._reader.details([build.id for build in wanted])
-            return [self._view(detail, 0, cost) for detail, cost in shares(found)]
+            return [self.whole.document(detail, cost_max=cost, tests=False) for detail, cost in shares(found)]
 
         found = await self._read(read)
         if brief:
@@ -301,11 +308,7 @@ class Answers:
         """
 
         def read() -> dict[str, Any]:
-            detail = self._found(number)
-            document, tested = self._view(detail, jobs_at, cost_max, logs=logs), self._cases.of_jobs(detail)
-            for job in document["jobs"]:
-                job["tests"] = tested.get(job["id"])
-            return document
+            return self.whole.document(self._found(number), jobs_at=jobs_at, cost_max=cost_max, logs=logs, tests=True)
 
         return self._waiting().annotate(await self._read(read))
 
@@ -363,26 +366,6 @@ class Answers:
     async def _read(self, read: Callable[[], _Read]) -> _Read:
         async with self._reads:
             return await asyncio.to_thread(read)
-
-    def _view(self, detail: BuildDetail, jobs_at: int, cost_max: int, *, logs: bool = True) -> dict[str, Any]:
-        """A build with its jobs from number `jobs_at` on, as many as fit; `jobs_next` says where the next page
-        begins.
-        """
-        attempts: dict[str, list[Attempt]] = {}
-        for attempt in detail.attempts:
-            attempts.setdefault(attempt.job, []).append(attempt)
-        jobs: list[dict[str, Any]] = []
-        cost = 0
-        for job in detail.jobs[jobs_at:]:
-            tried = attempts.get(job.id, [])
-            cost += cost_of(job.reason, tried) + 40 * len(job.spec.needs)
-            if jobs and cost > cost_max:
-                break
-            jobs.append(job_view(job, tried, self.logbook.facts if logs else None))
-        view = build_view(detail.build, jobs)
-        if jobs_at + len(jobs) < len(detail.jobs):
-            view["jobs_next"] = jobs_at + len(jobs)
-        return view
 
 
 def refusal(ask: Ask, error: SurveilError) -> Answer:

@@ -5,7 +5,7 @@ What belongs here: the guess of a document's size, and how many builds fit. What
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from surveil.core.model import Attempt
@@ -22,16 +22,27 @@ def cost_of(reason: str, attempts: Sequence[Attempt]) -> int:
     return 600 + 2 * len(reason) + steps + sum(400 + 2 * len(attempt.reason) for attempt in attempts)
 
 
-def shares(details: Sequence[BuildDetail]) -> Iterator[tuple[BuildDetail, int]]:
-    """Builds from the first on, each with what it may cost, as long as the page has room; never none of them."""
+def whole_cost(detail: BuildDetail) -> int:
+    """About how many bytes the document of a whole build takes."""
+    by_job: dict[str, list[Attempt]] = {}
+    for attempt in detail.attempts:
+        by_job.setdefault(attempt.job, []).append(attempt)
+    cost = 2000 + 2 * sum(map(len, (detail.build.message, detail.build.reason, *detail.build.complaints)))
+    return cost + sum(cost_of(job.reason, by_job.get(job.id, [])) for job in detail.jobs)
+
+
+def fitting(costs: Iterable[int]) -> Iterator[int]:
+    """Of builds of these costs, from the first on, what each may cost, as long as the page has room; never none of
+    them.
+    """
     left = PAGE_COST_MAX
-    for detail in details:
-        by_job: dict[str, list[Attempt]] = {}
-        for attempt in detail.attempts:
-            by_job.setdefault(attempt.job, []).append(attempt)
-        cost = 2000 + 2 * sum(map(len, (detail.build.message, detail.build.reason, *detail.build.complaints)))
-        whole = cost + sum(cost_of(job.reason, by_job.get(job.id, [])) for job in detail.jobs)
-        if left < PAGE_COST_MAX and whole > left:
+    for cost in costs:
+        if left < PAGE_COST_MAX and cost > left:
             return
-        yield detail, left
-        left -= whole
+        yield left
+        left -= cost
+
+
+def shares(details: Sequence[BuildDetail]) -> Iterator[tuple[BuildDetail, int]]:
+    """Builds from the first on that fit, each with what it may cost."""
+    return zip(details, fitting(map(whole_cost, details)), strict=False)

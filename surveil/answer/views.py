@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, overload
 
 from surveil.answer.log_facts import LogFacts
@@ -25,6 +26,8 @@ from surveil.protocol import ImageSpec, StepReport, StepState, WatchedRepo
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 APPROVALS_SHOWN_MAX: Final = 20
+SECONDS_MAX: Final = 4096
+DAYS_MAX: Final = 512
 LATEST_AT: Final = 253_370_764_800_000
 """The year 9999 in milliseconds: no later time can be written, nor this one's last day on every clock."""
 
@@ -45,8 +48,22 @@ def time_text(at: int | None) -> str | None:
     if at is None:
         return None
     # A runner counts how long its steps took, and could count to anything.
-    at = min(at, LATEST_AT)
-    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+    seconds, ms = divmod(min(at, LATEST_AT), 1000)
+    return f"{_second_text(seconds)}{ms:03d}Z"
+
+
+@lru_cache(SECONDS_MAX)
+def _second_text(seconds: int) -> str:
+    """A second since 1970 as a time without its milliseconds; many times of a document are of the same one."""
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{_day_text(days)}T{hour:02d}:{minute:02d}:{second:02d}."
+
+
+@lru_cache(DAYS_MAX)
+def _day_text(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def steps_of(attempt: Attempt) -> tuple[StepReport, ...]:

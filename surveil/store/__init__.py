@@ -10,8 +10,8 @@ durable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from surveil.core.model import Attempt, AttemptId, Build, Job, Note, Record, Runner, Status
 from surveil.core.peers import Peer, Role
@@ -22,6 +22,10 @@ from surveil.core.timetable import Timetable
 from surveil.errors import InfrastructureError
 from surveil.frozen import dataclass
 from surveil.protocol import Case, Tally
+
+if TYPE_CHECKING:
+    from surveil.store.happening import Happened
+    from surveil.store.looks import Look
 
 SHARED_BUILDS_MAX: Final = 20_000
 """Whoever looks for how long tests took looks at no more builds of all repositories than these."""
@@ -143,17 +147,6 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
-    """Lines of the journal up to `position` in numbers: by what they are about and its state; and of each build that
-    got its verdict which one, and after how many milliseconds.
-    """
-
-    position: int
-    lines: Mapping[tuple[str, str], int]
-    took: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
     """As much of a build as tells how a repository has been doing."""
 
@@ -214,6 +207,12 @@ class Reader(Protocol):
         """Several builds, at most `ROWS_MAX`, each with everything under it, in the order asked for; unknown ids are
         left out.
         """
+
+    def looks(self, builds: Sequence[int], *, tests: bool = False) -> list[Look]:
+        """The same, each read when somebody wants to know; with `tests`, versions vouch for test results as well."""
+
+    def mark(self) -> object:
+        """Equal to an earlier one only if nothing at all was written in between, by anybody."""
 
     def build_of_mid(self, mid: str) -> int | None:
         """The build that the fact `mid` made, None where it was never seen."""

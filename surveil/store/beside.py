@@ -26,6 +26,8 @@ from surveil.store.failures import cause_of, disk_failures, is_full
 from surveil.store.sqlite import beside
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_VERSION: Final = "PRAGMA data_version"
+"""A number that a commit of any other connection changes."""
 _LACKING: Final = ("no such table", "no such column")
 
 
@@ -58,12 +60,44 @@ class FileBeside:
         self._changes = changes or {}
         self._opening = Lock()
         self._writing, self._reading = beside(path)
+        self._watched: sqlite3.Connection | None = None
+        self._watches = 0
         self._open()
 
     def close(self) -> None:
         """Let go of the file."""
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
         self._writing.dispose()
         self._reading.dispose()
+
+    def mark(self) -> object:
+        """Equal to an earlier one only if nothing was written in between, by any process; None where that cannot be
+        known at once. Never waits for anybody, so that a loop may ask.
+        """
+        if not self._opening.acquire(blocking=False):
+            return None
+        try:
+            if _identity(self._path) != self._opened:
+                return None
+            return self._watches, self._watch().execute(_VERSION).fetchone()
+        except (StoreError, SQLAlchemyError, sqlite3.Error):
+            return None  # Whoever looks into the file itself is told what is wrong.
+        finally:
+            self._opening.release()
+
+    def _watch(self) -> sqlite3.Connection:
+        """A connection that is asked for nothing but whether another one wrote."""
+        if self._watched is None:
+            connection = self._reading.raw_connection()
+            driver = connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection), "the driver is SQLite's own"
+            connection.detach()
+            driver.execute("PRAGMA busy_timeout = 0")
+            self._watched = driver
+            self._watches += 1
+        return self._watched
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:

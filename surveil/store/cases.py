@@ -12,7 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, not_, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+)
 
 from surveil.core.model import AttemptId
 from surveil.core.states import WRONG
@@ -32,6 +44,18 @@ PRINTED: Final = select(func.sum(func.length(cases.c.output))).where(
     *(cases.c[name] == bindparam(name) for name in PRINTED_KEY)
 )
 """How many characters all results of an attempt printed, together."""
+
+BEFORE: Final = (
+    select(builds.c.id)
+    .where(
+        builds.c.repo == bindparam("repo"), builds.c.ref == bindparam("ref"), builds.c.id < bindparam("build"),
+        builds.c.sha != bindparam("sha"), exists().where(tallies.c.build == builds.c.id),
+    )
+    .order_by(builds.c.id.desc())
+)  # fmt: skip
+"""The builds before one, of the same ref and of another commit, that have test results; nobody reads on after the
+first.
+"""
 
 assert (CASE_COLUMNS[-1], TALLY_COLUMNS[-1]) == (SUM, SUM), "the sum stands behind what it vouches for"
 
@@ -53,13 +77,6 @@ def tally_row(attempt: AttemptId, tally: Tally) -> Row:
         build, name, attempt[1], tally.passed, tally.failed, tally.errored, tally.skipped, tally.duration_ms,
         texts(tally.problems),
     ))  # fmt: skip
-
-
-def tallies_of(connection: Connection, wanted: Sequence[int]) -> list[AttemptTally]:
-    """Of all attempts of some builds, in the order of builds, jobs' names and attempts."""
-    order = (tallies.c.build, tallies.c.name, tallies.c.number)
-    rows = connection.execute(select(tallies).where(tallies.c.build.in_(list(wanted)[:ROWS_MAX])).order_by(*order))
-    return [tally_of(row) for row in rows]
 
 
 def cases_of(
@@ -100,11 +117,8 @@ def tested_before(connection: Connection, build: int) -> int | None:
     own = connection.execute(select(builds.c.repo, builds.c.ref, builds.c.sha).where(builds.c.id == build)).first()
     if own is None:
         return None
-    before = select(builds.c.id).where(
-        builds.c.repo == own.repo, builds.c.ref == own.ref, builds.c.id < build, builds.c.sha != own.sha,
-        exists().where(tallies.c.build == builds.c.id),
-    )  # fmt: skip
-    return connection.execute(before.order_by(builds.c.id.desc()).limit(1)).scalar()
+    about = {"repo": own.repo, "ref": own.ref, "build": build, "sha": own.sha}
+    return connection.execute(BEFORE, about).scalar()
 
 
 def history(connection: Connection, build: int, suite: str, test: str) -> list[StoredCase]:

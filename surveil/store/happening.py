@@ -6,12 +6,13 @@ counts stand for and how they are shown (`surveil.web.metrics`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, Text, and_, cast, func, literal, select, text
 
 from surveil.core.model import VERDICTS, Status
-from surveil.store import Happened
+from surveil.frozen import dataclass
 from surveil.store.rows import within
 from surveil.store.tables import OPEN_BUILD, builds, jobs, notes
 
@@ -21,6 +22,17 @@ QUEUED_LOOKED_AT: Final = 500
 """Of so many queued jobs, those of the oldest builds, it is looked since when each waits."""
 
 _VERDICTS: Final = tuple(verdict.value for verdict in sorted(VERDICTS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """Lines of the journal up to `position` in numbers: by what they are about and its state; and of each build that
+    got its verdict which one, and after how many milliseconds.
+    """
+
+    position: int
+    lines: Mapping[tuple[str, str], int]
+    took: tuple[tuple[str, int], ...]
 
 
 def happened(connection: Connection, after: int) -> Happened:

@@ -127,9 +127,9 @@ class LiveReader:
         Raises:
             FileNotFoundError: there is none, or it was compressed by now.
         """
-        self._data = os.open(stem.with_name(stem.name + DATA), os.O_RDONLY | os.O_CLOEXEC)
+        self._data = os.open(f"{stem}{DATA}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._index = os.open(stem.with_name(stem.name + INDEX), os.O_RDONLY | os.O_CLOEXEC)
+            self._index = os.open(f"{stem}{INDEX}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             os.close(self._data)
             raise

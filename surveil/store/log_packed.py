@@ -83,7 +83,7 @@ class PackedReader:
             FileNotFoundError: there is none.
             PackedError: its table is damaged.
         """
-        self._handle = os.open(stem.with_name(stem.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC)
+        self._handle = os.open(f"{stem}{SUFFIX}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._open(stem)
         except PackedError:

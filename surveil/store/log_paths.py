@@ -29,8 +29,8 @@ def log_stem(root: Path, job: str, attempt: int) -> Path:
     number, _, name = job.partition("/")
     build = int(number)
     assert build > 0, f"{job!r} names no build"
-    folder = root / str(build // _MILLION) / f"{build // 1000 % 1000:03}" / f"{build % 1000:03}"
-    return folder / f"{_file_name(name)}.{attempt}"
+    # At once: each step of a path would be taken apart again, and a list of builds has many.
+    return Path(f"{root}/{build // _MILLION}/{build // 1000 % 1000:03}/{build % 1000:03}/{_file_name(name)}.{attempt}")
 
 
 def build_of(root: Path, path: Path) -> int | None:

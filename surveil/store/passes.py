@@ -122,6 +122,12 @@ class Passes:
         """Let go of the file."""
         self._file.close()
 
+    def mark(self) -> object:
+        """Equal to an earlier one only if no pass, person or role was changed in between, by any process; None where
+        that cannot be known at once. Never waits for anybody.
+        """
+        return self._file.mark()
+
     def issue(
         self, kind: Kind, person: str, scope: str, *, now: int, lasts_ms: int, label: str = "", user: str | None = None
     ) -> str:

@@ -22,7 +22,6 @@ from surveil.store import (
     BuildDetail,
     Cluster,
     Counts,
-    Happened,
     JournalLine,
     Outline,
     Sharing,
@@ -35,8 +34,9 @@ from surveil.store import (
     shards,
 )
 from surveil.store.finding import Filters, Finder
-from surveil.store.one_build import OneBuild
-from surveil.store.rows import UNREADABLE, parts, read_all, read_builds, read_details, reading, unread, within
+from surveil.store.happening import Happened
+from surveil.store.looks import Look
+from surveil.store.rows import UNREADABLE, read_all, read_builds, reading, unread, within
 from surveil.store.tables import (
     OPEN_BUILD,
     attempts,
@@ -51,6 +51,7 @@ from surveil.store.tables import (
     tokens,
 )
 from surveil.store.timetabling import timetable_of
+from surveil.store.whole import WholeBuilds
 
 _Read = TypeVar("_Read")
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
@@ -67,7 +68,7 @@ class SqlReader:
             str(each.compile(dialect=engine.dialect)) for each in (_OF_MID, _JOURNAL_END)
         )
         self._finder = Finder(engine.dialect)
-        self._one_build = OneBuild(engine.dialect)
+        self._whole = WholeBuilds(engine)
 
     def cluster(self) -> Cluster:
         """Which installation this is."""
@@ -125,14 +126,20 @@ class SqlReader:
 
     def build(self, build: int) -> BuildDetail | None:
         """One build with everything under it."""
-        return self._straight(lambda connection: self._one_build.detail(connection, build))
+        found = self._whole.looks([build], tests=False)
+        return found[0].detail() if found else None
 
     def details(self, builds: Sequence[int]) -> list[BuildDetail]:
         """Several builds with everything under them."""
-        wanted = list(dict.fromkeys(builds))[:ROWS_MAX]
-        with reading(self.engine) as connection:
-            found = {detail.build.id: detail for part in parts(wanted) for detail in read_details(connection, part)}
-        return [found[build] for build in wanted if build in found]
+        return [look.detail() for look in self.looks(builds)]
+
+    def mark(self) -> object:
+        """What stands for all that was written until now."""
+        return self._whole.mark()
+
+    def looks(self, builds: Sequence[int], *, tests: bool = False) -> list[Look]:
+        """Several builds, read when somebody wants to know."""
+        return list(self._whole.looks(list(dict.fromkeys(builds))[:ROWS_MAX], tests=tests))
 
     def build_of_mid(self, mid: str) -> int | None:
         """The build that a fact made.
@@ -221,10 +228,7 @@ class SqlReader:
 
     def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
         """What the tests of builds came to."""
-        if len(wanted) == 1:
-            return self._straight(lambda connection: self._one_build.tallies(connection, wanted[0]))
-        with reading(self.engine) as connection:
-            return cases.tallies_of(connection, wanted)
+        return self._whole.tallies(list(wanted)[:ROWS_MAX])
 
     def cases(
         self,
@@ -308,6 +312,7 @@ class SqlReader:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._whole.close()
         self.engine.dispose()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from sys import intern
 from typing import Any, Final
 
@@ -20,14 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from surveil.core.model import Attempt, Build, Job
 from surveil.errors import ProtocolError
 from surveil.protocol import JobSpec
-from surveil.store import ROWS_MAX, BuildDetail, StoreError, codec, spec_codec
+from surveil.store import ROWS_MAX, StoreError, codec, spec_codec
 from surveil.store.failures import cause_of
 from surveil.store.tables import attempts, builds, jobs, specs
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
 """What reading a row raises whose values are of no kind that was ever written, or the driver, whose complaint holds
 them: the disk changed it."""
-_IDS_MAX: Final = 500
+IDS_MAX: Final = 500
 """Ids in one IN list; SQLite took at most 999 parameters for long, and plans are kept for each length."""
 
 
@@ -38,9 +37,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreError: it cannot be read, or what it holds cannot be understood.
     """
+    with readable(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Where rows are read. Raises StoreError for what cannot be understood, or asked for by SQLAlchemy."""
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except SQLAlchemyError as error:
         raise unread(error) from error
     except (ProtocolError, *UNREADABLE) as error:
@@ -66,7 +71,7 @@ def within(table: Table, condition: Any) -> Any:
 
 def parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """The ids in lists that one statement takes."""
-    return (ids[at : at + _IDS_MAX] for at in range(0, len(ids), _IDS_MAX))
+    return (ids[at : at + IDS_MAX] for at in range(0, len(ids), IDS_MAX))
 
 
 def read_all(connection: Connection, wanted: Select[Any], read: Callable[[Sequence[Any]], Any]) -> list[Any]:
@@ -88,19 +93,6 @@ def read_builds(connection: Connection, rows: Sequence[Sequence[Any]], *, named:
             codec.JOBS.check(row)
             names[row.build].append(f"{row.build}/{row.name}")
     return [codec.build_of(row, names[row[0]]) for row in rows]
-
-
-def read_details(connection: Connection, ids: Sequence[int]) -> Iterable[BuildDetail]:
-    """These builds with all under them; of one part of ids."""
-    opened, under, tries = read_under(connection, builds.c.id.in_(ids))
-    jobs_of = {build: tuple(found) for build, found in groupby(under, key=lambda job: job.build)}
-    tries_of = {
-        build: tuple(found) for build, found in groupby(tries, key=lambda attempt: codec.split_job(attempt.job)[0])
-    }
-    return [
-        BuildDetail(build=build, jobs=jobs_of.get(build.id, ()), attempts=tries_of.get(build.id, ()))
-        for build in opened
-    ]
 
 
 def read_under(connection: Connection, condition: Any) -> tuple[list[Build], list[Job], list[Attempt]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -27,12 +28,14 @@ from surveil.core.allowances import Allowances
 from surveil.frozen import dataclass
 from surveil.web.problems import problem
 from surveil.web.root import path_of
-from surveil.web.visitors import KNOWN, cookie_name
+from surveil.web.visitors import KNOWN, shown_by
 
 BURST_S: Final = 20
 """Who asked nothing for so long may ask as much at once."""
 KEYS_MAX: Final = 20_000
 """So many passes and addresses are counted by themselves, a few megabytes."""
+ADDRESSES_MAX: Final = 1_000
+"""Of so many it is remembered how they are counted."""
 STREAM_AGAIN_S: Final = 10
 _HOOKS: Final = "/hooks/"
 _FREE: Final = ("/static/", "/healthz", "/readyz", "/health")
@@ -157,11 +160,15 @@ def too_often(wait_ms: int, sentence: str = "You asked too often") -> Response:
 
 def address_of(scope: Scope) -> str:
     """By what an address is counted: of IPv6 its network."""
-    host = (scope.get("client") or ("", 0))[0]
+    return _counted_as(str((scope.get("client") or ("", 0))[0]))
+
+
+@lru_cache(ADDRESSES_MAX)
+def _counted_as(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return str(host)
+        return host
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
@@ -171,7 +178,5 @@ def address_of(scope: Scope) -> str:
 
 def _shown(scope: Scope) -> bytes:
     """What tells a visitor from others, without holding what lets them in; nothing where nothing is shown."""
-    request = HTTPConnection(scope)
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    shown = token.strip() if kind.lower() == "bearer" else request.cookies.get(cookie_name(request), "")
+    _, shown = shown_by(HTTPConnection(scope))
     return sha256(shown.encode("utf-8", "replace")).digest()[:16] if shown else b""

@@ -42,7 +42,9 @@ from surveil.web.pages import arriving, assets, building, doing, kept, log, look
 from surveil.web.pages import auditing as audit
 from surveil.web.pages.problem import problem_page
 from surveil.web.providers import Provider
+from surveil.web.quick import Quick
 from surveil.web.submitting import Submitter
+from surveil.web.tags import Tags
 from surveil.web.visitors import Door
 
 # A job's name may hold slashes: whatever lies below jobs is looked for before jobs.
@@ -76,6 +78,8 @@ def make_app(
     if gatherer is not None:
         app.state.gatherer = gatherer
         app.include_router(metrics.router, include_in_schema=False)
+    app.add_middleware(Quick, books=books, door=door, cluster=cluster)
+    app.add_middleware(Tags)
     app.add_middleware(Limits)
     app.add_middleware(Allowing, how_often=how_often)
     place = None if public_url is None else place_of(public_url)

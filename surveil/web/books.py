@@ -28,6 +28,7 @@ from surveil.errors import InfrastructureError, SurveilError, UnreachableError
 from surveil.protocol import Ask
 from surveil.web import behalf
 from surveil.web.lines import LogLines
+from surveil.web.ready import WAITING_STATES, Ready, Written
 from surveil.web.remembered import Remembered
 from surveil.web.tidings import Tidings
 
@@ -57,7 +58,6 @@ KNOWN_MAX: Final = 10_000
 """Of so many builds it is remembered which repository they are of."""
 REMEMBERED: Final = frozenset({Question.STATUS, Question.RUNNERS})
 Outbox: TypeAlias = Callable[[], list[dict[str, Any]] | None]
-WAITING_STATES: Final = frozenset({"blocked", "held", "queued"})
 
 
 class Books(Documents):
@@ -72,6 +72,16 @@ class Books(Documents):
     @abstractmethod
     async def build(self, build: int, *, logs: bool = True) -> dict[str, Any]:
         """One build with all its jobs; without `logs`, nothing is said of what is kept of them. Raises SurveilError."""
+
+    @abstractmethod
+    async def written_build(self, build: int, cluster: str) -> Written:
+        """One build with its jobs as it is sent, for the installation `cluster`. Raises SurveilError."""
+
+    @abstractmethod
+    async def written_builds(self, about: Mapping[str, Any], cluster: str, *, brief: bool) -> Written:
+        """A list of builds as it is sent; `about` are arguments of the question, `brief` is without jobs. Raises
+        SurveilError.
+        """
 
     @abstractmethod
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +109,7 @@ class AllBooks(Books):
         self._client = client
         self._outbox = outbox
         self._remembered = Remembered()
+        self._ready = Ready(answers)
         self._reads = asyncio.Semaphore(READS_MAX)
         self._repo_of: OrderedDict[int, str] = OrderedDict()
         self._usual: dict[str, tuple[float, int | None]] = {}
@@ -163,6 +174,17 @@ class AllBooks(Books):
         """
         async with self._reads:
             return await self._answers.one_build(build, 0, sys.maxsize, logs=logs)
+
+    async def written_build(self, build: int, cluster: str) -> Written:
+        """One build with its jobs, with what they wait for, as far as the dispatcher can be asked."""
+        async with self._reads:
+            return await self._ready.build(build, cluster, self.with_waiting)
+
+    async def written_builds(self, about: Mapping[str, Any], cluster: str, *, brief: bool) -> Written:
+        """A list of builds."""
+        asked = {name: value for name, value in about.items() if value is not None}
+        async with self._reads:
+            return await self._ready.builds(asked, cluster, brief=brief)
 
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
         """The document of a build, with what its jobs wait for, as far as the dispatcher can be asked."""

@@ -57,6 +57,7 @@ class Front:
     def __init__(self, app: ASGIApp, *, place: Place | None = None, proxies: Sequence[str] = ()) -> None:
         self._app = app
         self._place = place
+        self._has_proxies = bool(proxies)
         # It has types of its own for what is the same.
         self._believe = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", _nothing), trusted_hosts=list(proxies)))
 
@@ -72,7 +73,7 @@ class Front:
         root, is_ours_alone = scope["root_path"], self._is_secure(scope) and not scope["root_path"]
 
         async def with_place(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and (is_ours_alone or _leads_on(message)):
                 headers = MutableHeaders(scope=message)
                 target = headers.get("location", "")
                 if target.startswith("/"):
@@ -107,6 +108,8 @@ class Front:
 
     async def _forwarded(self, scope: Scope) -> str:
         """Take over whom a proxy that we know asks for; the scheme that it says, or nothing."""
+        if not self._has_proxies:
+            return ""
         peer, scope["scheme"] = scope.get("client"), ""
         await self._believe(scope, _never, _nothing_said)
         if not _is_address(scope.get("client")):
@@ -133,6 +136,11 @@ class Front:
             (name, place.host.encode() if name == b"host" else value) for name, value in scope["headers"]
         ]
         return None
+
+
+def _leads_on(start: Message) -> bool:
+    """Whether an answer leads to another address."""
+    return any(name == b"location" for name, _ in start.get("headers", ()))
 
 
 def _plain_host(host: str, scheme: str) -> str:

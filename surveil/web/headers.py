@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY: Final = (
@@ -17,7 +16,7 @@ POLICY: Final = (
 SANDBOXED: Final = "default-src 'none'; sandbox"
 """For bytes that jobs made: whatever they are, they run nothing and belong to nobody."""
 
-_ALWAYS: Final = {
+_HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     # With `no-referrer` a browser hides from ourselves as well where a form comes from.
@@ -27,6 +26,7 @@ _ALWAYS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "cache-control": "no-store",
 }
+_ALWAYS: Final = tuple((name.encode(), value.encode()) for name, value in _HEADERS.items())
 
 
 class Headers:
@@ -43,9 +43,9 @@ class Headers:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
+                headers = message["headers"] = list(message.get("headers", ()))
+                named = {name.lower() for name, _ in headers}
+                headers += [each for each in _ALWAYS if each[0] not in named]
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -9,6 +9,7 @@ is a UUID of version 8, which RFC 9562 leaves to whoever makes it.
 from __future__ import annotations
 
 import uuid
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
@@ -37,6 +38,7 @@ def build_of(text: str, cluster: str) -> int | None:
     return given.int & _NUMBER if given.int & ~_NUMBER == _ours(cluster) else None
 
 
+@cache
 def _ours(cluster: str) -> int:
     """What all UUIDs of an installation have in common."""
     chance = int.from_bytes(sha256(b"build of " + cluster.encode()).digest()[:16]) & ~_NUMBER & ~_FIXED

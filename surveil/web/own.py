@@ -17,6 +17,7 @@ from surveil.answer.answers import LISTED_MAX
 from surveil.answer.arguments import Arguments, not_found
 from surveil.client import Answered
 from surveil.web.books import Books
+from surveil.web.ready import Written
 from surveil.web.rights import Scope
 from surveil.web.visitors import Visitor
 
@@ -103,10 +104,20 @@ class OwnBooks(Books):
 
     async def build(self, build: int, *, logs: bool = True) -> dict[str, Any]:
         """As the books do, if this visitor may see it, as `ask` has it. Raises NotFoundError."""
-        if self._rights.everywhere < Scope.READ:
-            self._visitor.require_some(Scope.READ)
-            await self._require(Scope.READ, build)
+        await self._require_seen(build)
         return await self._books.build(build, logs=logs)
+
+    async def written_build(self, build: int, cluster: str) -> Written:
+        """As `build` does."""
+        await self._require_seen(build)
+        return await self._books.written_build(build, cluster)
+
+    async def written_builds(self, about: Mapping[str, Any], cluster: str, *, brief: bool) -> Written:
+        """As the books do, of repositories that this visitor may see."""
+        if not self._rights.sees_all:
+            self._visitor.require_some(Scope.READ)
+            about = {**about, "among": tuple(await self.repos())}
+        return await self._books.written_builds(about, cluster, brief=brief)
 
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
         """As the books do; whoever has the document may see what it waits for."""
@@ -123,6 +134,11 @@ class OwnBooks(Books):
     async def repos(self) -> list[str]:
         """The repositories that were built and may be seen."""
         return list(self._rights.among(await self._books.repos()))
+
+    async def _require_seen(self, build: int) -> None:
+        if not self._rights.sees_all:
+            self._visitor.require_some(Scope.READ)
+            await self._require(Scope.READ, build)
 
     async def _require(self, scope: Scope, build: int | None) -> None:
         repo = None if build is None else await self.repo_of(build)

@@ -7,6 +7,7 @@ known (`front`).
 from __future__ import annotations
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 
 def root_of(request: HTTPConnection) -> str:
@@ -16,7 +17,13 @@ def root_of(request: HTTPConnection) -> str:
 
 def path_of(request: HTTPConnection) -> str:
     """The path of what is asked for, as our routes have it."""
-    return str(request.scope["path"]).removeprefix(root_of(request))
+    return path_in(request.scope)
+
+
+def path_in(scope: Scope) -> str:
+    """The same of a request that nobody has looked at."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def cookie_path(request: HTTPConnection) -> str:

@@ -28,6 +28,7 @@ from surveil.store.passes import Kind, Pass, Passes
 from surveil.store.people import ANYBODY, Person, Role, checked, roles_text
 from surveil.web import behalf
 from surveil.web.providers.rules import Arrival
+from surveil.web.recognised import Recognised
 from surveil.web.rights import Rights, Scope, rights_of
 from surveil.web.root import root_of
 
@@ -104,6 +105,18 @@ class Door:
         self._passes = passes
         self._acts = acts
         self._now = now
+        self._recognised = Recognised()
+
+    def recognised(self, request: HTTPConnection) -> Visitor | None:
+        """Whoever sends this request, if they were let in before and nothing was changed since; others are looked up
+        (`visitor`).
+        """
+        kind, secret = shown_by(request)
+        now, mark = self._now(), self._passes.mark()
+        found = self._recognised.find(kind, secret, mark=mark, now=now) if secret else None
+        if found is not None:
+            self._let_in(request, found)
+        return found
 
     async def visitor(self, request: HTTPConnection) -> Visitor:
         """Whoever sends this request; who comes with nothing may see what is public.
@@ -112,15 +125,16 @@ class Door:
             UnknownVisitor: nobody with a good pass, and nothing is public.
             NotAllowedError: somebody without any role.
         """
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            found = await self._known(Kind.TOKEN, token.strip())
-        else:
-            found = await self._in_browser(request.cookies.get(cookie_name(request), ""))
-        if found.pass_id:
-            request.scope.setdefault("state", {})[KNOWN] = True
-        behalf.remember(found.person, behalf.way_of(request, in_browser=found.csrf is not None))
+        kind, secret = shown_by(request)
+        found = await (self._known(kind, secret) if kind is Kind.TOKEN else self._in_browser(secret))
+        self._let_in(request, found)
         return found
+
+    @staticmethod
+    def _let_in(request: HTTPConnection, visitor: Visitor) -> None:
+        if visitor.pass_id:
+            request.scope.setdefault("state", {})[KNOWN] = True
+        behalf.remember(visitor.person, behalf.way_of(request, in_browser=visitor.csrf is not None))
 
     async def _in_browser(self, session: str) -> Visitor:
         """Whoever has this session; who has none may see what is public. Raises UnknownVisitor."""
@@ -220,13 +234,19 @@ class Door:
         await asyncio.to_thread(self._acts.write, act)
 
     async def _known(self, kind: Kind, secret: str) -> Visitor:
+        now, mark = self._now(), self._passes.mark()
+        recognised = self._recognised.find(kind, secret, mark=mark, now=now)
+        if recognised is not None:
+            return recognised
         found = await asyncio.to_thread(self._admitted, kind, secret)
         if found is None:
             what = "token is unknown, expired or revoked" if kind is Kind.TOKEN else "session is over"
             raise UnknownVisitor(f"This {what}: `surveil login` on the dispatcher's machine makes a new one.")
-        return found
+        shown, visitor = found
+        self._recognised.remember(kind, secret, shown, visitor, mark=mark, now=now)
+        return visitor
 
-    def _admitted(self, kind: Kind, secret: str) -> Visitor | None:
+    def _admitted(self, kind: Kind, secret: str) -> tuple[Pass, Visitor] | None:
         """Whoever has this secret, with the roles that they have at this moment. Called in a thread."""
         found = self._passes.admit(kind, secret, now=self._now())
         if found is None:
@@ -239,7 +259,15 @@ class Door:
                 return None
             rights = rights_of(person.roles, scope)
         csrf = csrf_of(secret) if kind is Kind.SESSION else None
-        return Visitor(person=found.person, rights=rights, pass_id=found.id, csrf=csrf, user=found.user)
+        return found, Visitor(person=found.person, rights=rights, pass_id=found.id, csrf=csrf, user=found.user)
+
+
+def shown_by(request: HTTPConnection) -> tuple[Kind, str]:
+    """What a request shows, and of which kind it is; an empty text where it shows nothing."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return Kind.TOKEN, token.strip()
+    return Kind.SESSION, request.cookies.get(cookie_name(request), "")
 
 
 def _way(visitor: Visitor) -> str:

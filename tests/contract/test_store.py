@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from surveil.core.peers import Role
 from surveil.core.scopes import Scope, Source
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
-from surveil.store import BuildDetail, Counts, DefectError, Happened, Store
+from surveil.protocol import Tally
+from surveil.store import BuildDetail, Counts, DefectError, Store
+from surveil.store.happening import Happened
 from surveil.store.sqlite import open_store
 from tests.store.memory import MemoryStore
 from tests.store.records import (
@@ -377,6 +379,37 @@ def test_a_key_has_one_role(store: Store) -> None:
     with pytest.raises(NotAllowedError):
         store.add_peer(make_peer("one", role=Role.CLIENT))
     assert store.reader.peers() == [make_peer("one")]
+
+
+def test_a_look_has_another_version_where_something_of_its_build_has_changed(store: Store) -> None:
+    job, attempt = make_job(attempt=1), make_attempt(state=AttemptState.RUNNING)
+    store.commit(new(make_build(), job, attempt, make_build(2, sha="b" * 40), make_job(2)))
+
+    def versions() -> list[object]:
+        looks = [*store.reader.looks([2, 77, 1]), *store.reader.looks([2, 1], tests=True)]
+        assert [look.build for look in looks] == [2, 1, 2, 1]
+        assert [look.detail() for look in looks[:2]] == store.reader.details([2, 1])
+        return [look.version for look in looks]
+
+    def differ(change: Callable[[], object]) -> list[bool]:
+        before, mark = versions(), store.reader.mark()
+        assert versions() == before
+        change()
+        assert store.reader.mark() != mark
+        return [now != then for now, then in zip(versions(), before, strict=True)]
+
+    of_first, of_second = [False, True, False, True], [True, False, True, False]
+    passed = replace(attempt, state=AttemptState.PASSED, finished_at=9, log_bytes=7)
+    one_more = make_attempt(number=2)
+    tally = Tally(passed=1, failed=0, errored=0, skipped=0, duration_ms=1)
+    assert differ(lambda: store.commit(changed(replace(job, reason="why")))) == of_first
+    assert differ(lambda: store.commit(changed(passed))) == of_first
+    assert differ(lambda: store.commit(new(one_more))) == of_first
+    assert differ(lambda: store.commit(changed(make_build(2, sha="b" * 40, state=Status.RUNNING)))) == of_second
+    assert differ(lambda: store.add_cases(("2/test", 1), 0, [], tally)) == [False, False, True, False]
+    # The second one's tests are compared with those of the first.
+    assert differ(lambda: store.add_cases(passed.id, 0, [], tally)) == [False, False, True, True]
+    assert [look.tested for look in store.reader.looks([1, 2], tests=True)] == [True, True]
 
 
 def test_a_token_is_revoked_once(store: Store) -> None:

@@ -37,7 +37,6 @@ from surveil.store import (
     Cluster,
     Counts,
     DefectError,
-    Happened,
     JournalLine,
     Outline,
     Sharing,
@@ -45,6 +44,8 @@ from surveil.store import (
     Token,
 )
 from surveil.store.codec import split_job
+from surveil.store.happening import Happened
+from surveil.store.looks import Look
 
 _FINAL_ATTEMPTS = {state for state in AttemptState if not NEXT_ATTEMPT[state]}
 _BUILD_CHANGES = ("state", "reason", "approved", "started_at", "finished_at")
@@ -300,6 +301,17 @@ class MemoryReader:
             if build in self._store.builds
         ]
 
+    def mark(self) -> object:
+        return object()  # Nothing tells when the dictionaries were changed.
+
+    def looks(self, builds: Sequence[int], *, tests: bool = False) -> list[Look]:
+        return [MemoryLook(detail, self._tested(detail.build.id) if tests else []) for detail in self.details(builds)]
+
+    def _tested(self, build: int) -> list[object]:
+        own = self.tallies([build])
+        before = self.tested_before(build) if own else None
+        return [*own, *([] if before is None else [*self.details([before]), *self.tallies([before])])]
+
     def _build(self, build: int) -> Build:
         """A build names the jobs that are stored under it."""
         return replace(self._store.builds[build], jobs=tuple(job.id for job in self._jobs(build)))
@@ -493,6 +505,19 @@ class MemoryReader:
 
     def close(self) -> None:
         pass
+
+
+class MemoryLook:
+    """One build, with what its tests came to and are compared with."""
+
+    def __init__(self, detail: BuildDetail, tested: list[object]) -> None:
+        self.build = detail.build.id
+        self.tested = bool(tested)
+        self.version: object = (detail, tested)
+        self._detail = detail
+
+    def detail(self) -> BuildDetail:
+        return self._detail
 
 
 def _secret_key(name: str, scope: Scope) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from surveil.answer.answers import BUILDS_MAX
 from surveil.answer.kept_files import LATELY_MAX
@@ -20,7 +20,7 @@ from surveil.errors import NotFoundError
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
-from surveil.web.ids import uuid_of
+from surveil.web.tags import sent
 
 router = APIRouter(tags=["reading"])
 
@@ -50,21 +50,19 @@ async def builds(
     limit: Annotated[int, Query(ge=1, le=BUILDS_MAX)] = 20,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="only builds with smaller numbers")] = None,
     jobs: Annotated[bool, Query(description="`false`: without their jobs, which is quicker")] = True,
-) -> Document:
+) -> Response:
     """Builds, newest first; `next` is what to give as `before` for more of them, or null."""
     about = {
         "repo": repo, "ref": ref, "state": state and state.value, "event": event, "author": author,
-        "limit": limit, "before": before, "brief": not jobs,
+        "limit": limit, "before": before,
     }  # fmt: skip
-    found = (await books.ask("builds", about)).body
-    documents = [_named(request, await books.complete(each)) for each in found]
-    return {"builds": documents, "next": documents[-1]["id"] if documents and documents[-1]["id"] > 1 else None}
+    return sent(await books.written_builds(about, request.app.state.cluster, brief=not jobs))
 
 
 @router.get("/builds/{build}")
-async def one_build(request: Request, books: Asked, build: BuildNumber, _visitor: Reads) -> Document:
+async def one_build(request: Request, books: Asked, build: BuildNumber, _visitor: Reads) -> Response:
     """One build with its jobs and attempts."""
-    return _named(request, await books.with_waiting(await books.build(build)))
+    return sent(await books.written_build(build, request.app.state.cluster))
 
 
 @router.get("/builds/{build}/jobs/{job:path}/attempts/{attempt}")
@@ -168,8 +166,3 @@ async def _job(books: Books, build: int, name: str) -> Document:
 async def _bytes(books: Books, about: dict[str, Any], size: int) -> AsyncIterator[bytes]:
     async for piece in follow_artifact(books, about, 0, size):
         yield piece
-
-
-def _named(request: Request, document: Document) -> Document:
-    """A build's document with the UUID that programs may use for its number."""
-    return {"id": document["id"], "uuid": uuid_of(document["id"], request.app.state.cluster), **document}

@@ -18,7 +18,8 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from surveil.core.model import VERDICTS
-from surveil.store import Happened, Reader
+from surveil.store import Reader
+from surveil.store.happening import Happened
 from surveil.web.api import PREFIX
 from surveil.web.hooks.forges import FORGES
 

@@ -1,0 +1,188 @@
+"""Builds with everything under them, straight from the driver: what is asked for most, and by most.
+
+What belongs here: the statements for whole builds, made once, and their rows. What does not: every other question
+(`reading`), and what the rows mean (`codec`).
+
+To make and look up a statement anew for each question takes several times as long as the database needs to answer it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from threading import Lock
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import BindParameter, Engine, Select, bindparam, select
+from sqlalchemy.pool import QueuePool
+
+from surveil.protocol import JobSpec
+from surveil.store import AttemptTally, BuildDetail, codec, spec_codec
+from surveil.store.cases import BEFORE, tally_of
+from surveil.store.rows import IDS_MAX, readable, unread
+from surveil.store.tables import attempts, builds, jobs, specs, tallies
+
+Row: TypeAlias = Sequence[Any]
+_VERSION: Final = "PRAGMA data_version"
+"""A number that another connection's commit changes for ours."""
+_WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
+_SOME: Final = "(__[POSTCOMPILE_wanted])"
+"""What a list of any length is before its length is known, in a statement that was made for a driver."""
+SPECS_MAX: Final = 500
+SPEC_CHARACTERS_MAX: Final = 64 * 1024
+"""Of jobs that say more, each look reads what it is."""
+
+
+class WholeBuilds:
+    """Whole builds out of one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._errors = engine.dialect.loaded_dbapi.Error
+        self._place = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+        self._texts = {
+            table: self._text(select(table).where(key.in_(_WANTED)))
+            for table, key in ((builds, builds.c.id), (jobs, jobs.c.build), (attempts, attempts.c.build))
+        }
+        self._tallies = self._text(select(tallies).where(tallies.c.build.in_(_WANTED)))
+        self._specs = self._text(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(_WANTED)))
+        self._before = str(BEFORE.compile(dialect=engine.dialect))
+        self._known: OrderedDict[bytes, JobSpec] = OrderedDict()
+        self._watched: Any = None
+        self._lock = Lock()
+
+    def looks(self, wanted: Sequence[int], *, tests: bool) -> list[StoredLook]:
+        """These builds; see `surveil.store.Reader`."""
+        if not wanted:
+            return []
+        with self._looking() as cursor:
+            return self._looks(cursor, wanted, tests=tests)
+
+    def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
+        """What the tests of these builds came to, by build, job's name and attempt."""
+        if not wanted:
+            return []
+        with self._looking() as cursor:
+            return [tally_of(row) for row in self._rows(cursor, self._tallies, wanted)]
+
+    def mark(self) -> object:
+        """What stands for all that was written until now; see `surveil.store.Reader`."""
+        if not isinstance(self._engine.pool, QueuePool):
+            return object()  # Reader and writer share a connection, which sees nothing change.
+        with self._lock, self._failures():
+            if self._watched is None:
+                connection = self._engine.raw_connection()
+                self._watched = connection.driver_connection
+                connection.detach()  # The pool has as many for others as before.
+            with closing(self._watched.cursor()) as cursor:
+                cursor.execute(_VERSION)
+                return cursor.fetchone()
+
+    def close(self) -> None:
+        """Let go of what is kept open."""
+        with self._lock:
+            if self._watched is not None:
+                self._watched.close()
+                self._watched = None
+
+    def _looks(self, cursor: Any, wanted: Sequence[int], *, tests: bool) -> list[StoredLook]:
+        rows = {row[0]: row for row in self._rows(cursor, self._texts[builds], wanted)}
+        under = _by_build(self._rows(cursor, self._texts[jobs], wanted), lambda row: row[2])
+        tries = _by_build(self._rows(cursor, self._texts[attempts], wanted), lambda row: (row[1], row[2]))
+        spec_of = self._spec_of(cursor, {row[3] for found in under.values() for row in found})
+        tested = _by_build(self._rows(cursor, self._tallies, wanted), lambda row: row[1:3]) if tests else {}
+        return [
+            StoredLook(
+                rows[build], under.get(build, ()), tries.get(build, ()), spec_of,
+                self._tested(cursor, rows[build], tested[build]) if build in tested else (),
+            )
+            for build in wanted if build in rows
+        ]  # fmt: skip
+
+    def _tested(self, cursor: Any, row: Row, tested: Sequence[Row]) -> Sequence[object]:
+        """All that the documents of a build's tests follow from: its tallies, and whatever they are compared with.
+        Results below a tally do not change any more.
+        """
+        cursor.execute(self._before, (row[2], row[3], row[0], row[4]))
+        found = cursor.fetchone()
+        if found is None:
+            return tested
+        compared = [
+            self._rows(cursor, text, found[:1]) for text in (self._texts[jobs], self._texts[attempts], self._tallies)
+        ]
+        return tested, compared
+
+    def _spec_of(self, cursor: Any, digests: Iterable[bytes]) -> Mapping[bytes, JobSpec]:
+        """What the jobs with these digests were asked for: the same for ever, and mostly for build after build."""
+        with self._lock:
+            found = {digest: self._known[digest] for digest in digests if digest in self._known}
+        lacking = [digest for digest in digests if digest not in found]
+        for digest, body in self._rows(cursor, self._specs, lacking) if lacking else ():
+            found[digest] = spec_codec.spec_of(body, digest)
+            if len(body) <= SPEC_CHARACTERS_MAX:
+                with self._lock:
+                    self._known[digest] = found[digest]
+                    if len(self._known) > SPECS_MAX:
+                        self._known.popitem(last=False)
+        return found
+
+    def _rows(self, cursor: Any, text: str, wanted: Sequence[object]) -> list[Row]:
+        found: list[Row] = []
+        for at in range(0, len(wanted), IDS_MAX):
+            part = tuple(wanted[at : at + IDS_MAX])
+            cursor.execute(text.replace(_SOME, f"({','.join([self._place] * len(part))})"), part)
+            found += cursor.fetchall()
+        return found
+
+    def _text(self, wanted: Select[Any]) -> str:
+        return str(wanted.compile(dialect=self._engine.dialect))
+
+    @contextmanager
+    def _looking(self) -> Iterator[Any]:
+        """One consistent look, by a cursor of the driver's. Raises StoreError."""
+        with (
+            self._failures(),
+            closing(self._engine.raw_connection()) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            cursor.execute("BEGIN")
+            # The pool rolls back what comes back to it.
+            yield cursor
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        with readable():
+            try:
+                yield
+            except self._errors as error:
+                raise unread(error) from error
+
+
+class StoredLook:
+    """Rows of one build; see `surveil.store.looks.Look`."""
+
+    __slots__ = ("_jobs", "_row", "_spec_of", "_tries", "build", "tested", "version")
+
+    def __init__(
+        self, row: Row, under: Sequence[Row], tries: Sequence[Row], spec_of: Mapping[bytes, JobSpec],
+        tested: Sequence[object],
+    ) -> None:  # fmt: skip
+        self.build: int = row[0]
+        self.tested = bool(tested)
+        self.version: object = (row, under, tries, tested)
+        self._row, self._jobs, self._tries, self._spec_of = row, under, tries, spec_of
+
+    def detail(self) -> BuildDetail:
+        """The build with everything under it."""
+        with readable():
+            under = tuple(codec.job_of(row, self._row[2], self._spec_of) for row in self._jobs)
+            build = codec.build_of(self._row, [job.id for job in under])
+            return BuildDetail(build=build, jobs=under, attempts=tuple(map(codec.attempt_of, self._tries)))
+
+
+def _by_build(rows: list[Row], order: Callable[[Row], Any]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = {}
+    for row in sorted(rows, key=order):
+        found.setdefault(row[0], []).append(row)
+    return found
