@@ -26,7 +26,7 @@ from surveil.mirror.typed import resolve_all
 from surveil.mirror.watched import Watched
 from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import enrol, is_enrolled
+from surveil.net.enrolment import enrol, is_enrolled, is_spent
 from surveil.net.keys import OBSERVER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import JoinToken, parse_token
@@ -97,6 +97,8 @@ async def _dispatcher(config: ObserverConfig) -> KnownDispatcher:
 
 
 async def _join(config: ObserverConfig, token: JoinToken) -> None:
+    if is_spent(token, role=Role.OBSERVER, data=config.data):
+        return
     try:
         await enrol(token, name=config.name, role=Role.OBSERVER, data=config.data)
     except NotAllowedError:

@@ -40,7 +40,7 @@ from surveil.mirror.access import Access
 from surveil.mirror.inventory import mirrored
 from surveil.net.addresses import Address, parse_address
 from surveil.net.connection import Connection
-from surveil.net.enrolment import enrol, is_enrolled
+from surveil.net.enrolment import enrol, is_enrolled, is_spent
 from surveil.net.keys import RUNNER_KEY, load_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import parse_token
@@ -204,6 +204,8 @@ async def _dispatcher(config: RunnerConfig) -> KnownDispatcher:
 
 async def _join(config: RunnerConfig) -> None:
     token = parse_token(config.join or "", reached_at=config.dispatcher)
+    if is_spent(token, role=Role.RUNNER, data=config.data):
+        return
     try:
         answer = await enrol(token, name=config.name, role=Role.RUNNER, data=config.data)
     except NotAllowedError:

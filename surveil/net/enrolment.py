@@ -19,14 +19,16 @@ from surveil.core.peers import Role
 from surveil.disk import sync_folder
 from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
-from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys
+from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys, write_privately
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
-from surveil.net.tokens import JoinToken
+from surveil.net.tokens import JoinToken, hash_secret
 from surveil.places import KEYS
 from surveil.protocol import Enrol, Enrolled, Refused
 
 ENROL_MS: Final = 15_000
 REPEAT_MS: Final = 5_000
+USED: Final = "joined"
+"""The file that tells the token that brought the key, by its hash."""
 KEY_FILES: Final = {Role.RUNNER: RUNNER_KEY, Role.OBSERVER: OBSERVER_KEY, Role.CLIENT: CLIENT_KEY}
 
 
@@ -41,6 +43,20 @@ def is_enrolled(token: JoinToken, *, role: Role, data: Path) -> bool:
     if not (data / KEYS / KEY_FILES[role]).exists() or not (data / FILE_NAME).exists():
         return False
     return load_known(data).server_key == token.server_key
+
+
+def is_spent(token: JoinToken, *, role: Role, data: Path) -> bool:
+    """Whether this very token brought the key in the folder `data`. Showing it again at each start would be refused,
+    and counted as a stranger's try.
+
+    Raises:
+        InfrastructureError: what is there cannot be read.
+    """
+    try:
+        used = (data / USED).read_bytes()
+    except OSError:
+        return False
+    return used == hash_secret(token.secret).encode() and is_enrolled(token, role=role, data=data)
 
 
 async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_ms: int = ENROL_MS) -> Enrolled:
@@ -72,6 +88,7 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
         sync_folder(key_file.parent)  # The token is used up by now, so the key must not be lost with the power.
     except OSError as error:
         raise InfrastructureError(f"{key_file} cannot be written: {error.strerror}") from error
+    write_privately(data / USED, hash_secret(token.secret).encode(), replace=True)
     return answer
 
 

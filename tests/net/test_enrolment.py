@@ -13,7 +13,7 @@ import pytest
 from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, UnreachableError
 from surveil.net.addresses import Address
-from surveil.net.enrolment import enrol, is_enrolled
+from surveil.net.enrolment import enrol, is_enrolled, is_spent
 from surveil.net.keys import load_keys, make_keys
 from surveil.net.known import KnownDispatcher, load_known
 from surveil.net.tokens import JoinToken, make_token
@@ -64,9 +64,16 @@ def test_a_newcomer_keeps_a_key_that_connects_and_knows_its_dispatcher(tmp_path:
             assert load_known(tmp_path) == known
             assert [path.name for path in (tmp_path / "keys").iterdir()] == ["runner.key"]
             assert is_enrolled(token, role=Role.RUNNER, data=tmp_path)
+            assert is_spent(token, role=Role.RUNNER, data=tmp_path)
+            assert token.secret not in (tmp_path / "joined").read_bytes()
+            # Another one of the same dispatcher may bring another key; so may the same where the key is gone.
+            assert not is_spent(token_for(stage), role=Role.RUNNER, data=tmp_path)
+            assert not is_spent(token, role=Role.OBSERVER, data=tmp_path)
             stage.peers.put(Peer(key=keys.public, role=Role.RUNNER, name="spare-2"))
             async with stage.connection(keys) as runner:
                 await connected(runner)
+            (tmp_path / "keys" / "runner.key").unlink()
+            assert not is_spent(token, role=Role.RUNNER, data=tmp_path)
 
     asyncio.run(scene())
 
