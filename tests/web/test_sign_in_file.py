@@ -143,3 +143,15 @@ def test_people_have_to_be_able_to_come_back(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--public-url"):
         asyncio.run(opened(None))
     assert asyncio.run(opened("https://ci.example.org/ci")) == "https://ci.example.org/ci/login/corp/back"
+
+
+def test_each_provider_is_spoken_with_as_its_table_says_at_an_address_of_its_own(tmp_path: Path) -> None:
+    async def ways() -> dict[str, tuple[str, str]]:
+        async with opened_providers(tmp_path, "https://ci.example.org", lambda: 0) as found:
+            return {name: (type(each).__name__, each.back) for name, each in found.items()}
+
+    (tmp_path / FILE).write_text(LEAST + FORGE)
+    assert asyncio.run(ways()) == {
+        "corp": ("OpenID", "https://ci.example.org/login/corp/back"),
+        "github": ("ForgeProvider", "https://ci.example.org/login/github/back"),
+    }
