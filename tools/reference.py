@@ -1,8 +1,8 @@
 """Writes the reference pages from the code: `python -m tools.reference`.
 
 What belongs here: the pages `commands.md`, `configuration.md` and `json.md` below `docs/reference`, and the schema of
-pipeline files. What does not: pages that people write; the descriptions of JSON shapes (`shapes`), and what the schema
-says (`schema`). A test compares the pages with what this would write.
+pipeline files. What does not: pages that people write; what documents hold (`surveil.answer.shapes`), and what the
+schema says (`schema`). A test compares the pages with what this would write.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 import click
 
+from surveil.answer.shapes.kinds import REFERENCE, Schema
 from surveil.cli.grammar import COMMANDS, root
 from surveil.config import REFS_DEFAULT, ROLES
 from surveil.config.roles import Setting, settings_of
@@ -198,17 +199,56 @@ def json_shapes() -> Iterator[str]:
     yield "Times are RFC 3339 in UTC with milliseconds, durations are integers of milliseconds."
     yield "Values that are not known are `null`."
     yield "Keys may be added, and are never removed or given another meaning."
-    for shape in shapes():
-        assert shape.example.keys() == shape.meanings.keys(), (
-            f"{shape.name}: {shape.example.keys() ^ shape.meanings.keys()}"
-        )
-        yield from ["", f"## {shape.name}", "", f"{_place(shape.printed_by)}.", "", "| key | holds |", "|---|---|"]
-        yield from (f"| `{key}` | {_cell(meaning)} |" for key, meaning in shape.meanings.items())
-        example = dict(shape.example)
+    yield "The HTTP API sends the same documents; `/api/v1/openapi.json` describes each route's."
+    printed = shapes()
+    names = {each.shape.component: each.shape.name for each in printed}
+    for each in printed:
+        shape, example = each.shape, dict(each.example)
+        assert example.keys() == shape.keys.keys(), f"{shape.name}: {example.keys() ^ shape.keys.keys()}"
+        yield from [
+            "",
+            f"## {shape.name}",
+            "",
+            f"{_place(each.printed_by)}.",
+            "",
+            "| key | is | holds |",
+            "|---|---|---|",
+        ]
+        for key, meaning in shape.meanings.items():
+            yield f"| `{key}` | {_kind(shape.keys[key], names)} | {_cell(meaning)} |"
         for key in ("jobs", "attempts"):
             if key in example:
                 example[key] = ["..."]
         yield from ["", "```json", json.dumps(example, indent=2), "```"]
+
+
+def _kind(schema: Schema, names: Mapping[str, str]) -> str:
+    """What a value is, in a few words; documents with a section of their own lead there."""
+    if "$ref" in schema:
+        name = names[str(schema["$ref"]).removeprefix(REFERENCE)]
+        return f"[{name}](#{name.lower().replace(' ', '-')})"
+    if "anyOf" in schema:
+        return " or ".join(_kind(each, names) for each in schema["anyOf"])
+    kinds = schema["type"]
+    return " or ".join(_word(schema, kind, names) for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def _word(schema: Schema, kind: str, names: Mapping[str, str]) -> str:
+    match kind:
+        case "string":
+            return "time" if "pattern" in schema else "word" if "enum" in schema else "text"
+        case "boolean":
+            return "true or false"
+        case "array":
+            return f"list: {_kind(schema['items'], names)}"
+        case "object":
+            return f"map: {_kind(schema['additionalProperties'], names)}" if _is_map(schema) else "document"
+        case _:
+            return kind
+
+
+def _is_map(schema: Schema) -> bool:
+    return "additionalProperties" in schema
 
 
 def _place(printed_by: str) -> str:

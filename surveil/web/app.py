@@ -28,10 +28,12 @@ from surveil.web.api import (
     rows,
     submitting,
 )
+from surveil.web.api.described import DescribedApp
 from surveil.web.books import Books
 from surveil.web.feeds import route as feeds
 from surveil.web.front import Front, place_of
 from surveil.web.headers import Headers
+from surveil.web.heads import Heads
 from surveil.web.hooks import route as webhooks
 from surveil.web.hooks.receiving import Receiver
 from surveil.web.limits import Limits
@@ -64,7 +66,7 @@ def make_app(
     ask, as often as `how_often` says. With `public_badges` everybody may see how a branch stands. At
     `providers` people sign in.
     """
-    app = FastAPI(
+    app = DescribedApp(
         title="surveil", version=__version__, summary=ABOUT, docs_url=None, redoc_url=None,
         openapi_url=f"{api.PREFIX}/openapi.json",
     )  # fmt: skip
@@ -80,6 +82,7 @@ def make_app(
         app.include_router(metrics.router, include_in_schema=False)
     app.add_middleware(Quick, books=books, door=door, cluster=cluster)
     app.add_middleware(Tags)
+    app.add_middleware(Heads)
     app.add_middleware(Limits)
     app.add_middleware(Allowing, how_often=how_often)
     place = None if public_url is None else place_of(public_url)

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from surveil.answer.shapes.kinds import Shape, a, many, record, text, whole
 from surveil.errors import ExitCode, SurveilError
 from surveil.web.root import path_of
 from surveil.web.visitors import UnknownVisitor
@@ -52,19 +53,23 @@ _NOWHERE: Final = (
     "Nothing is at this address: the overview, and for programs `/api/v1/openapi.json`, lead to all there is."
 )
 
-_DOCUMENT: Final = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what is wrong, in a sentence for people"},
-        "exit_code": {"type": "integer", "description": "what a command would end with"},
+PROBLEM: Final = Shape(
+    "Problem",
+    {
+        "type": text("`about:blank`"),
+        "title": text("what is wrong, in a few words that are the same for each status"),
+        "status": whole("the HTTP status"),
+        "detail": text("what is wrong, in a sentence for people"),
+        "exit_code": whole("what a command would end with"),
+        "complaints": many(
+            record(at=text("where"), because=text("what is wrong there")), "all that is wrong with a request's parts"
+        ),
     },
-}
+    frozenset({"exit_code", "complaints"}),
+)
+"""What is sent in place of every answer that cannot be given."""
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": title, "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}} for status, title in _TITLES.items()
+    status: {"description": title, "content": {MEDIA_TYPE: {"schema": a(PROBLEM)}}} for status, title in _TITLES.items()
 }
 """What may be wrong with a request, for the description of the API."""
 

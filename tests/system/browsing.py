@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.system.processes import Place, eventually
 
@@ -31,17 +31,34 @@ class Seen:
 
 
 @contextmanager
-def browser(*, any_certificate: bool = False) -> Iterator[Seen]:
-    """One page of a new browser, whose profile is gone afterwards; it may take any certificate for a good one."""
+def chromium() -> Iterator[Browser]:
+    """A browser without a window, for tests that open one each."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("there is no browser: type `apt install chromium`")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=list(_QUIET))
         try:
-            yield Seen(started.new_page(ignore_https_errors=any_certificate))
+            yield started
         finally:
             started.close()
+
+
+@contextmanager
+def window(started: Browser, *, any_certificate: bool = False) -> Iterator[Seen]:
+    """One page that shares nothing with others; it may take any certificate for a good one."""
+    context = started.new_context(ignore_https_errors=any_certificate)
+    try:
+        yield Seen(context.new_page())
+    finally:
+        context.close()
+
+
+@contextmanager
+def browser(*, any_certificate: bool = False) -> Iterator[Seen]:
+    """One page of a new browser, whose profile is gone afterwards."""
+    with chromium() as started, window(started, any_certificate=any_certificate) as seen:
+        yield seen
 
 
 def sign_in(page: Page, place: Place) -> None:

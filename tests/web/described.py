@@ -11,9 +11,10 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -21,38 +22,74 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
+from tests.fitting import closed
+from tests.web import world
 from tests.web.stage import Stage
 
 MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+REFUSED: Final = 400
 _REFUSED: Final = "RejectedPositiveData"
 _JUDGING: Final = {
-    "POST /api/v1/builds", "POST /api/v1/join-tokens", "POST /runner", "POST /api/v1/questions/{question}",
+    "POST /api/v1/builds", "POST /commit", "POST /api/v1/join-tokens", "POST /runner",
+    "POST /api/v1/questions/{question}",
     "PUT /api/v1/secrets/{name}", "DELETE /api/v1/secrets/{name}", "PUT /api/v1/users/{name}",
     "GET /api/v1/builds/{build}/jobs/{job}/attempts/{attempt}/log/search",
+    "GET /api/v1/builds/{build}/jobs/{job}/attempts/{attempt}/log/rows",
 }  # fmt: skip
-"""What is a name, a label or an argument is said here by who takes it, in a sentence, and not by the description."""
+"""What is a name, a label or an argument is said here by who takes it, in a sentence, and not by the description; nor
+does that say of which arguments there may be one.
+"""
 
 
-def holes(stage: Stage, operations: slice, *, examples: int, number: int = 1) -> Iterator[tuple[str, int, list[str]]]:
-    """For each route how many requests were sent, and what was wrong with the answers. `number` chooses other ones."""
+THERE: Final = {"build": "1", "job": "test", "attempt": 1}
+"""What addresses can lead to where the tests' own stage is asked."""
+OF_SAMPLE: Final = {"build": str(world.LOGGED), "job": world.WRONG, "attempt": 1, "name": "green"}
+"""The same, of the sample."""
+
+
+class Tried(NamedTuple):
+    """What came of requests to a route: how many there were, how they were answered by status, and what was wrong."""
+
+    label: str
+    sent: int
+    statuses: Counter[int]
+    wrong: dict[str, str]
+
+
+def holes(
+    stage: Stage, operations: slice, *, examples: int, number: int = 1, there: Mapping[str, Any] = THERE
+) -> Iterator[Tried]:
+    """What comes of requests to each route. `number` chooses other ones. Every other request that makes sense is about
+    what is `there`.
+    """
     # Whatever is followed ends at once, and nobody is told that they come too often.
     stage.app.state.stopping.set()
+    # Nothing is sent that is not said, though whoever reads must take more.
+    stage.app.openapi_schema = closed(stage.app.openapi())
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", stage.app)
-    headers = stage.token("admin")
+    # It looks for the name as the description has it, and asks again without it.
+    headers = {"Authorization": stage.token("admin")["authorization"]}
     for result in itertools.islice(schema.get_all_operations(), operations.start, None, operations.step):
         assert isinstance(result, Ok), result
         operation = result.ok()
-        sent, found = 0, dict[str, str]()
+        tried = Tried(operation.label, 0, Counter(), {})
         for mode in MODES:
-            made, wrong = _tried(operation, mode, headers, examples, number)
-            sent, found = sent + made, {**found, **wrong}
-        yield operation.label, sent, list(found.values())
+            about = there if mode is GenerationMode.POSITIVE else {}
+            more = _tried(operation, mode, headers, about, examples=examples, number=number)
+            tried = Tried(tried.label, tried.sent + more.sent, tried.statuses + more.statuses, tried.wrong | more.wrong)
+        yield tried
 
 
 def _tried(
-    operation: Any, mode: GenerationMode, headers: dict[str, str], examples: int, number: int
-) -> tuple[int, dict[str, str]]:
-    sent, found = 0, dict[str, str]()
+    operation: Any,
+    mode: GenerationMode,
+    headers: dict[str, str],
+    there: Mapping[str, Any],
+    *,
+    examples: int,
+    number: int,
+) -> Tried:
+    sent, statuses, found = 0, Counter[int](), dict[str, str]()
 
     @seed(number)
     @settings(
@@ -63,8 +100,12 @@ def _tried(
     def ask(case: Any) -> None:
         nonlocal sent
         sent += 1
+        if sent % 2:
+            case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
         try:
-            case.call_and_validate(headers=headers)
+            answer = case.call(headers=headers)
+            statuses[answer.status_code] += 1
+            case.validate_response(answer)
         except BaseExceptionGroup as failures:
             for failure in failures.exceptions:
                 if type(failure).__name__ != _REFUSED or operation.label not in _JUDGING:
@@ -78,7 +119,7 @@ def _tried(
         ask()
     except Unsatisfiable:
         assert mode is GenerationMode.NEGATIVE, operation.label  # Nothing could be wrong about it.
-    return sent, found
+    return Tried(operation.label, sent, statuses, found)
 
 
 def main() -> int:
@@ -86,18 +127,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     until = time.monotonic() + parser.parse_args().seconds
-    sent, routes, found = 0, set[str](), dict[str, None]()
+    sums: dict[str, Counter[int]] = {}
+    found: dict[str, None] = {}
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder))
+        world.sample(stage.desk)
         while time.monotonic() < until:
-            for label, made, wrong in holes(stage, slice(0, None, 1), examples=50, number=random.getrandbits(32)):
-                sent += made
-                routes.add(label)
-                found.update(dict.fromkeys(f"{label}: {each}" for each in wrong))
+            number = random.getrandbits(32)
+            for tried in holes(stage, slice(0, None, 1), examples=20, number=number, there=OF_SAMPLE):
+                sums.setdefault(tried.label, Counter()).update(tried.statuses)
+                found.update(dict.fromkeys(f"{tried.label}: {each}" for each in tried.wrong.values()))
                 if time.monotonic() > until:
                     break
     sys.stdout.write("".join(f"{each}\n" for each in found))
-    sys.stdout.write(f"{sent} requests to {len(routes)} routes, {len(found)} holes\n")
+    sys.stdout.write("| route | requests | answered | refused |\n|---|---|---|---|\n")
+    for label, statuses in sorted(sums.items(), key=lambda each: each[0].split()[::-1]):
+        answered = sum(count for status, count in statuses.items() if status < REFUSED)
+        sys.stdout.write(f"| `{label}` | {statuses.total()} | {answered} | {statuses.total() - answered} |\n")
+    total = sum(statuses.total() for statuses in sums.values())
+    sys.stdout.write(f"{total} requests to {len(sums)} routes, {len(found)} holes\n")
     return bool(found)
 
 

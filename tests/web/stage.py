@@ -6,12 +6,29 @@ import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 import httpx2
 from fastapi import FastAPI
 
-from surveil.answer import LookWish, Reply
+from surveil.answer import (
+    BackupWish,
+    JobsWish,
+    LookWish,
+    PackWish,
+    RekeyWish,
+    RemoveSecretWish,
+    Reply,
+    RetryWish,
+    RevokePeerWish,
+    RevokeTokenWish,
+    RunnerWish,
+    SecretWish,
+    SubmitWish,
+    TokenWish,
+    Wish,
+)
+from surveil.answer.views import time_text
 from surveil.client import Answered, Behalf
 from surveil.client.asking import Client
 from surveil.client.documents import Documents
@@ -29,7 +46,7 @@ from surveil.web.metrics.gathering import Gatherer
 from surveil.web.providers import Provider
 from surveil.web.submitting import submitter_of
 from surveil.web.visitors import SESSION_MS, Door
-from tests.answer.desk import Desk
+from tests.answer.desk import NOW, Desk
 
 CLUSTER = "6f1c0d6e7a9b4c0e8f3a2b1c0d9e8f7a"
 HERE = "http://ci.example.org"
@@ -64,9 +81,30 @@ class PlayedDispatcher(Documents):
             return Answered(body=reply.body, data=reply.data)
         self.wishes.append((what, dict(about or {})))
         self.behalves.append(behalf)
-        if isinstance(reply, LookWish):
-            return Answered(body=reply.reply(1).body, data=b"")
-        return Answered(body={"build": 99, "state": "queued"}, data=b"")
+        return Answered(body=fulfilled(reply).body, data=b"")
+
+
+def fulfilled(wish: Wish) -> Reply:
+    """What a dispatcher says that did what was wished."""
+    match wish:
+        case SubmitWish() | RetryWish():
+            return wish.reply(99)
+        case JobsWish():
+            return wish.reply("queued")
+        case TokenWish():
+            return wish.reply(token="svl1.AbC", token_id="4f1c22ab", expires_at=time_text(NOW + wish.expires_ms))
+        case BackupWish():
+            return wish.reply(size_bytes=4096)
+        case RekeyWish():
+            return wish.reply(secrets=0)
+        case LookWish():
+            return wish.reply(1)
+        case PackWish():
+            return wish.reply(None)
+        case RunnerWish() | RevokeTokenWish() | RevokePeerWish() | SecretWish() | RemoveSecretWish():
+            return wish.reply()
+        case _:
+            assert_never(wish)
 
 
 class Stage:

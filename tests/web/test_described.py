@@ -17,5 +17,5 @@ EXAMPLES = 6
 def test_no_request_that_may_come_is_answered_in_a_way_that_is_not_described(stage: Stage, part: int) -> None:
     asked = list(holes(stage, slice(part, None, PARTS), examples=EXAMPLES))
     assert len(asked) > 10
-    assert [label for label, sent, _ in asked if not sent] == []
-    assert [f"{label}: {wrong}" for label, _, found in asked for wrong in found] == []
+    assert [each.label for each in asked if not each.sent] == []
+    assert [f"{each.label}: {wrong}" for each in asked for wrong in each.wrong.values()] == []

@@ -16,9 +16,10 @@ from tests.corpora.naughty import BYTES, NAUGHTY
 from tests.store.records import changed, make_attempt, make_build, make_job, new
 from tests.system.browsing import Seen, browser
 from tests.web import world
+from tests.web.axed import PHONE, looked
 from tests.web.served import Served, served
 from tests.web.stage import Stage
-from tests.web.test_in_browser import FOREIGN, PHONE, WEIGHT_MAX, troubles
+from tests.web.test_in_browser import FOREIGN, WEIGHT_MAX
 
 LINES = 200_000
 JOB = "/builds/3/jobs/test"
@@ -237,7 +238,7 @@ def test_a_log_can_be_read_by_everybody_on_any_screen_and_is_light(place: tuple[
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        assert troubles(seen) == [], scheme
+        assert looked(seen).troubles == [], scheme
 
 
 def test_a_log_full_of_attacks_is_text_on_its_page(place: tuple[Stage, Served, Seen]) -> None:

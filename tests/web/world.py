@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import time
 
+from surveil.answer.auditing import What
 from surveil.core.model import Attempt, AttemptState, Build, Job, Record, Status
 from surveil.core.state import Session
 from surveil.frozen import replace
 from surveil.protocol import Case, CaseState, StepReport, Tally, WatchedRepo
+from surveil.store.acts import Act
+from surveil.store.passes import Kind
+from surveil.store.people import Role
 from tests.answer.desk import Desk
 from tests.corpora.naughty import NAUGHTY
 from tests.store.records import make_artifact, make_build, make_note, make_runner, make_spec, new
+from tests.web.stage import Stage
 
 MINUTE = 60_000
 SITE, API = "https://git.example.org/shop/site.git", "https://git.example.org/shop/api.git"
@@ -99,6 +104,28 @@ def sample(desk: Desk) -> None:
         WatchedRepo(repo=SITE), WatchedRepo(repo=API, problem="git.example.org refuses the key: permission denied"),
     )  # fmt: skip
     desk.live.schedules = lambda: [(SITE, "30 2 * * *", "Europe/Berlin", _now() + 300 * MINUTE)]
+
+
+def furnish(stage: Stage) -> None:
+    """The sample, and who comes to see it: people with roles, tokens, and what they did."""
+    sample(stage.desk)
+    roles = {"grace": ("run", "https://git.example.org/shop/*"), "alan": ("read", API), "barbara": ("admin", SITE)}
+    for name, (scope, repo) in roles.items():
+        stage.passes.people.put(name, [Role(repo=repo, scope=scope)], now=_now() - 30 * 1440 * MINUTE)
+    for name, label in (("grace", "the dashboard in the kitchen"), ("alan", "")):
+        lasts_ms = 20 * 1440 * MINUTE
+        now = _now() - 10 * 1440 * MINUTE
+        stage.passes.issue(Kind.TOKEN, name, "run", now=now, lasts_ms=lasts_ms, label=label, user=name)
+    done = (
+        (What.USER, "grace", "run in https://git.example.org/shop/*", "command"), (What.SIGN_IN, "ada", "", "page"),
+        (What.CANCEL, "build 9", "cancelled by ada", "page"), (What.RETRY, "build 12", "", "api"),
+        (What.RUNNER, "violet", "cordon: its disk is being replaced", "command"),
+        (What.SECRET_SET, "NPM_TOKEN", "for refs/heads/main", "command"),
+    )  # fmt: skip
+    for ago_min, (what, subject, detail, way) in zip((9000, 400, 180, 90, 45, 8), done, strict=True):
+        client = "" if way == "page" and what is What.SIGN_IN else "local"
+        at = _now() - ago_min * MINUTE
+        stage.acts.write(Act(at=at, person="ada", client=client, way=way, what=what, subject=subject, detail=detail))
 
 
 def _with_jobs(desk: Desk, made: Build) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from surveil.answer.arguments import NAME_CHARACTERS_MAX, NAMES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, Document, Key, Runs
 from surveil.web.books import Books
 from surveil.web.ids import uuid_of
@@ -18,7 +19,8 @@ from surveil.web.submitting import mid_of
 router = APIRouter(tags=["acting"])
 
 _Reason = Annotated[str, Field(max_length=500, description="why, for whoever wonders later")]
-_Jobs = Annotated[list[Annotated[str, Field(max_length=300)]], Field(max_length=1000, description="only these jobs")]
+_JobName = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+_Jobs = Annotated[list[_JobName], Field(max_length=NAMES_MAX, description="only these jobs")]
 
 
 class Some(BaseModel):

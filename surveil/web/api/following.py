@@ -26,8 +26,15 @@ from surveil.web.events import Event, stream
 router = APIRouter(tags=["following"])
 
 _PLACE: Final = re.compile(r"([1-9][0-9]{0,9})\.([0-9]{1,16})")
+PLACE_FORM: Final = {"pattern": rf"^{_PLACE.pattern}$"}
+"""How a place in a log is written, for the description; whoever writes another one is told in a sentence."""
+_OR_NONE: Final = {"pattern": rf"^({_PLACE.pattern})?$"}
+_AFTER: Final = "go on after this event"
 
-LastId = Annotated[str, Header(alias="Last-Event-ID", max_length=40, description="go on after this event")]
+LastId = Annotated[str, Header(alias="Last-Event-ID", max_length=40, description=_AFTER)]
+LastPlace = Annotated[
+    str, Header(alias="Last-Event-ID", max_length=40, description=_AFTER, json_schema_extra={**_OR_NONE})
+]
 
 
 @router.get("/events", response_class=StreamingResponse)
@@ -54,7 +61,7 @@ async def follow(
     attempt: Annotated[int | None, Query(ge=1, le=2**31)] = None,
     at: Annotated[int, Query(ge=0, le=2**53, description="from this byte of that attempt on")] = 0,
     tail: Annotated[int | None, Query(ge=1, le=TAIL_LINES_MAX, description="begin with the last so many lines")] = None,
-    last: LastId = "",
+    last: LastPlace = "",
 ) -> StreamingResponse:
     """The log of a job, of this attempt or of the newest and all that follow it: events of kind `piece`, and `end`."""
     if last:

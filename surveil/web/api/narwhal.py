@@ -39,7 +39,7 @@ class Leaving(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Repository(BaseModel):
+class CommitRepository(BaseModel):
     """A watched repository, by its address or the end of it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +54,7 @@ class Commit(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
-    repository: Repository
+    repository: CommitRepository
 
 
 @router.get("/health", include_in_schema=False)

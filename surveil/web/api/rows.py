@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from surveil.errors import NotFoundError, UsageError
 from surveil.store.log_rows import ROWS_MAX
 from surveil.store.log_search import ERROR, literal
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
-from surveil.web.api.following import LastId, place_of
+from surveil.web.api.following import PLACE_FORM, LastPlace, place_of
 from surveil.web.books import Books
 from surveil.web.events import stream
 from surveil.web.lines import Log, row_view
@@ -88,9 +89,10 @@ async def follow(
     at: Annotated[int, Query(ge=0, le=2**53, description="from this row of that attempt on")] = 0,
     only: Annotated[bool, Query(description="end with this attempt")] = False,
     behind: Annotated[
-        list[str], Query(max_length=BEHIND_MAX, description="places in logs of earlier attempts that are not whole")
+        list[Annotated[str, Field(json_schema_extra={**PLACE_FORM})]],
+        Query(max_length=BEHIND_MAX, description="places in logs of earlier attempts that are not whole"),
     ] = [],  # noqa: B006  # the framework's way to say so
-    last: LastId = "",
+    last: LastPlace = "",
 ) -> StreamingResponse:
     """Rows as they come: events of kind `rows`, and `end`. An `open` row comes again, as a whole, once there is more
     of it. It goes on to the attempts that follow, unless only this one is wanted; what comes late of earlier ones,

@@ -25,7 +25,7 @@ COMMAND_CHARACTERS_MAX = 16_384
 _Address = Annotated[str, Field(min_length=1, max_length=ADDRESS_CHARS_MAX)]
 
 
-class Build(BaseModel):
+class Building(BaseModel):
     """What is to be built: HEAD of a repository, or what a ref points to, or a commit."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Build(BaseModel):
 
 @router.post("/builds", status_code=201)
 async def build(
-    request: Request, response: Response, books: Asked, visitor: Runs, wanted: Build, key: Key = ""
+    request: Request, response: Response, books: Asked, visitor: Runs, wanted: Building, key: Key = ""
 ) -> Document:
     """Have a commit of a watched repository built now. `id` is the build's number, and its UUID for who said
     `repo_url`; every route takes both.
