@@ -10,6 +10,7 @@ from surveil.store.outbox import Outbox
 from surveil.store.sqlite import open_store
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
+from tests.forge import played
 from tests.notify.post_office import Mood, PostOffice
 from tests.store.records import make_build, make_job, make_note, new
 
@@ -118,6 +119,26 @@ def test_a_preview_shows_what_people_would_read(type_: Type, home: Path) -> None
         assert (ended.code, ended.out) == (6, "")
         assert said in ended.err
     assert type_("notify", "preview", "2", "--data", str(home / "elsewhere")).code == 3
+
+
+def test_a_channel_of_apprise_can_be_tried_as_well(type_: Type, home: Path) -> None:
+    built(home / "data")
+    service = played.PlayedForge()
+    (home / "data" / "notify.toml").write_text('[[apprise]]\nname = "phones"\nurl_file = "phones.url"\n')
+    try:
+        (home / "data" / "phones.url").write_text(service.url.replace("http://", "json://") + "/hush-hush")
+        taken = type_("notify", "test", "phones")
+        assert (taken.code, taken.out) == (0, "")
+        assert "phones took a message.\n" in taken.err
+        [told] = service.told
+        assert (told.path, told.document["title"]) == ("/hush-hush", "Test: surveil can tell phones")
+        service.moods = [played.Mood(status=401)] * 5
+        refused = type_("notify", "test", "phones")
+        assert refused.code == 7
+        assert "phones took no message: Apprise says: " in refused.err
+        assert "hush" not in refused.err
+    finally:
+        service.close()
 
 
 def test_a_channel_can_be_tried(type_: Type, home: Path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from surveil.config import ObserverConfig, RunnerConfig
 from surveil.core.peers import Peer, Role
 from surveil.errors import NotAllowedError, UnreachableError
+from surveil.hands import observing, running
 from surveil.net.addresses import Address
 from surveil.net.enrolment import enrol, is_enrolled, is_spent
 from surveil.net.keys import load_keys, make_keys
@@ -74,6 +76,38 @@ def test_a_newcomer_keeps_a_key_that_connects_and_knows_its_dispatcher(tmp_path:
                 await connected(runner)
             (tmp_path / "keys" / "runner.key").unlink()
             assert not is_spent(token, role=Role.RUNNER, data=tmp_path)
+
+    asyncio.run(scene())
+
+
+def test_a_service_whose_command_holds_its_token_joins_once_and_where_it_says_that_the_dispatcher_is(
+    tmp_path: Path,
+) -> None:
+    """A token that is good several times would let a machine in again whose key was revoked."""
+
+    async def scene() -> None:
+        async with serving() as stage:
+            token = str(make_token(Address("192.0.2.1", 7300), stage.server_keys.public))
+            where = str(stage.address)
+            stage.peers.open_enrolment(10_000)
+            ours = RunnerConfig(data=tmp_path / "runner", name="spare-2", join=token, dispatcher=where, sandbox="off")
+            theirs = ObserverConfig(
+                data=tmp_path / "observer",
+                name="eye",
+                join=token,
+                dispatcher=where,
+                repos=("https://example.org/a.git",),
+            )
+            async with answering(stage, lambda _: YES) as heard:
+                for _ in range(3):
+                    async with running.opened(ours) as parts:
+                        assert parts.address == stage.address
+            assert len(heard) == 1
+            async with answering(stage, lambda _: replace(YES, role="observer", name="eye")) as heard:
+                for _ in range(3):
+                    async with observing.opened(theirs) as parts:
+                        assert parts.address == stage.address
+            assert len(heard) == 1
 
     asyncio.run(scene())
 
