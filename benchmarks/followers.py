@@ -36,6 +36,7 @@ PIECE_LINES: Final = 10_000
 SHORT_LINES: Final = 100
 LAST: Final = "the last of many lines"
 PAUSE_S: Final = 0.05
+LOOK_MS: Final = 50
 LINES_MAX: Final = 100_000
 EARLY_LINES: Final = 200_000
 """20 MB, which those who begin there and read slowly never see the end of."""
@@ -45,6 +46,8 @@ WARM_UP: Final = 40
 SETTLE_S: Final = 2.0
 JOBS_PER_BUILD: Final = 200
 LOG: Final = "/builds/{build}/jobs/test/attempts/1"
+EMPTY: Final = "/healthz"
+"""What the browser and the machine take for a page with next to nothing in it."""
 FOLLOW: Final = "/api/v1/builds/1/jobs/test/log/rows/follow?attempt=1&at={at}"
 TALK: Final = """import sys, time
 sys.stdout.write(("x" * 99 + chr(10)) * {early})
@@ -108,21 +111,24 @@ class Followed:
     most_mib: float
 
 
-def paints(folder: Path, *, lines: int, times: int) -> tuple[list[Paint], list[Paint], float]:
-    """How soon the end of a long log and of a short one was painted, in turns; and the MiB of the pages' process."""
+def paints(folder: Path, *, lines: int, times: int) -> tuple[list[Paint], list[Paint], list[Paint], float]:
+    """How soon the end of a long log and of a short one was painted, and a page with nothing, in turns; and the MiB of
+    the pages' process.
+    """
     data = folder / "paints"
     width = 104
     piece = b"".join(b"line %d ".ljust(width, b".") % number + b"\n" for number in range(PIECE_LINES - 1))
     piece += LAST.encode() + b"\n"
     keep_logs(data, (lines // PIECE_LINES, piece), (1, piece[-SHORT_LINES * width :].split(b"\n", 1)[1]))
-    found: dict[int, list[Paint]] = {1: [], 2: []}
+    found: dict[str, list[Paint]] = {LOG.format(build=1): [], LOG.format(build=2): [], EMPTY: []}
     with dispatching(data) as dispatcher, serving(dispatcher) as pages, signed_in(pages) as seen:
         seen.page.goto(pages.address)
         for _ in range(times):
-            for build, paint in found.items():
-                paint.append(_paint(seen, pages, LOG.format(build=build)))
+            for path, paint in found.items():
+                paint.append(_paint(seen, pages, path))
         memory = Usage(pages.pid).rss_mib()
-    return found[1], found[2], memory
+    long, short, empty = found.values()
+    return long, short, empty, memory
 
 
 def _paint(seen: Seen, pages: Pages, path: str) -> Paint:
@@ -132,12 +138,17 @@ def _paint(seen: Seen, pages: Pages, path: str) -> Paint:
     with there.new_context() as context:
         pages.let_in(context)
         page = context.new_page()
+        painted = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+        if path == EMPTY:
+            page.goto(pages.address + path, wait_until="commit")
+            while (first := page.evaluate(painted)) is None:
+                page.wait_for_timeout(LOOK_MS)
+            return Paint(first=first, last=first)
         page.add_init_script(PAINTED.replace("WANTED", json.dumps(LAST)))
         page.goto(pages.address + path, wait_until="commit")
         page.wait_for_selector("[data-painted-at]")
-        first = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
         last = "Number(document.documentElement.dataset.paintedAt)"
-        return Paint(first=page.evaluate(first), last=page.evaluate(last))
+        return Paint(first=page.evaluate(painted), last=page.evaluate(last))
 
 
 async def written(folder: Path, count: int) -> list[float]:
@@ -255,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say(f"a line from a step's write to a browser's screen: {spread(took)} (target p50 {SCREEN_MS} ms)")
             met.append(statistics.median(took) <= SCREEN_MS)
         if options.paints:
-            long, short, memory = paints(folder, lines=options.lines, times=options.paints)
+            long, short, empty, memory = paints(folder, lines=options.lines, times=options.paints)
+            say(f"a page with nothing in it: {spread([paint.first for paint in empty])}")
             _say_paints(long, short, memory, options.lines, met=all(met))
 
 

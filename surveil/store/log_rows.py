@@ -23,6 +23,8 @@ from surveil.store.log_live import LogSlice
 CUT_BYTES: Final = 16 * 1024
 PAGE_BYTES: Final = 256 * 1024
 """A page of rows has at most about so many bytes, and reaches at least one row."""
+_FIRST_BYTES: Final = 32 * 1024
+"""So many are looked at first, as most rows are short."""
 ROWS_MAX: Final = 1000
 STRIDE_BYTES: Final = 256 * 1024
 """The index remembers how many lines end before every so many bytes: 32 KiB of memory for a gigabyte of log."""
@@ -113,10 +115,15 @@ def rows_before(read: Read, before: int | None, limit: int) -> Page:
     """At most `limit` rows, the last of them the one before byte `before`, or the last of all."""
     length = read(0, 0).length
     stop = length if before is None else min(before, length)
-    start, begins = _known_start(read, max(0, stop - PAGE_BYTES))
-    # A few bytes more tell whether a row that is very long ends there.
-    found = read(start, stop - start + _CONTINUES_MAX + 1)
-    rows = [row for row in split(found.data, start, begins=begins) if row.at < stop]
+    most = _FIRST_BYTES
+    while True:
+        start, begins = _known_start(read, max(0, stop - most))
+        # A few bytes more tell whether a row that is very long ends there.
+        found = read(start, stop - start + _CONTINUES_MAX + 1)
+        rows = [row for row in split(found.data, start, begins=begins) if row.at < stop]
+        if len(rows) >= limit or start == 0 or most >= PAGE_BYTES:
+            break
+        most = min(2 * most, PAGE_BYTES)
     # Not as long as it is by now: the last row would then be none, and nobody would follow from there.
     return Page(rows=tuple(rows[max(0, len(rows) - limit) :]), length=length, damaged=found.damaged)
 

@@ -25,7 +25,8 @@ from surveil.web.pages.shown import part
 
 router = APIRouter()
 
-ROWS: Final = 200
+ROWS: Final = 100
+"""More than a screen has; the script of the page fetches what it needs beyond them, once these are seen."""
 TEXT_CHARACTERS_MAX: Final = 40_000
 """What a page shows of a log without a script; whoever wants more turns pages."""
 COUNTING_S: Final = 0.2
@@ -131,6 +132,8 @@ def _fitting(rows: list[dict[str, Any]], *, from_end: bool) -> list[dict[str, An
 
 def _plain(text: str) -> str:
     """A row without colours, and without whatever else a terminal would obey."""
+    if text.replace("\t", "").isprintable():
+        return text
     safe = SafeOutput()
     cleaned = safe.feed(text.encode("utf-8", "replace")) + safe.finish()
     return _COLOUR.sub("", cleaned.decode("utf-8", "replace"))

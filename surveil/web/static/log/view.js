@@ -8,6 +8,7 @@ import { Rows, ROWS_MAX } from "./rows.js";
 import { Search } from "./search.js";
 
 const PAGE_ROWS = 500;
+const FIRST_ROWS = 200; // More than a screen has, and soon drawn.
 const NEAR_PIXELS = 1200; // So far before its end more of the log is fetched.
 const AT_END_PIXELS = 8;
 const PLACES = 1000;
@@ -77,13 +78,14 @@ class View {
     else {
       // The last rows are on the page already, without their colours.
       this.scrollToEnd();
-      await this.goToEnd();
+      await this.goToEnd(FIRST_ROWS, painted());
     }
   }
 
-  async goToEnd() {
+  async goToEnd(limit = PAGE_ROWS, when = null) {
     await this.one(async () => {
-      this.show(await this.ask("rows", { attempt: this.newest(), limit: PAGE_ROWS }));
+      await when;
+      this.show(await this.ask("rows", { attempt: this.newest(), limit }));
       this.following = true;
       this.scrollToEnd();
       this.attach();
@@ -301,6 +303,12 @@ class View {
     this.scroller.scrollTop -= AT_END_PIXELS * 4;
     this.told();
   }
+}
+
+// When what there is can be seen; a page that nobody sees is not painted.
+function painted() {
+  if (document.hidden) return Promise.resolve();
+  return new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }
 
 const root = document.querySelector("#log");
