@@ -48,6 +48,8 @@ PAGES_A_S: Final = 10
 """What is read while dispatch is timed."""
 SLOTS: Final = 8
 WARM: Final = 5
+LATELY: Final = 200
+"""The builds that programs ask for over and over; all others are mostly asked for the first time."""
 
 
 # ---- pages ---------------------------------------------------------------------------------------------------------
@@ -171,10 +173,14 @@ def reads_per_s(web: Web, address: Callable[[], str], seconds: float, connection
 def compare_reads(folder: Path, web: Web, builds: int, seconds: float, pairs: int) -> dict[str, tuple[float, float]]:
     """By read its share of the framework's bare speed with the same document, in reads a second and in CPU."""
     dice = random.Random(2)
+    lately = range(max(1, builds - LATELY), builds)
     reads: dict[str, Callable[[], str]] = {
         "a build": lambda: f"/api/v1/builds/{dice.randrange(1, builds)}",
         "twenty builds": lambda: f"/api/v1/builds?before={dice.randrange(100, builds)}",
         "twenty without their jobs": lambda: f"/api/v1/builds?jobs=false&before={dice.randrange(100, builds)}",
+        "one of the last builds": lambda: f"/api/v1/builds/{dice.choice(lately)}",
+        "twenty of the last builds": lambda: f"/api/v1/builds?before={dice.choice(lately)}",
+        "the last twenty without their jobs": lambda: "/api/v1/builds?jobs=false",
     }
     found: dict[str, tuple[float, float]] = {}
     for name, address in reads.items():

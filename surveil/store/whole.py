@@ -67,7 +67,9 @@ class WholeBuilds:
             return [tally_of(row) for row in self._rows(cursor, self._tallies, wanted)]
 
     def mark(self) -> object:
-        """What stands for all that was written until now; see `surveil.store.Reader`."""
+        """What stands for all that was written until now; see `surveil.store.Reader`. A loop may ask: it waits for
+        nobody.
+        """
         if not isinstance(self._engine.pool, QueuePool):
             return object()  # Reader and writer share a connection, which sees nothing change.
         with self._lock, self._failures():
@@ -75,9 +77,11 @@ class WholeBuilds:
                 connection = self._engine.raw_connection()
                 self._watched = connection.driver_connection
                 connection.detach()  # The pool has as many for others as before.
-            with closing(self._watched.cursor()) as cursor:
-                cursor.execute(_VERSION)
-                return cursor.fetchone()
+                self._watched.execute("PRAGMA busy_timeout = 0")
+            try:
+                return self._watched.execute(_VERSION).fetchone()
+            except self._errors:
+                return object()  # Whoever reads meets it as well, and says what it is.
 
     def close(self) -> None:
         """Let go of what is kept open."""

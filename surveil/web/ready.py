@@ -76,6 +76,9 @@ class Ready:
         self, number: int, cluster: str, with_waiting: Callable[[Document], Awaitable[Document]]
     ) -> Written:
         """One build with its jobs; `with_waiting` says what those wait for that do. Raises NotFoundError."""
+        kept = self._unchanged(("build", cluster, number))
+        if kept is not None:
+            return kept.written
         found = await self._whole.read(lambda: self._build(number, cluster))
         if isinstance(found, Written):
             return found
@@ -84,15 +87,23 @@ class Ready:
     async def builds(self, about: Mapping[str, Any], cluster: str, *, brief: bool) -> Written:
         """A page of a list of builds; `brief` is without their jobs."""
         key = ("list", cluster, brief, repr(sorted(about.items())))
+        kept = self._unchanged(key)
+        if kept is not None:
+            return kept.written
         find = self._wanted(Arguments(Question.BUILDS, about))
         return await self._whole.read(lambda: self._list(key, find, cluster, brief=brief))
+
+    def _unchanged(self, key: Hashable) -> _Kept | None:
+        """What is remembered, if nothing at all was written since. On the loop: a way to a thread and back would take
+        longer than to know it.
+        """
+        kept = self._memory.get(key)
+        return kept if kept is not None and kept.mark == self._whole.reader.mark() else None
 
     def _build(self, number: int, cluster: str) -> Written | Document:
         """One build; where jobs wait, what is known here of it."""
         mark, key = self._whole.reader.mark(), ("build", cluster, number)
         kept = self._memory.get(key)
-        if kept is not None and kept.mark == mark:
-            return kept.written
         look = next(iter(self._whole.reader.looks([number], tests=True)), None)
         if look is None:
             raise not_found("build", number, "`surveil builds` lists those that there are.")
@@ -112,9 +123,6 @@ class Ready:
 
     def _list(self, key: Hashable, find: Callable[[], list[Build]], cluster: str, *, brief: bool) -> Written:
         mark = self._whole.reader.mark()
-        kept = self._memory.get(key)
-        if kept is not None and kept.mark == mark:
-            return kept.written
         found = find()
         if brief:
             alone = [BuildDetail(build=build, jobs=(), attempts=()) for build in found]

@@ -154,9 +154,13 @@ def test_an_answer_that_breaks_is_counted_as_broken(stage: Stage, monkeypatch: p
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(AllBooks, "with_waiting", broken)
+    headers = stage.token()
+    assert [stage.get("/api/v1/status", headers).status_code for _ in range(2)] == [200, 200]
+    monkeypatch.setattr(AllBooks, "written_build", broken)
+    # Whoever was let in goes the short way, and others the usual one.
+    assert stage.get("/api/v1/builds/1", headers).status_code == 500
     assert stage.get("/api/v1/builds/1", stage.token()).status_code == 500
-    assert collected(stage)['surveil_web_answers_total{route="/api/v1/builds/{build}",status="500"}'] == 1
+    assert collected(stage)['surveil_web_answers_total{route="/api/v1/builds/{build}",status="500"}'] == 2
 
 
 def test_whoever_follows_counts_for_as_long(stage: Stage) -> None:
