@@ -76,7 +76,10 @@ def test_no_line_is_missing_or_there_twice_whoever_is_killed_meanwhile(place: Pl
         first, second = rows_of(place, 1), rows_of(place, 2)
         assert len(first) > 3 * 20
         assert [row[3] for row in second] == [f"attempt 2 line {number}" for number in range(1, LAST + 1)]
-        assert page.evaluate(SHOWN) == first + second
+        # The page opened at the end of what was there, which on a busy machine is more than it begins with.
+        shown, whole = page.evaluate(SHOWN), first + second
+        assert len(shown) > len(second) + 3 * 20
+        assert shown == whole[whole.index(shown[0]) :]
         seen.complaints = [line for line in seen.complaints if "ERR_" not in line]
         assert seen.complaints == []
     assert eventually(lambda: place.processes() == [])

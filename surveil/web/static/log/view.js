@@ -8,7 +8,6 @@ import { Rows, ROWS_MAX } from "./rows.js";
 import { Search } from "./search.js";
 
 const PAGE_ROWS = 500;
-const FIRST_ROWS = 200; // More than a screen has, and soon drawn.
 const NEAR_PIXELS = 1200; // So far before its end more of the log is fetched.
 const AT_END_PIXELS = 8;
 const PLACES = 1000;
@@ -78,14 +77,14 @@ class View {
     else {
       // The last rows are on the page already, without their colours.
       this.scrollToEnd();
-      await this.goToEnd(FIRST_ROWS, painted());
+      await this.goToEnd(painted());
     }
   }
 
-  async goToEnd(limit = PAGE_ROWS, when = null) {
+  async goToEnd(when = null) {
     await this.one(async () => {
       await when;
-      this.show(await this.ask("rows", { attempt: this.newest(), limit }));
+      this.show(await this.ask("rows", { attempt: this.newest(), limit: PAGE_ROWS }));
       this.following = true;
       this.scrollToEnd();
       this.attach();
