@@ -9,6 +9,7 @@ compared with them.
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +34,13 @@ PAGES: Final = {
     "artifacts": "/artifacts",
     "runners": "/runners",
     "schedules": "/schedules",
+    "audit": "/audit",
     "settings": "/settings",
+    "sign-in": "/login?key=a-key-that-works-once",
 }
 DARK: Final = frozenset({"build", "log"})
 """Shown in the dark as well."""
-ON_A_PHONE: Final = frozenset({"overview", "log"})
+ON_A_PHONE: Final = frozenset({"overview", "log", "settings"})
 SCREEN: Final[ViewportSize] = {"width": 1000, "height": 640}
 PHONE: Final[ViewportSize] = {"width": 360, "height": 640}
 
@@ -47,7 +50,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="surveil-screens-") as folder:
         stage = Stage(Path(folder))
-        world.sample(stage.desk)
+        world.furnish(stage)
+        stage.now = stage.desk.now = time.time_ns() // 1_000_000
         with served(stage) as server, browser() as seen:
             cookie = {"name": COOKIE, "value": stage.session("admin"), "url": server.address}
             seen.page.context.add_cookies([cookie])  # type: ignore[list-item]  # a map of its very keys
@@ -61,7 +65,7 @@ def _take(seen: Seen, name: str, address: str) -> None:
     seen.page.goto(address, wait_until="load")
     if name == "log":
         seen.page.wait_for_selector("#log[data-state=over]")
-    seen.page.screenshot(path=FOLDER / f"{name}.png", full_page=name in {"build", "log"})
+    seen.page.screenshot(path=FOLDER / f"{name}.png", full_page=name in {"build", "log", "settings"})
     if name in DARK:
         seen.page.emulate_media(color_scheme="dark")
         seen.page.screenshot(path=FOLDER / f"{name}-dark.png")
