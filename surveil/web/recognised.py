@@ -37,7 +37,9 @@ class Recognised:
 
     def find(self, kind: Kind, secret: str, *, mark: object, now: int) -> Visitor | None:
         """Whoever has shown this, if nothing was written since they were looked up."""
-        if mark is None or mark != self._mark:
+        if mark is None:
+            return None
+        if mark != self._mark:
             self._known.clear()
             self._mark = mark
             return None
