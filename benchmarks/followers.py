@@ -184,7 +184,7 @@ async def _talk(client: Client, folder: Path, *, early: int) -> int:
     return build
 
 
-async def followed(folder: Path, *, followers: int, slow: int, jobs: int, pairs: int) -> Followed:
+async def followed(folder: Path, *, followers: int, slow: int, jobs: int, pairs: int, early: int) -> Followed:
     """What is dispatched without readers and with them, in pairs, and what those readers get and take."""
     data = folder / "followed"
     peers = let_in(data, ["sprint-1", "sprint-2"])
@@ -193,7 +193,7 @@ async def followed(folder: Path, *, followers: int, slow: int, jobs: int, pairs:
     shares: list[float] = []
     with dispatching(data) as dispatcher, serving(dispatcher) as pages:
         async with client_of(data) as client, real_runners(client, folder, ["talker"], slots=1):
-            await _talk(client, folder, early=EARLY_LINES)
+            await _talk(client, folder, early=early)
             await asyncio.sleep(SETTLE_S)
             end = await asyncio.to_thread(_log_bytes, pages)
             paths = FOLLOW.format(at=end), FOLLOW.format(at=0)
@@ -204,8 +204,8 @@ async def followed(folder: Path, *, followers: int, slow: int, jobs: int, pairs:
                 before = most = served.rss_mib()
 
                 async def measure(first: int) -> Dispatched:
-                    usage, builds = Usage(dispatcher.pid), jobs // JOBS_PER_BUILD
-                    took_s = await run_builds(client, tallies, first, builds, JOBS_PER_BUILD)
+                    usage, each = Usage(dispatcher.pid), min(JOBS_PER_BUILD, jobs)
+                    took_s = await run_builds(client, tallies, first, jobs // each, each)
                     return Dispatched(per_s=jobs / took_s, cpu_us=usage.cpu_s() / jobs * 1e6)
 
                 await measure(1)
@@ -255,9 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--slow", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--early", type=int, default=EARLY_LINES, help="lines before those who are fast begin")
     options = parser.parse_args(arguments)
     with scratch() as folder:
-        many = {name: getattr(options, name) for name in ("followers", "slow", "jobs", "pairs")}
+        many = {name: getattr(options, name) for name in ("followers", "slow", "jobs", "pairs", "early")}
         met = []
         if options.pairs:
             met.append(_say_followed(asyncio.run(followed(folder, **many)), options))
