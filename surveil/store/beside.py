@@ -59,6 +59,7 @@ class FileBeside:
         self._loss = loss
         self._changes = changes or {}
         self._opening = Lock()
+        self._turn = Lock()
         self._writing, self._reading = beside(path)
         self._watched: sqlite3.Connection | None = None
         self._watches = 0
@@ -110,7 +111,8 @@ class FileBeside:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A change, durable at its end, during which nobody else writes."""
-        with self._failures():
+        # SQLite lets threads that wait for each other try again now and then, and gives up on whoever is never lucky.
+        with self._turn, self._failures():
             self._see_what_is_there()
             with self._writing.begin() as connection:
                 yield connection
@@ -142,9 +144,10 @@ class FileBeside:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            # What begins a transaction is said to the driver itself, whose errors nobody has wrapped.
             cause = cause_of(error)
-            if getattr(error.__cause__, "sqlite_errorcode", None) in _DAMAGED or cause.startswith(_LACKING):
+            if getattr(error.__cause__ or error, "sqlite_errorcode", None) in _DAMAGED or cause.startswith(_LACKING):
                 raise StoreError(f"{self._path} is damaged ({cause}): remove the file{self._loss}") from error
             if is_full(error):
                 raise StoreError(

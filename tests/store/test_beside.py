@@ -6,13 +6,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 
-from surveil.store import StoreError
+from surveil.store import StoreError, sqlite
 from surveil.store.beside import FileBeside
 
 METADATA = MetaData()
@@ -50,6 +51,36 @@ def scribble(path: Path) -> None:
 def lose_tables(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE numbers")
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the file taken does not wait."""
+    monkeypatch.setattr(sqlite, "_WRITER_PRAGMAS", ("PRAGMA journal_mode = WAL", "PRAGMA busy_timeout = 0"))
+
+
+def test_threads_of_one_process_take_turns_without_luck(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient(monkeypatch)
+    file = opened(path)
+    with ThreadPoolExecutor(8) as threads:
+        for _ in threads.map(lambda number: write(file, number), range(400)):
+            pass
+    assert sorted(read(file)) == list(range(400))
+    file.close()
+
+
+def test_a_file_that_another_process_does_not_let_go_of_is_told_of_in_a_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch)
+    file = opened(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"numbers.db cannot be used \(database is locked\): look at the disk"):
+            write(file, 1)
+        other.execute("ROLLBACK")
+    write(file, 2)
+    assert read(file) == [2]
+    file.close()
 
 
 @pytest.mark.parametrize("damage", [cut, scribble, lose_tables])
