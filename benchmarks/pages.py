@@ -245,7 +245,7 @@ def without_indexes(data: Path) -> Iterator[None]:
     try:
         kept = database.execute(
             "SELECT name, sql FROM sqlite_master"
-            " WHERE name IN ('builds_ended', 'builds_repo_ended', 'builds_event', 'builds_author')"
+            " WHERE name IN ('builds_not_passed', 'builds_repo_not_passed', 'builds_event', 'builds_author')"
         ).fetchall()
         for name, _ in kept:
             database.execute(f"DROP INDEX {name}")

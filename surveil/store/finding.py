@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Dialect, bindparam, literal_column, select
 
 from surveil.core.model import VERDICTS, Status
 from surveil.frozen import dataclass
-from surveil.store.tables import ENDED_BUILD, OPEN_BUILD, builds
+from surveil.store.tables import NOT_PASSED, NOT_PASSED_BUILD, OPEN_BUILD, builds
 
 _NOTHING: Final[ColumnElement[str]] = literal_column("''")
 _ROW: Final = select(builds).where(builds.c.id == bindparam("id"))
@@ -103,29 +103,26 @@ class Finder:
             else:
                 column = builds.c[name] if name in leading else builds.c[name].concat(_NOTHING)
                 chosen = chosen.where(column == bindparam(name))
-        if state is not None:
+        if state is not None and state is not Status.PASSED:
             # The condition of the index that has this state, word for word.
-            chosen = chosen.where(text(ENDED_BUILD if state in VERDICTS else OPEN_BUILD))
+            chosen = chosen.where(text(NOT_PASSED_BUILD if state in NOT_PASSED else OPEN_BUILD))
         made = chosen.compile(dialect=self._dialect)
         return _Statement(str(made), tuple(made.positiontup or ()), made.params)
 
 
 def _kind_of(state: Status) -> str:
     """What statements differ by."""
-    if state not in VERDICTS:
-        return "open"
-    return "passed" if state is Status.PASSED else "wrong"
+    if state is Status.PASSED:
+        return "passed"
+    return "not passed" if state in NOT_PASSED else "open"
 
 
 def _leading(given: frozenset[str], state: Status | None) -> frozenset[str]:
     """The columns with which the index begins that is the shortest way to builds of which so much is given."""
     if state is not None and state not in VERDICTS:
         return frozenset()  # Few are open, and an index has these alone.
-    if state is not None:
-        if "repo" in given:
-            return frozenset({"repo", "state"})
-        # Of what ended badly there is little, and its index has the authors; of what passed there may be everything.
-        return frozenset({"author"}) if "author" in given and state is Status.PASSED else frozenset({"state"})
+    if state in NOT_PASSED:
+        return frozenset({"repo", "state"} if "repo" in given else {"state"})
     if {"repo", "ref"} <= given:
         return frozenset({"repo", "ref"})
     for name in ("author", "repo", "event"):

@@ -28,14 +28,15 @@ from sqlalchemy import (
     text,
 )
 
-from surveil.core.model import VERDICTS
+from surveil.core.model import VERDICTS, Status
 
 Number: Final = BigInteger().with_variant(Integer(), "sqlite")
 """53 bits. SQLite's INTEGER has 64, and only under that name is a primary key the row's own number."""
 
 OPEN_BUILD: Final = " AND ".join(f"state <> '{verdict}'" for verdict in sorted(VERDICTS))
 """Literal, because an index over a part of a table serves only queries that repeat its condition word for word."""
-ENDED_BUILD: Final = "state IN ({})".format(", ".join(f"'{verdict}'" for verdict in sorted(VERDICTS)))
+NOT_PASSED: Final = VERDICTS - {Status.PASSED}
+NOT_PASSED_BUILD: Final = "state IN ({})".format(", ".join(f"'{verdict}'" for verdict in sorted(NOT_PASSED)))
 LIVE_PEER: Final = "revoked_at IS NULL"
 
 metadata: Final = MetaData()
@@ -84,9 +85,9 @@ builds: Final = Table(
     Index("builds_ref", "repo", "ref", "id"),
     # An argument of another dialect would load all of that with each start.
     Index("builds_open", "id", sqlite_where=text(OPEN_BUILD)),
-    # Written once, with the verdict.
-    Index("builds_ended", "state", "id", "repo", "ref", "author", sqlite_where=text(ENDED_BUILD)),
-    Index("builds_repo_ended", "repo", "state", "id", "ref", sqlite_where=text(ENDED_BUILD)),
+    # Written once, with the verdict, and not for what passed, which is most and found without.
+    Index("builds_not_passed", "state", "id", "repo", "ref", "author", sqlite_where=text(NOT_PASSED_BUILD)),
+    Index("builds_repo_not_passed", "repo", "state", "id", "ref", sqlite_where=text(NOT_PASSED_BUILD)),
     Index("builds_event", "event", "id"),
     Index("builds_author", "author", "id", "repo", "event"),
 )

@@ -12,13 +12,17 @@ from alembic import op
 revision: Final = "0013"
 down_revision: Final = "0012"
 
-_ENDED: Final = "state IN ('cancelled', 'errored', 'failed', 'passed', 'skipped')"
+_NOT_PASSED: Final = "state IN ('cancelled', 'errored', 'failed', 'skipped')"
 
 
 def upgrade() -> None:
     op.drop_index("builds_repo", "builds")
     op.create_index("builds_repo", "builds", ["repo", "id", "event"])
     op.drop_index("builds_ended", "builds")
-    op.create_index("builds_ended", "builds", ["state", "id", "repo", "ref", "author"], sqlite_where=sa.text(_ENDED))
-    op.create_index("builds_repo_ended", "builds", ["repo", "state", "id", "ref"], sqlite_where=sa.text(_ENDED))
+    op.create_index(
+        "builds_not_passed", "builds", ["state", "id", "repo", "ref", "author"], sqlite_where=sa.text(_NOT_PASSED)
+    )
+    op.create_index(
+        "builds_repo_not_passed", "builds", ["repo", "state", "id", "ref"], sqlite_where=sa.text(_NOT_PASSED)
+    )
     op.create_index("builds_author", "builds", ["author", "id", "repo", "event"])
