@@ -33,7 +33,7 @@ TINY = {
         "--paints",
         "1",
         "--written",
-        "2",
+        "0",
         "--followers",
         "3",
         "--slow",
