@@ -26,7 +26,7 @@ from surveil.answer.shapes.building import (
     FLAKY,
     JOB,
     NOTE,
-    STANDING,
+    REPOSITORY,
     STEP,
     STORY,
     TALLY,
@@ -320,7 +320,7 @@ def shapes() -> list[Printed]:
         Printed(RUNNER, "`runners` (a list)", runner),
         Printed(STATUS, "`status`", _status()),
         Printed(SCHEDULE, "in the `schedules` of `status`", dict(_status()["schedules"][0])),
-        Printed(STANDING, "in what `GET /api/v1/repositories` sends", _standing()),
+        Printed(REPOSITORY, "in what `GET /api/v1/repositories` sends", _repository()),
         Printed(NOTE, "`watch` (a line for each)", note_view(4711, _NOTE)),
         Printed(STORY, "`story` (a line for each)", story_view(_STORY_LINE, NOW - 8_100)),
         Printed(TOKEN, "`token list` (a list)", token_view(_TOKEN, NOW)),
@@ -345,7 +345,7 @@ def _artifact() -> dict[str, Any]:
     return Fetched(artifact=artifact_view(_ARTIFACT), folder=Path("artifacts-12/build/wheels")).document()
 
 
-def _standing() -> dict[str, Any]:
+def _repository() -> dict[str, Any]:
     outlines = [
         Outline(id=number, ref=_BUILD.ref, state=state, created_at=at, started_at=at + 100, finished_at=at + 17_043)
         for number, state, at in ((12, Status.FAILED, NOW - 9000), (11, Status.PASSED, NOW - 99_000))

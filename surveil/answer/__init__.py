@@ -12,9 +12,10 @@ checked and complete, and the dispatcher performs it with everything else that c
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import field
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from surveil.core.events import ApprovalWanted, BuildWanted, CancelWanted, RunnerWanted, UnholdWanted
 from surveil.core.peers import Peer
@@ -24,6 +25,14 @@ from surveil.protocol import CommitSeen, Pack, Want
 
 WAIT_MS_MAX: Final = 30_000
 """The longest that one question may wait for news; the asker then asks again."""
+_Read = TypeVar("_Read")
+
+
+class ReadInThread(Protocol):
+    """Reads from the store without holding up the loop, a bounded number at a time."""
+
+    def __call__(self, read: Callable[[], _Read], /) -> Awaitable[_Read]:
+        """Do it."""
 
 
 class Question(StrEnum):

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
-from surveil.answer import Reply
+from surveil.answer import ReadInThread, Reply
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.counting import Counting, counting
 from surveil.core.spelling import did_you_mean
@@ -35,14 +35,6 @@ _CASE_CHARACTERS: Final = 200
 _WRONG_MAX: Final = 100_000
 
 _Key: TypeAlias = tuple[str, str, str]
-_Read = TypeVar("_Read")
-
-
-class ReadInThread(Protocol):
-    """Reads from the store without holding up the loop."""
-
-    def __call__(self, read: Callable[[], _Read], /) -> Awaitable[_Read]:
-        """Do it."""
 
 
 class CaseAnswers:

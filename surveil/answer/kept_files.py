@@ -6,10 +6,9 @@ What belongs here: two questions. What does not: rows and bytes (`store`), and h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
-from surveil.answer import Question, Reply
+from surveil.answer import Question, ReadInThread, Reply
 from surveil.answer.arguments import NUMBER_MAX, Arguments, not_found
 from surveil.answer.views import time_text
 from surveil.core.kept import Artifact
@@ -26,9 +25,6 @@ FETCHES_MAX: Final = 2
 not wait for that, so these take no part in how many may read.
 """
 
-Read = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Does in a thread what blocks, a bounded number at a time."""
-
 
 class KeptFiles:
     """What there is, by rows and by bytes."""
@@ -39,12 +35,12 @@ class KeptFiles:
         self._fetches = asyncio.Semaphore(FETCHES_MAX)
 
     async def answer(
-        self, question: Literal[Question.ARTIFACTS, Question.ARTIFACT], about: Arguments, read: Read
+        self, question: Literal[Question.ARTIFACTS, Question.ARTIFACT], about: Arguments, read: ReadInThread
     ) -> Reply:
         """Answer one of the two."""
         return await (self._artifacts if question is Question.ARTIFACTS else self._artifact)(about, read)
 
-    async def _artifacts(self, about: Arguments, read: Read) -> Reply:
+    async def _artifacts(self, about: Arguments, read: ReadInThread) -> Reply:
         """A page of a build's artifacts from number `at` on, in the order of jobs' names; a page that is not full is
         the last. Without a build, those of all builds, the newest first.
         """
@@ -57,7 +53,7 @@ class KeptFiles:
         found = await read(lambda: self.shelf.artifacts(build))
         return Reply(body=[artifact_view(artifact) for artifact in found[at : at + limit]])
 
-    async def _lately(self, about: Arguments, read: Read) -> Reply:
+    async def _lately(self, about: Arguments, read: ReadInThread) -> Reply:
         """Artifacts of several builds, each build's whole or at least as many as an answer has; `next` is what to give
         as `before` for more of them, or None.
         """
@@ -75,7 +71,7 @@ class KeptFiles:
         shown = whole or documents[:limit]
         return Reply(body={"artifacts": shown, "next": _build_of(shown[-1])})
 
-    async def _artifact(self, about: Arguments, read: Read) -> Reply:
+    async def _artifact(self, about: Arguments, read: ReadInThread) -> Reply:
         """Bytes `at` and on of an artifact's archive."""
         job, attempt, name = about.text("job"), about.number("attempt", least=1), about.text("name")
         at = about.number("at")

@@ -7,10 +7,9 @@ checksums (`surveil.store.logs`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from surveil.answer import WAIT_MS_MAX, Reply
+from surveil.answer import WAIT_MS_MAX, ReadInThread, Reply
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.live import Live
 from surveil.answer.log_facts import LogFacts, log_facts
@@ -60,13 +59,10 @@ class _Found:
         return () if self.attempt is None else steps_of(self.attempt)
 
 
-Read = Callable[[Callable[[], Any]], Awaitable[Any]]
-
-
 class Logbook:
     """Answers the question `log`."""
 
-    def __init__(self, reader: Reader, logs: LogStore, live: Live, parking: Parking, read: Read) -> None:
+    def __init__(self, reader: Reader, logs: LogStore, live: Live, parking: Parking, read: ReadInThread) -> None:
         self._reader = reader
         self._logs = logs
         self._live = live

@@ -7,14 +7,14 @@ What belongs here: these documents, and how far back each of them looks. What do
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from statistics import median
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal
 
-from surveil.answer import Question, Reply
+from surveil.answer import Question, ReadInThread, Reply
 from surveil.answer.arguments import Arguments, ends_with, whole_refs
-from surveil.answer.standing import Standing
+from surveil.answer.lately import Lately
 from surveil.answer.views import note_view, time_text
 from surveil.core.model import VERDICTS, Build, Status
 from surveil.store import Outline, Reader
@@ -30,15 +30,6 @@ REPOSITORIES_PAGE: Final = 50
 INCIDENTS_MAX: Final = 500
 _BROKEN: Final = frozenset({Status.FAILED, Status.ERRORED})
 
-_Read = TypeVar("_Read")
-
-
-class ReadInThread(Protocol):
-    """Reads from the store without holding up the loop."""
-
-    def __call__(self, read: Callable[[], _Read], /) -> Awaitable[_Read]:
-        """Do it."""
-
 
 class Outlook:
     """Answers from the store."""
@@ -46,7 +37,7 @@ class Outlook:
     def __init__(self, reader: Reader, read: ReadInThread) -> None:
         self._reader = reader
         self._read = read
-        self._standing = Standing(reader, repository_view)
+        self._lately = Lately(reader, repository_view)
 
     async def answer(
         self, question: Literal[Question.HISTORY, Question.REPOSITORIES, Question.INCIDENTS], about: Arguments
@@ -113,15 +104,14 @@ class Outlook:
 
     def usual_ms(self, repos: Sequence[str]) -> dict[str, int | None]:
         """How long a build of each of these repositories usually takes."""
-        return {view["repo"]: view["median_ms"] for view in self._standing.views(repos)}
+        return {view["repo"]: view["median_ms"] for view in self._lately.views(repos)}
 
     def _repositories(self, repo: str | None, at: int, limit: int, among: Sequence[str] | None) -> list[dict[str, Any]]:
         if repo is not None:
-            return (
-                [repository_view(repo, ())] if among is not None and repo not in among else self._standing.views([repo])
-            )
+            is_seen = among is None or repo in among
+            return self._lately.views([repo]) if is_seen else [repository_view(repo, ())]
         known = self._reader.repositories() if among is None else sorted(among)
-        return self._standing.views(known[at : at + limit])
+        return self._lately.views(known[at : at + limit])
 
     def _history(self, build: int, suite: str, name: str) -> dict[str, Any]:
         results = [

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
-from surveil.answer import PackWish, Question, Reply
+from surveil.answer import PackWish, Question, ReadInThread, Reply
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.looking import looking
 from surveil.answer.views import attempt_view
@@ -31,13 +31,12 @@ BATCHES_BYTES_MAX: Final = 900 * 1024
 JOB_CHARACTERS_MAX: Final = 300
 
 Detail = Callable[[int], Awaitable[BuildDetail]]
-Read = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class Replays:
     """Answers from the store; `detail` finds a build or raises NotFoundError."""
 
-    def __init__(self, reader: Reader, read: Read, detail: Detail) -> None:
+    def __init__(self, reader: Reader, read: ReadInThread, detail: Detail) -> None:
         self._reader = reader
         self._read = read
         self._detail = detail

@@ -7,10 +7,9 @@ What belongs here: what is read for it, and pages. What does not: which lines th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from surveil.answer import Reply
+from surveil.answer import ReadInThread, Reply
 from surveil.answer.arguments import Arguments, not_found
 from surveil.answer.story_words import Line, LogBytes, tell
 from surveil.answer.views import time_text
@@ -26,13 +25,11 @@ LINES_MAX: Final = 500
 LOGS_MEASURED_MAX: Final = 200
 """For so many attempts it is looked up how much of their logs is there."""
 
-Read = Callable[[Callable[[], Any]], Awaitable[Any]]
-
 
 class Stories:
     """Tells stories from the store."""
 
-    def __init__(self, reader: Reader, log_bytes: LogBytes, read: Read) -> None:
+    def __init__(self, reader: Reader, log_bytes: LogBytes, read: ReadInThread) -> None:
         self._reader = reader
         self._log_bytes = log_bytes
         self._read = read

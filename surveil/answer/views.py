@@ -26,10 +26,11 @@ from surveil.protocol import ImageSpec, StepReport, StepState, WatchedRepo
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 APPROVALS_SHOWN_MAX: Final = 20
-SECONDS_MAX: Final = 4096
-DAYS_MAX: Final = 512
 LATEST_AT: Final = 253_370_764_800_000
 """The year 9999 in milliseconds: no later time can be written, nor this one's last day on every clock."""
+_SECONDS_KEPT: Final = 4096
+_DAYS_KEPT: Final = 512
+"""Of so many it is remembered how they are written."""
 
 Facts = Callable[[Attempt], LogFacts]
 """What is known of an attempt's log, and how much of it is on disk."""
@@ -52,7 +53,7 @@ def time_text(at: int | None) -> str | None:
     return f"{_second_text(seconds)}{ms:03d}Z"
 
 
-@lru_cache(SECONDS_MAX)
+@lru_cache(_SECONDS_KEPT)
 def _second_text(seconds: int) -> str:
     """A second since 1970 as a time without its milliseconds; many times of a document are of the same one."""
     minutes, second = divmod(seconds, 60)
@@ -61,7 +62,7 @@ def _second_text(seconds: int) -> str:
     return f"{_day_text(days)}T{hour:02d}:{minute:02d}:{second:02d}."
 
 
-@lru_cache(DAYS_MAX)
+@lru_cache(_DAYS_KEPT)
 def _day_text(days: int) -> str:
     return (_EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
 

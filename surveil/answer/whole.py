@@ -7,23 +7,14 @@ asks for (`outlook`), and what is remembered of documents (`surveil.web.ready`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from surveil.answer import ReadInThread
 from surveil.answer.cases import CaseAnswers
 from surveil.answer.portions import cost_of
 from surveil.answer.views import Facts, build_view, job_view
 from surveil.core.model import VERDICTS, Attempt
 from surveil.store import BuildDetail, Reader
-
-_Read = TypeVar("_Read")
-
-
-class ReadInThread(Protocol):
-    """Reads from the store without holding up the loop."""
-
-    def __call__(self, read: Callable[[], _Read], /) -> Awaitable[_Read]:
-        """Do it."""
 
 
 class Whole:

@@ -22,8 +22,9 @@ FILE_BYTES_MAX: Final = 1024 * 1024
 VALUE_FILE_BYTES_MAX: Final = 64 * 1024
 ROLE_TABLE: Final = "role"
 CONFIG_VARIABLE: Final = "SURVEIL_CONFIG"
+_SECRETS: Final = frozenset({"database", "token", "join"})
+"""Settings that let somebody in; the address of a database may have a password in it."""
 
-SECRETS: Final = frozenset({"database", "token", "join"})
 NOT_SETTINGS: Final = frozenset(
     {CONFIG_VARIABLE, "SURVEIL"}
     | {f"SURVEIL_{name}" for name in ("BUILD", "JOB", "ATTEMPT", "REPO", "REF", "SHA", "EVENT", "RUNNER", "WORKSPACE")}
@@ -83,7 +84,7 @@ def from_environment(
         elif environ.get(plain):
             problems.append(Problem(sentence=f"both {plain} and {variable} are set: remove one of them"))
         else:
-            if setting.key in SECRETS:
+            if setting.key in _SECRETS:
                 warn_if_open(Path(environ[variable]), f"what {plain} is")
             text = _read_value(Path(environ[variable]), variable, problems)
             if text is not None:

@@ -12,19 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    not_,
-    or_,
-    select,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, not_, or_, select, tuple_
 
 from surveil.core.model import AttemptId
 from surveil.core.states import WRONG

@@ -33,7 +33,7 @@ from surveil.web.remembered import Remembered
 from surveil.web.tidings import Tidings
 
 FRESH_S: Final = 0.2
-"""How old an answer from the dispatcher's memory may be; less than a page waits before it looks for news."""
+"""How old an answer may be that many share; less than a page waits before it looks for news."""
 AGAIN_S: Final = 1.0
 """How long a dispatcher that is away is left alone."""
 READ_HERE: Final = frozenset(
@@ -46,11 +46,13 @@ READ_HERE: Final = frozenset(
 SHARED: Final = frozenset({Question.REPOSITORIES, Question.INCIDENTS})
 """Read here as well, but of all builds: once for all who want to know the same."""
 SHARED_S: Final = 2.0
+"""How old the outbox and the names of repositories may be."""
 USUAL_S: Final = 60.0
 """What builds usually take changes slowly."""
 USUAL_MAX: Final = 10
 """Of so many repositories a list says it."""
 USUAL_KEPT_MAX: Final = 1000
+"""Of so many it is remembered; then it is begun anew."""
 _NEVER: Final = (-inf, None)
 READS_MAX: Final = 64
 """So many read at one time, of whom some wait for a thread; others wait for their turn and are not refused."""

@@ -34,6 +34,7 @@ from surveil.web.ids import uuid_of
 KEPT_BYTES_MAX: Final = 6 * 1024 * 1024
 """Of all documents together; with the rows that they are compared with they take about four times as much."""
 EACH_BYTES_MAX: Final = 256 * 1024
+"""What is larger is made anew each time, rather than to push so many others out."""
 WAITING_STATES: Final = frozenset({"blocked", "held", "queued"})
 _TAG_CHARACTERS: Final = 32
 Document: TypeAlias = dict[str, Any]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from surveil.web.visitors import Visitor
 
 KEPT_MAX: Final = 10_000
+"""So many are remembered; whoever was looked up longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,25 +28,11 @@ TINY = {
     "shards": ["--cases", "12", "--seconds", "0.2", "--only", "2"],
     "pages": ["--builds", "1000", "--only", "pages", "--times", "1", "--warm", "0"],
     "followers": [
-        "--lines",
-        "10000",
-        "--paints",
-        "1",
-        "--written",
-        "0",
-        "--followers",
-        "3",
-        "--slow",
-        "1",
-        "--jobs",
-        "200",
-        "--pairs",
-        "1",
-        "--early",
-        "100",
+        "--lines", "10000", "--paints", "1", "--written", "0", "--followers", "3", "--slow", "1", "--jobs", "200",
+        "--pairs", "1", "--early", "100",
     ],
     "watch": ["--local", "5", "--remote", "3", "--seconds", "1", "--settle", "1"],
-}
+}  # fmt: skip
 
 PARTS = {"bare"}
 """Programs that a benchmark starts."""

@@ -241,7 +241,7 @@ ARTIFACT: Final = Shape(
     },
     frozenset({"folder"}),
 )
-STANDING: Final = Shape(
+REPOSITORY: Final = Shape(
     "Repository",
     {
         "repo": text("its address"),

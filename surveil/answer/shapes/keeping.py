@@ -11,8 +11,8 @@ from surveil.answer.auditing import What
 from surveil.answer.shapes.kinds import Shape, by_name, flag, many, maybe, one_of, record, text, time, whole
 from surveil.core.peers import Role
 from surveil.core.scopes import Source
+from surveil.store.people import SCOPES
 
-_ROLES: Final = ("read", "run", "admin")
 _PATTERN: Final = "the pattern for %s, `null` for all"
 
 TARGET: Final = Shape(
@@ -193,7 +193,7 @@ PERSON: Final = Shape(
         "roles": many(
             record(
                 repo=text("a pattern of repositories"),
-                role=one_of(_ROLES, "what they may do"),
+                role=one_of(SCOPES, "what they may do"),
                 source=maybe(text("the provider that gave it")),
             ),
             "what they may do: `role` is `read`, `run` or `admin`, `repo` a pattern of repositories, and `source` the "
@@ -210,7 +210,7 @@ PASS: Final = Shape(
         "kind": one_of(("session", "token"), "`session` of a browser, or `token` of a program"),
         "person": text("whose it is"),
         "user": maybe(text("whose roles say what it allows; `null` where its `scope` alone does")),
-        "scope": one_of(_ROLES, "the most that it allows"),
+        "scope": one_of(SCOPES, "the most that it allows"),
         "created_at": time("when it was made"),
         "seen_at": maybe(time("when somebody came with it last")),
         "expires_at": time("when it ends"),

@@ -22,8 +22,8 @@ from surveil.answer.shapes.building import (
     FLAKY,
     JOB,
     NOTE,
+    REPOSITORY,
     ROW,
-    STANDING,
     STEP,
     STORY,
     TALLY,
@@ -32,13 +32,13 @@ from surveil.answer.shapes.building import (
 from surveil.answer.shapes.keeping import ACT, PASS, PERSON, RUNNER, SCHEDULE, SECRET, STATUS, TARGET, TOKEN
 from surveil.answer.shapes.kinds import Schema, Shape, a, components, flag, many, maybe, one_of, record, text, whole
 from surveil.core.model import Status
+from surveil.store.people import SCOPES
 from surveil.web.api import PREFIX
 from surveil.web.events import MEDIA_TYPE as EVENTS
 from surveil.web.problems import PROBLEM
 from surveil.web.visitors import COOKIE
 
 _JSON: Final = "application/json"
-_ROLES: Final = ("read", "run", "admin")
 _UUID: Final = text("the same build for programs that expect a UUID")
 _NEXT: Final = "what to give as `before` for more of them; `null` at the end"
 _NUMBER: Final = whole("the build's number", least=1)
@@ -108,9 +108,9 @@ _ME: Final = Shape(
     {
         "person": text("who asks"),
         "user": maybe(text("the person whose roles they have; `null` where their pass alone says what they may")),
-        "everywhere": maybe(one_of(_ROLES, "what they may do in all repositories")),
+        "everywhere": maybe(one_of(SCOPES, "what they may do in all repositories")),
         "roles": many(
-            record(repo=text("a pattern of repositories"), role=one_of(_ROLES, "what they may do there")),
+            record(repo=text("a pattern of repositories"), role=one_of(SCOPES, "what they may do there")),
             "what they may do beyond that",
         ),
     },
@@ -125,7 +125,7 @@ _NEW_TOKEN: Final = Shape(
 )
 SHAPES: Final = (
     PROBLEM, ACT, ARTIFACT, ATTEMPT, BUILD, CASE, FLAKY, JOB, NOTE, PASS, PERSON, ROW, RUNNER, SCHEDULE, SECRET,
-    STANDING, STATUS, STEP, STORY, TALLY, TARGET, TESTS, TOKEN, _ASKED, _FOUND_ROW, _LISTED_ARTIFACT, _LISTED_BUILD,
+    REPOSITORY, STATUS, STEP, STORY, TALLY, TARGET, TESTS, TOKEN, _ASKED, _FOUND_ROW, _LISTED_ARTIFACT, _LISTED_BUILD,
     _MADE, _ME, _NAMED_BUILD, _NEW_ROWS, _NEW_TOKEN, _PIECE, _ROWS,
 )  # fmt: skip
 
@@ -169,7 +169,7 @@ ANSWERS: Final[Mapping[str, Schema]] = {
         body={"description": "the answer: the document that the command prints, or what it is made of"},
         data={"type": "string", "contentEncoding": "base64", "description": "the bytes beside it"},
     ),
-    f"GET {PREFIX}/repositories": many(STANDING),
+    f"GET {PREFIX}/repositories": many(REPOSITORY),
     f"GET {PREFIX}/runners": many(RUNNER),
     f"POST {PREFIX}/runners/{{name}}/{{order}}": record(
         name=text("the runner, as it was named"), order=one_of(("drain", "cordon", "uncordon"), "what it was ordered")

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from surveil import __version__
 from surveil.core.model import VERDICTS
 from surveil.web.metrics.counting import TOOK_S, JournalSums, Took, WebSums
-from surveil.web.metrics.gathering import Gatherer, Owed, Standing, Told
+from surveil.web.metrics.gathering import Gathered, Gatherer, Owed, Told
 
 _VERDICTS: Final = tuple(verdict.value for verdict in sorted(VERDICTS))
 _ATTEMPTS: Final = ("cancelled", "errored", "failed", "fenced", "lost", "running")
@@ -31,9 +31,9 @@ _FOLLOWERS: Final = {"log": ("/log/follow", "/log/rows/follow"), "events": ("/ev
 
 async def expose(gatherer: Gatherer, accept: str) -> tuple[bytes, str]:
     """The text of now and its media type, in the form that whoever collects `accept`s."""
-    standing = await gatherer.standing()
+    gathered = await gatherer.gathered()
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Given(_families(standing, gatherer.journal, gatherer.web)))
+    registry.register(_Given(_families(gathered, gatherer.journal, gatherer.web)))
     ProcessCollector(registry=registry)
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type
@@ -50,31 +50,31 @@ class _Given(Collector):
         return self._families
 
 
-def _families(standing: Standing, journal: JournalSums, web: WebSums) -> Iterator[Metric]:
+def _families(gathered: Gathered, journal: JournalSums, web: WebSums) -> Iterator[Metric]:
     info = GaugeMetricFamily("surveil_web_info", "The version of this process.", labels=["version"])
     info.add_metric([__version__], 1)
     yield info
-    yield _gauge("surveil_store_up", "Whether the database could be read.", int(standing.counts is not None))
-    yield _gauge("surveil_dispatcher_up", "Whether the dispatcher answers.", int(standing.told is not None))
-    yield from _of_queue(standing)
-    if standing.told is not None:
-        yield from _of_dispatcher(standing.told)
+    yield _gauge("surveil_store_up", "Whether the database could be read.", int(gathered.counts is not None))
+    yield _gauge("surveil_dispatcher_up", "Whether the dispatcher answers.", int(gathered.told is not None))
+    yield from _of_queue(gathered)
+    if gathered.told is not None:
+        yield from _of_dispatcher(gathered.told)
     yield from _of_journal(journal)
-    if standing.owed is not None:
-        yield from _of_outbox(standing.owed, standing.at)
+    if gathered.owed is not None:
+        yield from _of_outbox(gathered.owed, gathered.at)
     yield from _of_web(web)
-    if standing.disk is not None:
-        yield _gauge("surveil_data_free_bytes", "Bytes free on the disk of the data folder.", standing.disk[0])
-        yield _gauge("surveil_data_size_bytes", "Bytes that the disk of the data folder has.", standing.disk[1])
+    if gathered.disk is not None:
+        yield _gauge("surveil_data_free_bytes", "Bytes free on the disk of the data folder.", gathered.disk[0])
+        yield _gauge("surveil_data_size_bytes", "Bytes that the disk of the data folder has.", gathered.disk[1])
 
 
-def _of_queue(standing: Standing) -> Iterator[Metric]:
-    counts = standing.counts
+def _of_queue(gathered: Gathered) -> Iterator[Metric]:
+    counts = gathered.counts
     if counts is None:
         return
     states = {"blocked": counts.blocked, "held": counts.held, "queued": counts.queued, "running": counts.running}
     yield _gauges("surveil_jobs", "Jobs of builds that are not over, by state.", "state", states)
-    waits_ms = 0 if standing.queued_since is None else max(0, standing.at - standing.queued_since)
+    waits_ms = 0 if gathered.queued_since is None else max(0, gathered.at - gathered.queued_since)
     yield _gauge(
         "surveil_queue_oldest_wait_seconds",
         "How long the queued job has waited for a runner that has waited for longest; 0 where none waits.",

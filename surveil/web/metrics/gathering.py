@@ -45,7 +45,7 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Gathered:
     """All of it; None where somebody is away. Instants are milliseconds since 1970."""
 
     at: int
@@ -75,14 +75,14 @@ class Gatherer:
         if self._outbox is not None:
             self._outbox.close()
 
-    async def standing(self) -> Standing:
+    async def gathered(self) -> Gathered:
         """How things stand, and meanwhile the sums of the journal are brought up to now."""
-        found: Standing = await self._remembered.get((), self._gather, fresh_s=FRESH_S)
+        found: Gathered = await self._remembered.get((), self._gather, fresh_s=FRESH_S)
         return found
 
-    async def _gather(self) -> Standing:
+    async def _gather(self) -> Gathered:
         counts, since = await self._stored()
-        return Standing(
+        return Gathered(
             at=self._now(), counts=counts, queued_since=since, told=await self._told(),
             owed=await asyncio.to_thread(self._owed), disk=await asyncio.to_thread(self._disk),
         )  # fmt: skip

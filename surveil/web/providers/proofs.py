@@ -1,7 +1,7 @@
 """What a provider's proof of who somebody is, an ID token, is worth: whose it is, for whom, and for which sign-in.
 
 What belongs here: signature and claims of a token, against keys that are given. What does not: getting either
-(`speaking`).
+(`openid`).
 
 The token says itself by which algorithm it is signed, and a forger says what helps them. So only signatures by keys of
 which nobody but the provider has the secret half are looked at, and a key only by an algorithm of its own kind.

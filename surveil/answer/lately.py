@@ -1,4 +1,4 @@
-"""How repositories stand, kept in memory and brought up to date with each question.
+"""How repositories have been doing lately, kept in memory and brought up to date with each question.
 
 What belongs here: the newest builds of repositories that somebody asked for, and what of them may have changed. What
 does not: what they come to (`outlook`).
@@ -35,7 +35,7 @@ class _Repository:
     open: set[int] = field(default_factory=set)
 
 
-class Standing:
+class Lately:
     """What is known of repositories; any thread may ask. `make` is what a repository's newest builds come to: it is
     called once for each change, and nobody may change what it returns.
     """

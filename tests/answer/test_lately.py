@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from surveil.answer import standing
+from surveil.answer import lately
+from surveil.answer.lately import LOOKED_BACK, Lately
 from surveil.answer.outlook import repository_view
-from surveil.answer.standing import LOOKED_BACK, Standing
 from surveil.core.model import VERDICTS, Build, Status
 from surveil.frozen import replace
 from surveil.store import Outline
@@ -49,7 +49,7 @@ def build(number: int, repo: str, state: Status, ref: str = "refs/heads/main") -
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_the_answer_is_that_of_one_who_reads_all_of_it(seed: int) -> None:
     dice, store = random.Random(seed), MemoryStore()
-    kept, opened, number = Standing(store.reader, repository_view), list[Build](), 0
+    kept, opened, number = Lately(store.reader, repository_view), list[Build](), 0
     for _ in range(300):
         for _ in range(dice.randrange(4)):
             number += 1
@@ -70,7 +70,7 @@ def test_whatever_happens_the_answer_is_that_of_one_who_reads_all_of_it(seed: in
 def test_after_the_first_look_only_what_is_new_or_was_open_is_read() -> None:
     store = MemoryStore()
     reader = Watched(store)
-    kept = Standing(reader, repository_view)
+    kept = Lately(reader, repository_view)
     for number, state in enumerate((Status.PASSED, Status.RUNNING, Status.FAILED, Status.QUEUED), 1):
         store.commit(new(build(number, REPOS[number % 2], state)))
     first = kept.views(REPOS)
@@ -87,10 +87,10 @@ def test_after_the_first_look_only_what_is_new_or_was_open_is_read() -> None:
 def test_after_a_long_time_without_questions_all_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     reader = Watched(store)
-    kept = Standing(reader, repository_view)
+    kept = Lately(reader, repository_view)
     store.commit(new(build(1, REPOS[0], Status.RUNNING)))
     kept.views(REPOS)
-    monkeypatch.setattr(standing, "ROWS_MAX", 3)
+    monkeypatch.setattr(lately, "ROWS_MAX", 3)
     for number in range(2, 5):
         store.commit(new(build(number, REPOS[0], Status.PASSED)))
     store.commit(changed(replace(build(1, REPOS[0], Status.RUNNING), state=Status.FAILED, finished_at=9)))
@@ -100,11 +100,11 @@ def test_after_a_long_time_without_questions_all_is_read_anew(monkeypatch: pytes
 
 
 def test_only_so_many_repositories_are_kept_those_that_were_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "REPOS_MAX", 2)
+    monkeypatch.setattr(lately, "REPOS_MAX", 2)
     store = MemoryStore()
     store.commit(new(*(build(number, repo, Status.PASSED) for number, repo in enumerate(REPOS, 1))))
     reader = Watched(store)
-    kept = Standing(reader, repository_view)
+    kept = Lately(reader, repository_view)
     assert kept.views(REPOS) == anew(store, REPOS)
     kept.views(REPOS[1:])
     assert reader.outlined == list(REPOS)
