@@ -248,9 +248,13 @@ class View {
     this.root.dataset.state = word;
     this.button.setAttribute("aria-pressed", String(this.following && !this.over));
     if (document.activeElement === this.place) return;
+    if (this.following) {
+      this.place.value = PLACES;
+      return;
+    }
     // Where the reader is costs a look at the whole page.
-    const at = this.following ? this.end : Number(this.middle()?.dataset.at?.split(".")[1] ?? 0);
-    this.place.value = this.following ? PLACES : Math.round((at / (this.end || 1)) * PLACES);
+    const at = Number(this.middle()?.dataset.at?.split(".")[1] ?? 0);
+    this.place.value = Math.round((at / (this.end || 1)) * PLACES);
   }
 
   say(sentence) {
