@@ -16,14 +16,17 @@ from starlette.types import Message, Receive, Scope, Send
 from surveil.answer.answers import Answers
 from surveil.client.documents import Documents
 from surveil.core.model import AttemptState, LogEnd, Status
+from surveil.core.shards import Asked
+from surveil.core.shared_lists import pack
 from surveil.core.state import Changes
 from surveil.frozen import replace
-from surveil.protocol import Case, Tally
+from surveil.protocol import Case, ShardResult, Tally
 from surveil.store.logs import LogStore
 from surveil.store.passes import Kind
 from surveil.store.people import Role
 from surveil.store.sqlite import open_reader, open_store
 from surveil.store.writing import SqlStore
+from surveil.web import ready
 from surveil.web.books import Books
 from surveil.web.quick import Quick
 from surveil.web.ready import Ready, Written
@@ -99,6 +102,29 @@ def test_what_did_not_change_is_sent_again_as_it_was_written(shelf: Shelf) -> No
     assert json.loads(shelf.list().body)["builds"][1] == json.loads(first[1].body)["builds"][0]
 
 
+def test_so_much_is_remembered_and_what_was_asked_for_last(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.ended(2)
+    shelf.ended(3)
+    first = shelf.build(1)
+    monkeypatch.setattr(ready, "KEPT_BYTES_MAX", 5 * len(first.body) // 2)
+    second, third = shelf.build(2), shelf.build(3)
+    assert shelf.build(3) is third
+    for number in range(4, 9):
+        # Whatever is compared anew takes no more room than before.
+        shelf.ended(number)
+        assert shelf.build(2) is second
+    again = shelf.build(1)
+    assert (again is first, again) == (False, first)
+    assert shelf.build(2) is second
+    assert shelf.build(3) is not third
+
+
+def test_what_is_very_large_is_made_each_time(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "EACH_BYTES_MAX", 100)
+    first, again = shelf.build(), shelf.build()
+    assert (again is first, again) == (False, first)
+
+
 def test_each_change_of_a_build_is_seen_by_the_next_who_asks(shelf: Shelf) -> None:
     build = make_build(1, state=Status.FAILED, finished_at=9, sha=f"{1:040x}")
     job = make_job(1, state=Status.FAILED, attempt=1)
@@ -151,6 +177,24 @@ def test_a_log_that_still_grows_is_measured_each_time(shelf: Shelf) -> None:
     end = LogEnd(job=job, number=1, runner=make_attempt(2).runner, log_bytes=15)
     shelf.store.commit(Changes(new=(), changed=(), notes=(), log_ends=(end,)))
     assert json.loads(shelf.build(2).body)["jobs"][0]["attempts"][0]["log_complete"] is True
+
+
+def test_what_a_shard_told_late_is_seen_by_the_next_who_asks(shelf: Shelf) -> None:
+    name = "t[shard=1]"
+    job = make_job(2, name=name, state=Status.FAILED, attempt=1)
+    spec = replace(job.spec, name=name, shards=1, matrix={"shard": "1"})
+    lost = make_attempt(2, name=name, state=AttemptState.LOST, released=True, log_bytes=0, finished_at=9)
+    build = make_build(2, jobs=(name,), state=Status.FAILED, finished_at=9)
+    shelf.store.commit(new(build, replace(job, spec=spec), lost))
+    shelf.store.add_shard_list(2, "t", *pack(["one", "other"]))
+
+    def tests() -> Any:
+        return json.loads(shelf.build(2).body)["jobs"][0]["tests"]
+
+    assert [tests(), tests()] == [None, None]
+    done = (ShardResult(item=0, state="passed", duration_ms=9),)
+    shelf.store.add_shard_ask(Asked(job=f"2/{name}", attempt=1, seq=2, done=done, given=()), "t")
+    assert tests()["passed"] == 1
 
 
 def test_a_build_that_goes_on_is_seen_to_go_on(shelf: Shelf) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from surveil.store.passes import FILE, SEEN_MS, Kind, Passes
 from surveil.store.people import Role
+from surveil.web import recognised
 from surveil.web.visitors import SESSION_MS
 from tests.web.stage import Stage
 
@@ -43,6 +44,19 @@ def test_nobody_is_looked_up_again_while_nothing_changes(stage: Stage, ann: dict
     for path in (STATUS, f"{STATUS}/1", "/api/v1/status", "/builds"):
         assert stage.get(path, ann).status_code == 200
     assert looks == []
+
+
+def test_so_many_are_remembered_and_who_was_looked_up_last(
+    stage: Stage, ann: dict[str, str], looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognised, "KEPT_MAX", 1)
+    other = stage.token()
+    for each in (other, other, ann):
+        assert stage.get(STATUS, each).status_code == 200
+    looks.clear()
+    for each in (ann, other, other, ann, ann):
+        assert stage.get(STATUS, each).status_code == 200
+    assert looks == ["token", "token"]
 
 
 def end(passes: Passes, now: int) -> None:
