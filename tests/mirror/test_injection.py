@@ -162,6 +162,7 @@ def test_one_module_starts_git_and_those_that_start_other_programs_are_known() -
         "fleet/child.py": {"asyncio.create_subprocess_exec"},
         "fleet/parent.py": {"os.execv"},
         "mirror/command.py": {"git.cmd", "git.exc", "subprocess.Popen"},
+        "notify/apprising.py": {"asyncio.create_subprocess_exec"},
         "shards.py": {"subprocess.run"},
     }
 
