@@ -21,7 +21,7 @@ from surveil.protocol import JobSpec
 from surveil.store import AttemptTally, BuildDetail, codec, spec_codec
 from surveil.store.cases import BEFORE, tally_of
 from surveil.store.rows import IDS_MAX, readable, unread
-from surveil.store.tables import attempts, builds, jobs, specs, tallies
+from surveil.store.tables import attempts, builds, jobs, shard_asks, specs, tallies
 
 Row: TypeAlias = Sequence[Any]
 _VERSION: Final = "PRAGMA data_version"
@@ -47,6 +47,7 @@ class WholeBuilds:
         }
         self._tallies = self._text(select(tallies).where(tallies.c.build.in_(_WANTED)))
         self._specs = self._text(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(_WANTED)))
+        self._asks = self._text(select(shard_asks).where(shard_asks.c.build.in_(_WANTED)))
         self._before = str(BEFORE.compile(dialect=engine.dialect))
         self._known: OrderedDict[bytes, JobSpec] = OrderedDict()
         self._watched: Any = None
@@ -105,15 +106,16 @@ class WholeBuilds:
         ]  # fmt: skip
 
     def _tested(self, cursor: Any, row: Row, tested: Sequence[Row]) -> Sequence[object]:
-        """All that the documents of a build's tests follow from: its tallies, and whatever they are compared with.
-        Results below a tally do not change any more.
+        """All that the documents of a build's tests follow from: its tallies, and whatever they are compared with, also
+        what shards without a report told. Results below a tally do not change any more.
         """
         cursor.execute(self._before, (row[2], row[3], row[0], row[4]))
         found = cursor.fetchone()
         if found is None:
             return tested
         compared = [
-            self._rows(cursor, text, found[:1]) for text in (self._texts[jobs], self._texts[attempts], self._tallies)
+            self._rows(cursor, text, found[:1])
+            for text in (self._texts[jobs], self._texts[attempts], self._tallies, self._asks)
         ]
         return tested, compared
 

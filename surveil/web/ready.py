@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from hashlib import sha256
+from sys import getsizeof
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
@@ -31,10 +32,14 @@ from surveil.store import BuildDetail
 from surveil.store.looks import Look
 from surveil.web.ids import uuid_of
 
-KEPT_BYTES_MAX: Final = 6 * 1024 * 1024
-"""Of all documents together; with the rows that they are compared with they take about four times as much."""
-EACH_BYTES_MAX: Final = 256 * 1024
+KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of all documents together, with the rows that they are compared with, and with what was asked: a question may be long
+where its answer is short, and a small build may be compared with a large one.
+"""
+EACH_BYTES_MAX: Final = 1024 * 1024
 """What is larger is made anew each time, rather than to push so many others out."""
+BESIDE_BYTES: Final = 600
+"""About so much a document takes to be remembered at all."""
 WAITING_STATES: Final = frozenset({"blocked", "held", "queued"})
 _TAG_CHARACTERS: Final = 32
 Document: TypeAlias = dict[str, Any]
@@ -56,6 +61,7 @@ class _Kept:
     version: object
     written: Written
     cost: int
+    size: int
 
 
 def written(body: bytes) -> Written:
@@ -119,7 +125,7 @@ class Ready:
             return document
         made = written(to_json(_named(document, cluster)))
         if is_settled(detail, document):
-            self._memory.put(key, _Kept(mark=mark, version=look.version, written=made, cost=0))
+            self._memory.put(key, _kept(mark, look.version, made))
         return made
 
     def _list(self, key: Hashable, find: Callable[[], list[Build]], cluster: str, *, brief: bool) -> Written:
@@ -135,7 +141,7 @@ class Ready:
         following = str(last) if last > 1 else "null"
         made = written(b'{"builds":[%b],"next":%b}' % (b",".join(bodies), following.encode()))
         if lasts:
-            self._memory.put(key, _Kept(mark=mark, version=None, written=made, cost=0))
+            self._memory.put(key, _kept(mark, None, made))
         return made
 
     def _bodies(self, numbers: Sequence[int], mark: object, cluster: str) -> tuple[list[bytes], bool]:
@@ -163,8 +169,8 @@ class Ready:
         detail = look.detail()
         document = self._whole.document(detail, tests=False)
         made = Written(body=to_json(_named(document, cluster)), tag="")
-        kept = _Kept(mark=mark, version=look.version, written=made, cost=whole_cost(detail))
-        return kept, is_settled(detail, document)
+        lasts = is_settled(detail, document)
+        return _kept(mark, look.version if lasts else None, made, cost=whole_cost(detail)), lasts
 
 
 class _Memory:
@@ -185,15 +191,25 @@ class _Memory:
 
     def put(self, key: Hashable, kept: _Kept) -> None:
         """Remember this in the place of what was before, unless it is too large."""
-        if len(kept.written.body) > EACH_BYTES_MAX:
+        if kept.size > EACH_BYTES_MAX:
             return
         with self._lock:
             before = self._kept.pop(key, None)
-            self._bytes += len(kept.written.body) - (len(before.written.body) if before is not None else 0)
+            self._bytes += kept.size - before.size if before is not None else kept.size + _size(key)
             self._kept[key] = kept
             while self._bytes > KEPT_BYTES_MAX:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= len(oldest.written.body)
+                asked, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.size + _size(asked)
+
+
+def _kept(mark: object, version: object, made: Written, *, cost: int = 0) -> _Kept:
+    size = BESIDE_BYTES + _size(made.body) + _size(version)
+    return _Kept(mark=mark, version=version, written=made, cost=cost, size=size)
+
+
+def _size(value: object) -> int:
+    """How many bytes this takes, whatever is in it."""
+    return getsizeof(value) + (sum(map(_size, value)) if isinstance(value, list | tuple) else 0)
 
 
 def _named(document: Document, cluster: str) -> Document:

@@ -12,6 +12,7 @@ import pytest
 from surveil.core.model import Attempt, AttemptState, LogEnd, Record, Status
 from surveil.core.peers import Role
 from surveil.core.scopes import Scope, Source
+from surveil.core.shards import Asked
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
 from surveil.protocol import Tally
@@ -409,6 +410,9 @@ def test_a_look_has_another_version_where_something_of_its_build_has_changed(sto
     assert differ(lambda: store.add_cases(("2/test", 1), 0, [], tally)) == [False, False, True, False]
     # The second one's tests are compared with those of the first.
     assert differ(lambda: store.add_cases(passed.id, 0, [], tally)) == [False, False, True, True]
+    # What a shard tells without a report counts there as well.
+    told = Asked(job="1/test", attempt=1, seq=1, done=(), given=())
+    assert differ(lambda: store.add_shard_ask(told, "t")) == [False, False, True, False]
     assert [look.tested for look in store.reader.looks([1, 2], tests=True)] == [True, True]
 
 

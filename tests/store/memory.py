@@ -310,7 +310,10 @@ class MemoryReader:
     def _tested(self, build: int) -> list[object]:
         own = self.tallies([build])
         before = self.tested_before(build) if own else None
-        return [*own, *([] if before is None else [*self.details([before]), *self.tallies([before])])]
+        if before is None:
+            return [*own]
+        told = [one for key, one in sorted(self._store.shard_asks.items()) if key[0] == before]
+        return [*own, *self.details([before]), *self.tallies([before]), told]
 
     def _build(self, build: int) -> Build:
         """A build names the jobs that are stored under it."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,10 @@ def test_what_did_not_change_is_sent_again_as_it_was_written(shelf: Shelf) -> No
 def test_so_much_is_remembered_and_what_was_asked_for_last(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.ended(2)
     shelf.ended(3)
+    # Beside this it does not count how much there is of each: two have room.
+    monkeypatch.setattr(ready, "BESIDE_BYTES", 1_000_000)
+    monkeypatch.setattr(ready, "KEPT_BYTES_MAX", 2_500_000)
     first = shelf.build(1)
-    monkeypatch.setattr(ready, "KEPT_BYTES_MAX", 5 * len(first.body) // 2)
     second, third = shelf.build(2), shelf.build(3)
     assert shelf.build(3) is third
     for number in range(4, 9):
@@ -195,6 +198,53 @@ def test_what_a_shard_told_late_is_seen_by_the_next_who_asks(shelf: Shelf) -> No
     done = (ShardResult(item=0, state="passed", duration_ms=9),)
     shelf.store.add_shard_ask(Asked(job=f"2/{name}", attempt=1, seq=2, done=done, given=()), "t")
     assert tests()["passed"] == 1
+
+
+def taken(ask: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """How many bytes more are in use once all of this was asked."""
+    tracemalloc.start()
+    try:
+        asyncio.run(ask())
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_number_of_long_questions_with_short_answers_fills_the_memory(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "KEPT_BYTES_MAX", 100_000)
+
+    async def ask() -> None:
+        for number in range(500):
+            found = await shelf.ready.builds({"author": f"{number:4000}"}, CLUSTER, brief=True)
+            assert found.body == b'{"builds":[],"next":null}'
+
+    assert taken(ask) < 1_000_000
+
+
+def test_no_number_of_small_builds_that_are_compared_with_a_large_one_fills_the_memory(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "KEPT_BYTES_MAX", 1_000_000)
+    names = ("test", *(f"job{number}" for number in range(200)))
+    ended: dict[str, Any] = {"state": Status.FAILED, "finished_at": 9}
+    tried: dict[str, Any] = {"state": AttemptState.FAILED, "released": True, "log_bytes": 0, "finished_at": 9}
+    jobs = [make_job(2, name, position=at, state=Status.SKIPPED) for at, name in enumerate(names)]
+    shelf.store.commit(new(make_build(2, names, sha="b" * 40, **ended), *jobs, make_attempt(2, **tried)))
+    shelf.test(2, "broken")
+    numbers = range(3, 40)
+    for number in numbers:
+        job = make_job(number, state=Status.FAILED, attempt=1)
+        shelf.store.commit(new(make_build(number, sha="c" * 40, **ended), job, make_attempt(number, **tried)))
+        shelf.test(number, "broken")
+
+    async def ask() -> None:
+        for number in numbers:
+            made = await shelf.ready.build(number, CLUSTER, _nothing_more)
+            assert await shelf.ready.build(number, CLUSTER, _nothing_more) is made
+
+    assert taken(ask) < 3_000_000
 
 
 def test_a_build_that_goes_on_is_seen_to_go_on(shelf: Shelf) -> None:
