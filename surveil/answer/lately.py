@@ -79,8 +79,10 @@ class Lately:
     def _view(self, repo: str) -> dict[str, Any]:
         known = self._known.get(repo)
         if known is None:
-            known = self._known[repo] = _Repository([])
+            known = _Repository([])
+            # Known only once it was read: whoever took it for one without builds would go on doing so.
             _put(known, self._reader.outlines(repo, limit=LOOKED_BACK))
+            self._known[repo] = known
         self._known.move_to_end(repo)
         if known.view is None:
             known.view = self._make(repo, known.lately)

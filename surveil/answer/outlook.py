@@ -85,10 +85,12 @@ class Outlook:
         none by this whole name is looked for by its name's end, an author by name or address.
         """
         repos = among if repo is None else self._repos_meant(repo, among)
-        authors = None if author is None else self._authors_meant(author)
-        read = partial(self._reader.builds, among=repos, authors=authors, limit=limit, before=before, jobs=False)
+        authors = None if author is None else self._authors_meant(author, repos)
+        read = partial(self._reader.builds, among=repos, authors=authors, state=state, event=event, jobs=False)
         for name in whole_refs(ref):
-            if found := read(ref=name, state=state, event=event):
+            found = read(ref=name, limit=limit, before=before)
+            # A page that is empty is the end of what was meant, and not the beginning of another ref of that name.
+            if found or (before is not None and read(ref=name, limit=1)):
                 return found
         return []
 
@@ -97,8 +99,9 @@ class Outlook:
             return [repo]
         return [name for name in (self._reader.repositories() if among is None else among) if ends_with(name, repo)]
 
-    def _authors_meant(self, author: str) -> list[str]:
-        if self._reader.builds(authors=[author], limit=1, jobs=False):
+    def _authors_meant(self, author: str, among: Sequence[str] | None) -> list[str]:
+        # Elsewhere somebody may be called just so, and whoever may not see that must not notice it.
+        if self._reader.builds(authors=[author], among=among, limit=1, jobs=False):
             return [author]
         return [each for each in self._reader.authors(limit=AUTHORS_MAX) if is_by(each, author)][:AUTHORS_MEANT_MAX]
 

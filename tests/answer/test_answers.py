@@ -53,6 +53,10 @@ def test_builds_are_found_by_short_names_of_repository_and_ref() -> None:
     assert ids(desk.ask("builds", ref="v1", before=7)) == [6, 4, 2]
     assert ids(desk.ask("builds", repo="one", ref="main")) == [3, 1]
     assert ids(desk.ask("builds", ref="nothing")) == []
+    desk.store.commit(new(make_build(9, jobs=(), ref="refs/heads/v1")))
+    assert ids(desk.ask("builds", ref="v1")) == [9]
+    # A branch goes before a tag, on its last page as on its first.
+    assert ids(desk.ask("builds", ref="v1", before=9)) == []
 
 
 def test_a_short_name_means_all_repositories_that_have_it_unless_it_is_the_whole_name_of_one() -> None:
@@ -80,6 +84,10 @@ def test_builds_are_found_by_their_author_as_commits_have_it_or_by_name_or_addre
     assert ids(desk.ask("builds", author="Ada", among=["/srv/two"])) == [5]
     assert ids(desk.ask("builds", author="Ada", state="passed")) == []
     assert ids(desk.ask("builds", author="example.org")) == []
+    # What somebody is called in a repository that is not seen changes nothing.
+    desk.store.commit(new(make_build(6, repo="/srv/three", author="Ada", jobs=(), state=Status.FAILED)))
+    assert ids(desk.ask("builds", author="Ada", among=["/srv/two"])) == [5]
+    assert ids(desk.ask("builds", author="Ada", among=["/srv/two", "/srv/three"])) == [6]
 
 
 def test_builds_are_found_by_their_state_and_by_what_made_them() -> None:

@@ -13,7 +13,7 @@ from surveil.answer.lately import LOOKED_BACK, Lately
 from surveil.answer.outlook import repository_view
 from surveil.core.model import VERDICTS, Build, Status
 from surveil.frozen import replace
-from surveil.store import Outline
+from surveil.store import Outline, StoreError
 from tests.store.memory import MemoryReader, MemoryStore
 from tests.store.records import changed, make_build, new
 
@@ -97,6 +97,22 @@ def test_after_a_long_time_without_questions_all_is_read_anew(monkeypatch: pytes
     monkeypatch.setattr("tests.store.memory.ROWS_MAX", 3)
     assert kept.views(REPOS) == anew(store, REPOS)
     assert reader.outlined == [*REPOS, *REPOS]
+
+
+def test_what_could_not_be_read_once_is_read_when_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    store.commit(new(build(1, REPOS[0], Status.PASSED)))
+    reader = MemoryReader(store)
+    kept = Lately(reader, repository_view)
+    with monkeypatch.context() as patch:
+
+        def unreadable(*_: object, **__: object) -> None:
+            raise StoreError("the disk does not do its part")
+
+        patch.setattr(reader, "outlines", unreadable)
+        with pytest.raises(StoreError):
+            kept.views(REPOS)
+    assert kept.views(REPOS) == anew(store, REPOS)
 
 
 def test_only_so_many_repositories_are_kept_those_that_were_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
