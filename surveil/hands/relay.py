@@ -100,9 +100,10 @@ class Relay:
         watcher = _Watcher(received.route, repos, said.looks, places, said.birth, before)
         _remember(self._watchers, key, watcher, OBSERVERS_MAX)
         if watcher.looks and self._hints:
-            for name, where in places.items():
-                if where is not None and self._hints.pop(where, False):
-                    self._reply(watcher.route, LookNow(repo=name))
+            hinted = [(name, where) for name, where in places.items() if where is not None and where in self._hints]
+            # One that could not be told after all goes on waiting.
+            for where in [where for name, where in hinted if self._reply(watcher.route, LookNow(repo=name))]:
+                self._hints.pop(where, None)
 
     def look(self, repo: str) -> int:
         """Have all who watch this repository, by whatever address, look at it now; how many there are.

@@ -35,7 +35,11 @@ class Remarks(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the sentence, and no traceback."""
-        self.said = [*self.said, record.getMessage()[:REMARK_CHARACTERS_MAX]][-REMARKS_MAX:]
+        said = record.getMessage()
+        if len(said) > REMARK_CHARACTERS_MAX:
+            # Not half of a word: it may be half of a secret, by which nobody would know it and cover it.
+            said = said[:REMARK_CHARACTERS_MAX].rpartition(" ")[0]
+        self.said = [*self.said, said][-REMARKS_MAX:]
 
 
 def tell(url: str, title: str, body: str, event: str) -> tuple[bool | None, list[str]]:

@@ -328,6 +328,18 @@ def test_a_hint_that_nobody_could_be_told_waits_for_the_first_who_comes_and_watc
     assert wire.take() == []
 
 
+def test_a_hint_reaches_every_name_of_the_repository_and_waits_on_while_it_does_not(relayed: Relay, wire: Wire) -> None:
+    by_ssh, by_https = "git@example.org:team/Lib.git", "https://example.org/team/lib"
+    with pytest.raises(NotFoundError):
+        relayed.look(by_https)
+    wire.deaf = {watches(relayed, "b", "/srv/other")}
+    assert watches(relayed, "b", by_ssh) in wire.deaf
+    route = watches(relayed, "a", by_ssh, by_https)
+    assert sorted(wire.take(), key=repr) == sorted(
+        [(route, LookNow(repo=by_ssh)), (route, LookNow(repo=by_https))], key=repr
+    )
+
+
 def test_no_number_of_hints_fills_the_memory(relayed: Relay, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "HINTS_MAX", 2)
     for name in ("one", "two", "three"):

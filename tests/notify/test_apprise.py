@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import logging
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from surveil.core.outbox import Fate, Outcome
 from surveil.errors import InvalidError
 from surveil.notify import apprising
+from surveil.notify.apprise_once import REMARK_CHARACTERS_MAX, Remarks
 from surveil.notify.apprising import Apprised, body_of, covered, inert
 from surveil.notify.carriers import opened_carrier
 from surveil.notify.channel_rules import AppriseRule, ChannelRule
@@ -147,6 +149,13 @@ def test_pieces_of_an_address_are_covered_wherever_they_stand() -> None:
     url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdn%20lazkc?to=%23general"
     said = covered("slack: t1jj3t3l2 and TIiajkdn lazkc (TIiajkdn%20lazkc) did not take it for general", url)
     assert said == "slack: *** and *** (***) did not take it for ***"
+
+
+def test_a_remark_that_is_cut_ends_before_a_word_that_may_be_a_secret() -> None:
+    remarks = Remarks()
+    for text in (f"{'x' * (REMARK_CHARACTERS_MAX - 8)} hush-hush is not let in", "short"):
+        remarks.emit(logging.makeLogRecord({"msg": text, "levelno": logging.WARNING}))
+    assert remarks.said == ["x" * (REMARK_CHARACTERS_MAX - 8), "short"]
 
 
 def test_a_table_names_the_file_with_the_address(tmp_path: Path) -> None:
