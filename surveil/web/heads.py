@@ -14,6 +14,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DEFECT: Final = 500
+_OF_ROUTES: Final = ("route", "path_params")
 
 
 class Heads:
@@ -28,9 +29,16 @@ class Heads:
             await self._app(scope, receive, send)
             return
         said = asyncio.Event()
+        # A copy: the server looks at its own to know that there must be no body.
+        asked = {**scope, "method": "GET"}
+
+        def show_route() -> None:
+            # Whoever counts answers looks at the request that they know.
+            scope.update((name, asked[name]) for name in _OF_ROUTES if name in asked)
 
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.start":
+                show_route()
                 await send(message)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 said.set()
@@ -38,8 +46,7 @@ class Heads:
                     # Nothing more of it is made. A defect goes on, to whoever writes it down.
                     await asyncio.Event().wait()
 
-        # A copy: the server looks at its own to know that there must be no body.
-        answering = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, send_head))
+        answering = asyncio.ensure_future(self._app(asked, receive, send_head))
         waiting = asyncio.ensure_future(said.wait())
         try:
             await asyncio.wait({answering, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -47,5 +54,6 @@ class Heads:
             waiting.cancel()
             answering.cancel()
         await asyncio.wait({answering})
+        show_route()
         if not answering.cancelled():
             answering.result()

@@ -21,6 +21,8 @@ from surveil.web.root import path_in
 _JSON: Final = b"application/json"
 _KEPT: Final = b"private, no-cache"
 """A program may keep what it was sent, and asks each time whether it is still so. Browsers keep nothing."""
+_BY_TOKEN: Final = b"bearer "
+"""A browser says who it is as well, to a proxy that asks for a name and a password."""
 _OF_BODIES: Final = frozenset({b"content-type", b"content-length"})
 
 
@@ -70,7 +72,7 @@ def _with_tag(start: Message, whole: Message, asked: dict[bytes, bytes]) -> tupl
     if tag is None:
         tag = written(whole.get("body", b"")).tag.encode()
         headers.append((b"etag", tag))
-    if b"authorization" in asked:
+    if asked.get(b"authorization", b"").lower().startswith(_BY_TOKEN):
         headers.append((b"cache-control", _KEPT))
     if not _has(asked.get(b"if-none-match", b""), tag):
         return {**start, "headers": headers}, whole

@@ -140,6 +140,18 @@ def test_what_this_process_was_asked_is_counted_by_route_and_never_by_address(st
     assert found['surveil_followers{kind="log"}'] == 0
 
 
+def test_a_head_is_counted_as_the_whole_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = stage.token()
+    for path in ("/api/v1/builds/1", "/api/v1/builds/2", "/api/v1/builds/1/jobs/test/log/follow?attempt=1"):
+        assert stage.request("HEAD", path, headers).status_code == 200
+    monkeypatch.setattr(AllBooks, "written_build", lambda *_: 1 // 0)
+    assert stage.request("HEAD", "/api/v1/builds/1", headers).status_code == 500
+    found = collected(stage)
+    assert found['surveil_web_answers_total{route="/api/v1/builds/{build}",status="200"}'] == 2
+    assert found['surveil_web_answers_total{route="/api/v1/builds/{build}",status="500"}'] == 1
+    assert found['surveil_followers{kind="log"}'] == 0
+
+
 def test_what_is_refused_before_any_route_is_counted_as_well(stage: Stage) -> None:
     stage.public_url = "https://ci.example.org/ci"
     large = {**stage.token("admin"), "content-length": "99999999"}

@@ -46,6 +46,8 @@ def test_programs_may_keep_documents_and_browsers_may_not(stage: Stage) -> None:
     assert by_token.headers["cache-control"] == "private, no-cache"
     assert by_session.headers["cache-control"] == "no-store"
     assert by_token.headers["etag"] == by_session.headers["etag"]
+    through_proxy = stage.get(path, {"cookie": f"surveil={stage.session()}", "authorization": "Basic YTpi"})
+    assert (through_proxy.status_code, through_proxy.headers["cache-control"]) == (200, "no-store")
 
 
 def test_nothing_else_has_a_tag(stage: Stage) -> None:
