@@ -61,14 +61,15 @@ _JOURNAL_END: Final = select(func.max(notes.c.position))
 class SqlReader:
     """Answers from the tables; see `surveil.store.Reader` for what each question means."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, is_same: Callable[[], bool] = lambda: True) -> None:
+        """`is_same` says whether the database is still the one that was opened."""
         self.engine = engine
         self._driver = engine.dialect.loaded_dbapi
         self._of_mid, self._journal_end = (
             str(each.compile(dialect=engine.dialect)) for each in (_OF_MID, _JOURNAL_END)
         )
         self._finder = Finder(engine.dialect)
-        self._whole = WholeBuilds(engine)
+        self._whole = WholeBuilds(engine, is_same)
 
     def cluster(self) -> Cluster:
         """Which installation this is."""

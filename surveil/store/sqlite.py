@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event, Thread
@@ -101,6 +102,7 @@ def open_reader(data: Path, *, database: str = "") -> SqlReader:
     if not path.exists():
         raise InvalidError(f"there is no database at {path}: name the dispatcher's data folder with --data")
     engine = _reading_engine(path)
+    is_same = _held_to_one_file(engine, path)
     try:
         with engine.begin() as connection:
             present = migrations.check(connection, where=f"the database {path}")
@@ -112,7 +114,7 @@ def open_reader(data: Path, *, database: str = "") -> SqlReader:
     except InvalidError:
         engine.dispose()
         raise
-    return SqlReader(engine)
+    return SqlReader(engine, is_same)
 
 
 def beside(path: Path) -> tuple[Engine, Engine]:
@@ -167,6 +169,41 @@ def _reading_engine(path: Path) -> Engine:
         begin="BEGIN",
         pragmas=_READER_PRAGMAS,
     )
+
+
+def _held_to_one_file(engine: Engine, path: Path) -> Callable[[], bool]:
+    """Have nothing read any more once another file, such as a restored copy, is in the place of the one that was
+    opened: connections to both would be used in turn, and what is remembered of the one is not so in the other. What is
+    returned says whether it is still the same.
+    """
+    opened: list[tuple[int, int] | None] = []
+
+    def is_same() -> bool:
+        there = _identity(path)
+        if not opened:
+            opened.append(there)
+        return there == opened[0]
+
+    @event.listens_for(engine, "checkout")
+    def _check(*_: object) -> None:
+        if not is_same():
+            raise StoreError(f"another file is in the place of the database {path}, or none: start this process again")
+
+    @event.listens_for(engine, "engine_disposed")
+    def _forget(*_: object) -> None:
+        opened.clear()
+
+    is_same()
+    return is_same
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there under this name; None where there is none that can be looked at."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # For each look at the database: a path's own method takes twice as long.
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _engine(

@@ -37,8 +37,10 @@ SPEC_CHARACTERS_MAX: Final = 64 * 1024
 class WholeBuilds:
     """Whole builds out of one database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, is_same: Callable[[], bool]) -> None:
+        """`is_same` says whether the database is still the one that was opened."""
         self._engine = engine
+        self._is_same = is_same
         self._errors = engine.dialect.loaded_dbapi.Error
         self._place = "?" if engine.dialect.paramstyle == "qmark" else "%s"
         self._texts = {
@@ -73,6 +75,8 @@ class WholeBuilds:
         """
         if not isinstance(self._engine.pool, QueuePool):
             return object()  # Reader and writer share a connection, which sees nothing change.
+        if not self._is_same():
+            return object()  # Whoever reads is told.
         with self._lock, self._failures():
             if self._watched is None:
                 connection = self._engine.raw_connection()

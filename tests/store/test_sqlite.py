@@ -334,6 +334,35 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_reader_reads_nothing_more_once_its_file_is_another_one(tmp_path: Path, *, restored: bool) -> None:
+    folder, copy = tmp_path / "data", tmp_path / "copy"
+    store = open_store(folder, now=1)
+    store.commit(new(make_build(1), make_job(1)))
+    store.close()
+    shutil.copytree(folder, copy)
+    reader = open_reader(folder)
+    mark = reader.mark()
+    assert [build.id for build in reader.builds()] == [1]
+    assert reader.mark() == mark
+    folder.rename(tmp_path / "old")
+    if restored:
+        copy.rename(folder)
+    asks: list[Callable[[], object]] = [
+        reader.builds, reader.repositories, lambda: reader.build(1), lambda: reader.looks([1])
+    ]  # fmt: skip
+    for ask in asks:
+        # Where there is none, whoever has to open one says so first.
+        with pytest.raises(StoreError, match="start this process again" if restored else "again|unable to open"):
+            ask()
+    assert reader.mark() != mark
+    assert reader.mark() != reader.mark()
+    reader.close()
+    if restored:
+        assert [build.id for build in reader.builds()] == [1]
+        reader.close()
+
+
 def test_readers_in_many_threads_see_whole_batches_only(tmp_path: Path) -> None:
     store = open_store(tmp_path, now=1)
     torn: list[object] = []
