@@ -116,13 +116,19 @@ def test_of_too_many_connections_of_one_key_the_oldest_is_cut_and_nobody_elses(
                         await say(peer, encode(BEAT))
                         routes.append((await stage.next_control()).route)
                     await stage.counted("disconnections", 2)
-                    assert [stage.server.reply(route, ANSWER) for route in routes] == [False] * 2 + [True] * 3
+                    await only_the_last_three_are_reached(stage, routes)
                     assert stage.server.counts.crowded == 2
                     assert honest.send(BEAT)
                     assert (await stage.next_control()).peer.name == "honest"
             assert told(stage, caplog) == [{"peer": "mallory", "role": "runner", CROWDED: 2}]
 
     asyncio.run(scene())
+
+
+async def only_the_last_three_are_reached(stage: Stage, routes: list[Route]) -> None:
+    """Wait for that: ZeroMQ tells of a closed connection before it has taken the way to it away."""
+    expected = [False] * 2 + [True] * 3
+    await stage.gather(lambda _: [stage.server.reply(each, Answer(id=1)) for each in routes] == expected)
 
 
 def test_strangers_share_one_bound_however_many_keys_they_make(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +145,7 @@ def test_strangers_share_one_bound_however_many_keys_they_make(monkeypatch: pyte
                     await say(peer, encode(Enrol(secret=bytes(32), name="newcomer")))
                     routes.append((await stage.next_control()).route)
                 await stage.counted("disconnections", 2)
-                assert [stage.server.reply(route, ANSWER) for route in routes] == [False] * 2 + [True] * 3
+                await only_the_last_three_are_reached(stage, routes)
 
     asyncio.run(scene())
 
