@@ -132,13 +132,15 @@ class Server:
         return self._bulk.port
 
     async def _keep_watch(self) -> None:
-        """See now and then that others can connect, and say what trouble there was."""
+        """Say now and then what trouble there was, and see that others can connect."""
         loop, alarm = asyncio.get_running_loop(), Alarm(self.counts)
         while True:
             await asyncio.sleep(WATCH_MS / 1000)
-            await self._keep_zap_alive()
+            # Our own last handshake is long over: who looks right after one counts it before its news were read, and
+            # takes the connection for a foreign one.
             alarm.look(int(loop.time() * 1000))
             self.audit.look(int(loop.time() * 1000))
+            await self._keep_zap_alive()
 
     async def _keep_zap_alive(self) -> None:
         """Shake hands with ourselves; when that fails nobody can connect, so the handler starts anew."""

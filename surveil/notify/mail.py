@@ -102,7 +102,7 @@ class Mail:
                     await client.login(server.user, password)
                 outcome = await self._sent(client, made, where)
             except BaseException:  # Cancelled as well, it is to leave no connection behind.
-                client.close()
+                _hang_up(client)
                 raise
         await _leave(client)
         return outcome
@@ -122,11 +122,26 @@ class Mail:
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
     """Say goodbye; the letter is the server's whatever it answers."""
+    transport = client.transport
     try:
         async with asyncio.timeout(GOODBYE_S):
             await client.quit()
     except (TimeoutError, OSError, aiosmtplib.SMTPException):
         client.close()
+    finally:
+        _cut(transport)
+
+
+def _hang_up(client: aiosmtplib.SMTP) -> None:
+    transport = client.transport
+    client.close()
+    _cut(transport)
+
+
+def _cut(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection that is being closed. One that is encrypted would wait for the server to close it as well."""
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
 
 
 def _judged(code: int, said: str, where: str) -> Outcome:

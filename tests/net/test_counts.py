@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from surveil.net import counts as counts_module
 from surveil.net import server as server_module
 from surveil.net.counts import SILENCE_MS, TROUBLES, Alarm, ServerCounts
 from surveil.net.keys import make_keys
+from surveil.net.watchdog import handshake_succeeds
 from tests.net.stage import raw_peer, serving
 
 
@@ -83,6 +85,33 @@ def test_what_speaks_http_to_a_port_is_in_the_dispatchers_log(
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 await stage.gather(lambda _: bool(caplog.records))
         assert told(caplog) == [{"foreign": 1}]
+
+    asyncio.run(scene())
+
+
+def test_a_dispatcher_that_is_busy_when_it_shakes_hands_with_itself_finds_nobody_foreign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "WATCH_MS", 300)
+    monkeypatch.setattr(counts_module, "HANDSHAKE_MS_MAX", 100)
+    shaken = 0
+
+    async def shakes_hands(*who: Any, **how: Any) -> bool:
+        nonlocal shaken
+        alive = await handshake_succeeds(*who, **how)
+        shaken += 1
+        return alive
+
+    monkeypatch.setattr(server_module, "handshake_succeeds", shakes_hands)
+
+    async def scene() -> None:
+        async with serving() as stage:
+            await stage.gather(lambda _: shaken == 2)
+            while shaken < 3:  # Nothing is read, as while much is written.
+                await asyncio.sleep(0.001)
+            await stage.gather(lambda _: shaken == 4)
+            assert stage.server.counts.handshakes_own >= 4
+            assert stage.server.counts.foreign == 0
 
     asyncio.run(scene())
 
