@@ -32,11 +32,11 @@ def assert_ran_once(kept: Kept) -> None:
     assert not held(kept.folder)
 
 
-@pytest.mark.parametrize("seconds", [0, 2])
+@pytest.mark.parametrize("seconds", [0, 6])
 def test_a_keeper_whose_zygote_hung_after_starting_it_is_found_alive_or_ended(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 1.0)
+    monkeypatch.setattr(module, "ANSWER_S", 4.0)  # It has to start meanwhile.
     monkeypatch.setattr(module, "ZYGOTE", "tests.execute.mute_zygote")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     kept.start(job(f"{ONCE}; sleep {seconds}"))

@@ -29,7 +29,7 @@ from surveil.protocol import (
     encode,
     encode_all,
 )
-from tests.net.stage import BEAT, HELLO, Stage, connected, hear, raw_peer, say, serving, until
+from tests.net.stage import BEAT, HELLO, PATIENCE_MS, Stage, connected, hear, raw_peer, say, serving, until
 from tests.net.zmtp import GREETING
 from tests.wire.samples import SAMPLES
 
@@ -45,7 +45,7 @@ async def is_served(stage: Stage) -> None:
         batch = await stage.gather(lambda batch: any(item.peer.key == keys.public for item in batch.control))
         assert [item.message for item in batch.control if item.peer.key == keys.public] == [HELLO]
         assert stage.say(keys.public, Introduce(epoch=1))
-        assert await runner.receive(5_000) == [Introduce(epoch=1)]
+        assert await runner.receive(PATIENCE_MS) == [Introduce(epoch=1)]
 
 
 def test_an_unknown_key_is_turned_away() -> None:
@@ -83,7 +83,7 @@ def test_a_revoked_key_is_refused_at_its_next_message_on_its_open_connection() -
                 assert runner.send(BEAT)
                 batch = await stage.counted("denied")
                 assert not batch
-                (refused,) = await runner.receive(5_000)
+                (refused,) = await runner.receive(PATIENCE_MS)
                 assert isinstance(refused, Refused)
                 assert "revoked" in refused.reason
                 assert refused.exit_code == 5
@@ -106,7 +106,7 @@ def test_a_runner_cannot_take_anothers_place_with_its_routing_id() -> None:
                     await is_served(stage)
                     secret = Answer(id=1, data=b"for the victim")
                     assert stage.say(victim_keys.public, secret)
-                    assert await victim.receive(5_000) == [secret]
+                    assert await victim.receive(PATIENCE_MS) == [secret]
                     assert attacker.poll(50) == 0
                     assert stage.say(attacker_keys.public, secret) is False
 
@@ -230,7 +230,7 @@ def test_the_largest_message_passes() -> None:
             assert sum(map(len, encode(answer))) == MESSAGE_BYTES_MAX
             assert client.send(Ask(id=2, what="x", about={}))
             assert stage.server.reply((await stage.next_control()).route, answer)
-            assert await client.receive(5_000) == [answer]
+            assert await client.receive(PATIENCE_MS) == [answer]
 
     asyncio.run(scene())
 

@@ -95,11 +95,13 @@ def test_a_dispatcher_that_is_busy_when_it_shakes_hands_with_itself_finds_nobody
     monkeypatch.setattr(server_module, "WATCH_MS", 300)
     monkeypatch.setattr(counts_module, "HANDSHAKE_MS_MAX", 100)
     shaken = 0
+    again = asyncio.Event()
 
     async def shakes_hands(*who: Any, **how: Any) -> bool:
         nonlocal shaken
         alive = await handshake_succeeds(*who, **how)
         shaken += 1
+        again.set()
         return alive
 
     monkeypatch.setattr(server_module, "handshake_succeeds", shakes_hands)
@@ -107,8 +109,8 @@ def test_a_dispatcher_that_is_busy_when_it_shakes_hands_with_itself_finds_nobody
     async def scene() -> None:
         async with serving() as stage:
             await stage.gather(lambda _: shaken == 2)
-            while shaken < 3:  # Nothing is read, as while much is written.
-                await asyncio.sleep(0.001)
+            again.clear()
+            await again.wait()  # Nothing is read, as while much is written.
             await stage.gather(lambda _: shaken == 4)
             assert stage.server.counts.handshakes_own >= 4
             assert stage.server.counts.foreign == 0

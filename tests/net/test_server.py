@@ -31,7 +31,7 @@ from surveil.protocol import (
     Seen,
     Watching,
 )
-from tests.net.stage import BEAT, HELLO, OUTPUT, connected, free_ports, serving, until
+from tests.net.stage import BEAT, HELLO, OUTPUT, PATIENCE_MS, connected, free_ports, serving, until
 
 INTRODUCE = Introduce(epoch=1)
 
@@ -61,7 +61,7 @@ def test_an_answer_goes_to_the_connection_that_the_question_came_from() -> None:
                 assert two.send(Ask(id=1, what="status", about={}))
                 received = await stage.next_control()
                 assert stage.server.reply(received.route, Answer(id=1))
-                assert await two.receive(5_000) == [Answer(id=1)]
+                assert await two.receive(PATIENCE_MS) == [Answer(id=1)]
                 assert await one.receive(50) == []
 
     asyncio.run(scene())
@@ -83,7 +83,7 @@ def test_a_runner_is_reached_on_the_connection_of_its_latest_hello() -> None:
                 assert new.send(replace(HELLO, incarnation=2))
                 await stage.next_control()
                 assert stage.say(keys.public, INTRODUCE)
-                assert await new.receive(5_000) == [INTRODUCE]
+                assert await new.receive(PATIENCE_MS) == [INTRODUCE]
                 assert await old.receive(50) == []
 
     asyncio.run(scene())
@@ -101,7 +101,7 @@ def test_output_travels_on_bulk_and_is_answered_there() -> None:
             assert received.message == OUTPUT
             kept = Kept(job="1/test", attempt=1, upto=5)
             assert stage.server.reply(received.route, kept)
-            assert await runner.receive(5_000) == [kept]
+            assert await runner.receive(PATIENCE_MS) == [kept]
 
     asyncio.run(scene())
 
@@ -197,7 +197,7 @@ def test_an_observer_reports_and_is_acknowledged() -> None:
                 batch = await stage.gather(lambda batch: len(batch.control) == 2)
                 assert [received.message for received in batch.control] == [commit, Watching(birth=1, repos=())]
                 assert stage.server.reply(batch.control[0].route, Seen(mid="m", build=1))
-                assert await observer.receive(5_000) == [Seen(mid="m", build=1)]
+                assert await observer.receive(PATIENCE_MS) == [Seen(mid="m", build=1)]
 
     asyncio.run(scene())
 
@@ -218,7 +218,7 @@ def test_what_is_said_at_once_arrives_as_it_was_said_both_ways() -> None:
             heard: list[Incoming] = []
             async with asyncio.timeout(60):
                 while len(heard) < len(orders):
-                    heard += await runner.receive(5_000)
+                    heard += await runner.receive(PATIENCE_MS)
             assert heard == orders
             assert (stage.server.counts.received, stage.server.counts.sent) == (101, 101)
 
@@ -236,7 +236,7 @@ def test_one_turn_takes_a_bounded_number_of_messages_however_they_travel() -> No
             taken: list[int] = []
             async with asyncio.timeout(60):
                 while sum(taken) < said:
-                    taken.append(len((await stage.server.receive(5_000)).control))
+                    taken.append(len((await stage.server.receive(PATIENCE_MS)).control))
             assert sum(taken) == said
             assert max(taken) < CONTROL_BATCH_MAX + CONTROL_PIECE_MAX * PARCEL_MAX
 
@@ -259,7 +259,7 @@ def test_a_slow_peer_is_refused_words_and_keeps_nobody_waiting() -> None:
                     assert taken < 10_000, "the queue to a peer that does not read has no end"
                 assert stage.server.counts.unsent == 1
                 assert stage.say(quick_keys.public, INTRODUCE)
-                assert await quick.receive(5_000) == [INTRODUCE]
+                assert await quick.receive(PATIENCE_MS) == [INTRODUCE]
                 # What was taken arrives once the peer reads again, and none of it twice.
                 heard: list[Incoming] = []
                 async with asyncio.timeout(60):

@@ -171,12 +171,12 @@ def test_a_peer_refused_by_an_error_is_not_told_that_its_key_is_bad_and_comes_in
 
 def test_a_dead_handler_is_noticed_and_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "WATCH_MS", 50)
-    monkeypatch.setattr(server_module, "HANDSHAKE_MS", 200)
 
     async def scene() -> None:
         async with serving() as stage:
-            await asyncio.sleep(0.2)
+            await stage.counted("handshakes_own", 3)
             assert stage.server.counts.zap_restarts == 0
+            monkeypatch.setattr(server_module, "HANDSHAKE_MS", 200)
             stage.server._zap.stop()  # noqa: SLF001  # No honest way leads here; that is what the watchdog is for.
             await stage.counted("zap_restarts")
             async with stage.connection(stage.enrol()) as runner:
