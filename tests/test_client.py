@@ -1,8 +1,7 @@
 """How a client asks: through restarts, with the right errors, and never twice what must happen once."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from surveil.net.addresses import Address
 from surveil.net.connection import Connection
 from surveil.net.keys import load_or_make_keys, make_keys
 from surveil.net.known import KnownDispatcher
-from tests.cli.counter import Counter, open_counter
+from tests.cli.counter import Counter, once, open_counter
 from tests.store.records import make_attempt, make_build, make_job, make_note, new
 
 
@@ -44,13 +43,6 @@ def nested(deep: int) -> object:
     for _ in range(deep):
         made = [made]
     return made
-
-
-def later(seconds: float, *acts: Callable[[], object]) -> threading.Timer:
-    """Do this in a while, in a thread of its own."""
-    timer = threading.Timer(seconds, lambda: [act() for act in acts])
-    timer.start()
-    return timer
 
 
 def test_several_questions_may_be_in_the_air_at_once(counter: Counter) -> None:
@@ -225,7 +217,7 @@ def test_following_a_build_survives_a_restart_of_the_dispatcher_without_loss_or_
         async with Client(find_access(counter.data, None)) as client:
             return [note["reason"] async for note in follow_build(client, 1)]
 
-    restart = later(0.5, counter.close, counter.serve, end)
+    restart = once(lambda: counter.asked.count("journal") > 1, counter.close, counter.serve, end)
     assert asyncio.run(scenario()) == ["one", "two", "three"]
     restart.join()
 
@@ -246,7 +238,7 @@ def test_a_log_is_followed_over_a_restart_byte_by_byte(counter: Counter) -> None
         async with Client(find_access(counter.data, None)) as client:
             return b"".join([piece.data async for piece in follow_log(client, "1/test")])
 
-    restart = later(0.5, counter.close, counter.serve, end)
+    restart = once(lambda: counter.asked.count("log") > 1, counter.close, counter.serve, end)
     assert asyncio.run(scenario()) == b"one two"
     restart.join()
 
@@ -302,7 +294,7 @@ def ask_over_a_restart(counter: Counter, what: str, **about: object) -> object:
         async with Client(find_access(counter.data, None), patience_ms=20_000) as client:
             return (await client.ask(what, about)).body
 
-    restart = later(0.5, counter.close, speak, counter.serve)
+    restart = once(lambda: bool(counter.wishes), counter.close, speak, counter.serve)
     try:
         return asyncio.run(scenario())
     finally:

@@ -16,6 +16,9 @@ from surveil.protocol import Ask, StepReport, WatchedRepo, encode
 from tests.answer.desk import Desk
 from tests.store.records import make_attempt, make_build, make_job, make_note, make_peer, make_runner, make_token, new
 
+SOON_S = 20
+"""Longer than anything takes that is told of at once, and shorter than whoever waits would wait for nothing."""
+
 
 def desk_with_builds(count: int) -> Desk:
     desk = Desk()
@@ -244,7 +247,7 @@ def test_a_waiting_reader_of_the_journal_hears_of_a_commit_at_once_and_of_other_
         await asyncio.sleep(0.05)
         early = waiting.done()
         commit(desk, answers, make_note("job", "1/test", build=1))
-        reply = await asyncio.wait_for(waiting, 5)
+        reply = await asyncio.wait_for(waiting, SOON_S)
         assert isinstance(reply, Reply)
         return early, reply
 
@@ -267,7 +270,7 @@ def test_a_wait_without_news_ends_with_an_empty_page_and_at_the_end_of_the_dispa
         long = asyncio.create_task(answers.answer(Ask(id=2, what="journal", about={"after": 0, "wait_ms": 30_000})))
         await asyncio.sleep(0.05)
         answers.on_stop()
-        return [short, await asyncio.wait_for(long, 5)]
+        return [short, await asyncio.wait_for(long, SOON_S)]
 
     assert [reply.body for reply in asyncio.run(scenario())] == [{"notes": [], "position": 0}] * 2
 

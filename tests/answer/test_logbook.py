@@ -16,6 +16,9 @@ from surveil.protocol import Ask, StepReport
 from tests.answer.desk import NOW, Desk
 from tests.store.records import changed, make_attempt, make_build, make_job, make_note, new
 
+SOON_S = 20
+"""Longer than anything takes that is told of at once, and shorter than whoever waits would wait for nothing."""
+
 RUNNING = make_attempt(state=AttemptState.RUNNING)
 PASSED = make_attempt(state=AttemptState.PASSED, finished_at=NOW, log_bytes=6, released=True)
 
@@ -134,7 +137,7 @@ def test_a_waiting_reader_hears_of_new_bytes_at_once_and_not_of_another_jobs(des
         early = waiting.done()
         desk.log("1/test", 1, b"def")
         answers.on_log("1/test", 1)
-        return early, await asyncio.wait_for(waiting, 5)
+        return early, await asyncio.wait_for(waiting, SOON_S)
 
     early, reply = asyncio.run(scenario())
     assert not early
@@ -152,7 +155,7 @@ def test_a_waiting_reader_hears_of_the_end_at_once(desk_with: MakeDesk) -> None:
         note = make_note("attempt", "1/test#1")
         desk.store.commit(changed(make_job(state=Status.PASSED, attempt=1), PASSED, notes=(note,)))
         answers.on_commit([note])
-        return await asyncio.wait_for(waiting, 5)
+        return await asyncio.wait_for(waiting, SOON_S)
 
     body = asyncio.run(scenario()).body
     assert (body["complete"], body["settled"]) == (True, True)
@@ -172,7 +175,7 @@ def test_a_waiting_reader_hears_at_once_of_a_step_that_prints_nothing(desk_with:
         begun = replace(RUNNING, steps=(StepReport(name="Wait", state="running", log_at=3),))
         desk.store.commit(changed(begun))
         answers.on_commit([], [begun])
-        return early, await asyncio.wait_for(waiting, 5)
+        return early, await asyncio.wait_for(waiting, SOON_S)
 
     early, reply = asyncio.run(scenario())
     assert not early, "nothing was new"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ from tests.net.stage import free_ports
 from tests.store.records import new
 
 START_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Counter:
@@ -141,6 +143,23 @@ class Counter:
                 return wish.reply(1)
             case BackupWish():
                 return wish.reply(size_bytes=4096)
+
+
+def once(true: Callable[[], bool], *acts: Callable[[], object]) -> threading.Thread:
+    """Do this as soon as it is true, in a thread of its own; never, if it does not become true."""
+
+    def wait() -> None:
+        until = time.monotonic() + PATIENCE_S
+        while not true():
+            if time.monotonic() > until:
+                return
+            time.sleep(0.005)
+        for act in acts:
+            act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """`logs`: the bytes on stdout just as they came, and everything else on stderr."""
 
 import json
-import threading
 from dataclasses import replace
 
 from surveil.core.model import AttemptState, Status
 from surveil.protocol import Remark, StepReport, StepState
 from tests.answer.desk import NOW
 from tests.cli.conftest import Type
-from tests.cli.counter import Counter
+from tests.cli.counter import Counter, once
 from tests.store.records import changed, make_attempt, make_build, make_job, make_note, new
 
 ATTEMPT = make_attempt(state=AttemptState.PASSED, finished_at=NOW, released=True)
@@ -118,10 +117,9 @@ def test_a_remark_that_comes_after_the_last_byte_is_told_while_a_log_is_followed
         counter.desk.store.commit(changed(job, ended))
         counter.happen(make_note("job", "2/test", build=2, state="passed"))
 
-    timer = threading.Timer(1.0, end)
-    timer.start()
+    ending = once(lambda: counter.asked.count("log") > 1, end)
     ended = type_("logs", "2", "test", "-f")
-    timer.join()
+    ending.join()
     assert ended.raw == b"ok\n"
     assert "--- 9 were dropped ---" in ended.err.splitlines()
 
@@ -215,8 +213,7 @@ def test_following_goes_on_over_a_lost_attempt_until_the_verdict(type_: Type, co
         counter.happen(make_note("attempt", "1/test#2"))
         counter.write("1/test", 2, b"four")
 
-    meanwhile = threading.Timer(0.3, live)
-    meanwhile.start()
+    meanwhile = once(lambda: counter.asked.count("log") > 1, live)
     ended = type_("logs", "1", "test", "--follow")
     meanwhile.join()
     assert (ended.code, ended.raw) == (0, b"one two three four")

@@ -198,7 +198,12 @@ def test_after_a_restart_only_what_is_new_is_reported(repository: Repository, tm
             async with observing(config):
                 await at_desk.hears(first)
                 records = Records(tmp_path / "data" / "refs")
-                await at_desk.until(lambda: records.path(str(repository.path)).exists())
+                await at_desk.until(
+                    lambda: (
+                        (known := records.read(str(repository.path))) is not None
+                        and known.refs == {"refs/heads/main": first}
+                    )
+                )
             second = repository.commit("While nobody looked")
             at_desk.heard.clear()
             async with observing(config):

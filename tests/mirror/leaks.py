@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def children() -> set[str]:
