@@ -38,6 +38,7 @@ class Housed(Desk):
         super().__init__(data)
         found, why = chosen(engine.address, **limits)
         assert found is not None, why
+        self.containers = found
         self.executor = ProcessExecutor(data, "spare", containers=found)
 
     async def hear(self, kind: type[Wanted]) -> Wanted:

@@ -70,7 +70,7 @@ def test_who_does_not_hold_the_folder_any_more_is_not_signalled(held: "subproces
 def test_what_is_stopped_goes_on_though_nobody_waits_and_all_is_asked_to_end(
     held: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    stopper = stop_for(find_victim(tmp_path / "runner", "a runner"), "a runner", 1_500)
+    stopper = stop_for(find_victim(tmp_path / "runner", "a runner"), "a runner", 4_000)
     while state(held.pid) != "T":
         assert stopper.poll() is None
         time.sleep(0.01)

@@ -18,6 +18,7 @@ from tests.mirror.repositories import Repository
 from tests.mirror.slow import passing_on
 
 STALL_S = 1.5
+PATIENCE_S = 60
 
 
 def heavy(repository: Repository) -> str:
@@ -76,19 +77,19 @@ def test_a_git_that_works_without_a_word_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_process_that_waits_has_no_pulse_and_one_that_reads_has() -> None:
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         pulse = Pulse(process.pid)
-        pulse.beats()
-        time.sleep(0.3)
-        pulse.beats()
-        assert not pulse.beats()
-        process.stdin.write(b"x")
-        process.stdin.flush()
-        time.sleep(0.3)
-        assert pulse.beats()
+        for byte in (b"x", b"y"):
+            process.stdin.write(byte)
+            assert process.stdout.read(1) == byte
+            assert pulse.beats()
+            until = time.monotonic() + PATIENCE_S  # It is a moment until it waits for more.
+            while pulse.beats():
+                assert time.monotonic() < until, "it waits, and has a pulse"
         process.stdin.close()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         # Of one that is gone nothing can be known.
         assert pulse.beats()
 

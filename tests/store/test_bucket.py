@@ -244,7 +244,7 @@ def test_a_server_that_is_killed_in_the_middle_has_all_of_a_file_or_nothing(
 def test_a_server_that_hangs_is_given_up_after_a_while(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUICK_S", 0.3)
+    monkeypatch.setattr(module, "QUICK_S", 1.5)
     monkeypatch.setattr(module, "AWAY_S", 0.0)
     bucket = Bucket(server.where(prefix=tmp_path.name))
     with server.hanging(), pytest.raises(BucketError, match=f"{server.endpoint} does not answer"):

@@ -80,15 +80,15 @@ def test_what_crawls_is_given_up(server: Liar, blobs: BucketBlobs, monkeypatch: 
 def test_what_takes_long_and_goes_on_is_waited_for(
     server: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUICK_S", 0.3)
+    Bucket(server.where(tmp_path)).put_bytes("slow", bytes(32))
+    monkeypatch.setattr(module, "QUICK_S", 1.0)
     monkeypatch.setattr(module, "SLOW_S", 0.3)
     monkeypatch.setattr(module, "PACE_BYTES_S", 2)
     bucket = Bucket(server.where(tmp_path))
-    bucket.put_bytes("slow", bytes(16))
     server.vice = crawls
     found = bucket.read("slow")
     assert found is not None
-    assert b"".join(found.pieces) == bytes(16)
+    assert b"".join(found.pieces) == bytes(32)
 
 
 @pytest.mark.parametrize(
