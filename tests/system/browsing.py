@@ -30,6 +30,11 @@ class Seen:
         page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
 
 
+def not_there(complaint: str) -> bool:
+    """Whether it is of a server that was not there: the browser's own words, or those of whoever asked just then."""
+    return "ERR_" in complaint or "Failed to fetch" in complaint
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window, for tests that open one each."""

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.net.stage import free_ports
-from tests.system.browsing import browser, sign_in
+from tests.system.browsing import browser, not_there, sign_in
 from tests.system.processes import Place, eventually, kill, with_descendants
 from tests.system.repository import make_repository, pipeline
 from tests.system.test_watching import agent_pid
@@ -80,6 +80,6 @@ def test_no_line_is_missing_or_there_twice_whoever_is_killed_meanwhile(place: Pl
         shown, whole = page.evaluate(SHOWN), first + second
         assert len(shown) > len(second) + 3 * 20
         assert shown == whole[whole.index(shown[0]) :]
-        seen.complaints = [line for line in seen.complaints if "ERR_" not in line]
+        seen.complaints = [line for line in seen.complaints if not not_there(line)]
         assert seen.complaints == []
     assert eventually(lambda: place.processes() == [])

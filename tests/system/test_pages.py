@@ -42,7 +42,9 @@ def test_whoever_opens_the_link_of_up_sees_what_happens_and_can_act(place: Place
             text = answer.read().decode()
         assert re.search(r'^surveil_builds_total{verdict="failed"} 2.0$', text, re.MULTILINE)
         assert re.search(r'^surveil_runners{state="online"} 1.0$', text, re.MULTILINE)
+        assert seen.complaints == []
         page.click("text=Sign out")
         page.wait_for_selector("text=surveil login")
-        assert seen.complaints == []
+        # What the page asked for once more before it was gone is refused.
+        assert [each for each in seen.complaints if "401" not in each] == []
     assert place.processes() == []

@@ -14,7 +14,7 @@ from surveil.web.pages import assets
 from surveil.web.visitors import COOKIE
 from tests.corpora.naughty import BYTES, NAUGHTY
 from tests.store.records import changed, make_attempt, make_build, make_job, new
-from tests.system.browsing import Seen, browser
+from tests.system.browsing import Seen, browser, not_there
 from tests.web import world
 from tests.web.axed import PHONE, looked
 from tests.web.served import Served, served
@@ -282,7 +282,7 @@ def test_what_a_runner_brings_late_appears_before_the_seam(place: tuple[Stage, S
     assert shown == ["first", "half", "last", "attempt 2 on spare-2", "second"]
     numbers = page.evaluate("[...document.querySelectorAll('.row .no')].map((link) => Number(link.dataset.no))")
     assert numbers == [1, 2, 3, 1]
-    seen.complaints = [line for line in seen.complaints if "ERR_" not in line]
+    seen.complaints = [line for line in seen.complaints if not not_there(line)]
 
 
 def test_what_comes_is_shown_and_whoever_scrolls_is_left_alone(place: tuple[Stage, Served, Seen]) -> None:
@@ -322,7 +322,7 @@ def test_what_comes_is_shown_and_whoever_scrolls_is_left_alone(place: tuple[Stag
     ]  # fmt: skip
     numbers = page.evaluate("[...document.querySelectorAll('.row .no')].map((link) => Number(link.dataset.no))")
     assert numbers == list(range(1, len(texts) + 1))
-    seen.complaints = [line for line in seen.complaints if "ERR_" not in line]
+    seen.complaints = [line for line in seen.complaints if not not_there(line)]
 
 
 COUNTING = """() => {
