@@ -14,7 +14,7 @@ import click
 from surveil.answer.auditing import What
 from surveil.cli.connecting import connected
 from surveil.cli.options import Duration, Number, client_flags, example, json_flag
-from surveil.cli.settings import client_settings
+from surveil.cli.settings import own_settings
 from surveil.errors import UsageError
 from surveil.screen.printing import print_json, print_line, print_table, tell
 from surveil.screen.table import Column
@@ -91,7 +91,7 @@ def _check(where: dict[str, str | None], *, as_json: bool) -> None:
     from surveil.errors import InfrastructureError, InvalidError
     from surveil.store.acts import FILE, Acts
 
-    data = client_settings(where).data
+    data = own_settings(where).data
     if not (data / FILE).exists():
         raise InvalidError(f"{data} holds no book of acts: name the dispatcher's folder with --data, on its machine.")
     acts = Acts(data)

@@ -19,7 +19,7 @@ import click
 from surveil.cli.connecting import connected
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import Duration, client_flags, example, json_flag, offered
-from surveil.cli.settings import client_settings
+from surveil.cli.settings import own_settings
 from surveil.core.spelling import format_duration
 from surveil.errors import SurveilError
 from surveil.screen.printing import print_json, print_line, print_table, tell
@@ -104,7 +104,7 @@ def set_secret(repo: str, *, make: bool, overlap: int, as_json: bool, **where: s
     from surveil.web.links import note_here
     from surveil.web.whereabouts import address_of
 
-    data = client_settings(where).data
+    data = own_settings(where).data
     key = named(repo)
     secret = make_secret() if make else _read(key)
     secrets = open_secrets(data)
@@ -136,7 +136,7 @@ def list_hooks(*, as_json: bool, **where: str | None) -> None:
     """List the repositories that webhooks may come for, and when one came last."""
     from surveil.web.hooks.secrets import hook_view, open_secrets
 
-    secrets = open_secrets(client_settings(where).data)
+    secrets = open_secrets(own_settings(where).data)
     try:
         retrying = secrets.hooks.retrying()
         documents = [hook_view(each, _now(), may_retry=each.repo in retrying) for each in secrets.hooks.listed()]
@@ -176,7 +176,7 @@ def allow(repo: str, what: str, *, as_json: bool, **where: str | None) -> None:
     from surveil.web.hooks.secrets import open_secrets
     from surveil.web.links import note_here
 
-    key, data = named(repo), client_settings(where).data
+    key, data = named(repo), own_settings(where).data
     secrets = open_secrets(data)
     try:
         note_here(data, What.HOOK_ALLOW, key, detail=what, now=_now())
@@ -199,7 +199,7 @@ def forget(repo: str, *, as_json: bool, **where: str | None) -> None:
     from surveil.web.hooks.secrets import open_secrets
     from surveil.web.links import note_here
 
-    key, data = named(repo), client_settings(where).data
+    key, data = named(repo), own_settings(where).data
     secrets = open_secrets(data)
     try:
         note_here(data, What.HOOK_FORGET, key, now=_now())
@@ -229,7 +229,7 @@ def install(repo: str, *, watched_as: str | None, as_json: bool, **where: str | 
 
     found = resolve(repo, str(Path.cwd()))
     _require_local(found.is_local, repo)
-    data = client_settings(where).data.absolute()
+    data = own_settings(where).data.absolute()
     dispatcher = ["--dispatcher", where["dispatcher"]] if where.get("dispatcher") else []
     asked = named(watched_as) if watched_as else found.key
     command = [sys.executable, "-P", "-m", "surveil", "look", "--data", str(data), *map(str, dispatcher), "--", asked]

@@ -30,17 +30,33 @@ def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
     return load_flags(ClientConfig, flags).value
 
 
+def own_settings(flags: Mapping[str, Any]) -> ClientConfig:
+    """The same for a command that only looks into the data folder. Raises click.UsageError where a server was typed."""
+    _refuse_server(_typed_before())
+    return client_settings(flags)
+
+
+def _typed_before() -> dict[str, str]:
+    """What was typed before the command: the server and its token."""
+    context = click.get_current_context(silent=True)
+    before = {} if context is None else context.find_root().params
+    return {key: before[key] for key in ("server", "token") if before.get(key) is not None}
+
+
+def _refuse_server(found: Mapping[str, str]) -> None:
+    if found:
+        raise click.UsageError("This command asks no server: leave --server and --token out.")
+
+
 def _server(role: type[Role], typed: Mapping[str, Any]) -> dict[str, str]:
-    """What was typed before the command: the server and its token.
+    """Where to ask, as it was typed before the command.
 
     Raises:
         click.UsageError: the command asks none, or was told to ask elsewhere.
     """
-    context = click.get_current_context(silent=True)
-    before = {} if context is None else context.find_root().params
-    found = {key: before[key] for key in ("server", "token") if before.get(key) is not None}
-    if found and role not in _ASKING:
-        raise click.UsageError("This command asks no server: leave --server and --token out.")
+    found = _typed_before()
+    if role not in _ASKING:
+        _refuse_server(found)
     if "server" in found and typed.get("dispatcher") is not None:
         raise click.UsageError("--server and --dispatcher both say where to ask: leave one of them out.")
     return found

@@ -12,7 +12,7 @@ import click
 from surveil.cli.flags import role_flags
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import client_flags, example, json_flag
-from surveil.cli.settings import client_settings, load_flags
+from surveil.cli.settings import load_flags, own_settings
 from surveil.config import NotifyConfig
 from surveil.core.states import ABOUT_BUILDS
 from surveil.places import RULES
@@ -66,7 +66,7 @@ def listed(*, as_json: bool, **where: str | None) -> None:
     """List who is told, what waits for them, and why."""
     from surveil.answer.outboxes import targets_in
 
-    data = client_settings(where).data
+    data = own_settings(where).data
     found = targets_in(data)
     if as_json:
         print_json(found)

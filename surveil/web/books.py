@@ -45,6 +45,7 @@ READ_HERE: Final = frozenset(
 )  # fmt: skip
 SHARED: Final = frozenset({Question.REPOSITORIES, Question.INCIDENTS})
 """Read here as well, but of all builds: once for all who want to know the same."""
+_WITH_JOBS: Final = frozenset({Question.BUILDS, Question.BUILD})
 SHARED_S: Final = 2.0
 """How old the outbox and the names of repositories may be."""
 USUAL_S: Final = 60.0
@@ -88,6 +89,10 @@ class Books(Documents):
     @abstractmethod
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
         """The document of a build, with what its jobs wait for, as far as the dispatcher can be asked."""
+
+    @abstractmethod
+    async def explained(self, what: str, about: Mapping[str, Any], found: Answered) -> Answered:
+        """What was found; builds with what their jobs wait for, as far as the dispatcher can be asked."""
 
     @abstractmethod
     async def usual_ms(self, repos: Iterable[str]) -> dict[str, int | None]:
@@ -202,6 +207,20 @@ class AllBooks(Books):
             job["waiting"] = reasons.get(job["id"]) if job["state"] in WAITING_STATES else None
         build["waiting"] = told["waiting"] if build["state"] == told["state"] else None
         return build
+
+    async def explained(self, what: str, about: Mapping[str, Any], found: Answered) -> Answered:
+        """What was found, or the same as the dispatcher tells it where a job of these builds waits."""
+        if what not in _WITH_JOBS:
+            return found
+        builds = found.body if what == Question.BUILDS else [found.body]
+        if not any(job["state"] in WAITING_STATES for build in builds for job in build.get("jobs") or ()):
+            return found
+        key = ("explained", *_key(what, about))
+        try:
+            told: Answered = await self._remembered.get(key, lambda: self._client.ask(what, about), fresh_s=FRESH_S)
+        except SurveilError:
+            return found
+        return told
 
     async def _with_outbox(self, status: Answered) -> Answered:
         """With who is told of builds, which is read here, as notifying is no part of dispatching."""

@@ -123,6 +123,12 @@ class OwnBooks(Books):
         """As the books do; whoever has the document may see what it waits for."""
         return await self._books.with_waiting(build)
 
+    async def explained(self, what: str, about: Mapping[str, Any], found: Answered) -> Answered:
+        """As the books do, for what this visitor was given."""
+        if what == Question.BUILDS and not self._rights.sees_all:
+            about = {**about, "among": tuple(await self.repos())}
+        return await self._books.explained(what, about, found)
+
     async def usual_ms(self, repos: Iterable[str]) -> dict[str, int | None]:
         """As the books do, of repositories that may be seen."""
         return await self._books.usual_ms(self._rights.among(repos))

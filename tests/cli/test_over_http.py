@@ -113,6 +113,12 @@ def test_the_variables_say_the_same_as_the_flags(
         (["status"], 5, "takes a token: make one with `surveil login --token`"),
         (["--token", "{}", "login"], 2, "`surveil login` asks no server"),
         (["--token", "{}", "runner"], 2, "This command asks no server"),
+        (["--token", "{}", "hook", "ls"], 2, "This command asks no server"),
+        (["--token", "{}", "hook", "secret", "lib"], 2, "This command asks no server"),
+        (["--token", "{}", "hook", "forget", "lib"], 2, "This command asks no server"),
+        (["--token", "{}", "notify", "list"], 2, "This command asks no server"),
+        (["--token", "{}", "notify", "preview", "1"], 2, "This command asks no server"),
+        (["--token", "{}", "audit", "--check"], 2, "This command asks no server"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_sentence(

@@ -112,6 +112,20 @@ def test_an_argument_may_be_anything_and_is_refused_in_a_sentence(stage: Stage) 
         assert (answer.status_code, "must be" in answer.json()["detail"]) == (400, True), what
 
 
+def test_a_command_is_told_what_jobs_wait_for_by_who_alone_knows_it(stage: Stage) -> None:
+    headers = stage.token()
+    for what, about, known in (
+        ("build", {"build": 1}, []), ("build", {"build": 2}, ["build"]), ("builds", {"limit": 5}, ["builds"]),
+        ("builds", {"state": "failed"}, []), ("builds", {"brief": True}, []),
+    ):  # fmt: skip
+        stage.dispatcher.asked.clear()
+        body = stage.post(f"{API}/questions/{what}", headers, json=about).json()["body"]
+        assert stage.dispatcher.asked == known, about
+        stage.dispatcher.away = True
+        assert stage.post(f"{API}/questions/{what}", headers, json=about).json()["body"] == body
+        stage.dispatcher.away = False
+
+
 def test_a_key_that_nobody_knows_is_refused(stage: Stage) -> None:
     answer = stage.post(f"{API}/builds/2/cancel", stage.token("run"), json={"job": ["test"]})
     assert answer.status_code == 422

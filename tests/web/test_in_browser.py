@@ -14,7 +14,7 @@ from surveil.core.model import Status
 from surveil.store.passes import Kind
 from surveil.web.pages.looking import REPOSITORIES
 from surveil.web.visitors import SESSION_MS
-from tests.store.records import new
+from tests.store.records import make_build, make_job, new
 from tests.system.browsing import Seen, chromium
 from tests.web import world
 from tests.web.axed import LOG, PAGES, PHONE, looked, settle, shown
@@ -111,19 +111,48 @@ def test_news_take_nothing_from_whoever_reads(tmp_path: Path, started: Browser) 
         page.fill("[name=ref]", "half a wo")
         page.select_option("[name=state]", "failed")
         page.focus("#build-13 a")
-        page.evaluate("document.querySelector('.wide').scrollLeft = 40; scrollTo(0, 200)")
+        page.evaluate("scrollTo(0, 200)")
         page.evaluate("getSelection().selectAllChildren(document.querySelector('#build-12 .subject'))")
         stage.desk.store.commit(new(world.build(16, Status.PASSED, 1)))
         news(seen)
         page.wait_for_selector("#build-16")
         assert page.evaluate("document.activeElement.getAttribute('href')") == "/builds/13"
         assert (page.input_value("[name=ref]"), page.input_value("[name=state]")) == ("half a wo", "failed")
-        assert page.evaluate("[document.querySelector('.wide').scrollLeft, scrollY > 100]") == [40, True]
+        assert page.evaluate("scrollY > 100")
         assert page.evaluate("getSelection().toString()") == world.SUBJECTS[12 % len(world.SUBJECTS)]
         page.keyboard.press("?")
         news(seen)
         page.wait_for_timeout(500)
         assert page.is_visible("#keys[open]")
+        page.goto(f"{address}/builds/14")
+        page.evaluate("document.querySelector('.wide').scrollLeft = 40")
+        news(seen)
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.querySelector('.wide').scrollLeft") == 40
+        assert seen.complaints == []
+
+
+CUT_OFF = """() => [...document.querySelectorAll(".flows td")].filter((each) => {
+  const place = each.getBoundingClientRect();
+  return place.width && (place.left < 0 || place.right > innerWidth);
+}).map((each) => each.textContent.trim().slice(0, 80))"""
+
+
+def test_on_a_telephone_nothing_of_a_table_is_out_of_sight_however_long_names_are(
+    tmp_path: Path, started: Browser
+) -> None:
+    stage = Stage(tmp_path)
+    world.furnish(stage)
+    long = "a_name_without_a_place_to_break_it_" * 4
+    made = make_build(90, state=Status.FAILED, repo=f"/srv/{long}", ref=f"refs/heads/{long}", author=long, message=long)
+    stage.desk.store.commit(new(made, make_job(90, f"{long}[{long}]", state=Status.FAILED, reason=long)))
+    paths = [*PAGES, "/builds/90", "/builds/90/story", f"/builds/90/jobs/{quote(f'{long}[{long}]', safe='')}"]
+    with shown(stage, started) as (seen, address):
+        seen.page.set_viewport_size(PHONE)
+        for path in paths:
+            settle(seen, address + path)
+            assert seen.page.evaluate(CUT_OFF) == [], path
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
         assert seen.complaints == []
 
 

@@ -4,6 +4,7 @@ import re
 import socket
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,9 +13,10 @@ from surveil.core.model import AttemptState, Status
 from surveil.store.passes import Kind
 from surveil.web.pages import assets
 from surveil.web.pages.drawing import templates
+from surveil.web.pages.looking import RECENT
 from surveil.web.serving import listening
 from surveil.web.visitors import COOKIE, csrf_of
-from tests.store.records import make_attempt, make_build, make_job, new
+from tests.store.records import make_attempt, make_build, make_job, make_note, new
 from tests.web.stage import HERE, Stage
 
 LOG = "/builds/1/jobs/test/attempts/1"
@@ -183,6 +185,66 @@ def test_a_form_of_a_page_changes_what_it_says_and_leads_back(stage: Stage) -> N
     again = stage.post("/builds/1/retry", same, data={"csrf": csrf_of(session), "failed": "true"})
     assert again.headers["location"] == "/builds/99"
     assert [what for what, _ in stage.dispatcher.wishes] == ["cancel", "retry"]
+
+
+def test_what_is_held_is_tried_again_by_a_button_and_nothing_else_is_offered_it(stage: Stage) -> None:
+    lost = make_job(7, state=Status.HELD)
+    stage.desk.store.commit(new(make_build(7, state=Status.HELD, trusted=True), lost))
+    session = stage.session("run")
+    same = {**cookie(session), "sec-fetch-site": "same-origin", "origin": HERE}
+    offered = {number: "/unhold" in stage.get(f"/builds/{number}", same).text for number in (1, 2, 7)}
+    assert offered == {1: False, 2: False, 7: True}
+    assert "/unhold" not in stage.get("/builds/7", cookie(stage.session("read"))).text
+    answer = stage.post("/builds/7/unhold", same, data={"csrf": csrf_of(session)})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/builds/7")
+    assert stage.dispatcher.wishes == [("unhold", {"build": 7, "jobs": [], "reason": "let go by ada"})]
+
+
+def test_a_build_that_came_to_no_jobs_shows_why_once_and_offers_what_makes_sense(stage: Stage) -> None:
+    why = ".surveil.yml:4:5: unknown key `stps`"
+    stage.desk.store.commit(new(make_build(7, state=Status.ERRORED, complaints=(why,), reason=why)))
+    stage.desk.store.commit(new(make_build(8, state=Status.SKIPPED, complaints=(), reason="no branch of `on`")))
+    session = cookie(stage.session("run"))
+    errored, skipped = (stage.get(f"/builds/{number}", session).text for number in (7, 8))
+    assert errored.count(why) == 1
+    assert "no branch of `on`" in skipped
+    for text, offered in ((errored, True), (skipped, False)):
+        assert ("Build again" in text) is offered
+        assert [word for word in ("Only what failed", "<h2>Jobs", "<dt>Took") if word in text] == []
+
+
+def test_the_story_of_a_build_says_of_which_job_each_line_is(stage: Stage) -> None:
+    stage.desk.store.commit(new(notes=(make_note("job", "1/test", build=1, state="queued", reason=""),)))
+    session = cookie(stage.session())
+    led_to = [about.get("href") for tag, about in Tags(stage.get("/builds/1/story", session).text).found if tag == "a"]
+    assert "?job=test" in led_to
+    assert 'href="?job=' not in stage.get("/builds/1/story?job=test", session).text
+
+
+def test_the_overview_shows_what_has_run_for_longer_than_the_newest_builds_are_there(stage: Stage) -> None:
+    stage.desk.store.commit(new(*(make_build(number, state=Status.PASSED) for number in range(10, 10 + RECENT))))
+    stage.desk.store.commit(new(make_build(3, state=Status.RUNNING), make_build(4, state=Status.HELD)))
+    text = stage.get("/", cookie(stage.session())).text
+    under_way = text.partition("<h2>Under way")[2].partition("<h2>Lately")[0]
+    assert [number for number in (4, 3) if f'id="build-{number}"' in under_way] == [4, 3]
+
+
+def test_the_overview_does_not_say_that_nothing_was_built_while_the_first_build_runs(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    session = cookie(stage.session())
+    assert "Nothing has been built yet" in stage.get("/", session).text
+    stage.desk.store.commit(new(make_build(1, state=Status.RUNNING)))
+    text = stage.get("/", session).text
+    assert "Under way" in text
+    assert "Nothing has been built yet" not in text
+
+
+def test_a_branch_is_broken_by_what_its_newest_verdict_is(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.desk.store.commit(new(make_build(1, state=Status.ERRORED)))
+    broken = stage.get("/", cookie(stage.session())).text.partition("<h2>Broken")[2].partition("<h2>")[0]
+    assert 'class="state errored"' in broken
+    assert "failed" not in broken
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/healthz", "/api/v1/builds", "/nowhere", "/static/x/style.css"])

@@ -48,6 +48,7 @@ async def ask(
         if not visitor.may("admin"):
             await require_watched(books, repo)
     found = await books.ask(question.value, about, patience_ms=patience_ms)
+    found = await books.explained(question, about, found)
     return {"body": found.body, "data": base64.b64encode(found.data).decode()}
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from surveil.client import VERDICTS
+from surveil.core.conditions import EVENTS
 from surveil.core.model import Status
 from surveil.web.api.asking import Asked, BuildNumber
 from surveil.web.books import Books
@@ -53,7 +54,8 @@ async def builds(
     older = found[-1]["id"] if found and found[-1]["id"] > 1 else None
     return page(
         request, "builds.html", visitor, title="Builds", builds=found, filters=filters, states=list(Status),
-        is_filtered=any(filters.values()), older=older, usual=await books.usual_ms(build["repo"] for build in found),
+        events=EVENTS, is_filtered=any(filters.values()), older=older,
+        usual=await books.usual_ms(build["repo"] for build in found),
     )  # fmt: skip
 
 

@@ -40,6 +40,13 @@ async def approve(books: Asked, build: BuildNumber, _visitor: Does) -> Response:
     return _shown(build)
 
 
+@router.post("/builds/{build}/unhold")
+async def unhold(books: Asked, build: BuildNumber, visitor: Does) -> Response:
+    """Let jobs be tried again that were lost with their runner and wait for a person's word."""
+    await books.ask("unhold", {"build": build, "jobs": [], "reason": f"let go by {visitor.person}"})
+    return _shown(build)
+
+
 @router.post("/runners/{name}/{order}")
 async def order(
     books: Asked,

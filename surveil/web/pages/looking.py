@@ -26,6 +26,7 @@ RUNNING: Final = 50
 INCIDENTS: Final = 30
 RUNNERS: Final = 50
 REPOSITORIES: Final = 15
+_OPEN: Final = ("running", "held", "queued", "blocked")
 _AT_WORK: Final = frozenset({"assigned", "running"})
 
 
@@ -37,7 +38,7 @@ async def overview(request: Request, books: Asked, visitor: Looks) -> Response:
     standing = (await books.ask("repositories")).body
     return page(
         request, "overview.html", visitor, title="Overview", status=status, away=away, broken=_broken(standing),
-        open=[build for build in recent if build["state"] not in VERDICTS],
+        open=await _open(books, recent),
         recent=[build for build in recent if build["state"] in VERDICTS],
         usual={each["repo"]: each["median_ms"] for each in standing},
     )  # fmt: skip
@@ -90,6 +91,16 @@ async def _status(books: Books) -> tuple[dict[str, Any] | None, str]:
         return (await books.ask("status")).body, ""
     except SurveilError as error:
         return None, str(error)
+
+
+async def _open(books: Books, recent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest builds under way, which may have begun before all of these that are the newest."""
+    found = [build for build in recent if build["state"] not in VERDICTS]
+    if len(recent) == RECENT:
+        for state in _OPEN:
+            asked = {"state": state, "limit": RECENT, "before": recent[-1]["id"], "brief": True}
+            found += (await books.ask("builds", asked)).body
+    return sorted(found, key=lambda build: -build["id"])[:RECENT]
 
 
 async def _at_work(books: Books) -> dict[str, list[dict[str, Any]]]:
