@@ -335,6 +335,10 @@ def test_a_delivery_counts_once_within_seven_days(stage: Stage) -> None:
     assert deliver(stage, "github", BODY, github(BODY, delivery="d-2")).status_code == 409
     # And `webhook-id` means nothing at GitHub.
     assert deliver(stage, "github", BODY, github(BODY, delivery="d-3") | standard(stage, BODY)).status_code == 409
+    # Nor is what happened, nor which forge says so, and several sign alike.
+    assert deliver(stage, "github", BODY, github(BODY, event="create", delivery="d-4")).status_code == 409
+    for forge in ("gitea", "forgejo"):
+        assert deliver(stage, forge, BODY, gitea(forge, BODY)).status_code == 409
     other = json.dumps(GITHUB | {"after": "c" * 40}).encode()
     assert deliver(stage, "github", other, github(other)).status_code == 409
     assert stage.dispatcher.wishes == [LOOK]

@@ -187,13 +187,14 @@ def addresses_in(forge: Forge, payload: Mapping[str, Any]) -> list[str]:
 def told_apart(forge: Forge, proof: Proof, headers: Headers, body: bytes) -> list[bytes]:
     """What tells this delivery from any other, as digests: its id, and unless that is proved, the body that is.
 
-    Whoever has seen a delivery could send it again under another id otherwise.
+    Whoever has seen a delivery could send it again otherwise, under another id or event, or as if it came from another
+    forge, as none of these is signed and several forges sign alike.
     """
     name, delivery = forge.name.encode(), forge.delivery(headers)[:ID_CHARACTERS_MAX].encode("latin-1")
     by_id = [_digest(b"id", name, delivery)] if delivery else []
     if by_id and (proof.of_id or not proof.of_body):
         return by_id
-    return [*by_id, _digest(b"body", name, forge.event(headers).encode("latin-1"), body)]
+    return [*by_id, _digest(b"body", body)]
 
 
 def _digest(*parts: bytes) -> bytes:
