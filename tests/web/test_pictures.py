@@ -61,6 +61,7 @@ def test_attempts_stand_by_runner_and_time_and_never_over_each_other() -> None:
     assert [lane.runner for lane in drawn.lanes] == ["one", "two"]
     places = {(bar.job, bar.attempt["number"]): (bar.x, bar.width, bar.y) for bar in drawn.bars}
     first, second = pictures.LABEL, pictures.LABEL + pictures.LANE
+    assert drawn.whole_ms == 30_000
     assert places[("a", 1)] == (0.0, 33.33, first)
     assert places[("b", 1)] == (16.67, 33.33, second)
     assert places[("c", 1)] == (33.33, 33.33, first)

@@ -92,11 +92,12 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waterfall:
-    """Who was at work when. `left_out` attempts are not drawn."""
+    """Who was at work when, over `whole_ms` from one side to the other. `left_out` attempts are not drawn."""
 
     lanes: Sequence[Lane]
     bars: Sequence[Bar]
     height: int
+    whole_ms: int
     left_out: int
 
 
@@ -180,7 +181,9 @@ def waterfall(jobs: Sequence[Document], now: datetime | None = None) -> Waterfal
             width = round(min(width, 100 - x), 2)
             bars.append(Bar(job=name, attempt=attempt, x=round(x, 2), width=width, y=y + lane * LANE))
         y += len(free_at) * LANE
-    return Waterfall(lanes=lanes, bars=bars, height=y, left_out=len(spans) - len(drawn))
+    return Waterfall(
+        lanes=lanes, bars=bars, height=y, whole_ms=round(whole_s * 1000), left_out=len(spans) - len(drawn)
+    )  # fmt: skip
 
 
 def _needs(group: Group) -> set[str]:
