@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.cli.test_acting import git
 
+PATIENCE_S = 60
 PIPELINE = "jobs: {test: {steps: [{run: 'echo out of $SURVEIL_RUNNER; test ! -e broken'}]}}\n"
 
 
@@ -25,7 +26,7 @@ def role(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(PATIENCE_S)
         finally:
             process.kill()
             process.wait()
@@ -38,7 +39,7 @@ def surveil(*arguments: str, cwd: Path, data: Path) -> subprocess.CompletedProce
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} did not appear"
         time.sleep(0.05)
@@ -58,7 +59,7 @@ def test_a_machine_joins_and_tests_a_commit_and_every_command_tells_of_it(tmp_pa
         with role(*joining, cwd=tmp_path):
             passed = surveil("submit", "--wait", "--timeout", "60s", cwd=here, data=data)
             assert (passed.returncode, passed.stdout) == (0, "1\n"), passed.stderr
-            assert surveil("logs", "1", "test", cwd=here, data=data).stdout == "out of spare-1\n"
+            assert surveil("logs", "1", "test", "-f", cwd=here, data=data).stdout == "out of spare-1\n"
             (here / "broken").touch()
             git("add", ".", cwd=here)
             git("commit", "-q", "-m", "Break", cwd=here)

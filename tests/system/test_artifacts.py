@@ -47,7 +47,7 @@ def test_what_a_job_keeps_is_listed_and_fetched_as_it_was(place: Place) -> None:
         (fetched, _) = place.ask("artifacts", "get", "1", "--to", str(to))
         assert Path(fetched["folder"]) == to / "build" / "docs"
         wheel = (to / "build/wheels/dist/a.whl").read_bytes()
-        log = place.run("logs", "1", "--data", str(place.data)).stdout
+        log = place.run("logs", "1", "-f", "--data", str(place.data)).stdout
         assert log.split()[0] == hashlib.sha256(wheel).hexdigest()
         assert sorted(str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()) == [
             "build/docs/html/css/x.css", "build/docs/html/index.html", "build/wheels/dist/a.whl",
@@ -79,5 +79,5 @@ def test_a_dispatcher_that_is_killed_while_files_come_loses_none_of_them(place: 
         up.wait_for("passed    build 1: repo main ")
         to = place.folder / "to"
         place.ask("artifacts", "get", "1", "--name", "wheels", "--to", str(to))
-        log = place.run("logs", "1", "--data", str(place.data)).stdout
+        log = place.run("logs", "1", "-f", "--data", str(place.data)).stdout
         assert log.split()[0] == hashlib.sha256((to / "build/wheels/dist/a.whl").read_bytes()).hexdigest()

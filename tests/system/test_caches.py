@@ -24,7 +24,7 @@ jobs:
 
 
 def printed(place: Place, build: int) -> str:
-    return place.run("logs", str(build), "--data", str(place.data)).stdout
+    return place.run("logs", str(build), "-f", "--data", str(place.data)).stdout
 
 
 def remarks(place: Place, build: int) -> list[str]:

@@ -191,4 +191,4 @@ def test_another_jobs_attempt_survives_a_drill_that_is_done_anyway(place: Place)
         assert report["back_after_ms"] is not None
         go.touch()
         assert passed(place, "1")
-        assert place.run("logs", "1", "--data", str(place.data)).stdout == "1\n"
+        assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == "1\n"

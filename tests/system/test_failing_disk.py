@@ -43,5 +43,5 @@ def test_a_sync_that_fails_ends_the_dispatcher_and_the_next_one_has_all_that_was
             assert done.returncode == 0, done.stderr
             for build in {*known, done.stdout.strip()}:
                 assert eventually(lambda build=build: place.ask("show", build)["state"] == "passed")  # type: ignore[misc]
-                assert place.run("logs", build, "--data", str(place.data)).stdout == "one\ntwo\n"
+                assert place.run("logs", build, "-f", "--data", str(place.data)).stdout == "one\ntwo\n"
     assert eventually(lambda: place.processes() == [])

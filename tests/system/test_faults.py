@@ -50,7 +50,7 @@ class Pool:
         return str(self.job(build)["attempts"][attempt - 1]["runner"])
 
     def log(self, build: str) -> str:
-        return self.place.run("logs", build, "--data", str(self.place.data)).stdout
+        return self.place.run("logs", build, "-f", "--data", str(self.place.data)).stdout
 
     def agent(self, runner: str) -> int:
         return self.runners[runner].process.pid

@@ -96,7 +96,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
             for build in acknowledged:
                 (job,) = place.ask("show", str(build))["jobs"]
                 assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
-            assert place.run("logs", "1", "--data", str(place.data)).stdout == all_of_it
+            assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == all_of_it
         assert dispatcher.text.count("disk is full, so it takes nothing new") == 1
     assert eventually(lambda: place.processes() == [])
 

@@ -115,9 +115,9 @@ def test_an_attempt_fails_again_as_it_did_once_its_runner_is_gone(place: Place) 
         )  # fmt: skip
         commit(repo, "Second", note="second\n")
         up.wait_for("failed    build 2: repo main ")
-        there = place.run("logs", "2", "test[v=3]", *here).stdout
+        there = place.run("logs", "2", "test[v=3]", "-f", *here).stdout
         assert "`surveil replay '2/test[v=3]'` runs it again here" in place.run("show", "2", *here).stdout
-        handed = {number: place.run("logs", "2", f"shared[shard={number}]", *here).stdout for number in (1, 2)}
+        handed = {number: place.run("logs", "2", f"shared[shard={number}]", "-f", *here).stdout for number in (1, 2)}
     commit(repo, "Third", note="third\n")
     with dispatcher_of(place):
         again = place.run("replay", "2/test[v=3]", *here, TOKEN="hush-hush")

@@ -106,9 +106,9 @@ def test_nothing_that_a_job_does_or_a_disk_holds_shows_a_secret(tmp_path: Path) 
             assert not any(TOKEN in line for line in words)
             (used.parent / "seen").touch()
             surveil("watch", build, cwd=here, data=data)
+            log = surveil("logs", build, "deploy", "-f", cwd=here, data=data)
         shown = surveil("show", build, "--json", cwd=here, data=data).stdout
         jobs = {job["name"]: job for job in json.loads(shown)["jobs"]}
-        log = surveil("logs", build, "deploy", cwd=here, data=data)
         told = [surveil(*words, cwd=here, data=data) for words in (("story", build), ("secret", "ls", "--json"))]
         backed_up = surveil("db", "backup", str(tmp_path / "copy"), cwd=here, data=data)
         assert backed_up.returncode == 0, backed_up.stderr
@@ -189,7 +189,7 @@ def test_a_pull_request_of_a_stranger_gets_no_secret_even_when_a_person_approved
             theirs = _settled("refs/pull/5/head", ("held",), here=here, data=data)
             assert surveil("approve", str(theirs["id"]), cwd=here, data=data).returncode == 0
             theirs = _settled("refs/pull/5/head", ("passed", "failed", "errored"), here=here, data=data)
-        logs = [surveil("logs", str(build["id"]), cwd=here, data=data).stdout for build in (ours, theirs)]
+            logs = [surveil("logs", str(build["id"]), "-f", cwd=here, data=data).stdout for build in (ours, theirs)]
         shown = surveil("show", str(theirs["id"]), "--json", cwd=here, data=data).stdout
     assert (ours["state"], logs[0]) == ("passed", f"main has {len(TOKEN)}\n"), ours
     assert [job["name"] for job in theirs["jobs"]] == ["test"], "the pipeline is that of the branch it is meant for"
@@ -233,7 +233,7 @@ def test_a_runner_that_is_killed_goes_on_with_its_secrets_and_leaves_none(tmp_pa
         with role(*joining, cwd=tmp_path):
             (used.parent / "seen").touch()
             surveil("watch", build, cwd=here, data=data)
-        log = surveil("logs", build, "deploy", cwd=here, data=data)
+            log = surveil("logs", build, "deploy", "-f", cwd=here, data=data)
         jobs = {
             job["name"]: job for job in json.loads(surveil("show", build, "--json", cwd=here, data=data).stdout)["jobs"]
         }

@@ -50,7 +50,7 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
         assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
         (job,) = place.ask("show", "1")["jobs"]
         assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
-        assert place.run("logs", "1", "--data", str(place.data)).stdout == "done\n"
+        assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == "done\n"
     assert eventually(lambda: place.processes() == [])
 
 
@@ -70,5 +70,5 @@ def test_what_is_wished_for_the_steps_of_its_runners_reaches_them(place: Place) 
             build = done.stdout.strip()
             (attempt,) = place.ask("show", build)["jobs"][0]["attempts"]
             assert attempt["isolation"] in isolations
-            assert place.run("logs", build, "--data", str(place.data)).stdout.startswith("seen\n")
+            assert place.run("logs", build, "-f", "--data", str(place.data)).stdout.startswith("seen\n")
     assert eventually(lambda: place.processes() == [])

@@ -82,7 +82,7 @@ def state_of(place: Place, build: int) -> str:
 
 
 def log_of(place: Place, build: int) -> str:
-    done = place.run("logs", str(build), "--data", str(place.data))
+    done = place.run("logs", str(build), "-f", "--data", str(place.data))
     return done.stdout + done.stderr
 
 

@@ -48,11 +48,11 @@ def test_a_spare_machine_tests_commits_of_a_repository_that_it_does_not_have(pla
         spare = ("runner", "--name", "spare", "--label", "spare", "--data", str(place.folder / "spare"))
         with start_where_hidden(place, str(hidden), *spare, "--join", token) as runner:
             up.wait_for("passed    build 1: repo main ")
-            assert place.run("logs", "1", "test", "--data", str(place.data)).stdout.strip() == str(size)
+            assert place.run("logs", "1", "test", "-f", "--data", str(place.data)).stdout.strip() == str(size)
             runner.wait_for(f"commit was supplied through the dispatcher sha={first}")
             second = commit(repo, "Describe", __surveil__yml=pipeline("git describe; git log -1", more=FOR_SPARE))
             up.wait_for("passed    build 2: repo main ")
-            log = place.run("logs", "2", "test", "--data", str(place.data)).stdout
+            log = place.run("logs", "2", "test", "-f", "--data", str(place.data)).stdout
             assert log.splitlines()[:2] == [f"v1-1-g{second[:7]}", f"commit {second}"]
             (job,) = place.ask("show", "2")["jobs"]
             assert [attempt["runner"] for attempt in job["attempts"]] == ["spare"]

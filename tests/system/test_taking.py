@@ -24,7 +24,7 @@ jobs:
 
 
 def sums(place: Place, build: int, job: str) -> list[str]:
-    return place.run("logs", str(build), job, "--data", str(place.data)).stdout.splitlines()
+    return place.run("logs", str(build), job, "-f", "--data", str(place.data)).stdout.splitlines()
 
 
 def test_a_job_gets_what_was_kept_and_so_do_its_retry_and_its_replay(place: Place) -> None:

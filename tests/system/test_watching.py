@@ -25,7 +25,7 @@ def assert_passed_whole(place: Place, up: Running, build: int, attempts: list[st
     up.wait_for(f"passed    build {build}: ")
     (job,) = place.ask("show", str(build))["jobs"]
     assert [attempt["state"] for attempt in job["attempts"]] == attempts
-    logs = place.run("logs", str(build), "test", "--data", str(place.data))
+    logs = place.run("logs", str(build), "test", "-f", "--data", str(place.data))
     assert logs.stdout == NUMBERS
 
 
