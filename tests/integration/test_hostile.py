@@ -15,6 +15,7 @@ import pytest
 import zmq
 
 from surveil.client.asking import Client
+from surveil.core.policy import Policy
 from surveil.hands.dispatching import Parts
 from surveil.net.audit import LOG_REFUSED, MALFORMED, MAY_NOT, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.keys import RUNNER_KEY, KeyPair, load_keys
@@ -156,7 +157,8 @@ class Scene:
 async def playing(folder: Path) -> Any:
     """The scene: `over` has passed and `test` runs, both on the honest runner; `bait` waits for the other one."""
     async with (
-        dispatching(folder / "d") as parts,
+        # The forger sends no heartbeat that counts, and its questions are judged by what it holds: until it is away.
+        dispatching(folder / "d", Policy(lease_ms=3_600_000)) as parts,
         local_client(folder / "d") as client,
         played_runner(client, folder / "r") as honest,
         played_runner(client, folder / "m", name="mallory"),
