@@ -30,6 +30,8 @@ BLOBS: Final = "blobs"
 """What is kept of the work of attempts, by content."""
 RULES: Final = "notify.toml"
 """Says who is told what of builds; a person writes it."""
+SIGN_IN: Final = "sign-in.toml"
+"""Says who signs in elsewhere, and as what; a person writes it."""
 RUNNERS: Final = "runners"
 """The data folders of the runners that it starts itself."""
 

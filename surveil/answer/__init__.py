@@ -12,7 +12,7 @@ checked and complete, and the dispatcher performs it with everything else that c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -175,9 +175,9 @@ class BackupWish:
 
     destination: str
 
-    def reply(self, *, size_bytes: int) -> Reply:
-        """The answer, once the copy is whole and on disk."""
-        return Reply(body={"path": self.destination, "bytes": size_bytes})
+    def reply(self, *, size_bytes: int, left_out: Sequence[str] = ()) -> Reply:
+        """The answer, once the copy is whole and on disk; `left_out` is what whoever wants it copies by hand."""
+        return Reply(body={"path": self.destination, "bytes": size_bytes, "left_out": list(left_out)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

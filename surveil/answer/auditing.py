@@ -34,6 +34,7 @@ from surveil.answer.arguments import Arguments
 from surveil.answer.views import time_text
 from surveil.core.events import ApprovalWanted, CancelWanted, UnholdWanted
 from surveil.core.spelling import format_duration
+from surveil.store.acts import COPIED as BOOK_COPIED
 from surveil.store.acts import Act
 
 ACTS_MAX: Final = 500
@@ -65,6 +66,7 @@ class What(StrEnum):
     HOOK = "hook"
     HOOK_ALLOW = "hook-allow"
     HOOK_FORGET = "hook-forget"
+    COPIED = BOOK_COPIED
 
 
 class ActsRead(Protocol):

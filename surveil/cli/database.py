@@ -23,7 +23,7 @@ BACKUP_MS_MAX: Final = 3_600_000
 
 
 def back_up(destination: Path, where: Mapping[str, str | None]) -> dict[str, Any]:
-    """Copy the data folder to `destination`; returns `path` and `bytes`.
+    """Copy the data folder to `destination`; returns `path`, `bytes`, and the names of what was `left_out`.
 
     Raises:
         InvalidError: the destination is taken, or there is no database in the folder.
@@ -38,7 +38,7 @@ def back_up(destination: Path, where: Mapping[str, str | None]) -> dict[str, Any
     settings = _settings(where)
     now = time.time_ns() // 1_000_000
     copied = backup(settings.data, destination.absolute(), now=now, database=settings.database or "")
-    return {"path": str(destination.absolute()), "bytes": copied.database_bytes + copied.log_bytes}
+    return {"path": str(destination.absolute()), "bytes": copied.size_bytes, "left_out": list(copied.left_out)}
 
 
 def find_problems(where: Mapping[str, str | None]) -> tuple[Path, Report]:

@@ -69,8 +69,10 @@ def db() -> None:
 def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
     """Copy the data folder, also while the dispatcher runs.
 
-    The copy holds the database as it was at one moment, the logs that it speaks of, and the keys: guard it like the
-    folder itself. DESTINATION is a new folder; with --dispatcher, on the dispatcher's machine.
+    The copy holds the database as it was at one moment, the logs that it speaks of, people with their roles and tokens,
+    webhooks, what is still to be told, who did what, and the keys: guard it like the folder itself. What is left out
+    (`blobs`, and what you wrote yourself) is named. DESTINATION is a new folder; with --dispatcher, on the dispatcher's
+    machine.
     """
     from surveil.cli.database import back_up
 
@@ -79,6 +81,8 @@ def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
         print_json(document)
     else:
         tell(f"Wrote {document['path']}: {document['bytes']} bytes.")
+        if left_out := document.get("left_out"):
+            tell(f"Not in it, so copy them yourself where they matter: {', '.join(left_out)}.")
 
 
 @db.command(epilog=example("surveil db check --data /var/lib/surveil"))
@@ -88,7 +92,8 @@ def backup(destination: Path, *, as_json: bool, **where: str | None) -> None:
 def check(data: str | None, config: str | None, *, as_json: bool) -> int:
     """Look for damage in the data folder.
 
-    Reads the database and every log, also while the dispatcher runs; exit code 7 where something is damaged.
+    Reads the database, the files beside it and every log, also while the dispatcher runs; exit code 7 where something
+    is damaged.
     """
     from surveil.cli.database import find_problems
     from surveil.errors import ExitCode

@@ -17,6 +17,7 @@ from typing import Any, Final
 from surveil.answer.answers import Answers
 from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
+from surveil.answer.views import time_text
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
 from surveil.core.policy import Policy
@@ -56,11 +57,12 @@ from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.store import Store
 from surveil.store.acts import Acts
-from surveil.store.backup import backup
+from surveil.store.backup import Copied, backup
 from surveil.store.blobs import Blobs, FolderBlobs
 from surveil.store.bucket import Bucket, where_of
 from surveil.store.bucketed import BucketBlobs
 from surveil.store.logs import LogStore
+from surveil.store.neighbours import lacking
 from surveil.store.sqlite import database_path, open_store
 from surveil.store.writing import SqlStore
 
@@ -94,7 +96,7 @@ class Parts:
     live: Live
     scheduler: Scheduler
     trust: Trust
-    back_up: Callable[[Path], int]
+    back_up: Callable[[Path], Copied]
     address: Address
     """Where processes on this machine reach it."""
     look_again: Callable[[], Answers]
@@ -117,6 +119,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
     store = open_store(config.data, now=clock.now(), database=config.database or "")
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
+        _say_restored(config.data, store.copied_at)
         clock = Clock(not_before_at=newest(store))
         writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="store"))
         keys = load_or_make_keys(config.data / KEYS / SERVER_KEY)
@@ -147,9 +150,8 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         )
         here.save(config.data)
 
-        def back_up(destination: Path) -> int:
-            copied = backup(config.data, destination, now=clock.now(), database=config.database or "")
-            return copied.database_bytes + copied.log_bytes
+        def back_up(destination: Path) -> Copied:
+            return backup(config.data, destination, now=clock.now(), database=config.database or "")
 
         scheduler = _scheduler(store, writer, live)
         yield Parts(
@@ -162,6 +164,17 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
                 kept=KeptFiles(store.shelf, blobs), acts=acts,
             ),
         )  # fmt: skip
+
+
+def _say_restored(data: Path, copied_at: int | None) -> None:
+    """What whoever started from a copy has to know, and may want to look at."""
+    if copied_at is None:
+        return
+    voice.warning(
+        "started from a backup: what was done since it was made is forgotten, and who lost a role, a token or a key "
+        "since then has it again; look at `surveil user ls`, `surveil login --list` and `surveil peers`",
+        made=time_text(copied_at), without=", ".join(lacking(data)) or "nothing",
+    )  # fmt: skip
 
 
 def _blobs(config: DispatcherConfig, owner: str) -> tuple[Blobs, tuple[Moving, ...]]:

@@ -39,6 +39,7 @@ from surveil.hands.relay import Relay
 from surveil.hands.safe import Safe
 from surveil.protocol import CommitSeen
 from surveil.store import Reader
+from surveil.store.backup import Copied
 
 Perform = Callable[[Event], Awaitable[None]]
 """Let an event happen, and return once what it did is on disk."""
@@ -56,7 +57,7 @@ class Fulfiller:
         gate: Gate,
         perform: Perform,
         submit: Submit,
-        back_up: Callable[[Path], int],
+        back_up: Callable[[Path], Copied],
         live: Live,
         reader: Reader,
         safe: Safe,
@@ -106,7 +107,8 @@ class Fulfiller:
             case PackWish() | LookWish():
                 return await self._relayed(wish)
             case BackupWish():
-                return wish.reply(size_bytes=await asyncio.to_thread(self._back_up, Path(wish.destination)))
+                copied = await asyncio.to_thread(self._back_up, Path(wish.destination))
+                return wish.reply(size_bytes=copied.size_bytes, left_out=copied.left_out)
             case SecretWish():
                 await self._safe.set(wish.name, wish.scope, wish.value, wish.source, wish.by)
                 return wish.reply()

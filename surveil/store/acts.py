@@ -43,6 +43,10 @@ LINES_MAX: Final = 1_000_000
 """And no more lines than these, 300 MB or so; the oldest go."""
 CHARACTERS_MAX: Final = 1000
 """Of a subject or a detail; what is longer is cut."""
+ITSELF: Final = "surveil"
+"""The `way` of a line that nobody's wish made: it says what became of the book."""
+COPIED: Final = "copied"
+"""What such a line tells: the lines from here on are of a copy."""
 _BEGINNING: Final = bytes(32)
 _NUMBERS: Final = frozenset({"position", "at"})
 _VERSION: Final = 1
@@ -72,7 +76,7 @@ _DROPPED: Final = Table(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """One line. `person` is who did it, as whoever asked for them says; `client` is the key that asked, by its name,
-    and empty where nobody was asked; `way` is `page`, `api` or `command`. `at` is in milliseconds since 1970.
+    and empty where nobody was asked; `way` is `page`, `api`, `command` or `ITSELF`. `at` is in milliseconds since 1970.
     """
 
     position: int = 0

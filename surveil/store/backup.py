@@ -1,14 +1,16 @@
 """A copy of a data folder, made while a dispatcher runs on it, and good to start another one from.
 
 What belongs here: copying. What does not: starting from a copy, which is opening it (`sqlite`): a copy knows that it
-is one.
+is one; and the small files beside the database, one by one (`neighbours`).
 
 The database is copied first and the logs after it, so the copy has at least the log that its database speaks of. The
 keys are part of the copy: without the server's key no runner would trust the dispatcher that starts from it. Guard it
 like the folder itself.
 
 The observer and the runners of `up` live in the folder as well. Of them the copy has who they are, because the database
-lets nobody else in under their names, and which commits were reported; not their mirrors and work trees.
+lets nobody else in under their names, and which commits were reported; not their mirrors and work trees. What a
+person wrote into the folder is not copied, nor is what jobs keep: both may be elsewhere as well, and whoever makes the
+copy is told.
 """
 
 from __future__ import annotations
@@ -24,28 +26,39 @@ from typing import Final
 from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.frozen import dataclass
-from surveil.places import LOGS
+from surveil.places import BLOBS, LOGS, RULES, SIGN_IN
 from surveil.store import Cluster, StoreError, codec
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
 from surveil.store.log_paths import log_files
+from surveil.store.neighbours import AFTER, BEFORE, copy_moment, copy_neighbours, note_copy
 from surveil.store.sqlite import FILE, database_path, open_reader
 
 KEYS: Final = "keys"
-OBSERVERS: Final = ("observer/keys", "observer/dispatcher.json", "observer/refs")
+OBSERVERS: Final = ("observer/keys", "observer/dispatcher.json", "observer/joined", "observer/refs")
 """Copied before the database: what it has and they have not is only said twice, but never lost."""
-RUNNERS: Final = ("runners/*/keys", "runners/*/dispatcher.json", "runners/*/identity.json")
+RUNNERS: Final = ("runners/*/keys", "runners/*/dispatcher.json", "runners/*/joined", "runners/*/identity.json")
 """Copied after the database: a runner's next start must be one that the database has not seen."""
+LEFT_OUT: Final = (BLOBS, RULES, SIGN_IN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """How much a backup holds."""
+    """How much a backup holds. `left_out` names what is in the folder, belongs to the installation, and is not in the
+    backup.
+    """
 
     database_bytes: int
+    neighbour_bytes: int
     logs: int
     log_bytes: int
+    left_out: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it but keys."""
+        return self.database_bytes + self.neighbour_bytes + self.log_bytes
 
 
 def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Copied:
@@ -81,7 +94,10 @@ def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Co
 
 def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
     _copy_found(data, part, OBSERVERS)
+    neighbour_bytes = copy_neighbours(data, part, BEFORE)
     _copy_database(source, part / FILE, now)
+    neighbour_bytes += copy_neighbours(data, part, AFTER)
+    note_copy(part, now=now)
     logs = log_bytes = 0
     for stem in _stems(data / LOGS):
         target = part / stem.relative_to(data)
@@ -93,7 +109,14 @@ def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
         for name in names:
             sync_file(Path(folder) / name)
         sync_folder(Path(folder))
-    return Copied(database_bytes=(part / FILE).stat().st_size, logs=logs, log_bytes=log_bytes)
+    return Copied(
+        database_bytes=(part / FILE).stat().st_size, neighbour_bytes=neighbour_bytes, logs=logs, log_bytes=log_bytes,
+        left_out=tuple(name for name in LEFT_OUT if _holds_something(data / name)),
+    )  # fmt: skip
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _copy_found(data: Path, part: Path, patterns: Sequence[str]) -> None:
@@ -109,9 +132,8 @@ def _copy_found(data: Path, part: Path, patterns: Sequence[str]) -> None:
 
 def _copy_database(source: Path, target: Path, now: int) -> None:
     """Copy one moment of the database, and tell the copy that it is one."""
+    copy_moment(source, target)
     try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            database.execute("VACUUM INTO ?", (str(target),))
         with closing(sqlite3.connect(target)) as copy, copy:
             row = copy.execute("SELECT id, epoch, first_build FROM cluster").fetchone()
             values = codec.cluster_row(Cluster(id=row[0], epoch=row[1]), first_build=row[2], copied_at=now)
@@ -120,7 +142,6 @@ def _copy_database(source: Path, target: Path, now: int) -> None:
         raise StoreError(
             f"the database could not be copied to {target.parent} ({error}): look at the disk's free space"
         ) from error
-    target.chmod(0o600)
 
 
 def _stems(logs: Path) -> Iterator[Path]:

@@ -1,4 +1,5 @@
-"""Whether a data folder is whole: the database's pages and rows, the facts in it, and every byte of every log.
+"""Whether a data folder is whole: the database's pages and rows, the facts in it, the pages of the files beside it, and
+every byte of every log.
 
 What belongs here: looking, on a folder that may be in use. What does not: mending; a damaged folder is restored from
 a backup.
@@ -23,6 +24,7 @@ from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, LiveReader
 from surveil.store.log_packed import SUFFIX, PackedError, PackedReader
 from surveil.store.log_paths import log_files
+from surveil.store.neighbours import damaged
 from surveil.store.reading import SqlReader
 from surveil.store.rows import all_rows, reading
 from surveil.store.sqlite import database_path, open_reader
@@ -64,7 +66,7 @@ def check(data: Path, *, database: str = "") -> Report:
             problems.append(wal.complaint(path))
     with closing(open_reader(data, database=database)) as reader:
         builds, jobs, attempts = _counted(reader)
-        problems += _bounded(chain(_damaged(reader), _facts(reader)))
+        problems += _bounded(chain(_damaged(reader), _facts(reader), damaged(data)))
     logs = log_bytes = 0
     with disk_failures(f"read the logs below {data / LOGS}"):
         for path in log_files(data / LOGS, (SUFFIX, DATA)):

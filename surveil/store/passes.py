@@ -42,6 +42,10 @@ SEEN_MS: Final = 60_000
 """How exactly it is known when a pass was last used: not each use is written down."""
 KEPT_MS: Final = 30 * 24 * 3_600_000
 """So long after its end a pass is still listed."""
+NOT_IN_A_COPY: Final = "DELETE FROM passes WHERE kind <> 'token'"
+"""A session that was ended and a link that was used after a copy was made must not be good again in the copy. Tokens
+of programs stay, as roles and keys of machines do: without them a restored installation would not be the same.
+"""
 _VERSION: Final = 3
 _PEOPLE_2: Final = (
     "CREATE TABLE people (name VARCHAR(100) NOT NULL, provider VARCHAR(40), subject VARCHAR(255), "

@@ -81,12 +81,12 @@ def open_store(data: Path, *, now: int, database: str = "") -> SqlStore:
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         _check_log(path)
         _check_pages(engine, path)
-        held = _take_over(engine, path, now)
+        held, copied_at = _take_over(engine, path, now)
         with disk_failures(f"make the names in {path.parent} durable"):
             sync_folder(path.parent)
         reader = SqlReader(_reading_engine(path))
         undo.callback(reader.close)
-        store = SqlStore(engine, begin=_WRITE, held=held, reader=reader, release=hold.release)
+        store = SqlStore(engine, begin=_WRITE, held=held, reader=reader, release=hold.release, copied_at=copied_at)
         undo.pop_all()
     return store
 
@@ -282,26 +282,28 @@ def _interrupt_late(driver: sqlite3.Connection, done: Event) -> None:
         patience_s = INTERRUPT_S
 
 
-def _take_over(engine: Engine, path: Path, now: int) -> Cluster:
-    """Bring the tables up to date and raise the epoch, in one transaction."""
+def _take_over(engine: Engine, path: Path, now: int) -> tuple[Cluster, int | None]:
+    """Bring the tables up to date and raise the epoch, in one transaction; also when a backup wrote this copy, if it is
+    one and this is its first start.
+    """
     try:
         with engine.begin() as connection:
             migrations.bring_up_to_date(connection, where=f"the database {path}")
-            held = _next_epoch(connection, now)
+            taken = _next_epoch(connection, now)
         # A log that is lost must not take an epoch along that runners have heard of.
         with closing(engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
     except (SQLAlchemyError, sqlite3.Error, *UNREADABLE) as error:
         raise _unreadable(path, error) from error
-    return held
+    return taken
 
 
-def _next_epoch(connection: Connection, now: int) -> Cluster:
+def _next_epoch(connection: Connection, now: int) -> tuple[Cluster, int | None]:
     row = connection.execute(select(cluster)).first()
     if row is None:
         made = Cluster(id=uuid.uuid4().hex, epoch=1)
         connection.execute(insert(cluster).values(codec.cluster_row(made, first_build=1)))
-        return made
+        return made, None
     codec.CLUSTER.check(row)
     epoch, first_build = row.epoch + 1, row.first_build
     if row.copied_at is not None:
@@ -311,7 +313,7 @@ def _next_epoch(connection: Connection, now: int) -> Cluster:
         _skip_attempts(connection)
     held = Cluster(id=row.id, epoch=epoch)
     connection.execute(update(cluster).values(codec.cluster_row(held, first_build=first_build)))
-    return held
+    return held, row.copied_at
 
 
 def _skip_attempts(connection: Connection) -> None:

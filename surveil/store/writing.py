@@ -48,13 +48,16 @@ class SqlStore:
     """Writes to the tables; see `surveil.store.Store` for what each method promises."""
 
     def __init__(
-        self, engine: Engine, *, begin: str, held: Cluster, reader: SqlReader, release: Callable[[], None]
-    ) -> None:
+        self, engine: Engine, *, begin: str, held: Cluster, reader: SqlReader, release: Callable[[], None],
+        copied_at: int | None = None,
+    ) -> None:  # fmt: skip
         self.engine = engine
         self._begin = begin
         self._held = held
         self._reader = reader
         self._release = release
+        self.copied_at = copied_at
+        """When the backup was made from which this start is the first, in milliseconds since 1970."""
         self._statements = Statements.compiled(engine.dialect)
         self._driver = engine.dialect.loaded_dbapi
         self._epoch = str(select(cluster.c.epoch).with_for_update(read=True).compile(dialect=engine.dialect))

@@ -13,7 +13,7 @@ import pytest
 
 from surveil.core.model import AttemptState, Job, Status
 from surveil.errors import InvalidError
-from surveil.store import StoreError
+from surveil.store import StoreError, acts
 from surveil.store.backup import backup
 from surveil.store.checking import Report, check
 from surveil.store.log_paths import log_stem
@@ -156,8 +156,9 @@ def test_a_backup_is_sound_and_private_and_starts(data: Path, tmp_path: Path) ->
 
 def test_a_backup_knows_the_observer_and_the_runners_of_up_but_not_their_work(data: Path, tmp_path: Path) -> None:
     kept = {
-        "observer/keys/observer.key", "observer/dispatcher.json", "observer/refs/1.json",
-        "runners/local-1/keys/runner.key", "runners/local-1/dispatcher.json", "runners/local-1/identity.json",
+        "observer/keys/observer.key", "observer/dispatcher.json", "observer/joined", "observer/refs/1.json",
+        "runners/local-1/keys/runner.key", "runners/local-1/dispatcher.json", "runners/local-1/joined",
+        "runners/local-1/identity.json",
     }  # fmt: skip
     left = {
         "observer/refs/.1.json.draft", "observer/mirrors/a/HEAD", "runners/local-1/workspaces/1/file",
@@ -170,7 +171,7 @@ def test_a_backup_knows_the_observer_and_the_runners_of_up_but_not_their_work(da
         path.chmod(0o600)
     backup(data, tmp_path / "copy", now=5)
     names = {str(path.relative_to(tmp_path / "copy")) for path in files_of(tmp_path / "copy")}
-    assert {name for name in names if not name.startswith(("logs/", "keys/", FILE))} == kept
+    assert {name for name in names if not name.startswith(("logs/", "keys/", FILE, acts.FILE))} == kept
     assert all((tmp_path / "copy" / name).read_text() == name for name in kept)
     assert {(tmp_path / "copy" / name).stat().st_mode & 0o077 for name in kept} == {0}
 

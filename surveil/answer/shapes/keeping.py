@@ -11,6 +11,7 @@ from surveil.answer.auditing import What
 from surveil.answer.shapes.kinds import Shape, by_name, flag, many, maybe, one_of, record, text, time, whole
 from surveil.core.peers import Role
 from surveil.core.scopes import Source
+from surveil.store.acts import ITSELF
 from surveil.store.people import SCOPES
 
 _PATTERN: Final = "the pattern for %s, `null` for all"
@@ -175,7 +176,10 @@ ACT: Final = Shape(
         "client": maybe(
             text("whose key asked the dispatcher: `local` is its own machine's; `null` for what it was not asked for")
         ),
-        "way": one_of(("page", "api", "command"), "`page`, `api` or `command`"),
+        "way": one_of(
+            ("page", "api", "command", ITSELF),
+            "`page`, `api` or `command`; `surveil` where the book says what became of it",
+        ),
         "what": one_of(What, "the kind of act, in a word"),
         "subject": text("what it was done to"),
         "detail": text("more about it: a reason, for how long, or why it was not done"),

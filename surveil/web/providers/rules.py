@@ -17,9 +17,10 @@ from surveil.config.tables import Read, fields_of, file_beside, tables_of, toml_
 from surveil.core.spelling import printable, quoted
 from surveil.errors import InvalidError
 from surveil.frozen import dataclass
+from surveil.places import SIGN_IN
 from surveil.store.people import EVERYWHERE, PATTERN_CHARACTERS_MAX, ROLES_MAX, SCOPES, Role
 
-FILE: Final = "sign-in.toml"
+FILE: Final = SIGN_IN
 LASTS_MS: Final = 12 * 3_600_000
 LASTS_MS_LEAST: Final = 5 * 60_000
 LASTS_MS_MOST: Final = 30 * 24 * 3_600_000
