@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from surveil.answer import Reply, Wish
-from surveil.answer.answers import answered, refusal
+from surveil.answer.answers import refusal
 from surveil.config import DispatcherConfig
 from surveil.core.dispatch import handle, next_deadline
 from surveil.core.effects import Acknowledge, Effect, Send, SendBack
@@ -31,6 +31,7 @@ from surveil.core.policy import Policy
 from surveil.disk import is_out_of_room
 from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.fleet.confining import complaint_of
+from surveil.hands.answering import Answering
 from surveil.hands.claims import not_its_own
 from surveil.hands.dispatching import Parts, answering_tests, assembled, spawner_of
 from surveil.hands.entrusting import Entrusting
@@ -76,6 +77,7 @@ class Dispatcher:
         self._intake, self._closing = parts.intake, parts.closing
         self._depot, self._beside = parts.depot, parts.beside
         self._answers, self._live = parts.answers, parts.live
+        self._answering = Answering(parts.answers, parts.server, self._fulfil)
         self._inbox = _Inbox(wake=parts.server.wake)
         self._tasks = Tasks(lambda _: self.stop())
         self.submissions = Submissions(
@@ -227,7 +229,7 @@ class Dispatcher:
         peer, route, message = received.peer, received.route, received.message
         match message:
             case Ask():
-                self._tasks.start(self._answer(peer.name, route, message))
+                self._tasks.start(self._answering.answer(peer.name, route, message))
             case CommitSeen():
                 seen_by = f"seen by observer {peer.name}"
                 self.submissions.report(message, lambda build: self._seen(route, message.mid, build), seen_by)
@@ -258,15 +260,6 @@ class Dispatcher:
             self._audit.count(peer, TOKENS)
         if answer is not None:
             self._server.reply(route, answer)
-
-    async def _answer(self, client: str, route: Route, ask: Ask) -> None:
-        try:
-            found = await self._answers.answer(ask, client)
-            reply = found if isinstance(found, Reply) else await self._fulfil(client, route, ask, found)
-        except SurveilError as error:
-            self._server.reply(route, refusal(ask, error))
-        else:
-            self._server.reply(route, answered(ask, reply))
 
     async def _fulfil(self, client: str, route: Route, ask: Ask, wish: Wish) -> Reply:
         # A client that waits for long says it again, so the same one may be there twice.

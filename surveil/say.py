@@ -41,6 +41,10 @@ class Voice:
         """Say what is wrong and needs a person."""
         self._logger.error(phrase, extra={_KEYS: keys})
 
+    def defect(self, phrase: str, error: BaseException, **keys: object) -> None:
+        """Say what went wrong by a mistake of ours, with the way that led there."""
+        self._logger.error(phrase, exc_info=error, extra={_KEYS: keys})
+
 
 def begin(role: str, *, log_format: str, log_level: str) -> None:
     """Set up this process's own log.

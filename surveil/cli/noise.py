@@ -19,6 +19,7 @@ TROUBLES: Final = {
     "malformed": "messages that cannot be read",
     "denied": "messages that their sender may not say",
     "too_large": "answers that were too large to be sent, which is a defect of the dispatcher",
+    "unanswered": "questions that the dispatcher failed to answer, which is its own defect",
     "endless": "messages without an end",
     "crowded": "connections that were one too many of their key, or of those that never say a word",
     "unread": "messages to a peer for which too much waits already that it does not read",

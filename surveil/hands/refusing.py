@@ -15,11 +15,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-from surveil.answer import Reply
-from surveil.answer.answers import Answers, answered, refusal
-from surveil.errors import InfrastructureError, SurveilError
+from surveil.answer import Reply, Wish
+from surveil.answer.answers import Answers
+from surveil.errors import InfrastructureError
+from surveil.hands.answering import Answering
 from surveil.net.server import Server
-from surveil.net.traffic import Received
+from surveil.net.traffic import Received, Route
 from surveil.protocol import Ask, Busy, CommitSeen, Enrol, Hello, Refused
 from surveil.say import Voice
 from surveil.tasks import Tasks
@@ -67,6 +68,7 @@ class Refusing:
     def __init__(self, server: Server, answers: Answers, data: Path) -> None:
         self._server = server
         self._answers = answers
+        self._answering = Answering(answers, server, self._refuse)
         self._data = data
         self._tasks = Tasks(lambda _: self.stop())
         self._stopping = False
@@ -92,7 +94,7 @@ class Refusing:
     def _hear(self, received: Received) -> None:
         match received.message:
             case Ask() as ask:
-                self._tasks.start(self._answer(received, ask))
+                self._tasks.start(self._answering.answer(received.peer.name, received.route, ask))
             case CommitSeen() | Enrol():
                 sentence = full_sentence(self._data)
                 self._server.reply(received.route, Refused(reason=sentence, exit_code=InfrastructureError.exit_code))
@@ -101,12 +103,5 @@ class Refusing:
             case _:
                 pass  # Whatever else is said is said again until it is answered.
 
-    async def _answer(self, received: Received, ask: Ask) -> None:
-        try:
-            found = await self._answers.answer(ask)
-            if not isinstance(found, Reply):
-                raise InfrastructureError(full_sentence(self._data))
-        except SurveilError as error:
-            self._server.reply(received.route, refusal(ask, error))
-        else:
-            self._server.reply(received.route, answered(ask, found))
+    async def _refuse(self, _client: str, _route: Route, _ask: Ask, _wish: Wish) -> Reply:
+        raise InfrastructureError(full_sentence(self._data))

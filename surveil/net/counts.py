@@ -17,7 +17,7 @@ SILENCE_MS: Final = 60_000
 
 TROUBLES: Final = (
     "foreign", "handshakes_failed", "handshakes_refused", "handshakes_broken", "accept_failed", "zap_restarts",
-    "malformed", "denied", "too_large", "endless", "crowded", "unread",
+    "malformed", "denied", "too_large", "unanswered", "endless", "crowded", "unread",
 )  # fmt: skip
 """The counts that stay as they are where all is well."""
 
@@ -58,6 +58,8 @@ class ServerCounts:
     """Connections that were cut because they brought a message without an end."""
     crowded: int = 0
     """Connections that were cut because their key has too many, or because too many never say a word."""
+    unanswered: int = 0
+    """Questions that were asked as they should be, and that we failed to answer, which is our defect."""
     unread: int = 0
     """Messages that were not said because too much waits already for a peer that does not read."""
     last: dict[str, str] = field(default_factory=dict)

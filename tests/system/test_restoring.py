@@ -24,7 +24,8 @@ def typed(place: Place, *words: str) -> str:
 
 
 def listed(place: Place, *words: str) -> list[dict[str, object]]:
-    return json.loads(typed(place, *words, "--json"))
+    found: list[dict[str, object]] = json.loads(typed(place, *words, "--json"))
+    return found
 
 
 def test_a_lost_installation_comes_back_from_a_copy_with_its_people_its_acts_and_its_builds(place: Place) -> None:

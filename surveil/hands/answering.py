@@ -1,0 +1,97 @@
+"""Answers to what clients ask, and what becomes of a question that we fail to answer.
+
+What belongs here: from a question to the message that answers it. What does not: the answers (`surveil.answer`), and
+doing what is wished (`fulfil`).
+
+A mistake of ours in answering must not end anything: nothing was changed, and whoever asks again would end it again.
+The asker is told so, with a word under which the traceback stands in the log. A mistake in doing what is wished is
+another thing: then nobody knows what is true, and the process ends before it says anything (docs/adr/0057).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Final
+
+from surveil.answer import Reply, Wish
+from surveil.answer.answers import Answers, answered, refusal
+from surveil.clock import boot_ms
+from surveil.errors import InfrastructureError, SurveilError
+from surveil.net.server import Server
+from surveil.net.traffic import Route
+from surveil.protocol import Ask
+from surveil.say import Voice
+
+SILENCE_MS: Final = 60_000
+"""A defect that is met again and again is written down once within so long: others can ask as often as they like."""
+DEFECTS_MAX: Final = 100
+"""Of so many it is known when they were written down."""
+_ID_CHARACTERS: Final = 8
+_TROUBLE: Final = "unanswered"
+
+voice = Voice("dispatcher")
+
+
+class Answering:
+    """Answers questions on one server; `fulfil` does what a client wishes, or says why not."""
+
+    def __init__(
+        self, answers: Answers, server: Server, fulfil: Callable[[str, Route, Ask, Wish], Awaitable[Reply]]
+    ) -> None:
+        self._answers = answers
+        self._server = server
+        self._fulfil = fulfil
+        self._told_at: dict[str, int] = {}
+
+    async def answer(self, client: str, route: Route, ask: Ask) -> None:
+        """Answer one question of the client of that name, who may ask."""
+        try:
+            found = await self._found(client, ask)
+            done = found if isinstance(found, Reply) else await self._fulfil(client, route, ask, found)
+        except SurveilError as error:
+            self._server.reply(route, refusal(ask, error))
+            return
+        if not isinstance(found, Reply):
+            self._server.reply(route, answered(ask, done))
+            return
+        try:
+            self._server.reply(route, answered(ask, done))
+        except Exception as error:  # noqa: BLE001  # as below
+            self._server.reply(route, refusal(ask, self._defect(ask, error)))
+
+    async def _found(self, client: str, ask: Ask) -> Reply | Wish:
+        """What is answered, or what is wished, of which nothing is done yet. Raises SurveilError."""
+        try:
+            return await self._answers.answer(ask, client)
+        except SurveilError:
+            raise
+        except Exception as error:  # Which mistakes we make is what nobody knows, and none of them changed anything.
+            raise self._defect(ask, error) from error
+
+    def _defect(self, ask: Ask, error: Exception) -> InfrastructureError:
+        """What the asker is told of a mistake of ours, which is counted and stands in the log."""
+        self._server.counts.note(_TROUBLE, "")
+        name, now = _name_of(ask.what, error), boot_ms()
+        if now - self._told_at.get(name, now - SILENCE_MS) >= SILENCE_MS:
+            if len(self._told_at) >= DEFECTS_MAX:
+                self._told_at.clear()
+            self._told_at[name] = now
+            voice.defect(
+                "a defect of surveil: a question could not be answered; all else goes on",
+                error,
+                defect=name,
+                what=ask.what,
+            )
+        return InfrastructureError(
+            f"The dispatcher could not answer `{ask.what[:60]}` because of a defect of its own; nothing was changed, "
+            f"and all else goes on. Its log has more at `defect={name}`: please report what stands there."
+        )
+
+
+def _name_of(what: str, error: Exception) -> str:
+    """The same for each time that the same thing goes wrong at the same place."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    told = "\n".join([what, type(error).__name__, *places])
+    return sha256(told.encode("utf-8", "replace")).hexdigest()[:_ID_CHARACTERS]
