@@ -381,5 +381,6 @@ def _status() -> dict[str, Any]:
         schedules=[("https://example.org/project.git", "30 2 * * *", "Europe/Berlin", NOW + 3_600_000)],
         troubles=[("handshakes_refused", 2, "192.0.2.9")],
         offenders=[("runner", "spare-2", {"attempts_not_its_own": 3})],
+        put_aside=["acts.db.damaged-1"],
     )
     return found | {"outbox": [target_view(_FOLLOWING, 4711, 2, NOW - 60_000)]}

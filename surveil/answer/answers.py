@@ -231,6 +231,7 @@ class Answers:
                 schedules=live.schedules(),
                 troubles=live.troubles(),
                 offenders=live.offenders(OFFENDERS_SHOWN),
+                put_aside=live.put_aside(),
             )
         )
 

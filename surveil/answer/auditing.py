@@ -34,6 +34,7 @@ from surveil.answer.arguments import Arguments
 from surveil.answer.views import time_text
 from surveil.core.events import ApprovalWanted, CancelWanted, UnholdWanted
 from surveil.core.spelling import format_duration
+from surveil.store.acts import BEGUN as BOOK_BEGUN
 from surveil.store.acts import COPIED as BOOK_COPIED
 from surveil.store.acts import Act
 
@@ -67,6 +68,7 @@ class What(StrEnum):
     HOOK_ALLOW = "hook-allow"
     HOOK_FORGET = "hook-forget"
     COPIED = BOOK_COPIED
+    BEGUN = BOOK_BEGUN
 
 
 class ActsRead(Protocol):

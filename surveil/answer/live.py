@@ -38,6 +38,8 @@ class Live:
     """What is built by the clock: repository, expression, time zone, and the next time."""
     troubles: Callable[[], Sequence[tuple[str, int, str | None]]] = tuple
     offenders: Callable[[int], Sequence[tuple[str, str, Mapping[str, int]]]] = lambda _most: ()
+    put_aside: Callable[[], Sequence[str]] = tuple
+    """Files of the data folder that were damaged and got another name."""
 
     def is_watched(self, repo: str) -> bool:
         """Whether an observer said that it looks at this repository."""

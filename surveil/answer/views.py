@@ -245,10 +245,11 @@ def status_view(
     schedules: Iterable[tuple[str, str, str, int | None]],
     troubles: Iterable[tuple[str, int, str | None]],
     offenders: Iterable[tuple[str, str, Mapping[str, int]]],
+    put_aside: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The whole installation at a glance. `watching` maps an observer's name to what it watches; `waiting` says why
     queued jobs wait; `schedules` are what is built by the clock; `troubles` are those of the ports; `offenders` are the
-    peers that did most of what they should not.
+    peers that did most of what they should not; `put_aside` are files of the data folder that were damaged.
     """
     counts = dict.fromkeys(Status, 0)
     for job in state.jobs.values():
@@ -277,6 +278,7 @@ def status_view(
         },
         "ports": [{"trouble": name, "count": count, "last_from": address} for name, count, address in troubles],
         "offenders": [{"peer": name or None, "role": role, "did": dict(did)} for role, name, did in offenders],
+        "put_aside": list(put_aside),
         "watching": [
             {"repo": watched.repo, "problem": watched.problem, "observer": observer}
             for observer, repos in sorted(watching.items())

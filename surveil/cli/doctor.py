@@ -190,6 +190,13 @@ def _of_status(status: dict[str, Any]) -> Iterator[Finding]:
             next_ = f"surveil show {waiting['oldest'].partition('/')[0]}"
             yield Finding(name="queue", health=Health.WEAK, sentence=sentence, next=next_)
     yield from _of_noise(status)
+    for name in status.get("put_aside", []):
+        sentence = (
+            f"{name} in the dispatcher's data folder was damaged and is put aside; a new one was begun, and what "
+            "stands in this one is kept for whoever looks."
+        )
+        next_ = f"mv {name} ELSEWHERE   (in that folder, with the files beside it; once you have looked at its disk)"
+        yield Finding(name="damage", health=Health.WEAK, sentence=sentence, next=next_)
     for watched in status["watching"]:
         if watched["problem"]:
             sentence = f"{watched['repo']}: {watched['problem']}"

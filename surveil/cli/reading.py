@@ -93,6 +93,10 @@ def status(*, as_json: bool, **where: str | None) -> None:
             # A dispatcher of an older version does not tell.
             *(("its ports", trouble_words(**trouble)) for trouble in document.get("ports", [])),
             *((peer_words(**each), did_words(each["did"])) for each in document.get("offenders", [])),
+            *(
+                ("put aside", f"{name} is damaged; `surveil doctor` says more")
+                for name in document.get("put_aside", [])
+            ),
             *(("watching", _watched(watched["repo"], watched["problem"])) for watched in document["watching"]),
             *(("telling", _told(**target)) for target in document["outbox"] or []),
         ]

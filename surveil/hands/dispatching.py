@@ -20,7 +20,6 @@ from surveil.answer.live import Live
 from surveil.answer.views import time_text
 from surveil.clock import Clock
 from surveil.config import DispatcherConfig
-from surveil.core.policy import Policy
 from surveil.core.state import Identity, State
 from surveil.core.timetable import Timetable
 from surveil.core.trust import Trust, read_trust
@@ -56,7 +55,9 @@ from surveil.places import BLOBS, KEYS, LOGS
 from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.store import Store
-from surveil.store.acts import Acts
+from surveil.store.acts import FILE as BOOK
+from surveil.store.acts import Acts, open_book
+from surveil.store.aside import aside_of
 from surveil.store.backup import Copied, backup
 from surveil.store.blobs import Blobs, FolderBlobs
 from surveil.store.bucket import Bucket, where_of
@@ -131,11 +132,11 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
         server = await stack.enter_async_context(Server(parse_address(config.listen, listening=True), keys, known))
         listen = parse_address(config.listen, listening=True).with_port(server.control_port)
         gate.address = listen.for_others()
-        live = _live(store, clock, server, known, config.policy)
+        live = _live(config, store, clock, server, known)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
         blobs, moving = _blobs(config, store.cluster.id)
-        acts = Acts(config.data)
+        acts = open_book(config.data, now=clock.now(), expected=store.cluster.epoch > 1, pages=True)
         stack.callback(acts.close)
         answers = Answers(store.reader, logs, live, kept=KeptFiles(store.shelf, blobs), acts=acts)
         closing = Closing(logs, store.reader, policy=config.policy, now=clock.now, is_revoked=known.is_revoked)
@@ -160,7 +161,7 @@ async def assembled(config: DispatcherConfig) -> AsyncIterator[Parts]:
             intake=intake, closing=closing, depot=depot, beside=(depot.lending, sweeping, *moving), answers=answers,
             acts=acts, live=live, scheduler=scheduler, trust=trust, back_up=back_up, address=listen.from_here(),
             look_again=lambda: Answers(
-                store.reader, logs, _live(store, clock, server, known, config.policy),
+                store.reader, logs, _live(config, store, clock, server, known),
                 kept=KeptFiles(store.shelf, blobs), acts=acts,
             ),
         )  # fmt: skip
@@ -255,14 +256,14 @@ def newest(store: Store) -> int:
     return lines[-1].note.at if lines else 0
 
 
-def _live(store: Store, clock: Clock, server: Server, known: Peers, policy: Policy) -> Live:
+def _live(config: DispatcherConfig, store: Store, clock: Clock, server: Server, known: Peers) -> Live:
     records, next_build = store.load()
     identity = Identity(cluster=store.cluster.id, epoch=store.cluster.epoch, bulk_port=server.bulk_port)
     state = State.load(records, identity=identity, next_build=next_build)
     return Live(
         cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
-        log_wait_ms=policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
-        offenders=server.audit.worst,
+        log_wait_ms=config.policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
+        offenders=server.audit.worst, put_aside=lambda: aside_of(config.data / BOOK),
     )  # fmt: skip
 
 

@@ -6,6 +6,9 @@ each (`surveil.answer.auditing`), and what happened by itself, which is the jour
 The dispatcher, the web role and commands of its machine all write here, each its own acts. A line is written once: each
 holds a digest over itself and the line before it, so that a change in between is noticed. Whoever may write the file
 could make the whole chain anew: who fears that keeps the newest digest elsewhere (docs/adr/0048).
+
+Builds must go on whatever becomes of the book. One that is damaged is put aside, and the first line of the next one
+says so.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ from sqlalchemy import (
 
 from surveil.codec import pack_row
 from surveil.frozen import dataclass, replace
+from surveil.say import Voice
 from surveil.store import StoreError
-from surveil.store.beside import FileBeside
+from surveil.store.aside import aside_of, put_aside
+from surveil.store.beside import DamagedFileError, FileBeside
 
 FILE: Final = "acts.db"
 KEPT_MS: Final = 400 * 24 * 3_600_000
@@ -47,6 +52,8 @@ ITSELF: Final = "surveil"
 """The `way` of a line that nobody's wish made: it says what became of the book."""
 COPIED: Final = "copied"
 """What such a line tells: the lines from here on are of a copy."""
+BEGUN: Final = "begun"
+"""What such a line tells: the book was begun anew, as the one before is damaged or gone."""
 _BEGINNING: Final = bytes(32)
 _NUMBERS: Final = frozenset({"position", "at"})
 _VERSION: Final = 1
@@ -71,6 +78,8 @@ _DROPPED: Final = Table(
     Column("chain", LargeBinary(32), nullable=False),
 )
 """The last line that grew too old: the chain of those that are kept begins after it."""
+
+voice = Voice("acts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +126,40 @@ class Acts:
         """Let go of the file."""
         self._file.close()
 
+    def check_pages(self) -> None:
+        """See whether the pages of the file are whole. Raises DamagedFileError."""
+        self._file.check_pages()
+
     def write(self, act: Act) -> None:
-        """Put a line behind the others; it is on disk when this returns."""
+        """Put a line behind the others; it is on disk when this returns. A file that turns out to be damaged is put
+        aside, and the line stands in the next one.
+        """
+        try:
+            self._write(act)
+        except DamagedFileError as damage:
+            _say_put_aside(damage, put_aside(damage))
+            self._write(act)
+
+    def begin(self, *, at: int, missing: bool) -> None:
+        """Have the first line of a new book say why it was begun: the one before was put aside, or is `missing`."""
+        with self._file.transaction() as connection:
+            if _is_empty(connection):
+                self._say_begun(connection, at, missing=missing)
+
+    def _say_begun(self, connection: Connection, at: int, *, missing: bool) -> None:
+        aside = aside_of(self._path)
+        if aside or missing:
+            detail = "is damaged and was put aside" if aside else "is missing; nobody knows who did what before"
+            subject = aside[-1] if aside else FILE
+            _append(connection, Act(at=at, person="", way=ITSELF, what=BEGUN, subject=subject, detail=detail))
+
+    def _write(self, act: Act) -> None:
         act = replace(act, subject=act.subject[:CHARACTERS_MAX], detail=act.detail[:CHARACTERS_MAX])
         with self._file.transaction() as connection:
-            newest, before = _newest(connection)
-            # Numbers without a gap: a line that is missing is noticed by its number as well.
-            act = replace(act, position=newest + 1)
-            connection.execute(insert(_ACTS).values(**asdict(act), chain=_chained(before, act)))
-            _drop(connection, older_than=act.at - KEPT_MS, upto=act.position - LINES_MAX)
+            if _is_empty(connection):
+                self._say_begun(connection, act.at, missing=False)
+            position = _append(connection, act)
+            _drop(connection, older_than=act.at - KEPT_MS, upto=position - LINES_MAX)
 
     def listed(
         self, *, person: str = "", what: str = "", since: int = 0, before: int | None = None, limit: int
@@ -169,9 +203,60 @@ def _filtered(wanted: Select[Any], person: str, what: str, since: int, before: i
     return wanted if before is None else wanted.where(_ACTS.c.position < before)
 
 
+def open_book(data: Path, *, now: int, expected: bool = False, pages: bool = False) -> Acts:
+    """Open the book, or make it, for whoever has to go on: one that is damaged is put aside, and a new one says so. So
+    does one that is made although one is `expected` to be there. With `pages` it is looked at whole first.
+
+    Raises:
+        InvalidError: it is of a newer version.
+        StoreError: it cannot be used, or was put aside too often.
+    """
+    missing = expected and not (data / FILE).exists()
+    try:
+        return _begun(data, now, missing=missing, pages=pages)
+    except DamagedFileError as damage:
+        _say_put_aside(damage, put_aside(damage))
+    return _begun(data, now, missing=missing, pages=False)
+
+
+def _begun(data: Path, now: int, *, missing: bool, pages: bool) -> Acts:
+    acts = Acts(data)
+    try:
+        if pages:
+            acts.check_pages()
+        acts.begin(at=now, missing=missing)
+    except BaseException:  # Whatever it is: nobody else could close it.
+        acts.close()
+        raise
+    return acts
+
+
+def _say_put_aside(damage: DamagedFileError, name: str | None) -> None:
+    """Tell of it in the log of whoever put it aside."""
+    if name is not None:
+        voice.error(
+            "who did what before is put aside: the book is damaged, and a new one is begun", reason=damage,
+            kept=damage.path.with_name(name),
+        )  # fmt: skip
+
+
+def _append(connection: Connection, act: Act) -> int:
+    """Put a line behind the others; returns its position."""
+    newest, before = _newest(connection)
+    # Numbers without a gap: a line that is missing is noticed by its number as well.
+    act = replace(act, position=newest + 1)
+    connection.execute(insert(_ACTS).values(**asdict(act), chain=_chained(before, act)))
+    return act.position
+
+
 def _newest(connection: Connection) -> tuple[int, bytes]:
     row = connection.execute(select(_ACTS.c.position, _ACTS.c.chain).order_by(_ACTS.c.position.desc()).limit(1)).first()
     return _dropped(connection) if row is None else (row.position, row.chain)
+
+
+def _is_empty(connection: Connection) -> bool:
+    """Whether there is no line, and never was one."""
+    return _newest(connection)[0] == 0
 
 
 def _dropped(connection: Connection) -> tuple[int, bytes]:

@@ -27,7 +27,8 @@ from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.frozen import dataclass
 from surveil.places import BLOBS, LOGS, RULES, SIGN_IN
-from surveil.store import Cluster, StoreError, codec
+from surveil.store import Cluster, StoreError, acts, codec
+from surveil.store.aside import aside_of
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
@@ -111,7 +112,7 @@ def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
         sync_folder(Path(folder))
     return Copied(
         database_bytes=(part / FILE).stat().st_size, neighbour_bytes=neighbour_bytes, logs=logs, log_bytes=log_bytes,
-        left_out=tuple(name for name in LEFT_OUT if _holds_something(data / name)),
+        left_out=(*(name for name in LEFT_OUT if _holds_something(data / name)), *aside_of(data / acts.FILE)),
     )  # fmt: skip
 
 

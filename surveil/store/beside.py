@@ -23,12 +23,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from surveil.errors import InvalidError
 from surveil.store import StoreError
 from surveil.store.failures import cause_of, disk_failures, is_full
-from surveil.store.sqlite import beside
+from surveil.store.sqlite import beside, quick_check
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _VERSION: Final = "PRAGMA data_version"
 """A number that a commit of any other connection changes."""
 _LACKING: Final = ("no such table", "no such column")
+
+
+class DamagedFileError(StoreError):
+    """What is in the file is not what was written. `identity` is which file it was that had the name."""
+
+    def __init__(self, sentence: str, path: Path, identity: object) -> None:
+        super().__init__(sentence)
+        self.path = path
+        self.identity = identity
 
 
 class FileBeside:
@@ -51,6 +60,7 @@ class FileBeside:
 
         Raises:
             InvalidError: it is of a newer version.
+            DamagedFileError: it is not what was written.
             StoreError: it cannot be used.
         """
         self._path = path
@@ -63,7 +73,12 @@ class FileBeside:
         self._writing, self._reading = beside(path)
         self._watched: sqlite3.Connection | None = None
         self._watches = 0
-        self._open()
+        self._opened: tuple[int, int] | None = None
+        try:
+            self._open()
+        except BaseException:  # Whatever it is: nobody else could close it.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -80,7 +95,7 @@ class FileBeside:
         if not self._opening.acquire(blocking=False):
             return None
         try:
-            if _identity(self._path) != self._opened:
+            if identity_of(self._path) != self._opened:
                 return None
             return self._watches, self._watch().execute(_VERSION).fetchone()
         except (StoreError, SQLAlchemyError, sqlite3.Error):
@@ -119,14 +134,15 @@ class FileBeside:
 
     def _see_what_is_there(self) -> None:
         with self._opening:
-            if _identity(self._path) != self._opened:
+            if identity_of(self._path) != self._opened:
                 self.close()
                 self._open()
 
     def _open(self) -> None:
         _make(self._path)
+        # Before anything is read: what is damaged is this one, and not the next one that somebody puts in its place.
+        self._opened = identity_of(self._path)
         with self._failures(), self._writing.begin() as connection:
-            self._opened = _identity(self._path)
             present = connection.execute(text("PRAGMA user_version")).scalar_one()
             if present > self._version:
                 raise InvalidError(
@@ -140,6 +156,21 @@ class FileBeside:
                 self._metadata.create_all(connection)
                 connection.execute(text(f"PRAGMA user_version = {self._version}"))
 
+    def check_pages(self) -> None:
+        """See whether its trees and indexes are whole, for at most some seconds.
+
+        Raises:
+            DamagedFileError: they are not.
+        """
+        with self._failures():
+            found = quick_check(self._writing)
+        if found not in {None, "ok"}:
+            raise self._damaged(" ".join(str(found).split()))
+
+    def _damaged(self, cause: str) -> DamagedFileError:
+        sentence = f"{self._path} is damaged ({cause}): remove the file{self._loss}"
+        return DamagedFileError(sentence, self._path, self._opened)
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         try:
@@ -148,7 +179,7 @@ class FileBeside:
             # What begins a transaction is said to the driver itself, whose errors nobody has wrapped.
             cause = cause_of(error)
             if getattr(error.__cause__ or error, "sqlite_errorcode", None) in _DAMAGED or cause.startswith(_LACKING):
-                raise StoreError(f"{self._path} is damaged ({cause}): remove the file{self._loss}") from error
+                raise self._damaged(cause) from error
             if is_full(error):
                 raise StoreError(
                     f"the dispatcher's disk is full, so {self._path} takes nothing new: make room on its disk"
@@ -165,19 +196,25 @@ def _make(path: Path) -> None:
     One that is there is not opened for that: whoever closes a file lets go of all locks that its process has on it,
     those of SQLite included.
     """
-    with disk_failures(f"make {path}"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            if not path.exists():
-                for name in (f"{path}-wal", f"{path}-shm"):
-                    Path(name).unlink(missing_ok=True)
-                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        finally:
-            os.close(folder)
+    with disk_failures(f"make {path}"), alone_in(path.parent):
+        if not path.exists():
+            for name in (f"{path}-wal", f"{path}-shm"):
+                Path(name).unlink(missing_ok=True)
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else makes such files in this folder, or takes their names away, until the end of the block."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
     """Which file is there under this name; None where there is none."""
     with disk_failures(f"look at {path}"), suppress(FileNotFoundError):
         found = path.stat()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, select, update
@@ -246,7 +246,7 @@ def _check_log(path: Path) -> None:
 def _check_pages(engine: Engine, path: Path) -> None:
     """See whether trees and indexes are whole: what is missing in them has no checksum that could be missed."""
     try:
-        found = _integrity(engine)
+        found = _integrity(engine, "integrity_check")
     except (SQLAlchemyError, sqlite3.Error, *UNREADABLE) as error:
         raise _unreadable(path, error) from error
     if found is None:
@@ -255,7 +255,12 @@ def _check_pages(engine: Engine, path: Path) -> None:
         raise _unreadable(path, StoreError(f"it was damaged on disk: {' '.join(found.split())}"))
 
 
-def _integrity(engine: Engine) -> str | None:
+def quick_check(engine: Engine) -> str | None:
+    """`ok`, or what is wrong with the pages of a small file beside the database; None where that took too long."""
+    return _integrity(engine, "quick_check")
+
+
+def _integrity(engine: Engine, check: Literal["integrity_check", "quick_check"]) -> str | None:
     """What SQLite says of its pages, None where it did not come to an end in time."""
     with closing(engine.raw_connection()) as connection:
         driver = connection.driver_connection
@@ -264,7 +269,7 @@ def _integrity(engine: Engine) -> str | None:
         watch = Thread(target=_interrupt_late, args=(driver, done))
         watch.start()
         try:
-            return str(driver.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            return str(driver.execute(f"PRAGMA {check}(1)").fetchone()[0])
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise

@@ -16,7 +16,7 @@ from surveil.answer.views import time_text
 from surveil.client.access import person_here
 from surveil.core.spelling import format_duration, quoted
 from surveil.errors import InvalidError, NotFoundError
-from surveil.store.acts import Act, Acts
+from surveil.store.acts import Act, open_book
 from surveil.store.passes import Kind, Pass, Passes
 from surveil.store.people import ANYBODY, Person
 from surveil.store.sqlite import FILE as DATABASE
@@ -112,7 +112,7 @@ def person_view(found: Person) -> dict[str, Any]:
 
 def note_here(data: Path, what: What, subject: str, *, detail: str = "", now: int) -> None:
     """Put an act of whoever types a command here into the book of this folder. Raises StoreError."""
-    acts = Acts(data)
+    acts = open_book(data, now=now)
     try:
         acts.write(Act(at=now, person=person_here(), way=COMMAND, what=what, subject=subject, detail=detail))
     finally:

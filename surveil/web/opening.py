@@ -21,7 +21,7 @@ from surveil.core.state import Identity, State
 from surveil.frozen import dataclass
 from surveil.places import BLOBS, LOGS
 from surveil.store import Cluster
-from surveil.store.acts import Acts
+from surveil.store.acts import open_book
 from surveil.store.blobs import Blobs, FolderBlobs
 from surveil.store.bucket import Bucket, where_of
 from surveil.store.bucketed import BucketBlobs
@@ -66,7 +66,7 @@ async def opened(config: WebConfig) -> AsyncIterator[Parts]:
         stack.callback(reader.close)
         passes = Passes(config.data)
         stack.callback(passes.close)
-        acts = Acts(config.data)
+        acts = open_book(config.data, now=clock.now())
         stack.callback(acts.close)
         hooks = HookSecrets(config.data)
         stack.callback(hooks.close)

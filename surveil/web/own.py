@@ -173,7 +173,7 @@ class OwnBooks(Books):
         """Numbers say nothing of others; names, and reasons in which names stand, do."""
         lists = ("approvals", "schedules", "watching")
         own = {name: [each for each in status[name] if self._sees(each["repo"])] for name in lists}
-        return {**status, **own, "waiting": [], "ports": [], "offenders": [], "outbox": None}
+        return {**status, **own, "waiting": [], "ports": [], "offenders": [], "put_aside": [], "outbox": None}
 
     async def _own_secrets(self, asked: Mapping[str, Any]) -> Answered:
         about = Arguments(Question.SECRETS, asked)

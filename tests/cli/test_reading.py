@@ -125,6 +125,18 @@ def test_status_tells_what_comes_to_the_ports_and_should_not(type_: Type, counte
     ]
 
 
+def test_status_and_doctor_name_what_was_damaged_and_put_aside(type_: Type, counter: Counter) -> None:
+    assert "aside" not in type_("status").out + type_("doctor").out
+    counter.desk.live.put_aside = lambda: ["acts.db.damaged-1"]
+    assert "acts.db.damaged-1 is damaged; `surveil doctor` says more" in type_("status").out
+    [found] = [each for each in json.loads(type_("doctor", "--json").out) if each["name"] == "damage"]
+    assert found["health"] == "weak"
+    assert found["sentence"].startswith(
+        "acts.db.damaged-1 in the dispatcher's data folder was damaged and is put aside;"
+    )
+    assert found["next"].startswith("mv acts.db.damaged-1 ELSEWHERE ")
+
+
 def test_status_and_doctor_name_the_peers_that_do_what_they_should_not(type_: Type, counter: Counter) -> None:
     audited = Audit()
     assert "should not" not in type_("doctor").out

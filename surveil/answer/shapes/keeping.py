@@ -115,6 +115,11 @@ STATUS: Final = Shape(
             "the peers that did most of what they should not since the dispatcher's start: `peer`, a name or `null` "
             "for strangers, `role`, and `did`, how often what",
         ),
+        "put_aside": many(
+            text("a name"),
+            "files of the dispatcher's data folder that were damaged and put aside under these names until somebody "
+            "moves them elsewhere",
+        ),
         "watching": many(
             record(repo=text("its address"), problem=maybe(text("a sentence")), observer=text("whose")),
             "for each repository `repo`, its `observer`, and the `problem` of the last look at it",
