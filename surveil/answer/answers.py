@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, assert_never
 
 from surveil import __version__
 from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
-from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.arguments import Arguments, no_build
 from surveil.answer.auditing import ActsRead, audit
 from surveil.answer.cases import CaseAnswers
 from surveil.answer.kept_files import KeptFiles
@@ -361,7 +361,7 @@ class Answers:
     def _found(self, number: int) -> BuildDetail:
         detail = self._reader.build(number)
         if detail is None:
-            raise not_found("build", number, "`surveil builds` lists those that there are.")
+            raise no_build(number)
         return detail
 
     async def _read(self, read: Callable[[], _Read]) -> _Read:

@@ -80,7 +80,9 @@ class Arguments:
             or len(value) > NAMES_MAX
             or not all(type(item) is str and 0 < len(item) <= NAME_CHARACTERS_MAX for item in value)
         ):
-            raise self._wrong(name, f"must be a list of at most {NAMES_MAX} names")
+            raise self._wrong(
+                name, f"must be a list of at most {NAMES_MAX} names of at most {NAME_CHARACTERS_MAX} characters"
+            )
         return tuple(dict.fromkeys(value))
 
     def repos(self, name: str) -> tuple[str, ...] | None:
@@ -135,6 +137,11 @@ class Arguments:
 def not_found(what: str, name: object, hint: str) -> NotFoundError:
     """The error for something that does not exist: what, its name, and what to type to see those that do."""
     return NotFoundError(f"There is no {what} {quoted(str(name))}; {hint}")
+
+
+def no_build(number: object) -> NotFoundError:
+    """The error for a build that does not exist, or must not be known to."""
+    return not_found("build", number, "`surveil builds` lists those that there are.")
 
 
 def whole_refs(ref: str | None) -> tuple[str | None, ...]:

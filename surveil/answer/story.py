@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from surveil.answer import ReadInThread, Reply
-from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.arguments import Arguments, no_build
 from surveil.answer.story_words import Line, LogBytes, tell
 from surveil.answer.views import time_text
 from surveil.core.model import VERDICTS, Note
@@ -49,7 +49,7 @@ class Stories:
     def _tell(self, number: int, name: str) -> list[Line]:
         detail = self._reader.build(number)
         if detail is None:
-            raise not_found("build", number, "`surveil builds` lists those that there are.")
+            raise no_build(number)
         names = [job.spec.name for job in detail.jobs]
         if name and name not in names:
             hint = did_you_mean(name, names) or "it has no jobs."

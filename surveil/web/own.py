@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from surveil.answer import Question
 from surveil.answer.answers import LISTED_MAX
-from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.arguments import REPOS_MAX, Arguments, ends_with, no_build
 from surveil.client import Answered
+from surveil.errors import UsageError
 from surveil.web.books import Books
 from surveil.web.ready import Written
 from surveil.web.rights import Scope
@@ -116,7 +117,7 @@ class OwnBooks(Books):
         """As the books do, of repositories that this visitor may see."""
         if not self._rights.sees_all:
             self._visitor.require_some(Scope.READ)
-            about = {**about, "among": tuple(await self.repos())}
+            about = {**about, "among": await self._among(about)}
         return await self._books.written_builds(about, cluster, brief=brief)
 
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +142,20 @@ class OwnBooks(Books):
         """The repositories that were built and may be seen."""
         return list(self._rights.among(await self._books.repos()))
 
+    async def _among(self, about: Mapping[str, Any]) -> tuple[str, ...]:
+        """Of which repositories a list is made for this visitor: all that they may see, and where those are too many,
+        the ones that `repo` may mean. Raises UsageError.
+        """
+        seen, repo = await self.repos(), about.get("repo")
+        if len(seen) > REPOS_MAX and isinstance(repo, str):
+            seen = [each for each in seen if each == repo or ends_with(each, repo)]
+        if len(seen) > REPOS_MAX:
+            raise UsageError(
+                f"Your roles let you see {len(seen)} repositories, and a list is made of at most {REPOS_MAX}: name one "
+                "with `repo`, or ask an administrator for the role `read` in all repositories."
+            )
+        return tuple(seen)
+
     async def _require_seen(self, build: int) -> None:
         if not self._rights.sees_all:
             self._visitor.require_some(Scope.READ)
@@ -149,7 +164,7 @@ class OwnBooks(Books):
     async def _require(self, scope: Scope, build: int | None) -> None:
         repo = None if build is None else await self.repo_of(build)
         if repo is None or self._rights.at(repo) < Scope.READ:
-            raise not_found("build", build, "`surveil builds` lists those that there are.")
+            raise no_build(build)
         self._visitor.require(scope, repo)
 
     async def _seen(self, question: Question, asked: dict[str, Any]) -> Answered:
@@ -159,7 +174,7 @@ class OwnBooks(Books):
                 await self._require(Scope.READ, _build_in(asked["build"]))
                 return await self._books.ask(question, asked)
             case Question.BUILDS | Question.REPOSITORIES | Question.ARTIFACTS:
-                return await self._books.ask(question, {**asked, "among": tuple(await self.repos())})
+                return await self._books.ask(question, {**asked, "among": await self._among(asked)})
             case Question.STATUS:
                 found = await self._books.ask(question, asked)
                 return Answered(body=self._own_status(found.body), data=b"")

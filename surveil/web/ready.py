@@ -22,7 +22,7 @@ from pydantic_core import to_json
 
 from surveil.answer import Question
 from surveil.answer.answers import Answers
-from surveil.answer.arguments import Arguments, not_found
+from surveil.answer.arguments import Arguments, no_build
 from surveil.answer.portions import fitting, shares, whole_cost
 from surveil.answer.views import brief_view
 from surveil.answer.whole import is_settled
@@ -113,7 +113,7 @@ class Ready:
         kept = self._memory.get(key)
         look = next(iter(self._whole.reader.looks([number], tests=True)), None)
         if look is None:
-            raise not_found("build", number, "`surveil builds` lists those that there are.")
+            raise no_build(number)
         if kept is not None and kept.version == look.version:
             self._memory.put(key, replace(kept, mark=mark))
             return kept.written

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from surveil.answer import outlook
 from surveil.answer.outlook import median_ms
 from surveil.core.model import Status
 from surveil.frozen import replace
@@ -52,6 +55,15 @@ def test_how_long_a_build_usually_takes_is_told_by_those_that_passed() -> None:
     assert median_ms([]) is None
     assert median_ms([replace(one, state=Status.FAILED), replace(one, started_at=None)]) is None
     assert median_ms([one, replace(one, finished_at=105), replace(one, finished_at=25)]) == 20
+
+
+def test_a_name_means_so_many_authors_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    for number in range(1, 5):
+        desk.store.commit(new(make_build(number, jobs=(), author=f"Ada <ada@{number}.example.org>")))
+    assert [each["id"] for each in desk.ask("builds", author="ada")] == [4, 3, 2, 1]
+    monkeypatch.setattr(outlook, "AUTHORS_MEANT_MAX", 2)
+    assert len(desk.ask("builds", author="ada")) == 2
 
 
 def test_the_history_of_a_test_names_builds_jobs_and_attempts() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from surveil.core.model import Status
+from surveil.store import whole
 from surveil.store.reading import SqlReader
 from surveil.store.shelf import Shelf
 from surveil.store.sqlite import FILE, open_reader, open_store
@@ -85,3 +87,20 @@ def test_no_question_scans_the_past(tmp_path: Path, ask: str) -> None:
     # Runners are as few as machines, the index of open builds is as long as the answer, and a chain of names is one.
     short = {"SCAN runners", "SCAN chain", "SCAN builds USING INDEX builds_open"}
     assert [step for step in scans if step not in short] == []
+
+
+def test_of_what_jobs_were_asked_for_so_much_is_remembered_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "SPECS_MAX", 2)
+    with closing(open_store(tmp_path, now=1)) as store:
+        for number in range(1, 6):
+            store.commit(new(make_build(number, jobs=(f"job{number}",)), make_job(number, f"job{number}")))
+        reader = store.reader
+        assert isinstance(reader, SqlReader)
+        first = reader.details([1, 2, 3, 4, 5])
+        assert [detail.jobs[0].spec.name for detail in first] == ["job1", "job2", "job3", "job4", "job5"]
+        known = reader._whole._known  # noqa: SLF001  # that it is bounded shows nowhere else
+        assert len(known) == 2
+        assert reader.details([1, 2, 3, 4, 5]) == first, "what is forgotten is read again"
+        assert len(known) == 2

@@ -18,6 +18,7 @@ from joserfc.jwk import ECKey, RSAKey
 from surveil.calling import Answer, Caller, CallError
 from surveil.store.people import Role
 from surveil.web.pages.arriving import ON_THE_WAY_S
+from surveil.web.providers import openid
 from surveil.web.providers.openid import KEYS_AGAIN_MS, KNOWN_MS, TROUBLE_MS, OpenID
 from surveil.web.providers.rules import Grant, Kind, ProviderRule
 from surveil.web.visitors import COOKIE
@@ -330,6 +331,16 @@ def test_claims_that_are_only_told_when_asked_for_are_asked_for_and_are_of_the_s
     scene.played.person = {"sub": "248289761001", "preferred_username": "ada", "groups": "platform"}
     assert scene.sign_in().status_code == 303
     assert scene.stage.passes.people.listed()[0].name == "ada@corp"
+
+
+def test_of_the_groups_that_a_provider_names_so_many_count_and_no_more(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openid, "GROUPS_MAX", 3)
+    scene.played.claims = {"groups": ["sales", "support", "board", "platform"]}
+    assert "nobody gave you a role here" in scene.is_refused(scene.sign_in())
+    scene.played.claims = {"groups": ["sales", "support", "platform", "board"]}
+    assert scene.sign_in().status_code == 303
 
 
 def test_whoever_has_no_role_is_told_so_and_is_not_written_down(scene: Scene) -> None:

@@ -1,11 +1,15 @@
 """Many who ask the same cost as much as one."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
+from surveil.client.asking import Client
 from surveil.errors import UnreachableError
+from surveil.web import books
 from surveil.web.remembered import KEPT_MAX, Remembered
+from tests.answer.desk import Desk
 
 
 class Source:
@@ -81,3 +85,18 @@ def test_what_is_kept_is_bounded() -> None:
 
 async def _one() -> int:
     return 1
+
+
+def test_of_so_many_repositories_it_is_remembered_what_their_builds_take_and_of_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(books, "USUAL_KEPT_MAX", 5)
+    kept = books.AllBooks(Desk().answers(), cast("Client", None))
+
+    async def ask() -> None:
+        for number in range(40):
+            repos = [f"/srv/{number}", f"/srv/other/{number}"]
+            assert await kept.usual_ms(repos) == dict.fromkeys(repos)
+            assert len(kept._usual) <= 5 + len(repos)  # noqa: SLF001  # that it is bounded shows nowhere else
+
+    asyncio.run(ask())

@@ -18,10 +18,11 @@ from fastapi.routing import iter_route_contexts
 from surveil.answer import Question
 from surveil.core.model import AttemptState, Status
 from surveil.core.scopes import Scope as SecretScope
-from surveil.errors import NotAllowedError, SurveilError
+from surveil.errors import ExitCode, NotAllowedError, SurveilError
 from surveil.protocol import WatchedRepo
 from surveil.store.passes import Kind
 from surveil.store.people import ANYBODY, Role
+from surveil.web import own
 from surveil.web.allowing import HowOften
 from surveil.web.own import RULES, OwnBooks
 from surveil.web.rights import Rights, Scope, covers, rights_of
@@ -235,6 +236,24 @@ def test_no_filter_finds_what_is_hidden(stage: Stage, filters: str) -> None:
     assert len(stage.get(f"{API}/builds?{filters}", token(stage, "ada", ("read", ALPHA))).json()["builds"]) == 1
     (standing,) = stage.get(f"{API}/repositories?repo={ALPHA}", stranger).json()
     assert (standing["refs"], standing["lately"]) == ([], [])
+
+
+def test_whoever_may_see_more_repositories_than_a_list_takes_is_told_to_name_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "REPOS_MAX", 1)
+    both = token(stage, "grace", ("read", "/srv/*"))
+    refused = stage.get(f"{API}/builds", both)
+    assert (refused.status_code, refused.json()["exit_code"]) == (400, ExitCode.USAGE)
+    assert refused.json()["detail"] == (
+        "Your roles let you see 2 repositories, and a list is made of at most 1: name one with `repo`, or ask an "
+        "administrator for the role `read` in all repositories."
+    )
+    assert "Your roles let you see 2 repositories" in stage.get(f"{API}/artifacts", both).json()["detail"]
+    for named in ("alpha", ALPHA):
+        assert [each["id"] for each in stage.get(f"{API}/builds?repo={named}", both).json()["builds"]] == [1]
+    assert stage.get(f"{API}/builds?repo=srv/none", both).json()["builds"] == []
+    assert len(stage.get(f"{API}/builds", token(stage, "ada", ("read", "*"))).json()["builds"]) == 2
 
 
 def visitor(*roles: tuple[str, str], most: str = "admin") -> Visitor:
