@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import pickle
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -54,6 +54,15 @@ GIVEN: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     ((1, "x", 7, 8), {"by_name": (9,)}),
     ((), {"first": 1, "by_name": (1,), "uncompared": 0}),
 ]
+
+
+@frozen.dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A record with a field that is made for each, and with a word that all share."""
+
+    shared: ClassVar[str] = "all"
+    made: list[int] = field(default_factory=list)
+    given: int
 
 
 def fresh(kind: Any) -> Any:
@@ -118,6 +127,48 @@ def test_a_class_keeps_its_own_methods() -> None:
     assert Own("A") == Own("a")
     assert repr(Own("A")) == "A"
     assert hash(Own("A")) == hash(("A",))
+
+
+def test_what_a_record_is_not_given_is_made_for_it() -> None:
+    first, second = Made(given=1), Made(given=1)
+    assert first.made == second.made == []
+    assert first.made is not second.made
+    assert Made(given=1, made=[2]).made == [2]
+    with pytest.raises(TypeError, match="given"):
+        Made()  # type: ignore[call-arg]  # that is what must not be
+
+
+def test_a_word_of_the_class_is_no_field() -> None:
+    assert Made.shared == Made(given=1).shared == "all"
+    assert [each.name for each in dataclasses.fields(Made)] == ["made", "given"]
+    assert Made.__slots__ == ("made", "given")
+    assert Made.__match_args__ == ()
+
+
+def test_fields_are_described_when_somebody_asks_and_once() -> None:
+    kind = fresh(Quick)
+    assert isinstance(vars(kind)["__dataclass_fields__"], frozen._Description)  # noqa: SLF001  # whether it is late
+    described = dataclasses.fields(kind)
+    assert vars(kind)["__dataclass_fields__"] == {each.name: each for each in described}
+    assert dataclasses.is_dataclass(kind)
+    for ours, theirs in zip(described, dataclasses.fields(Plain), strict=True):
+        for what in ("name", "type", "default", "default_factory", "init", "repr", "hash", "compare", "kw_only"):
+            assert getattr(ours, what) == getattr(theirs, what)
+
+
+@pytest.mark.parametrize(
+    ("body", "because"),
+    [
+        ({"__annotations__": {"_own": "int"}}, "fields that are its own"),
+        ({"__annotations__": {"asked": "InitVar[int]"}}, "given what is no field"),
+        ({"__annotations__": {"late": "int"}, "late": field(init=False)}, "not simply given"),
+        ({"__annotations__": {}, "__post_init__": print}, "more than to be filled"),
+    ],
+)
+def test_a_record_that_cannot_be_quick_is_refused_with_its_class(body: dict[str, Any], because: str) -> None:
+    make = frozen.dataclass(frozen=True, slots=True)
+    with pytest.raises(AssertionError, match=because):
+        make(type("Refused", (), body))
 
 
 def test_a_record_that_is_not_frozen_is_the_standard_librarys() -> None:

@@ -11,7 +11,7 @@ what is no state (a result that came too late, a restart of ours) there is no re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Final
 
 from surveil.answer.looking import taken
@@ -19,6 +19,7 @@ from surveil.core.journal import seconds
 from surveil.core.model import VERDICTS, Attempt, AttemptState, Build, Job, Note, Status
 from surveil.core.run_verdict import about_attempt
 from surveil.core.taking import whence
+from surveil.frozen import dataclass, replace
 from surveil.store import BuildDetail
 
 LogBytes = Callable[[str, int], int]

@@ -13,16 +13,18 @@ and client 60 to 90 ms of start and 15 MB of memory, to check a dozen values.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 from surveil.core import patterns
 from surveil.core.policy import Policy
+from surveil.frozen import dataclass
 
 LISTEN_DEFAULT: Final = "tcp://127.0.0.1:7300"
 HTTP_DEFAULT: Final = "127.0.0.1:7380"
@@ -299,7 +301,7 @@ class Shown:
     origin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded(Generic[Role]):
     """A role's configuration, and for each key where its value came from."""
 

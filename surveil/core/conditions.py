@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, TypeAlias, get_args
 
 from surveil.core import expressions as tree
@@ -19,6 +19,7 @@ from surveil.core.expressions import ExpressionError, Node, inside
 from surveil.core.globs import read_globs
 from surveil.core.patterns import PATTERN_CHARS_MAX
 from surveil.core.spelling import closest, did_you_mean, quoted
+from surveil.frozen import dataclass
 from surveil.protocol import Trigger
 
 WORDS: Final[Mapping[str, str]] = {"passed": "passed()", "failed": "failed()", "always": "always()"}

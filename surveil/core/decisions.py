@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Final, TypeAlias
@@ -32,6 +32,7 @@ from surveil.core.patterns import Stars
 from surveil.core.references import Room, TooLargeError, pieces_of
 from surveil.core.spelling import quoted
 from surveil.core.states import WRONG
+from surveil.frozen import dataclass, replace
 
 REASONS_MAX: Final = 6
 """So many of the values that decided are told."""

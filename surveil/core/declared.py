@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from surveil.frozen import dataclass as quick
+from surveil.frozen import dataclass
 
 COMPLAINTS_MAX: Final = 50
 """More complaints than this about one file help nobody."""
@@ -65,7 +65,7 @@ def in_order_of_the_file(complaints: Iterable[Complaint]) -> list[Complaint]:
     return sorted(complaints, key=lambda one: (one.place.file, one.place.line, one.place.column, one.message))
 
 
-@quick(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Text:
     """A text and where it stands. A `straight` one stands there character by character, so that one knows where each
     part of it is.

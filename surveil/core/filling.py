@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntFlag, auto
 from typing import Final, TypeAlias
 
@@ -19,6 +19,7 @@ from surveil.core.expressions import ExpressionError, parse
 from surveil.core.hashes import problem_of_hash
 from surveil.core.references import Room, TooLargeError, pieces_of
 from surveil.core.spelling import did_you_mean, quoted
+from surveil.frozen import dataclass
 
 _ELSEWHERE: Final = "read other values from the environment, for example `$SURVEIL_SHA`"
 _VARIABLES: Final[Mapping[str, str]] = {

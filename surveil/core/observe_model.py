@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from surveil.core.deadlines import Deadlines
 from surveil.core.patterns import Patterns, read_patterns
 from surveil.core.trust import Trust, read_trust
+from surveil.frozen import dataclass
 
 STIRRED_MS: Final = 20
 """Changes in files come in bursts; a repository is read at most once in this time."""

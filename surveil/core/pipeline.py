@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -42,7 +41,7 @@ from surveil.core.steps import cut, name_from
 from surveil.core.taking import kept_by_job, taken_by, weight
 from surveil.core.triggers import variable
 from surveil.core.wanted_secrets import uses_of
-from surveil.frozen import replace
+from surveil.frozen import dataclass, replace
 from surveil.protocol import JobSpec, SecretUse, StepSpec, TakenArtifact
 
 JOBS_MAX: Final = 256

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -35,6 +35,7 @@ from surveil.core.model import (
     Status,
 )
 from surveil.core.ready import ReadyJobs
+from surveil.frozen import dataclass
 from surveil.protocol import MIRRORS_MAX
 
 SETTLED_MIDS_MAX: Final = 10_000

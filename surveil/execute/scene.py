@@ -5,7 +5,6 @@ What belongs here: these three records. What does not: running the job (`local`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from surveil.execute import files
@@ -13,6 +12,7 @@ from surveil.execute.collect.collecting import Collector, Restore
 from surveil.execute.collect.keeping import required
 from surveil.execute.keeper.entrusted import Entrusted
 from surveil.execute.workspace import Workspace
+from surveil.frozen import dataclass
 from surveil.protocol import Assign, Finished, JobSpec
 
 

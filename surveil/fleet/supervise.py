@@ -13,7 +13,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from surveil.core.spelling import printable
 from surveil.errors import ExitCode, SurveilError
 from surveil.fleet.child import Child
 from surveil.fleet.reconcile import Member, Phase, ended, reconcile, start_at
+from surveil.frozen import dataclass, replace
 
 GRACE_MS: Final = 10_000
 HOPELESS: Final = frozenset({ExitCode.USAGE, ExitCode.INVALID, ExitCode.NOT_ALLOWED})

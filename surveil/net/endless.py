@@ -15,11 +15,11 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import zmq
 
+from surveil.frozen import dataclass
 from surveil.net.kernel import borrowed, bytes_read, cookie, hang_up
 from surveil.net.monitor import ConnectionEvent
 from surveil.protocol import MESSAGE_BYTES_MAX

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -19,6 +19,7 @@ from surveil.core.declared import COMPLAINTS_MAX, Complaint, Place, ShardsDeclar
 from surveil.core.pipeline import expand
 from surveil.core.spelling import printable
 from surveil.core.triggers import ANY, Triggers, fill_inputs
+from surveil.frozen import dataclass
 from surveil.protocol import PIPELINE_BYTES_MAX, IncludedFile, JobSpec
 
 FILENAMES: Final = (".surveil.yml", ".runnerci.yml", "narwhal.yml")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from surveil.core.declared import COMPLAINTS_MAX, Complaint, JobDeclaration, Place, Text, in_order_of_the_file
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.core.triggers import ANY, Triggers
+from surveil.frozen import dataclass
 from surveil.pipeline.document import Listing, Node, Scalar, Table
 from surveil.pipeline.values import known_as
 

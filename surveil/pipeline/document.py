@@ -12,7 +12,7 @@ a key written twice silently become something else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -20,7 +20,7 @@ import yaml
 
 from surveil.core.declared import START, Complaint, Place
 from surveil.core.spelling import quoted
-from surveil.frozen import dataclass as quick
+from surveil.frozen import dataclass, replace
 from surveil.protocol import PIPELINE_BYTES_MAX
 
 DEPTH_MAX: Final = 50
@@ -57,7 +57,7 @@ _NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _KINDS: Final = {"flag": Kind.FLAG, "whole": Kind.WHOLE, "real": Kind.REAL}
 
 
-@quick(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Scalar:
     """A value as it was typed. The text is kept even where it looks like a number: `3.10` is no 3.1."""
 

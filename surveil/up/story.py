@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from surveil.client import VERDICTS
 from surveil.client.asking import Client
 from surveil.client.following import follow_build, follow_log
 from surveil.core.states import WRONG
+from surveil.frozen import dataclass
 from surveil.screen.live import JobOutput, Screen
 from surveil.screen.steps import StepHeads
 from surveil.screen.tally import Tally, total

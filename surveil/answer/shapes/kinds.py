@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from surveil.frozen import dataclass
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from surveil.core.spelling import quoted
@@ -17,6 +16,7 @@ from surveil.execute.archives.packing import pack
 from surveil.execute.archives.unpacking import ArchiveRefused, unpack
 from surveil.execute.collect.collecting import Collection, Work
 from surveil.execute.collect.keeping import required
+from surveil.frozen import dataclass
 from surveil.protocol import BLOB_BYTES_MAX, ArtifactSpec
 
 

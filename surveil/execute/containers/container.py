@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,7 @@ from surveil.execute.files import DiskOrder, ServiceOrder
 from surveil.execute.isolation.sandbox import borrowed, git_folders
 from surveil.execute.keeper.contained import INSIDE
 from surveil.execute.workspace import Workspace
-from surveil.frozen import replace
+from surveil.frozen import dataclass, replace
 from surveil.protocol import ImageSpec, JobSpec, ServiceSpec
 from surveil.say import Voice
 

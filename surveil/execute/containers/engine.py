@@ -13,7 +13,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from docker.utils import parse_repository_tag
 from surveil.core.spelling import format_duration
 from surveil.errors import InfrastructureError
 from surveil.execute.containers.fetching import Fetch, Progress
+from surveil.frozen import dataclass, replace
 from surveil.protocol import ImageSpec
 
 ANSWER_S: Final = 60.0

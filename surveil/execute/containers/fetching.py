@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from surveil.core.spelling import format_duration
+from surveil.frozen import dataclass, replace
 
 FIRST_S: Final = 5.0
 """What is here by then needs no word."""
