@@ -13,7 +13,6 @@ reason it ends.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +40,7 @@ from surveil.hands.refusing import Refusing, full_sentence, has_room, wait_for_r
 from surveil.hands.relay import Relay
 from surveil.hands.scheduling import CAME
 from surveil.hands.submitting import Submissions
+from surveil.lasting import begin_anew, settle
 from surveil.net.admission import Sender
 from surveil.net.audit import HELLOS, LABELS, NO_BUSINESS, NOT_ITS_OWN, TOKENS, TURNED_AWAY
 from surveil.net.traffic import Batch, Received, Route
@@ -359,11 +359,9 @@ async def _dispatch(config: DispatcherConfig, parts: Parts, life: _Life) -> bool
     """The loop of one life; whether a full disk ended it."""
     dispatcher = Dispatcher(parts, config.policy)
     life.ends_by(dispatcher.stop)
-    # Modules and tables stay for ever: the collector need not go through them again and again. What was frozen at the
-    # start of an earlier life went with it, and would otherwise be kept.
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+    if life.was_full:
+        begin_anew()
+    settle()
     spawner = spawner_of(config, parts)
     spawning = asyncio.create_task(spawner.run())
     voice.info("dispatcher is ready", address=parts.address, epoch=parts.live.epoch, data=config.data)

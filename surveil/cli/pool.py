@@ -15,6 +15,7 @@ from surveil.cli.grammar import NearGroup
 from surveil.cli.options import client_flags, example, json_flag, offered
 from surveil.cli.settings import load_flags
 from surveil.config import RunnerConfig
+from surveil.lasting import loading
 from surveil.screen.printing import print_json, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import age
@@ -59,7 +60,8 @@ def runner(ctx: click.Context, /, **flags: Any) -> int:
             raise click.UsageError(f"Flags of `{ctx.invoked_subcommand}` stand after it, not before.", ctx)
         return 0
     config = load_flags(RunnerConfig, flags).value
-    from surveil.runner import main
+    with loading():
+        from surveil.runner import main
 
     return int(main(config))
 

@@ -14,6 +14,7 @@ from surveil.cli.flags import role_flags
 from surveil.cli.options import example
 from surveil.cli.settings import load_flags
 from surveil.config import DispatcherConfig, ObserverConfig, UpConfig, WebConfig
+from surveil.lasting import loading
 
 
 @click.command(
@@ -33,7 +34,8 @@ def up(**flags: Any) -> int:
     code.
     """
     config = load_flags(UpConfig, flags).value
-    from surveil.up import main
+    with loading():
+        from surveil.up import main
 
     return int(main(config))
 
@@ -47,7 +49,8 @@ def dispatcher(**flags: Any) -> int:
     after it carries the jobs' output. Machines join with the tokens of `surveil token create`.
     """
     config = load_flags(DispatcherConfig, flags).value
-    from surveil.dispatcher import main
+    with loading():
+        from surveil.dispatcher import main
 
     return int(main(config))
 
@@ -81,6 +84,7 @@ def observer(**flags: Any) -> int:
     config = load_flags(ObserverConfig, flags).value
     if not config.repos:
         raise click.UsageError("An observer needs at least one repository to watch: a path or a URL.")
-    from surveil.observer import main
+    with loading():
+        from surveil.observer import main
 
     return int(main(config))

@@ -19,6 +19,7 @@ import asyncio
 
 from surveil.config import NotifyConfig
 from surveil.errors import ExitCode
+from surveil.lasting import loading
 from surveil.say import begin
 
 
@@ -29,6 +30,7 @@ def main(config: NotifyConfig) -> ExitCode:
         SurveilError: it cannot start; the sentence says what to do.
     """
     begin("notify", log_format=config.log_format, log_level=config.log_level)
-    from surveil.notify.serving import serve  # noqa: PLC0415  # A mistake in the settings is told before.
+    with loading():
+        from surveil.notify.serving import serve  # noqa: PLC0415  # A mistake in the settings is told before.
 
     return asyncio.run(serve(config))

@@ -15,6 +15,7 @@ from surveil.calling import Caller
 from surveil.clock import Clock
 from surveil.config import NotifyConfig
 from surveil.errors import ExitCode
+from surveil.lasting import settle
 from surveil.notify.carriers import gatherer_of, opened_carrier, opened_exchange
 from surveil.notify.channels import Channel
 from surveil.notify.checks import CheckRule, CheckRuns
@@ -46,6 +47,7 @@ async def serve(config: NotifyConfig) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     async with opened(config) as deliveries:
+        settle()
         tasks = Tasks(lambda _: ending.set())
         for delivery in deliveries:
             tasks.start(delivery.run())

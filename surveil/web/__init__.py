@@ -23,6 +23,7 @@ import asyncio
 from surveil.config import WebConfig
 from surveil.config.values import OFF
 from surveil.errors import ExitCode, UsageError
+from surveil.lasting import loading
 from surveil.say import begin
 
 
@@ -37,6 +38,8 @@ def main(config: WebConfig) -> ExitCode:
             "`surveil web` has nothing to serve with `--http off`: give it an address like 127.0.0.1:7380."
         )
     begin("web", log_format=config.log_format, log_level=config.log_level)
-    from surveil.web.serving import serve  # noqa: PLC0415  # Its framework takes half a second; a mistake is told before.
+    with loading():
+        # Its framework takes long; a mistake is told before.
+        from surveil.web.serving import serve  # noqa: PLC0415
 
     return asyncio.run(serve(config))

@@ -45,6 +45,7 @@ from surveil.web.pages import auditing as audit
 from surveil.web.pages.problem import problem_page
 from surveil.web.providers import Provider
 from surveil.web.quick import Quick
+from surveil.web.routes import all_of
 from surveil.web.submitting import Submitter
 from surveil.web.tags import Tags
 from surveil.web.visitors import Door
@@ -66,9 +67,13 @@ def make_app(
     ask, as often as `how_often` says. With `public_badges` everybody may see how a branch stands. At
     `providers` people sign in.
     """
+    parts = [
+        *((metrics,) if gatherer is not None else ()), *API, narwhal, *PAGES, feeds,
+        *((webhooks,) if receiver is not None else ()),
+    ]  # fmt: skip
     app = DescribedApp(
         title="surveil", version=__version__, summary=ABOUT, docs_url=None, redoc_url=None,
-        openapi_url=f"{api.PREFIX}/openapi.json",
+        openapi_url=f"{api.PREFIX}/openapi.json", routes=all_of(parts),
     )  # fmt: skip
     app.state.books = books
     app.state.door = door
@@ -79,7 +84,6 @@ def make_app(
     app.state.stopping = asyncio.Event()
     if gatherer is not None:
         app.state.gatherer = gatherer
-        app.include_router(metrics.router, include_in_schema=False)
     app.add_middleware(Quick, books=books, door=door, cluster=cluster)
     app.add_middleware(Tags)
     app.add_middleware(Heads)
@@ -93,15 +97,7 @@ def make_app(
         # Around all others, as these refuse as well; what they say of a request stands in its scope.
         app.add_middleware(Counted, sums=gatherer.web)
     problems.install(app, problem_page)
-    for part in API:
-        app.include_router(part.router, prefix=api.PREFIX, responses=problems.DOCUMENTED)
-    app.include_router(narwhal.router, responses=problems.DOCUMENTED)
-    for page in PAGES:
-        app.include_router(page.router, include_in_schema=False)
-    app.include_router(feeds.router, include_in_schema=False)
-    if receiver is not None:
-        app.state.receiver = receiver
-        app.include_router(webhooks.router, include_in_schema=False)
+    app.state.receiver = receiver
     app.get("/healthz", include_in_schema=False)(healthy)
     app.get("/readyz", include_in_schema=False)(ready)
     return app
@@ -109,10 +105,8 @@ def make_app(
 
 def _require_another_name(prefix: str) -> None:
     """See that nobody can take the prefix for one of our own addresses. Raises UsageError."""
-    routers = [part.router for part in (*PAGES, narwhal, webhooks, metrics, feeds)]
-    paths = {api.PREFIX, "/healthz", "/readyz"} | {
-        str(getattr(each, "path", "")) for one in routers for each in one.routes
-    }
+    routes = all_of((*PAGES, narwhal, webhooks, metrics, feeds))
+    paths = {api.PREFIX, "/healthz", "/readyz"} | {str(getattr(each, "path", "")) for each in routes}
     first = prefix.split("/")[1:2]
     if first and first in [path.split("/")[1:2] for path in paths]:
         raise UsageError(

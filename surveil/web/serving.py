@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from surveil.clock import Clock
 from surveil.config import WebConfig
 from surveil.errors import ExitCode, InfrastructureError
+from surveil.lasting import settle
 from surveil.say import Voice
 from surveil.web.allowing import HowOften
 from surveil.web.app import make_app
@@ -74,6 +75,7 @@ async def serve(config: WebConfig) -> ExitCode:
                 serving_at(config.data, public or address, is_public=public is not None, now=Clock().now())
             )
             told = {} if metrics is None else {"metrics": f"{_address_of(metrics)}/metrics"}
+            settle()
             voice.info("web serves", address=address, data=config.data, **told)
             if not ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
                 voice.warning("web serves without encryption, and not to this machine alone", address=address)

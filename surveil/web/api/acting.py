@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from surveil.answer.arguments import NAME_CHARACTERS_MAX, NAMES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, Document, Key, Runs
 from surveil.web.books import Books
 from surveil.web.ids import uuid_of
+from surveil.web.routes import api_router
 from surveil.web.submitting import mid_of
 
-router = APIRouter(tags=["acting"])
+router = api_router("acting")
 
 _Reason = Annotated[str, Field(max_length=500, description="why, for whoever wonders later")]
 _JobName = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX)]

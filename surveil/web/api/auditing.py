@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import AwareDatetime
 
 from surveil.answer.auditing import ACTS_MAX, What
 from surveil.web.api.asking import Administers, Asked, Document
+from surveil.web.routes import api_router
 
-router = APIRouter(tags=["keeping"])
+router = api_router("keeping")
 
 
 @router.get("/audit")

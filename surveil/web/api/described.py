@@ -36,6 +36,7 @@ from surveil.store.people import SCOPES
 from surveil.web.api import PREFIX
 from surveil.web.events import MEDIA_TYPE as EVENTS
 from surveil.web.problems import PROBLEM
+from surveil.web.routes import read_all
 from surveil.web.visitors import COOKIE
 
 _JSON: Final = "application/json"
@@ -214,6 +215,7 @@ class DescribedApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The description, made once."""
         if self.openapi_schema is None:
+            read_all(self.routes)
             describe(super().openapi())
         assert self.openapi_schema is not None, "the framework keeps what it made"
         return self.openapi_schema

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from surveil.client import LogPiece
@@ -22,8 +22,9 @@ from surveil.store.logs import TAIL_LINES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, JobName, Reads
 from surveil.web.books import Books
 from surveil.web.events import Event, stream
+from surveil.web.routes import api_router
 
-router = APIRouter(tags=["following"])
+router = api_router("following")
 
 _PLACE: Final = re.compile(r"([1-9][0-9]{0,9})\.([0-9]{1,16})")
 PLACE_FORM: Final = {"pattern": rf"^{_PLACE.pattern}$"}

@@ -10,16 +10,17 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from surveil.answer.secrets import PATTERN_CHARACTERS_MAX, VALUE_BYTES_MAX
 from surveil.answer.wishes import EXPIRES_MS_DEFAULT, EXPIRES_MS_MAX, USES_MAX
 from surveil.web.api.asking import Administers, Asked, Document, Holds, Keeps, Reads
 from surveil.web.links import pass_view
+from surveil.web.routes import api_router
 from surveil.web.visitors import Door
 
-router = APIRouter(tags=["keeping"])
+router = api_router("keeping")
 
 _Pattern = Annotated[str, Field(max_length=PATTERN_CHARACTERS_MAX)]
 _ForWhich = Annotated[str, Query(max_length=PATTERN_CHARACTERS_MAX, description="a pattern; empty for all")]

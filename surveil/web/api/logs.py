@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from surveil.protocol import CHUNK_BYTES_MAX
@@ -17,8 +17,9 @@ from surveil.store.logs import TAIL_LINES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, JobName, Reads
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
+from surveil.web.routes import api_router
 
-router = APIRouter(tags=["logs"])
+router = api_router("logs")
 
 _RANGE: Final = re.compile(r"bytes=(?:(\d{1,16})-(\d{1,16})?|-(\d{1,16}))")
 

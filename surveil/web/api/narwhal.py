@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from surveil.answer.wishes import EXPIRES_MS_DEFAULT, EXPIRES_MS_MAX
@@ -17,9 +17,10 @@ from surveil.mirror.address import ADDRESS_CHARS_MAX
 from surveil.web.api.asking import Administers, Asked, Document, Key, Reads, Runs
 from surveil.web.api.submitting import submit
 from surveil.web.ids import uuid_of
+from surveil.web.routes import api_router
 from surveil.web.submitting import Wanted
 
-router = APIRouter(tags=["narwhal"])
+router = api_router("narwhal", prefix="")
 
 
 class Joining(BaseModel):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from surveil.store.people import EVERYWHERE, PATTERN_CHARACTERS_MAX, ROLES_MAX, Role
 from surveil.web.api.asking import Administers, Document, Holds
 from surveil.web.links import person_view
+from surveil.web.routes import api_router
 from surveil.web.visitors import Door
 
-router = APIRouter(tags=["people"])
+router = api_router("people")
 
 _Name = Annotated[str, Path(min_length=1, max_length=100)]
 

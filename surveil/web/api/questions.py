@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import Body, Depends, Query, Request
 
 from surveil.answer import Question
 from surveil.codec import pack_value
@@ -18,10 +18,11 @@ from surveil.errors import ProtocolError, UsageError
 from surveil.web.api.asking import Asked, Document, allowed, known
 from surveil.web.own import RULES
 from surveil.web.rights import Scope
+from surveil.web.routes import api_router
 from surveil.web.submitting import require_watched
 from surveil.web.visitors import Visitor
 
-router = APIRouter(tags=["questions"])
+router = api_router("questions")
 
 PATIENCE_MS_MAX: Final = 3_600_000
 

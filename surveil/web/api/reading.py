@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from surveil.answer.answers import BUILDS_MAX
@@ -20,9 +20,10 @@ from surveil.errors import NotFoundError
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
+from surveil.web.routes import api_router
 from surveil.web.tags import sent
 
-router = APIRouter(tags=["reading"])
+router = api_router("reading")
 
 
 @router.get("/status")

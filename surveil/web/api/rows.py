@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -21,9 +21,10 @@ from surveil.web.api.following import PLACE_FORM, LastPlace, place_of
 from surveil.web.books import Books
 from surveil.web.events import stream
 from surveil.web.lines import Log, row_view
+from surveil.web.routes import api_router
 from surveil.web.tidings import Place
 
-router = APIRouter(tags=["logs"])
+router = api_router("logs")
 
 ATTEMPT_MAX = 2**31
 FOUND_MAX = 200

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from surveil.mirror.address import ADDRESS_CHARS_MAX
@@ -16,10 +16,11 @@ from surveil.web.api import PREFIX
 from surveil.web.api.asking import Asked, Document, Key, Runs
 from surveil.web.books import Books
 from surveil.web.ids import uuid_of
+from surveil.web.routes import api_router
 from surveil.web.submitting import Submitter, Wanted, mid_of
 from surveil.web.visitors import Visitor
 
-router = APIRouter(tags=["acting"])
+router = api_router("acting")
 
 COMMAND_CHARACTERS_MAX = 16_384
 _Address = Annotated[str, Field(min_length=1, max_length=ADDRESS_CHARS_MAX)]

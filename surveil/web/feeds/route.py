@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from surveil.core.model import Status
 from surveil.errors import NotFoundError
@@ -16,8 +16,9 @@ from surveil.web.books import Books
 from surveil.web.feeds import atom, badge, cctray
 from surveil.web.feeds.asking import Badged, Seen
 from surveil.web.feeds.drawing import drawn
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 _REPOSITORIES_AT_ONCE: Final = 50
 _REPOSITORIES_MAX: Final = 500

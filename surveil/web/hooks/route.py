@@ -12,17 +12,18 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from surveil.web.hooks.forges import FORGES
 from surveil.web.hooks.receiving import BUSY_MAX, UNPROVED, Receiver
 from surveil.web.problems import problem
+from surveil.web.routes import page_router
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_S: Final = 10.0
 
-router = APIRouter()
+router = page_router()
 
 
 @router.post("/hooks/{forge}")

@@ -20,7 +20,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from surveil.core.model import VERDICTS
 from surveil.store import Reader
 from surveil.store.happening import Happened
-from surveil.web.api import PREFIX
 from surveil.web.hooks.forges import FORGES
 
 TOOK_S: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
@@ -130,8 +129,4 @@ class Counted:
 
 def _pattern_of(scope: Scope) -> str:
     """The pattern of the address that was asked for, which is one of few."""
-    pattern = str(getattr(scope.get("route"), "path", NOWHERE))
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    # A route of a router with a prefix knows its own part only, or all, by the framework's version.
-    is_part = path.startswith(f"{PREFIX}/") and pattern.startswith("/") and not pattern.startswith(f"{PREFIX}/")
-    return PREFIX + pattern if is_part else pattern
+    return str(getattr(scope.get("route"), "path", NOWHERE))

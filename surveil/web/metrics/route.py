@@ -5,14 +5,14 @@ What belongs here: who may collect. What does not: what is collected (`exposing`
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from surveil.web.api.asking import Reads
-from surveil.web.metrics.exposing import expose
 from surveil.web.metrics.gathering import Gatherer
 from surveil.web.rights import Scope
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 
 @router.get("/metrics")
@@ -31,6 +31,8 @@ def make_alone(gatherer: Gatherer) -> FastAPI:
 
 
 async def _exposed(request: Request) -> Response:
+    from surveil.web.metrics.exposing import expose  # noqa: PLC0415  # Its library is for those who collect numbers.
+
     gatherer: Gatherer = request.app.state.gatherer
     body, media_type = await expose(gatherer, request.headers.get("accept", ""))
     return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})

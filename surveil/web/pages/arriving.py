@@ -13,19 +13,19 @@ import secrets
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from surveil.errors import NotFoundError, SurveilError
 from surveil.web.pages.signing import let_in, sign_in_page
 from surveil.web.problems import status_of
 from surveil.web.providers import Provider
-from surveil.web.providers.asking import is_word
-from surveil.web.providers.words import NOT_BEGUN
+from surveil.web.providers.words import NOT_BEGUN, is_word
 from surveil.web.root import cookie_path, root_of
+from surveil.web.routes import page_router
 from surveil.web.visitors import Door, cookie_name
 
-router = APIRouter()
+router = page_router()
 
 ON_THE_WAY_S: Final = 600
 """So long somebody may take to sign in."""

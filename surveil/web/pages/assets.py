@@ -10,11 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from surveil.errors import NotFoundError
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
 PREFIX: Final = "/static"

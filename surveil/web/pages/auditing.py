@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from surveil.answer.auditing import What
 from surveil.web.api.asking import Asked
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
 from surveil.web.rights import Scope
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 PAGE: Final = 60
 

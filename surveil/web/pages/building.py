@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from surveil.client import VERDICTS
 from surveil.core.conditions import EVENTS
@@ -18,8 +18,9 @@ from surveil.web.books import Books
 from surveil.web.pages import choosing, pictures
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 PAGE: Final = 40
 FAILURES_SHOWN: Final = 10

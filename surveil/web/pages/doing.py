@@ -8,13 +8,14 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Path, Response
+from fastapi import Form, Path, Response
 from fastapi.responses import RedirectResponse
 
 from surveil.web.api.asking import Asked, BuildNumber
 from surveil.web.pages.asking import Does
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 
 @router.post("/builds/{build}/cancel")

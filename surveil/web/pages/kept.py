@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from surveil.web.api.asking import Asked, BuildNumber
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 ARTIFACTS_SHOWN: Final = 50
 _At = Annotated[int, Query(ge=0, le=1_000_000)]

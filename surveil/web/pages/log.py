@@ -10,7 +10,7 @@ import asyncio
 import re
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from surveil.errors import NotFoundError
 from surveil.screen.terminal import SafeOutput
@@ -22,8 +22,9 @@ from surveil.web.lines import COUNT_BYTES, Log
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
 from surveil.web.pages.shown import part
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 ROWS: Final = 100
 """More than a screen has; the script of the page fetches what it needs beyond them, once these are seen."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from surveil.client import VERDICTS
 from surveil.errors import SurveilError
@@ -17,8 +17,9 @@ from surveil.web.books import Books
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
 from surveil.web.rights import Scope
+from surveil.web.routes import page_router
 
-router = APIRouter()
+router = page_router()
 
 RECENT: Final = 15
 RUNNING: Final = 50

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from surveil.answer.views import time_text
 from surveil.web.links import person_view
 from surveil.web.pages.asking import Holds, signed
 from surveil.web.pages.drawing import page
+from surveil.web.routes import page_router
 from surveil.web.visitors import Door
 
-router = APIRouter()
+router = page_router()
 
 
 @router.get("/settings")

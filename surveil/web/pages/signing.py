@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from surveil.errors import NotAllowedError
 from surveil.web.pages.asking import Looks
 from surveil.web.pages.drawing import page
 from surveil.web.root import cookie_path
+from surveil.web.routes import page_router
 from surveil.web.visitors import CSRF_FIELD, SESSION_MS, Door, check_origin, check_sign_in, cookie_name
 
-router = APIRouter()
+router = page_router()
 
 _KEY_CHARACTERS_MAX = 100
 _USED_UP = "This link is used up or too old. A link works once, within 15 minutes."

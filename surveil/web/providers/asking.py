@@ -17,11 +17,11 @@ from surveil.calling import Answer, Caller, CallError, read_credential
 from surveil.errors import InfrastructureError, NotAllowedError, SurveilError, UnreachableError
 from surveil.web.providers.proofs import ProofError
 from surveil.web.providers.rules import ProviderRule
+from surveil.web.providers.words import is_word
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _GOOD: Final = 200
 _FORM: Final = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-_WORD_CHARACTERS_MAX: Final = 60
 
 
 class Questions:
@@ -93,11 +93,6 @@ def refusal(answer: Answer, url: str) -> ProofError:
     error = found.get("error") if isinstance(found, dict) else None
     known = f" (`{error}`)" if isinstance(error, str) and is_word(error) else ""
     return ProofError(f"answers {answer.status}{known} at {_place(url)}")
-
-
-def is_word(text: str) -> bool:
-    """Whether this is a word as the protocol has them for what went wrong."""
-    return text.isascii() and text.replace("_", "").isalnum() and len(text) <= _WORD_CHARACTERS_MAX
 
 
 def word_in(given: Mapping[str, Any], name: str) -> str:

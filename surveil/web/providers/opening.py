@@ -11,11 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from surveil.calling import Caller
 from surveil.errors import UsageError
 from surveil.web.providers import Provider
-from surveil.web.providers.forges import ANSWER_BYTES_MAX, ForgeProvider
-from surveil.web.providers.openid import OpenID
 from surveil.web.providers.rules import FILE, Kind, load_providers
 
 
@@ -35,6 +32,14 @@ async def opened_providers(
             f"{data / FILE} says where people sign in, and they come back to the address of the pages: say it with "
             "--public-url."
         )
+    if not rules:
+        yield {}
+        return
+    # Conversations take a client of HTTP, and most installations have nobody to talk to.
+    from surveil.calling import Caller  # noqa: PLC0415
+    from surveil.web.providers.forges import ANSWER_BYTES_MAX, ForgeProvider  # noqa: PLC0415
+    from surveil.web.providers.openid import OpenID  # noqa: PLC0415
+
     async with contextlib.AsyncExitStack() as stack:
         found: dict[str, Provider] = {}
         for rule in rules:

@@ -1,6 +1,7 @@
 """The words that tell one sign-in from all others, as long as somebody is on their way to a provider and back.
 
-What belongs here: how they follow from a browser's secret. What does not: who is told which (`openid`, `forges`).
+What belongs here: how they follow from a browser's secret, and what a provider's own word for a mistake looks like.
+What does not: who is told which (`openid`, `forges`).
 
 Nothing is kept here of those who are on their way: a browser has one secret in a cookie, and the words follow from that
 secret and the provider's name. So a word of one provider, of another browser or of an earlier sign-in fits nowhere.
@@ -16,6 +17,7 @@ from typing import Final
 from surveil.errors import NotAllowedError
 from surveil.frozen import dataclass
 
+_WORD_CHARACTERS_MAX: Final = 60
 NOT_BEGUN: Final = "This is not the sign-in that this browser began: begin it again."
 
 
@@ -53,6 +55,11 @@ def begun_words(secret: str, provider: str, state: str) -> Words:
     if not is_begun(secret, provider, state):
         raise NotAllowedError(NOT_BEGUN)
     return words_of(secret, provider)
+
+
+def is_word(text: str) -> bool:
+    """Whether this is a word as the protocol has them for what went wrong."""
+    return text.isascii() and text.replace("_", "").isalnum() and len(text) <= _WORD_CHARACTERS_MAX
 
 
 def _plain(value: bytes) -> str:
