@@ -7,7 +7,9 @@ function from text to complaints, so that a test can show that it bites.
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -58,6 +60,46 @@ def text_files() -> Iterator[Path]:
     yield from (ROOT / name for name in ("Makefile", ".ci/programs", ".ci/run", "LICENSE"))
 
 
+class Read(NamedTuple):
+    """What the rules ask of a module."""
+
+    docstring: str
+    functions: list[tuple[int, str, int]]
+    """Of each the line, the name and how many lines it has."""
+    broad: list[int]
+    """The lines that catch everything."""
+
+
+@cache
+def read(text: str) -> Read:
+    """Read a module once for all rules that ask for it; its tree would fill the memory."""
+    tree = ast.parse(text)
+    found = Read(ast.get_docstring(tree) or "", [], [])
+    ahead: list[ast.AST] = [tree]
+    for node in ahead:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                found.functions.append((node.lineno, node.name, length))
+            case ast.ExceptHandler(type=caught, lineno=at) if _catches_everything(caught):
+                found.broad.append(at)
+            case ast.Call(func=ast.Attribute(attr="suppress"), args=args, lineno=at) if any(
+                _catches_everything(arg) for arg in args
+            ):
+                found.broad.append(at)
+            case ast.Name() | ast.Constant():
+                continue
+            case _:
+                pass
+        # What ast.walk would do in twice the time; there are a million of them.
+        for value in node.__dict__.values():
+            if isinstance(value, list):
+                ahead += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST):
+                ahead.append(value)
+    return found
+
+
 def complaints(paths: list[Path], rule: Callable[[str], Iterator[str]]) -> list[str]:
     return [f"{path.relative_to(ROOT)}: {said}" for path in paths for said in rule(path.read_text())]
 
@@ -66,20 +108,18 @@ def too_long(text: str) -> Iterator[str]:
     lines = len(text.splitlines())
     if lines > MODULE_LINES_MAX and not text.startswith(VOCABULARY):
         yield f"{lines} lines, of at most {MODULE_LINES_MAX}; split it where its first sentence has an 'and'"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > FUNCTION_LINES_MAX:
-                yield f"line {node.lineno}: {node.name} has {length} lines, of at most {FUNCTION_LINES_MAX}"
+    for at, name, length in read(text).functions:
+        if length > FUNCTION_LINES_MAX:
+            yield f"line {at}: {name} has {length} lines, of at most {FUNCTION_LINES_MAX}"
 
 
 def without_docstring(text: str) -> Iterator[str]:
-    if not ast.get_docstring(ast.parse(text)):
+    if not read(text).docstring:
         yield "has no docstring that says what it is"
 
 
 def without_bounds(text: str) -> Iterator[str]:
-    said = (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
+    said = read(text).docstring.replace("\n", " ")
     if len(text.splitlines()) > TINY_LINES_MAX and not ("What belongs here:" in said and "What does not:" in said):
         yield "has a docstring that does not say what belongs here, and what does not"
 
@@ -96,22 +136,13 @@ def _catches_everything(caught: ast.expr | None) -> bool:
 
 def broad_catches(text: str) -> Iterator[str]:
     lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.ExceptHandler(type=caught, lineno=at) if _catches_everything(caught):
-                pass
-            case ast.Call(func=ast.Attribute(attr="suppress"), args=args, lineno=at) if any(
-                _catches_everything(arg) for arg in args
-            ):
-                pass
-            case _:
-                continue
+    for at in read(text).broad:
         if not REASON.search(lines[at - 1]):
             yield f"line {at}: catches everything and does not say why on the same line"
 
 
 def unfinished(text: str) -> Iterator[str]:
-    for at, line in enumerate(text.splitlines(), start=1):
+    for at, line in enumerate(text.splitlines() if UNFINISHED.search(text) else (), start=1):
         if found := UNFINISHED.search(line):
             yield f"line {at}: {found[0]}: finish it, or write down in docs/ that it is not there"
 
