@@ -22,8 +22,15 @@ from hypothesis import HealthCheck, settings
 SEEDS_PER_TEST = 50
 SEEDS_DEFAULT = 2000
 
-# How long it takes to think of a case says how busy the machine is, and nothing of us.
-settings.register_profile("surveil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long it takes to think of a case says how busy the machine is, and nothing of us. A verdict is about its commit:
+# cases that nobody thought of before are found by whoever builds, and by `make fuzz`.
+settings.register_profile(
+    "surveil",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("surveil")
 
 SomeReport = TypeVar("SomeReport", pytest.TestReport, pytest.CollectReport)
