@@ -155,7 +155,7 @@ async def written(folder: Path, count: int) -> list[float]:
     """Milliseconds from a step's writing of a line to its painting in a browser, for each of so many lines."""
     data = folder / "written"
     with dispatching(data) as dispatcher, serving(dispatcher) as pages:
-        async with client_of(data) as client, real_runners(client, folder, ["talker"], slots=1):
+        async with client_of(data) as client, real_runners(client, folder / "writer", ["talker"], slots=1):
             build = await _talk(client, folder, early=10)
             return await asyncio.to_thread(_watch, pages, build, count)
 
@@ -192,7 +192,8 @@ async def followed(folder: Path, *, followers: int, slow: int, jobs: int, pairs:
     ages: list[float] = []
     shares: list[float] = []
     with dispatching(data) as dispatcher, serving(dispatcher) as pages:
-        async with client_of(data) as client, real_runners(client, folder, ["talker"], slots=1):
+        # Each dispatcher has a runner of its own: what one has of another installation is numbered there.
+        async with client_of(data) as client, real_runners(client, folder / "followed-by", ["talker"], slots=1):
             await _talk(client, folder, early=early)
             await asyncio.sleep(SETTLE_S)
             end = await asyncio.to_thread(_log_bytes, pages)
