@@ -194,6 +194,12 @@ def job_skipped(row: Sequence[Any], attempts: int) -> dict[str, Any]:
     return changed | {f"key_{name}": values[name] for name in JOB_KEY}
 
 
+def job_id_of(row: Sequence[Any]) -> str:
+    """Read which job it is."""
+    JOBS.check(row)
+    return f"{row[0]}/{row[1]}"
+
+
 def job_of(row: Sequence[Any], repo: str, spec_by_digest: Mapping[bytes, JobSpec]) -> Job:
     """Read a job."""
     JOBS.check(row)

@@ -10,19 +10,20 @@ of several indexes is the short one, and must not guess: only the columns of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Dialect, bindparam, literal_column, select, text
+from sqlalchemy import ColumnElement, Dialect, Select, bindparam, literal_column, select, text
 
 from surveil.core.model import VERDICTS, Status
 from surveil.frozen import dataclass
+from surveil.store import ROWS_MAX
+from surveil.store.outlook import REPOSITORIES
 from surveil.store.tables import NOT_PASSED, NOT_PASSED_BUILD, OPEN_BUILD, builds
 
 _NOTHING: Final[ColumnElement[str]] = literal_column("''")
-_ROW: Final = select(builds).where(builds.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,40 +53,35 @@ class Finder:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._made: dict[tuple[str, ...], _Statement] = {}
-        self._row = str(_ROW.compile(dialect=dialect))
+        self._repositories = self._compiled(REPOSITORIES)
 
-    def find(self, driver: Any, wanted: Filters, limit: int) -> list[int]:
-        """The numbers of the newest builds of which all of this is so, newest first.
+    def find(self, cursor: Any, wanted: Filters, limit: int) -> list[int]:
+        """The numbers of the newest builds of which all of this is so, newest first; by a cursor of the driver's.
 
         Raises:
             Exception: the driver's own errors, which SQLAlchemy has not wrapped.
         """
         every: list[int] = []
-        repos = (None,) if wanted.repos is None else dict.fromkeys(wanted.repos)
+        repos: Iterable[str | None] = (None,) if wanted.repos is None else dict.fromkeys(wanted.repos)
+        if wanted.repos is None and wanted.ref is not None:
+            # No index begins with a ref: it is looked for in each repository.
+            repos = self._firsts(cursor, self._repositories, {"most": ROWS_MAX})
         authors = (None,) if wanted.authors is None else dict.fromkeys(wanted.authors)
         state = None if wanted.state is None else wanted.state.value
-        cursor = driver.cursor()
-        try:
-            for repo, author in product(repos, authors):
-                about = {
-                    "repo": repo, "ref": wanted.ref, "state": state, "event": wanted.event, "author": author,
-                    "before": wanted.before,
-                }  # fmt: skip
-                given = {name: value for name, value in about.items() if value is not None}
-                statement = self._statement(tuple(given), wanted.state)
-                values = {**statement.fixed, **given, "most": limit}
-                every += [row[0] for row in cursor.execute(statement.sql, [values[name] for name in statement.names])]
-        finally:
-            cursor.close()
+        for repo, author in product(repos, authors):
+            about = {
+                "repo": repo, "ref": wanted.ref, "state": state, "event": wanted.event, "author": author,
+                "before": wanted.before,
+            }  # fmt: skip
+            given = {name: value for name, value in about.items() if value is not None}
+            statement = self._statement(tuple(given), wanted.state)
+            every += self._firsts(cursor, statement, {**given, "most": limit})
         return nlargest(limit, every)
 
-    def rows(self, driver: Any, numbers: Sequence[int]) -> list[Sequence[Any]]:
-        """The rows of builds that are there, in this order. Raises as `find` does."""
-        cursor = driver.cursor()
-        try:
-            return [row for number in numbers for row in cursor.execute(self._row, (number,))]
-        finally:
-            cursor.close()
+    def _firsts(self, cursor: Any, statement: _Statement, given: Mapping[str, Any]) -> list[Any]:
+        """The first value of each row."""
+        values = {**statement.fixed, **given}
+        return [row[0] for row in cursor.execute(statement.sql, [values[name] for name in statement.names])]
 
     def _statement(self, given: tuple[str, ...], state: Status | None) -> _Statement:
         key = (*given, "" if state is None else _kind_of(state))
@@ -106,6 +102,9 @@ class Finder:
         if state is not None and state is not Status.PASSED:
             # The condition of the index that has this state, word for word.
             chosen = chosen.where(text(NOT_PASSED_BUILD if state in NOT_PASSED else OPEN_BUILD))
+        return self._compiled(chosen)
+
+    def _compiled(self, chosen: Select[Any]) -> _Statement:
         made = chosen.compile(dialect=self._dialect)
         return _Statement(str(made), tuple(made.positiontup or ()), made.params)
 

@@ -121,7 +121,7 @@ class LiveLog:
 class LiveReader:
     """The reading end of one log, for any thread, while another writes."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: Path | str) -> None:
         """Open the log.
 
         Raises:

@@ -76,7 +76,7 @@ def _check(table: bytes | bytearray, clock: bytes, tail: bytes) -> int:
 class PackedReader:
     """The reading end of a packed log, for any thread."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: Path | str) -> None:
         """Open the log and check its table.
 
         Raises:
@@ -90,20 +90,20 @@ class PackedReader:
             os.close(self._handle)
             raise
 
-    def _open(self, stem: Path) -> None:
+    def _open(self, stem: Path | str) -> None:
         size = os.fstat(self._handle).st_size
         ends = os.pread(self._handle, _TAIL.size + _CHECK.size, max(0, size - _TAIL.size - _CHECK.size))
         if len(ends) != _TAIL.size + _CHECK.size or os.pread(self._handle, len(_HEAD), 0) != _HEAD:
-            raise PackedError(f"{stem.name}{SUFFIX} is no packed log, or was cut off")
+            raise PackedError(f"{Path(stem).name}{SUFFIX} is no packed log, or was cut off")
         tail, (check,) = ends[: _TAIL.size], _CHECK.unpack_from(ends, _TAIL.size)
         at, length, table_bytes, clock_bytes = _TAIL.unpack(tail)
         self.length: int = length
         if at + table_bytes + clock_bytes + len(ends) != size:
-            raise PackedError(f"{stem.name}{SUFFIX} is no packed log, or was cut off")
+            raise PackedError(f"{Path(stem).name}{SUFFIX} is no packed log, or was cut off")
         self._table: bytes = os.pread(self._handle, table_bytes, at)
         clock = os.pread(self._handle, clock_bytes, at + table_bytes)
         if check != _check(self._table, clock, tail) or self.blocks != -(-length // BLOCK_BYTES):
-            raise PackedError(f"the table of {stem.name}{SUFFIX} is damaged")
+            raise PackedError(f"the table of {Path(stem).name}{SUFFIX} is damaged")
         self._clock = clock
         self._blocks_end: int = at
 

@@ -26,11 +26,15 @@ _FOLDERS: Final = 3
 
 def log_stem(root: Path, job: str, attempt: int) -> Path:
     """The path of an attempt's log without its suffix. `job` is `BUILD/NAME`, as the protocol checked it."""
+    return Path(log_name(root, job, attempt))
+
+
+def log_name(root: Path, job: str, attempt: int) -> str:
+    """The same as a text: whoever only reads many of them has no need of paths, which take as long as the reading."""
     number, _, name = job.partition("/")
     build = int(number)
     assert build > 0, f"{job!r} names no build"
-    # At once: each step of a path would be taken apart again, and a list of builds has many.
-    return Path(f"{root}/{build // _MILLION}/{build // 1000 % 1000:03}/{build % 1000:03}/{_file_name(name)}.{attempt}")
+    return f"{root}/{build // _MILLION}/{build // 1000 % 1000:03}/{build % 1000:03}/{_file_name(name)}.{attempt}"
 
 
 def build_of(root: Path, path: Path) -> int | None:

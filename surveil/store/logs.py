@@ -25,7 +25,7 @@ from surveil.store.failures import disk_failures
 from surveil.store.log_chunks import CHUNK_BYTES_MAX
 from surveil.store.log_live import DATA, INDEX, LiveLog, LiveReader, LogSlice
 from surveil.store.log_packed import BLOCK_BYTES, PART, SUFFIX, PackedError, PackedReader, pack
-from surveil.store.log_paths import build_of, log_files, log_stem
+from surveil.store.log_paths import build_of, log_files, log_name, log_stem
 from surveil.store.log_reopened import unpack
 
 OPEN_LOGS_MAX: Final = 256
@@ -198,7 +198,7 @@ class LogStore:
 
     def read(self, job: str, attempt: int, at: int, limit: int) -> LogSlice:
         """At most `limit` (and `READ_BYTES_MAX`) bytes of a log from `at`; none where it does not reach so far."""
-        stem = log_stem(self._root, job, attempt)
+        stem = log_name(self._root, job, attempt)
         with disk_failures(f"read the log of {job} attempt {attempt}"):
             return read_log(stem, at, min(limit, READ_BYTES_MAX))
 
@@ -314,7 +314,7 @@ class LogStore:
         return True
 
 
-def read_log(stem: Path, at: int, limit: int) -> LogSlice:
+def read_log(stem: Path | str, at: int, limit: int) -> LogSlice:
     """Read a log in whichever form it has; see `LogStore.read`.
 
     Raises:

@@ -32,13 +32,13 @@ def _different(column: Column[str]) -> Select[Any]:
     return select(chain.c.value).where(chain.c.value.is_not(None)).limit(bindparam("most"))
 
 
-_REPOS: Final = _different(builds.c.repo)
+REPOSITORIES: Final = _different(builds.c.repo)
 _AUTHORS: Final = _different(builds.c.author)
 
 
 def repositories(connection: Connection) -> list[str]:
     """Every repository by name."""
-    return [str(row[0]) for row in connection.execute(_REPOS, {"most": ROWS_MAX})]
+    return [str(row[0]) for row in connection.execute(REPOSITORIES, {"most": ROWS_MAX})]
 
 
 def authors(connection: Connection, limit: int) -> list[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Final, TypeVar
+from typing import Final
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, text
+from sqlalchemy import Engine, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from surveil.core.model import Attempt, AttemptId, Build, Runner, Status
@@ -36,7 +36,7 @@ from surveil.store import (
 from surveil.store.finding import Filters, Finder
 from surveil.store.happening import Happened
 from surveil.store.looks import Look
-from surveil.store.rows import UNREADABLE, read_all, read_builds, reading, unread, within
+from surveil.store.rows import UNREADABLE, read_all, reading, unread, within
 from surveil.store.tables import (
     OPEN_BUILD,
     attempts,
@@ -53,7 +53,6 @@ from surveil.store.tables import (
 from surveil.store.timetabling import timetable_of
 from surveil.store.whole import WholeBuilds
 
-_Read = TypeVar("_Read")
 _OF_MID: Final = select(builds.c.id).where(builds.c.mid == bindparam("mid"))
 _JOURNAL_END: Final = select(func.max(notes.c.position))
 
@@ -92,18 +91,9 @@ class SqlReader:
         authors: Sequence[str] | None = None,
     ) -> list[Build]:
         """The newest builds first."""
-
-        def read(connection: Connection) -> list[Build]:
-            repos = among if repo is None else (repo,)
-            if repos is None and ref is not None:
-                # No index begins with a ref: it is looked for in each repository.
-                repos = outlook.repositories(connection)
-            wanted = Filters(repos=repos, ref=ref, state=state, event=event, authors=authors, before=before)
-            driver = connection.connection
-            found = self._finder.find(driver, wanted, _bounded(limit))
-            return read_builds(connection, self._finder.rows(driver, found), named=jobs)
-
-        return self._straight(read)
+        repos = among if repo is None else (repo,)
+        wanted = Filters(repos=repos, ref=ref, state=state, event=event, authors=authors, before=before)
+        return self._whole.alone(lambda cursor: self._finder.find(cursor, wanted, _bounded(limit)), named=jobs)
 
     def authors(self, *, limit: int = ROWS_MAX) -> list[str]:
         """Every author."""
@@ -302,14 +292,6 @@ class SqlReader:
         except (SQLAlchemyError, self._driver.Error, *UNREADABLE) as error:
             raise unread(error) from error
         return 0 if found is None or found[0] is None else int(found[0])
-
-    def _straight(self, read: Callable[[Connection], _Read]) -> _Read:
-        """What is read with the driver's own statements, which fail in its own way."""
-        try:
-            with reading(self.engine) as connection:
-                return read(connection)
-        except self._driver.Error as error:
-            raise unread(error) from error
 
     def close(self) -> None:
         """Let go of everything."""

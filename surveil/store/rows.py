@@ -84,17 +84,6 @@ def all_rows(connection: Connection, wanted: Select[Any]) -> Iterable[Sequence[A
     return connection.execute(wanted, execution_options={"yield_per": ROWS_MAX})
 
 
-def read_builds(connection: Connection, rows: Sequence[Sequence[Any]], *, named: bool) -> list[Build]:
-    """The builds of these rows without the jobs, and with their names only if these are wanted."""
-    names: dict[int, list[str]] = {row[0]: [] for row in rows}
-    for part in parts(list(names) if named else []):
-        listed = select(jobs).where(jobs.c.build.in_(part)).order_by(jobs.c.build, jobs.c.position)
-        for row in connection.execute(listed):
-            codec.JOBS.check(row)
-            names[row.build].append(f"{row.build}/{row.name}")
-    return [codec.build_of(row, names[row[0]]) for row in rows]
-
-
 def read_under(connection: Connection, condition: Any) -> tuple[list[Build], list[Job], list[Attempt]]:
     """Read the builds that meet `condition`, their jobs and the attempts at these; builds, then positions, in order."""
 

@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import BindParameter, Engine, Select, bindparam, select
 from sqlalchemy.pool import QueuePool
 
+from surveil.codec import pack_row
+from surveil.core.model import Build
 from surveil.protocol import JobSpec
 from surveil.store import AttemptTally, BuildDetail, codec, spec_codec
 from surveil.store.cases import BEFORE, tally_of
@@ -29,7 +31,12 @@ _VERSION: Final = "PRAGMA data_version"
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
 _SOME: Final = "(__[POSTCOMPILE_wanted])"
 """What a list of any length is before its length is known, in a statement that was made for a driver."""
-SPECS_MAX: Final = 500
+SPECS_MAX: Final = 4000
+"""What so many jobs were asked for is remembered: more than the largest builds have, or each look at one of those would
+read all of it anew.
+"""
+SPECS_CHARACTERS_MAX: Final = 16 * 1024 * 1024
+"""Of all of them together."""
 SPEC_CHARACTERS_MAX: Final = 64 * 1024
 """Of jobs that say more, each look reads what it is."""
 
@@ -51,7 +58,8 @@ class WholeBuilds:
         self._specs = self._text(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(_WANTED)))
         self._asks = self._text(select(shard_asks).where(shard_asks.c.build.in_(_WANTED)))
         self._before = str(BEFORE.compile(dialect=engine.dialect))
-        self._known: OrderedDict[bytes, JobSpec] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[JobSpec, int]] = OrderedDict()
+        self._known_characters = 0
         self._watched: Any = None
         self._lock = Lock()
 
@@ -61,6 +69,19 @@ class WholeBuilds:
             return []
         with self._looking() as cursor:
             return self._looks(cursor, wanted, tests=tests)
+
+    def alone(self, find: Callable[[Any], Sequence[int]], *, named: bool) -> list[Build]:
+        """Builds without what is under them, or with the names of their jobs alone: those whose numbers `find` finds,
+        which is given the driver's cursor.
+        """
+        with self._looking() as cursor:
+            found = find(cursor)
+            rows = {row[0]: row for row in self._rows(cursor, self._texts[builds], found)}
+            under = _by_build(self._rows(cursor, self._texts[jobs], found), lambda row: row[2]) if named else {}
+            return [
+                codec.build_of(rows[build], map(codec.job_id_of, under.get(build, ())))
+                for build in found if build in rows
+            ]  # fmt: skip
 
     def tallies(self, wanted: Sequence[int]) -> list[AttemptTally]:
         """What the tests of these builds came to, by build, job's name and attempt."""
@@ -126,16 +147,22 @@ class WholeBuilds:
     def _spec_of(self, cursor: Any, digests: Iterable[bytes]) -> Mapping[bytes, JobSpec]:
         """What the jobs with these digests were asked for: the same for ever, and mostly for build after build."""
         with self._lock:
-            found = {digest: self._known[digest] for digest in digests if digest in self._known}
+            found = {digest: self._known[digest][0] for digest in digests if digest in self._known}
         lacking = [digest for digest in digests if digest not in found]
         for digest, body in self._rows(cursor, self._specs, lacking) if lacking else ():
             found[digest] = spec_codec.spec_of(body, digest)
             if len(body) <= SPEC_CHARACTERS_MAX:
-                with self._lock:
-                    self._known[digest] = found[digest]
-                    if len(self._known) > SPECS_MAX:
-                        self._known.popitem(last=False)
+                self._remember(digest, found[digest], len(body))
         return found
+
+    def _remember(self, digest: bytes, spec: JobSpec, characters: int) -> None:
+        with self._lock:
+            if digest in self._known:
+                return  # Another thread read it as well.
+            self._known[digest] = spec, characters
+            self._known_characters += characters
+            while len(self._known) > SPECS_MAX or self._known_characters > SPECS_CHARACTERS_MAX:
+                self._known_characters -= self._known.popitem(last=False)[1][1]
 
     def _rows(self, cursor: Any, text: str, wanted: Sequence[object]) -> list[Row]:
         found: list[Row] = []
@@ -172,7 +199,7 @@ class WholeBuilds:
 class StoredLook:
     """Rows of one build; see `surveil.store.looks.Look`."""
 
-    __slots__ = ("_jobs", "_row", "_spec_of", "_tries", "build", "tested", "version")
+    __slots__ = ("_jobs", "_row", "_spec_of", "_tested", "_tries", "build", "tested")
 
     def __init__(
         self, row: Row, under: Sequence[Row], tries: Sequence[Row], spec_of: Mapping[bytes, JobSpec],
@@ -180,8 +207,15 @@ class StoredLook:
     ) -> None:  # fmt: skip
         self.build: int = row[0]
         self.tested = bool(tested)
-        self.version: object = (row, under, tries, tested)
-        self._row, self._jobs, self._tries, self._spec_of = row, under, tries, spec_of
+        self._row, self._jobs, self._tries, self._spec_of, self._tested = row, under, tries, spec_of, tested
+
+    @property
+    def version(self) -> object:
+        """All values of these rows as one text of bytes: it is compared and measured at once, and whoever keeps many of
+        them does not have each value of each row looked at whenever memory is tidied.
+        """
+        with readable():
+            return pack_row((self._row, self._jobs, self._tries, self._tested))
 
     def detail(self) -> BuildDetail:
         """The build with everything under it."""

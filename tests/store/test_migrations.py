@@ -136,7 +136,7 @@ def test_builds_of_older_tables_are_found_by_their_author(engine: Engine) -> Non
             )
         migrations.bring_up_to_date(connection, where="here")
         wanted = Filters(repos=None, ref=None, state=Status.FAILED, event="push", authors=["Ada"], before=None)
-        assert Finder(engine.dialect).find(connection.connection, wanted, 9) == [2, 1]
+        assert Finder(engine.dialect).find(connection.connection.cursor(), wanted, 9) == [2, 1]
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 
 

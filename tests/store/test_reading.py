@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import pytest
 from sqlalchemy import event
 
 from surveil.core.model import Status
-from surveil.store import whole
+from surveil.store import BuildDetail, whole
 from surveil.store.reading import SqlReader
 from surveil.store.shelf import Shelf
 from surveil.store.sqlite import FILE, open_reader, open_store
-from tests.store.records import make_attempt, make_build, make_job, new
+from tests.store.records import make_attempt, make_build, make_job, make_spec, new
 
 
 def plans(reader: SqlReader, data: Path, ask: str) -> list[str]:
@@ -104,3 +105,51 @@ def test_of_what_jobs_were_asked_for_so_much_is_remembered_and_no_more(
         assert len(known) == 2
         assert reader.details([1, 2, 3, 4, 5]) == first, "what is forgotten is read again"
         assert len(known) == 2
+
+
+def specs_asked(reader: SqlReader, builds: Sequence[int]) -> tuple[list[BuildDetail], list[str]]:
+    """These builds, and the statements that asked for specs."""
+    said: list[str] = []
+
+    def listen(driver: sqlite3.Connection, *_: object) -> None:
+        driver.set_trace_callback(said.append)
+
+    event.listen(reader.engine, "checkout", listen)
+    found = reader.details(builds)
+    event.remove(reader.engine, "checkout", listen)
+    assert said
+    return found, [sql for sql in said if "FROM specs" in sql]
+
+
+def test_what_the_jobs_of_a_large_build_were_asked_for_is_read_once(tmp_path: Path) -> None:
+    names = [f"test-{number}" for number in range(1000)]
+    jobs = [make_job(1, name, position=position) for position, name in enumerate(names)]
+    store = open_store(tmp_path, now=1)
+    store.commit(new(make_build(1, tuple(names)), *jobs))
+    reader = open_reader(tmp_path)
+    (first,), asked = specs_asked(reader, [1])
+    (second,), asked_again = specs_asked(reader, [1])
+    reader.close()
+    store.close()
+    assert asked
+    assert asked_again == []
+    assert first == second
+    assert list(first.jobs) == jobs
+
+
+def test_the_longest_specs_are_not_all_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surveil.store.whole.SPECS_CHARACTERS_MAX", 20_000)
+    store = open_store(tmp_path, now=1)
+    for build in range(1, 11):
+        spec = make_spec(script="x" * 4000 + str(build))
+        store.commit(new(make_build(build), make_job(build, spec=spec)))
+    reader = open_reader(tmp_path)
+    found, _ = specs_asked(reader, range(1, 11))
+    last, asked_for_last = specs_asked(reader, [10])
+    first, asked_for_first = specs_asked(reader, [1])
+    reader.close()
+    store.close()
+    assert [len(detail.jobs[0].spec.steps[0].run) for detail in found] == [4001] * 9 + [4002]
+    assert (first, last) == (found[:1], found[-1:])
+    assert asked_for_last == []
+    assert asked_for_first
