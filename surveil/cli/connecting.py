@@ -35,10 +35,19 @@ def way_to(settings: ClientConfig | ReplayConfig, *, typed: str | None) -> Acces
     Raises:
         NotAllowedError: there is no key, or no token, to be known by.
     """
-    from surveil.client.access import Site, find_access
+    from surveil.client.access import find_access
+
+    return site_of(settings, typed=typed) or find_access(settings.data, settings.dispatcher)
+
+
+def site_of(settings: ClientConfig | ReplayConfig, *, typed: str | None) -> Site | None:
+    """The pages through which to ask, as `way_to` has it; None where a dispatcher is asked itself. Raises
+    NotAllowedError.
+    """
+    from surveil.client.access import Site
 
     if settings.server is None or typed is not None:
-        return find_access(settings.data, settings.dispatcher)
+        return None
     if settings.token is None:
         raise NotAllowedError(
             f"{settings.server} takes a token: make one with `surveil login --token` on the dispatcher's machine, and "

@@ -94,8 +94,8 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
 
 ALONE: Final = frozenset(
     {
-        "run", "up", "explain", "validate", "schema", "init", "client", "dispatcher", "observer", "web", "login",
-        "systemd", "user", "config", "completion", "version",
+        "run", "up", "explain", "validate", "schema", "init", "client", "dispatcher", "observer", "web", "systemd",
+        "config", "completion", "version",
     }
 )  # fmt: skip
 """Commands that ask no dispatcher, and so no server."""

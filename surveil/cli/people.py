@@ -6,16 +6,14 @@ what somebody comes in with (`visiting`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import client_flags, example, json_flag
-from surveil.cli.settings import client_settings
+from surveil.cli.register import opened_register
 from surveil.screen.printing import print_json, print_table, tell
 from surveil.screen.table import Column
 from surveil.screen.words import age
@@ -55,19 +53,17 @@ def user() -> None:
 def add(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where: str | None) -> None:
     """Know somebody by name, with a role.
 
-    Type this on the dispatcher's machine. The role is for all repositories, or those named. `anybody` stands for
-    whoever comes with nothing: what it may read is public. `surveil login --person NAME` makes the link that they come
-    in with.
+    Type this on the dispatcher's machine, or with --server and a token of scope `admin`. The role is for all
+    repositories, or those named. `anybody` stands for whoever comes with nothing: what it may read is public. `surveil
+    login --person NAME` makes the link that they come in with.
     """
     from surveil.errors import UsageError
     from surveil.store.people import ANYBODY
-    from surveil.web.links import opened_passes
 
-    data = client_settings(where).data
-    with opened_passes(data) as passes:
-        if passes.people.find(name) is not None:
+    with opened_register(where) as register:
+        if _find(register.people(), name) is not None:
             raise UsageError(f"{name} is known already: `surveil user role {name} ROLE` gives another role.")
-        found = _put(passes, data, name, _given(role, repos))
+        found = register.put(name, _given(role, repos))
     _tell(found, as_json=as_json)
     if not as_json and name != ANYBODY:
         tell(f"`surveil login --person {name}` makes the link that they come in with.")
@@ -92,19 +88,17 @@ def give(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where
     It is for all repositories, or those named; roles for other patterns stay as they are, and `none` without --repo
     takes all. What somebody may do is looked up each time they ask, so it holds at once.
     """
-    from surveil.errors import NotFoundError
-    from surveil.store.people import BY_HAND
-    from surveil.web.links import opened_passes
+    from surveil.store.people import nobody_called
 
-    data = client_settings(where).data
-    with opened_passes(data) as passes:
-        known = passes.people.find(name)
+    with opened_register(where) as register:
+        known = _find(register.people(), name)
         if known is None:
-            raise NotFoundError(f"Nobody of the name {name!r} is known: `surveil user ls` lists who is.")
+            raise nobody_called(name)
         changed = {each.repo for each in _given("read", repos)}
-        others = [each for each in known.roles if each.source == BY_HAND and each.repo not in changed]
+        by_hand = _roles([each for each in known["roles"] if each["source"] is None])
+        others = [each for each in by_hand if each.repo not in changed]
         left = others if repos else []
-        found = _put(passes, data, name, left if role == "none" else [*others, *_given(role, repos)])
+        found = register.put(name, left if role == "none" else [*others, *_given(role, repos)])
     _tell(found, as_json=as_json)
 
 
@@ -113,10 +107,8 @@ def give(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where
 @json_flag
 def list_users(*, as_json: bool, **where: str | None) -> None:
     """List who is known, and what they may do where."""
-    from surveil.web.links import opened_passes, person_view
-
-    with opened_passes(client_settings(where).data) as passes:
-        found = [person_view(each) for each in passes.people.listed()]
+    with opened_register(where) as register:
+        found = register.people()
     if as_json:
         print_json(found)
     elif not found:
@@ -131,28 +123,22 @@ def list_users(*, as_json: bool, **where: str | None) -> None:
 @json_flag
 def remove(name: str, *, as_json: bool, **where: str | None) -> None:
     """Know somebody no more, and end all that they came in with."""
-    from surveil.answer.auditing import What
-    from surveil.web.links import note_here, opened_passes
-
-    data = client_settings(where).data
-    with opened_passes(data) as passes:
-        note_here(data, What.USER_REMOVE, name, now=_now())
-        ended = passes.forget(name, now=_now())
+    with opened_register(where) as register:
+        done = register.forget(name)
     if as_json:
-        print_json({"name": name, "ended": ended})
+        print_json(done)
     else:
-        tell(f"{name} may do nothing any more; {ended} of their links, sessions and tokens ended.")
+        tell(f"{name} may do nothing any more; {done['ended']} of their links, sessions and tokens ended.")
 
 
-def _put(passes: Any, data: Path, name: str, roles: list[Any]) -> Any:
-    """Know somebody with these roles, and write down that it was done."""
-    from surveil.answer.auditing import What
-    from surveil.store.people import checked, roles_text
-    from surveil.web.links import note_here
+def _find(people: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((each for each in people if each["name"] == name), None)
 
-    checked(name, roles)
-    note_here(data, What.USER, roles_text(name, roles), now=_now())
-    return passes.people.put(name, roles, now=_now())
+
+def _roles(documents: list[dict[str, Any]]) -> list[Any]:
+    from surveil.store.people import Role
+
+    return [Role(repo=each["repo"], scope=each["role"]) for each in documents]
 
 
 def _given(role: str, repos: Sequence[str]) -> list[Any]:
@@ -172,15 +158,10 @@ def _rows(person: dict[str, Any]) -> list[list[str]]:
     return [*first, *(["", *role, "", ""] for role in roles[1:])]
 
 
-def _tell(person: Any, *, as_json: bool) -> None:
+def _tell(person: dict[str, Any], *, as_json: bool) -> None:
     from surveil.store.people import roles_text
-    from surveil.web.links import person_view
 
     if as_json:
-        print_json(person_view(person))
+        print_json(person)
         return
-    tell(f"{roles_text(person.name, person.roles)}.")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+    tell(f"{roles_text(person['name'], _roles(person['roles']))}.")

@@ -16,6 +16,8 @@ from surveil.config import ClientConfig, Loaded, ReplayConfig, Role, load
 _ASKING: Final = (ClientConfig, ReplayConfig)
 """The roles that ask a dispatcher, or the server before it, which `surveil` itself takes the flags for."""
 
+ASKS_NONE: Final = "This command asks no server: leave --server and --token out."
+
 
 def load_flags(role: type[Role], flags: Mapping[str, Any]) -> Loaded[Role]:
     """The role's record from what was typed, the environment and the file. Raises UsageError and InvalidError."""
@@ -30,9 +32,9 @@ def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
     return load_flags(ClientConfig, flags).value
 
 
-def own_settings(flags: Mapping[str, Any]) -> ClientConfig:
+def own_settings(flags: Mapping[str, Any], refusal: str = ASKS_NONE) -> ClientConfig:
     """The same for a command that only looks into the data folder. Raises click.UsageError where a server was typed."""
-    _refuse_server(_typed_before())
+    _refuse_server(_typed_before(), refusal)
     return client_settings(flags)
 
 
@@ -43,9 +45,9 @@ def _typed_before() -> dict[str, str]:
     return {key: before[key] for key in ("server", "token") if before.get(key) is not None}
 
 
-def _refuse_server(found: Mapping[str, str]) -> None:
+def _refuse_server(found: Mapping[str, str], refusal: str = ASKS_NONE) -> None:
     if found:
-        raise click.UsageError("This command asks no server: leave --server and --token out.")
+        raise click.UsageError(refusal)
 
 
 def _server(role: type[Role], typed: Mapping[str, Any]) -> dict[str, str]:

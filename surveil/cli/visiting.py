@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import getpass
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import click
 
 from surveil.cli.options import Duration, client_flags, example, json_flag
-from surveil.cli.settings import client_settings
+from surveil.cli.register import opened_register
+from surveil.cli.settings import own_settings
 from surveil.core.spelling import format_duration
 from surveil.screen.printing import print_json, print_line, print_table, tell
 from surveil.screen.table import Column
@@ -28,6 +29,10 @@ _COLUMNS: Final = (
     Column(name="age", drop=1),
 )
 TOKEN_MS: Final = 90 * 24 * 3_600_000
+_MADE_THERE: Final = (
+    "`surveil login` asks no server for a link or a token: make it on the dispatcher's machine, without --server and "
+    "--token before the command."
+)
 
 
 @click.command(
@@ -69,18 +74,19 @@ def login(  # one for each flag
 ) -> None:
     """Print a link that signs a browser in, or make a token for a program.
 
-    It is typed on the dispatcher's machine, by whoever may read its folder. A link works once, within 15 minutes; a
-    token is shown here and never again.
+    It is typed on the dispatcher's machine, by whoever may read its folder; --list and --end work with --server as
+    well, for one's own, and with scope `admin` for everybody's. A link works once, within 15 minutes; a token is shown
+    here and never again.
     """
     from surveil.store.passes import Kind
     from surveil.web.links import LINK_MS, known_as, make_link, make_pass
 
-    data = client_settings(where).data
     if as_list or end is not None:
         if as_token or expires is not None or person is not None or (as_list and end is not None):
             raise click.UsageError("--list and --end make nothing: leave the other flags out.")
-        _look_after(data, end, as_json=as_json)
+        _look_after(where, end, as_json=as_json)
         return
+    data = own_settings(where, _MADE_THERE).data
     name, now = person or getpass.getuser(), time.time_ns() // 1_000_000
     user = known_as(data, person)
     if as_token:
@@ -99,16 +105,14 @@ def login(  # one for each flag
     tell(f"{use}, within {format_duration(lasts_ms)}. It lets {name} {may}.")
 
 
-def _look_after(data: Path, end: str | None, *, as_json: bool) -> None:
+def _look_after(where: Mapping[str, str | None], end: str | None, *, as_json: bool) -> None:
     """List what lets people and programs in, or end one of it."""
-    from surveil.web.links import end_pass, pass_view, passes_of
-
-    now = time.time_ns() // 1_000_000
-    if end is not None:
-        ended = end_pass(data, end, now=now)
-        tell(f"The {ended.kind.value} {ended.id} of {ended.person} lets nobody in any more.")
-        return
-    found = [pass_view(each) for each in passes_of(data, now=now)]
+    with opened_register(where) as register:
+        if end is not None:
+            ended = register.end(end)
+            tell(f"The {ended['kind']} {ended['id']} of {ended['person']} lets nobody in any more.")
+            return
+        found = register.passes()
     if as_json:
         print_json(found)
     elif not found:

@@ -33,10 +33,10 @@ OUTAGE_MS: Final = 120_000
 REPEAT_MS: Final = 5_000
 """An answer that is overdue by so long is asked for again: it may have been lost with a connection."""
 
-_LOST: Final = "The connection was lost before the answer came, and nobody knows whether it was done: "
+LOST: Final = "The connection was lost before the answer came, and nobody knows whether it was done: "
 ONCE: Final = {
-    "token_create": _LOST + "look with `surveil token list`, and type it again.",
-    "db_backup": _LOST + "look at the destination before you type it again.",
+    "token_create": LOST + "look with `surveil token list`, and type it again.",
+    "db_backup": LOST + "look at the destination before you type it again.",
 }
 """Wishes that would be fulfilled twice if they were said twice, and what is said instead."""
 NOBODY: Final = Behalf()

@@ -1,7 +1,7 @@
 """`OverHttp`: asks a dispatcher through the web pages before it, with a token instead of a key.
 
-What belongs here: one question and its answer over HTTP. What does not: what questions there are (`surveil.answer`),
-and the other end (`surveil.web.api.questions`).
+What belongs here: one question and its answer over HTTP, and one request to a route of what the pages themselves keep.
+What does not: what questions there are (`surveil.answer`), and the other end (`surveil.web.api`).
 
 It behaves as `Client` does: it is patient while the dispatcher is away, and says nothing twice that would be done
 twice.
@@ -40,6 +40,7 @@ AGAIN_S: Final = 0.5
 """How long a server that is away is left alone."""
 GRACE_MS: Final = 3_000
 """So much longer than we would wait for the dispatcher the server gets to say that it is away."""
+_TIMEOUT: Final = httpx2.Timeout(None, connect=CONNECT_S)
 _AWAY: Final = frozenset({502, 503, 504})
 _TOO_OFTEN: Final = 429
 _BAD_REQUESTS: Final = frozenset({400, 413, 422})
@@ -76,41 +77,58 @@ class OverHttp(Documents):
         """
         wait_ms = int((about or {}).get("wait_ms") or 0)
         patient_ms = (self._patience_ms if patience_ms is None else patience_ms) + wait_ms
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patient_ms / 1000
         params = {} if patience_ms is None else {"patience_ms": patience_ms}
-        while True:
-            try:
-                async with asyncio.timeout_at(until + GRACE_MS / 1000):
-                    return await self._once(what, dict(about or {}), params)
-            except TimeoutError:
-                raise self._gone(what, f"{self._url} does not answer in time; look at what runs there.") from None
-            except _Again as again:
-                if loop.time() + again.after_s >= until:
-                    raise again.error from None
-                await asyncio.sleep(again.after_s)
-
-    async def _once(self, what: str, about: Mapping[str, Any], params: Mapping[str, int]) -> Answered:
-        """One try. Raises _Again where another one may do better."""
-        try:
-            answer = await self._http.post(
-                QUESTIONS + what, json=about, params=params, timeout=httpx2.Timeout(None, connect=CONNECT_S)
-            )
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise self._not_connected(error) from error
-        except httpx2.TransportError as error:
-            lost = self._gone(what, f"The connection to {self._url} was lost ({type(error).__name__}).")
-            raise (_Again(lost) if isinstance(lost, UnreachableError) else lost) from error
-        if answer.status_code == httpx2.codes.OK:
-            return self._answered(answer)
-        raise self._refused(answer)
-
-    def _answered(self, answer: httpx2.Response) -> Answered:
+        asked = self._http.build_request(
+            "POST", QUESTIONS + what, json=dict(about or {}), params=params, timeout=_TIMEOUT
+        )
+        answer = await self._patiently(asked, patient_ms, once=ONCE.get(what))
         try:
             document = json.loads(answer.content)
             return Answered(body=document["body"], data=base64.b64decode(document["data"], validate=True))
         except (ValueError, LookupError, TypeError, binascii.Error):
             raise self._not_surveil(answer) from None
+
+    async def request(self, method: str, path: str, about: Any = None, *, once: str | None = None) -> Any:
+        """Ask the route at this path, with `about` as the body, for the document that it answers with; None where it
+        sends none. What cannot be said twice has a sentence, `once`, for when nobody knows whether it was done.
+
+        Raises:
+            SurveilError: as `ask` does.
+        """
+        asked = self._http.build_request(method, path, json=about, timeout=_TIMEOUT)
+        answer = await self._patiently(asked, self._patience_ms, once=once)
+        try:
+            return json.loads(answer.content) if answer.content else None
+        except ValueError:
+            raise self._not_surveil(answer) from None
+
+    async def _patiently(self, asked: httpx2.Request, patient_ms: int, *, once: str | None) -> httpx2.Response:
+        """What a request is answered with, after as many tries as there is time for."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patient_ms / 1000
+        while True:
+            try:
+                async with asyncio.timeout_at(until + GRACE_MS / 1000):
+                    return await self._once(asked, once)
+            except TimeoutError:
+                raise _gone(f"{self._url} does not answer in time; look at what runs there.", once) from None
+            except _Again as again:
+                if loop.time() + again.after_s >= until:
+                    raise again.error from None
+                await asyncio.sleep(again.after_s)
+
+    async def _once(self, asked: httpx2.Request, once: str | None) -> httpx2.Response:
+        """One try. Raises _Again where another one may do better."""
+        try:
+            answer = await self._http.send(asked)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise self._not_connected(error) from error
+        except httpx2.TransportError as error:
+            lost = _gone(f"The connection to {self._url} was lost ({type(error).__name__}).", once)
+            raise (_Again(lost) if isinstance(lost, UnreachableError) else lost) from error
+        if answer.is_success:
+            return answer
+        raise self._refused(answer)
 
     def _refused(self, answer: httpx2.Response) -> SurveilError | _Again:
         """Why there is no answer, as the error of the same sentence; as _Again where that may change."""
@@ -159,9 +177,6 @@ class OverHttp(Documents):
             )
         )
 
-    def _gone(self, what: str, sentence: str) -> SurveilError:
-        return InfrastructureError(ONCE[what]) if what in ONCE else UnreachableError(sentence)
-
 
 class _Again(Exception):
     """It may be answered later; `error` is what is said if there is no time for that."""
@@ -170,6 +185,10 @@ class _Again(Exception):
         super().__init__(str(error))
         self.error = error
         self.after_s = after_s
+
+
+def _gone(sentence: str, once: str | None) -> SurveilError:
+    return UnreachableError(sentence) if once is None else InfrastructureError(once)
 
 
 def _seconds(text: str) -> float:

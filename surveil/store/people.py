@@ -184,7 +184,7 @@ class People:
     def forget(self, connection: Connection, name: str) -> None:
         """Know somebody no more, as a part of a change of the whole file. Raises NotFoundError."""
         if not connection.execute(delete(PEOPLE).where(PEOPLE.c.name == name)).rowcount:
-            raise NotFoundError(f"Nobody of the name {quoted(name)} is known: `surveil user ls` lists who is.")
+            raise nobody_called(name)
         connection.execute(delete(ROLES).where(ROLES.c.name == name))
 
     def seen(self, name: str, *, now: int) -> None:
@@ -197,6 +197,11 @@ def name_at(provider: str, called: str, mark: str = "") -> str:
     """By what somebody is known who is called so at a provider; with a mark that tells them from others."""
     plain = _NOT_IN_NAMES.sub("-", called).lstrip("._+-")[:_CALLED_CHARACTERS_MAX] or "somebody"
     return f"{plain}{mark and f'-{mark}'}@{provider}"
+
+
+def nobody_called(name: str) -> NotFoundError:
+    """What is said of somebody who is not known."""
+    return NotFoundError(f"Nobody of the name {quoted(name)} is known: `surveil user ls` lists who is.")
 
 
 def checked(name: str, roles: Sequence[Role]) -> None:

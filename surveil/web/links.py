@@ -76,11 +76,16 @@ def end_pass(data: Path, pass_id: str, *, now: int) -> Pass:
     """
     found = next((each for each in passes_of(data, now=now) if each.id == pass_id), None)
     if found is None:
-        raise NotFoundError(f"There is no session or token {quoted(pass_id)}; `surveil login --list` lists them.")
+        raise no_pass(pass_id)
     with opened_passes(data) as passes:
         note_here(data, What.PASS_END, f"the {found.kind} {found.id} of {found.person}", now=now)
         passes.end(pass_id, now=now)
     return found
+
+
+def no_pass(pass_id: str) -> NotFoundError:
+    """What is said of a session or token that there is none of."""
+    return NotFoundError(f"There is no session or token {quoted(pass_id)}; `surveil login --list` lists them.")
 
 
 def pass_view(found: Pass) -> dict[str, Any]:

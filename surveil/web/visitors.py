@@ -211,10 +211,12 @@ class Door:
         await self._note(What.USER, visitor.person, roles_text(name, roles), _way(visitor))
         return await asyncio.to_thread(self._passes.people.put, name, roles, now=self._now())
 
-    async def forget_person(self, visitor: Visitor, name: str) -> None:
-        """Know somebody no more, and end all that they came in with. Raises NotFoundError."""
+    async def forget_person(self, visitor: Visitor, name: str) -> int:
+        """Know somebody no more, and end all that they came in with; how many of these were good. Raises
+        NotFoundError.
+        """
         await self._note(What.USER_REMOVE, visitor.person, name, _way(visitor))
-        await asyncio.to_thread(self._passes.forget, name, now=self._now())
+        return await asyncio.to_thread(self._passes.forget, name, now=self._now())
 
     async def end(self, visitor: Visitor, pass_id: str) -> None:
         """End one of these.

@@ -12,7 +12,10 @@ from surveil.answer import Question
 from surveil.cli.grammar import ALONE, COMMANDS, root
 from surveil.client import over_http
 from surveil.core.model import AttemptState, Status
+from surveil.store.passes import Kind
+from surveil.store.people import Role
 from surveil.web.own import RULES
+from surveil.web.visitors import SESSION_MS
 from tests.cli.conftest import Ended, Type
 from tests.cli.counter import Counter
 from tests.cli.site import Site, open_site
@@ -113,6 +116,9 @@ def test_the_variables_say_the_same_as_the_flags(
         (["--token", "{}", "status", "--dispatcher", "tcp://127.0.0.1:1"], 2, "both say where to ask"),
         (["status"], 5, "takes a token: make one with `surveil login --token`"),
         (["--token", "{}", "login"], 2, "`surveil login` asks no server"),
+        (["--token", "{}", "login", "--token"], 2, "make it on the dispatcher's machine"),
+        (["user", "ls"], 5, "takes a token: make one with `surveil login --token`"),
+        (["--token", "svt_x", "login", "--list"], 5, "token is unknown, expired or revoked"),
         (["--token", "{}", "runner"], 2, "This command asks no server"),
         (["--token", "{}", "hook", "ls"], 2, "This command asks no server"),
         (["--token", "{}", "hook", "secret", "lib"], 2, "This command asks no server"),
@@ -166,6 +172,58 @@ def test_passes_are_listed_and_ended_on_the_dispatchers_machine(type_: Type, sit
     assert type_("login", "--end", found["id"]).code == 6
     assert type_("login", "--end", "x", "--token").code == 2
     assert type_("login", "--list").out == ""
+
+
+def test_people_are_known_and_forgotten_over_http_as_beside_the_dispatcher(type_: Type, site: Site, home: Path) -> None:
+    (home / "data" / "surveil.db").touch()
+    site.now = time.time_ns() // 1_000_000
+    elsewhere = Role(repo="*", scope="run", source="git")
+    for name in ("alice", "carol"):
+        site.passes.people.arrive("git", name, name, [elsewhere], issuer="https://git.example.org", now=site.now)
+    typed = """
+        user add NAME; user add NAME; user add NAME --role run; user role NAME admin --repo /srv/a;
+        user role NAME none --repo /srv/*; user role NAME@git run --repo /srv/a --repo b; user role NAME@git none;
+        user role nobody read; user role ../NAME read; user remove nobody; user remove ../NAME; user add ../NAME;
+        user add a/b; user add anybody --role run; user remove NAME; user remove NAME; user remove NAME --json
+    """
+    server = ("--server", site.url, "--token", site.token())
+    for line in typed.split(";"):
+        words = line.split()
+        here = type_(*(word.replace("NAME", "alice") for word in words))
+        there = type_(*server, *(word.replace("NAME", "carol") for word in words))
+        assert (there.code, there.out) == (here.code, here.out.replace("alice", "carol")), line
+        assert there.err == here.err.replace("alice", "carol"), line
+        assert here.out or here.err, line
+    assert type_(*server, "user", "ls") == type_("user", "ls")
+    assert type_(*server, "user", "ls", "--json") == type_("user", "ls", "--json")
+    site.passes.issue(Kind.TOKEN, "carol", "read", now=site.now, lasts_ms=SESSION_MS, user="carol@git")
+    assert json.loads(type_(*server, "user", "remove", "carol@git", "--json").out) == {"name": "carol@git", "ended": 1}
+    (written, *_) = site.acts.listed(limit=1)
+    assert (written.what, written.person, written.way, written.subject) == ("user-remove", "ada", "api", "carol@git")
+
+
+def test_passes_are_listed_and_ended_over_http_as_far_as_the_token_may(type_: Type, site: Site, home: Path) -> None:
+    (home / "data" / "surveil.db").touch()
+    site.now = time.time_ns() // 1_000_000
+    server = ("--server", site.url, "--token", site.token())
+    site.passes.issue(Kind.SESSION, "grace", "run", now=site.now, lasts_ms=SESSION_MS)
+    assert type_(*server, "login", "--list") == type_("login", "--list")
+    listed = type_("login", "--list", "--json")
+    # Who shows a token is seen; nothing else of it changes.
+    seen = [{**each, "seen_at": None} for each in json.loads(type_(*server, "login", "--list", "--json").out)]
+    assert seen == [{**each, "seen_at": None} for each in json.loads(listed.out)]
+    (grace,) = [each["id"] for each in json.loads(listed.out) if each["person"] == "grace"]
+    bob = site.passes.issue(Kind.TOKEN, "bob", "read", now=site.now, lasts_ms=SESSION_MS)
+    bobs = ("--server", site.url, "--token", bob)
+    (own,) = json.loads(type_(*bobs, "login", "--list", "--json").out)
+    assert own["person"] == "bob"
+    for refused in (type_(*bobs, "user", "ls"), type_(*bobs, "user", "add", "eve", "--role", "admin")):
+        assert (refused.code, "takes the right to `admin`, and bob may only `read`" in refused.err) == (5, True)
+    assert type_(*bobs, "login", "--end", grace).code == 6
+    assert type_(*server, "login", "--end", grace).err == f"The session {grace} of grace lets nobody in any more.\n"
+    assert type_(*server, "login", "--end", grace) == type_("login", "--end", grace)
+    assert type_(*bobs, "login", "--end", own["id"]).code == 0
+    assert type_(*bobs, "login", "--list").code == 5
 
 
 def test_every_question_has_its_scope_and_every_command_that_asks_none_is_known() -> None:

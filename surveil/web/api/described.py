@@ -180,6 +180,9 @@ ANSWERS: Final[Mapping[str, Schema]] = {
     f"PUT {PREFIX}/secrets/{{name}}": record(name=SECRET.keys["name"]),
     f"GET {PREFIX}/users": many(PERSON),
     f"PUT {PREFIX}/users/{{name}}": a(PERSON),
+    f"DELETE {PREFIX}/users/{{name}}": record(
+        name=PERSON.keys["name"], ended=whole("how many of their links, sessions and tokens were still good")
+    ),
     "GET /runner": many(RUNNER),
     "POST /runner": a(_NEW_TOKEN),
     "POST /commit": a(_MADE),

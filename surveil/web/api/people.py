@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from surveil.store.people import EVERYWHERE, PATTERN_CHARACTERS_MAX, ROLES_MAX, Role
@@ -68,9 +68,8 @@ async def put_user(request: Request, name: _Name, visitor: Administers, somebody
     return person_view(await door.put_person(visitor, name, roles))
 
 
-@router.delete("/users/{name}", status_code=204)
-async def forget_user(request: Request, name: _Name, visitor: Administers) -> Response:
+@router.delete("/users/{name}")
+async def forget_user(request: Request, name: _Name, visitor: Administers) -> Document:
     """Know somebody no more, and end all that they came in with."""
     door: Door = request.app.state.door
-    await door.forget_person(visitor, name)
-    return Response(status_code=204)
+    return {"name": name, "ended": await door.forget_person(visitor, name)}
