@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from surveil.answer.shapes.kinds import Shape, a, many, record, text, whole
 from surveil.errors import ExitCode, SurveilError
+from surveil.web.api.wrongly import COMPLAINTS_MAX, sentences
 from surveil.web.root import path_of
 from surveil.web.visitors import UnknownVisitor
 
@@ -62,7 +63,8 @@ PROBLEM: Final = Shape(
         "detail": text("what is wrong, in a sentence for people"),
         "exit_code": whole("what a command would end with"),
         "complaints": many(
-            record(at=text("where"), because=text("what is wrong there")), "all that is wrong with a request's parts"
+            record(at=text("where"), because=text("what is wrong there, in a sentence")),
+            f"what is wrong with a request's parts, {COMPLAINTS_MAX} of it at most",
         ),
     },
     frozenset({"exit_code", "complaints"}),
@@ -105,13 +107,12 @@ def install(app: FastAPI, on_page: Callable[[Request, int, str], Response]) -> N
 
     @app.exception_handler(RequestValidationError)
     async def _asked_wrongly(request: Request, error: RequestValidationError) -> Response:
-        complaints = [
-            {"at": "/".join(str(part) for part in each["loc"]), "because": each["msg"]} for each in error.errors()
-        ]
+        taken = getattr(request.scope.get("route"), "body_field", None)
+        complaints = sentences(error.errors(), None if taken is None else taken.field_info.annotation)
         first = complaints[0]
-        sentence = f"`{first['at']}`: {first['because']}"
+        sentence = first["because"]
         if first["at"] == "body" and "json" not in request.headers.get("content-type", ""):
-            sentence += "; send a JSON object with the header `Content-Type: application/json`"
+            sentence += " Send a JSON object with the header `Content-Type: application/json`."
         return said(request, 422, sentence, complaints=complaints)
 
     @app.exception_handler(HTTPException)

@@ -1,0 +1,77 @@
+"""What is wrong with a request is said in a sentence that names the part, and the keys that there are."""
+
+from typing import Any
+
+import pytest
+
+from surveil.answer.arguments import NAMES_MAX
+from surveil.web.api.wrongly import COMPLAINTS_MAX
+from tests.web.stage import Stage
+
+API = "/api/v1"
+CANCEL, RETRY, GRACE = "POST builds/2/cancel", "POST builds/2/retry", "PUT users/grace"
+SOME = "the keys there are `jobs` and `reason`."
+GIVEN = "the keys there are `role` and `repo`."
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "sentence"),
+    [
+        (CANCEL, {"job": []}, f"`job` in the body is unknown: {SOME}"),
+        (CANCEL, [1], f"The body must be an object: {SOME}"),
+        (CANCEL, {"jobs": "test"}, "`jobs` in the body must be a list."),
+        (CANCEL, {"jobs": [1]}, "`jobs/0` in the body must be a text."),
+        (CANCEL, {"jobs": [""]}, "`jobs/0` in the body may not be empty."),
+        (CANCEL, {"jobs": ["x"] * (NAMES_MAX + 1)}, f"`jobs` in the body may have at most {NAMES_MAX} entries."),
+        (CANCEL, {"reason": "x" * 501}, "`reason` in the body may have at most 500 characters."),
+        (RETRY, {"failed": "so"}, "`failed` in the body must be `true` or `false`."),
+        ("POST builds", {}, "The body cannot be used: name the repository as `repo` or as `repo_url`, one of them."),
+        ("POST builds", {"repo": "lib", "inputs": []}, "`inputs` in the body must be an object."),
+        ("POST join-tokens", {"uses": 1.5}, "`uses` in the body must be a whole number."),
+        ("POST join-tokens", {"uses": 0}, "`uses` in the body must be at least 1."),
+        (GRACE, {}, "`roles` in the body is missing: the only key there is `roles`."),
+        (GRACE, {"roles": [{"repo": "lib"}]}, f"`roles/0/role` in the body is missing: {GIVEN}"),
+        (GRACE, {"roles": [{"role": "run", "\x1brol": 1}]}, f"`roles/0/�rol` in the body is unknown: {GIVEN}"),
+        (GRACE, {"roles": [{"role": "all"}]}, "`roles/0/role` in the body must be `read`, `run` or `admin`."),
+        ("GET builds?limit=all", None, "`limit` in the query must be a whole number."),
+        ("GET builds/1/jobs/test/attempts/x", None, "`attempt` in the address must be a whole number."),
+    ],
+)
+def test_a_wrong_part_is_named_with_what_it_must_be(stage: Stage, route: str, body: Any, sentence: str) -> None:
+    method, path = route.split(" ")
+    about = {} if body is None else {"json": body}
+    answer = stage.request(method, f"{API}/{path}", stage.token("admin"), **about)
+    document = answer.json()
+    assert (answer.status_code, document["detail"]) == (422, sentence)
+    assert document["complaints"][0]["because"] == sentence
+    assert stage.dispatcher.wishes == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "sentence"),
+    [
+        ("", "", "The body is missing: the only key there is `roles`. Send a JSON object with the header"),
+        ("roles=", "text/plain", "The body must be an object: the only key there is `roles`. Send a JSON object"),
+        (
+            '{"roles": [{"role": "run", "repo": "\\ud800"}]}',
+            "application/json",
+            "`roles/0/repo` in the body must be a text",
+        ),
+        ("{,", "application/json", "The body is no JSON: Expecting property name enclosed in double quotes."),
+    ],
+)
+def test_what_is_no_json_is_told_what_to_send(stage: Stage, content: str, kind: str, sentence: str) -> None:
+    headers = {**stage.token("admin"), **({"content-type": kind} if kind else {})}
+    answer = stage.request("PUT", f"{API}/users/grace", headers, content=content)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(sentence)
+
+
+def test_of_many_mistakes_the_first_are_said_and_of_long_names_the_beginning(stage: Stage) -> None:
+    body: dict[str, Any] = {"roles": [{"role": "all"}] * (COMPLAINTS_MAX + 1)}
+    answer = stage.request("PUT", f"{API}/users/grace", stage.token("admin"), json=body).json()
+    assert [each["at"] for each in answer["complaints"]] == [f"body/roles/{at}/role" for at in range(COMPLAINTS_MAX)]
+    body = {"roles": [], "x" * 100_000: 1}
+    answer = stage.request("PUT", f"{API}/users/grace", stage.token("admin"), json=body).json()
+    assert [len(each["at"]) < 100 for each in answer["complaints"]] == [True]
+    assert len(answer["detail"]) < 200
