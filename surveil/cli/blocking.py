@@ -115,6 +115,29 @@ class Dispatcher:
             yield item
 
 
+class Pages:
+    """Asks the routes of what the pages at a site keep themselves, between `with` and its end."""
+
+    def __init__(self, site: Site) -> None:
+        from surveil.client.over_http import OverHttp
+
+        self._http = OverHttp(site)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._runner.run(self._http.__aexit__())
+        finally:
+            self._runner.close()
+
+    def request(self, method: str, path: str, about: Any = None, *, once: str | None = None) -> Any:
+        """See `OverHttp.request`."""
+        return self._runner.run(self._http.request(method, path, about, once=once))
+
+
 async def _opened(way: Access | Site) -> Client | OverHttp:
     client: Client | OverHttp
     if isinstance(way, Site):

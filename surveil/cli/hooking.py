@@ -9,7 +9,6 @@ machine could read.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from surveil.cli.connecting import connected
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import Duration, client_flags, example, json_flag, offered
 from surveil.cli.settings import own_settings
+from surveil.cli.webhooks import opened_webhooks
 from surveil.core.spelling import format_duration
 from surveil.errors import SurveilError
 from surveil.screen.printing import print_json, print_line, print_table, tell
@@ -29,7 +29,6 @@ from surveil.screen.words import age
 if TYPE_CHECKING:
     from surveil.mirror.post_receive import Done
 
-OVERLAP_MS: Final = 24 * 3_600_000
 WATCHING_MS: Final = 5_000
 """So long the dispatcher may take to say what is watched."""
 _READ_BYTES_MAX: Final = 4096
@@ -87,45 +86,37 @@ def hook() -> None:
 @click.argument("repo")
 @click.option("--make", is_flag=True, help="Make a secret, and print it once, instead of reading one.")
 @click.option(
-    "--overlap", type=Duration(), default=OVERLAP_MS, metavar="DURATION",
+    "--overlap", type=Duration(), metavar="DURATION",
     help="How long the secret before this one stays good.  [default: 1d]",
 )  # fmt: skip
 @client_flags
 @json_flag
-def set_secret(repo: str, *, make: bool, overlap: int, as_json: bool, **where: str | None) -> None:
+def set_secret(repo: str, *, make: bool, overlap: int | None, as_json: bool, **where: str | None) -> None:
     """Set the secret with which a forge proves its webhooks for REPO.
 
-    It is read from standard input; on a terminal it is asked for, and not shown. Type this on the dispatcher's machine.
-    REPO is as its observer watches it. Set the same secret at the forge, within the time that the one before stays
-    good.
+    It is read from standard input; on a terminal it is asked for, and not shown. Type this on the dispatcher's machine,
+    or with --server and a token of scope `admin`. REPO is as its observer watches it. Set the same secret at the forge,
+    within the time that the one before stays good.
     """
-    from surveil.answer.auditing import What
-    from surveil.web.hooks.secrets import hook_view, make_secret, open_secrets
-    from surveil.web.links import note_here
-    from surveil.web.whereabouts import address_of
+    from surveil.web.hooks.secrets import OVERLAP_MS, make_secret
 
-    data = own_settings(where).data
-    key = named(repo)
-    secret = make_secret() if make else _read(key)
-    secrets = open_secrets(data)
-    try:
-        note_here(data, What.HOOK, key, now=_now())
-        made = secrets.set(key, secret, now=_now(), overlap_ms=overlap)
-        may_retry = key in secrets.hooks.retrying()
-    finally:
-        secrets.close()
+    overlap = OVERLAP_MS if overlap is None else overlap
+    with opened_webhooks(where) as webhooks:
+        key = named(repo)
+        secret = make_secret() if make else _read(key)
+        made, address = webhooks.set(key, secret, overlap_ms=overlap), webhooks.address()
     if _is_unwatched(key, where):
         tell(
             f"No observer that is connected watches {key}, so its webhooks are answered with 404 for now: watch it with"
         )
         tell(f"`surveil observer {key}`, or name it here as `surveil status` does.")
     if as_json:
-        print_json({**hook_view(made, _now(), may_retry=may_retry), **({"secret": secret} if make else {})})
+        print_json({**made, **({"secret": secret} if make else {})})
         return
     if make:
         print_line(secret)
-    old = "" if made.previous is None else f" The one before stays good for {format_duration(overlap)}."
-    tell(f"The secret for webhooks of {key} is set.{old} The forge sends them to {address_of(data)}/hooks/FORGE, with")
+    old = "" if made["previous_until"] is None else f" The one before stays good for {format_duration(overlap)}."
+    tell(f"The secret for webhooks of {key} is set.{old} The forge sends them to {address}/hooks/FORGE, with")
     tell("github, gitlab, gitea, forgejo or generic for FORGE; docs/how-to/webhooks.md says what to set there.")
 
 
@@ -134,14 +125,8 @@ def set_secret(repo: str, *, make: bool, overlap: int, as_json: bool, **where: s
 @json_flag
 def list_hooks(*, as_json: bool, **where: str | None) -> None:
     """List the repositories that webhooks may come for, and when one came last."""
-    from surveil.web.hooks.secrets import hook_view, open_secrets
-
-    secrets = open_secrets(own_settings(where).data)
-    try:
-        retrying = secrets.hooks.retrying()
-        documents = [hook_view(each, _now(), may_retry=each.repo in retrying) for each in secrets.hooks.listed()]
-    finally:
-        secrets.close()
+    with opened_webhooks(where) as webhooks:
+        documents = webhooks.listed()
     if as_json:
         print_json(documents)
         return
@@ -172,17 +157,9 @@ def allow(repo: str, what: str, *, as_json: bool, **where: str | None) -> None:
     A webhook is a hint to look, and nothing more. With `retry` it may also have builds of REPO built again: GitHub
     sends that when somebody who may write to the repository presses the button beside a check. `look` takes it back.
     """
-    from surveil.answer.auditing import What
-    from surveil.web.hooks.secrets import open_secrets
-    from surveil.web.links import note_here
-
-    key, data = named(repo), own_settings(where).data
-    secrets = open_secrets(data)
-    try:
-        note_here(data, What.HOOK_ALLOW, key, detail=what, now=_now())
-        secrets.allow(key, retry=what == "retry")
-    finally:
-        secrets.close()
+    key = named(repo)
+    with opened_webhooks(where) as webhooks:
+        webhooks.allow(key, what)
     if as_json:
         print_json({"repo": key, "may": what})
     else:
@@ -195,17 +172,9 @@ def allow(repo: str, what: str, *, as_json: bool, **where: str | None) -> None:
 @json_flag
 def forget(repo: str, *, as_json: bool, **where: str | None) -> None:
     """Take no more webhooks for REPO."""
-    from surveil.answer.auditing import What
-    from surveil.web.hooks.secrets import open_secrets
-    from surveil.web.links import note_here
-
-    key, data = named(repo), own_settings(where).data
-    secrets = open_secrets(data)
-    try:
-        note_here(data, What.HOOK_FORGET, key, now=_now())
-        secrets.forget(key)
-    finally:
-        secrets.close()
+    key = named(repo)
+    with opened_webhooks(where) as webhooks:
+        webhooks.forget(key)
     if as_json:
         print_json({"repo": key})
     else:
@@ -227,9 +196,9 @@ def install(repo: str, *, watched_as: str | None, as_json: bool, **where: str | 
     from surveil.mirror.post_receive import install as put
     from surveil.mirror.typed import resolve
 
+    data = own_settings(where).data.absolute()
     found = resolve(repo, str(Path.cwd()))
     _require_local(found.is_local, repo)
-    data = own_settings(where).data.absolute()
     dispatcher = ["--dispatcher", where["dispatcher"]] if where.get("dispatcher") else []
     asked = named(watched_as) if watched_as else found.key
     command = [sys.executable, "-P", "-m", "surveil", "look", "--data", str(data), *map(str, dispatcher), "--", asked]
@@ -281,7 +250,3 @@ def _read(repo: str) -> str:
         typed: str = click.prompt(f"Secret for webhooks of {repo}", hide_input=True, err=True)
         return typed
     return sys.stdin.buffer.read(_READ_BYTES_MAX).decode(errors="replace").removesuffix("\n").removesuffix("\r")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -58,7 +58,8 @@ def opened_register(flags: Mapping[str, str | None]) -> Iterator[Register]:
 
         yield RegisterHere(settings.data)
         return
+    from surveil.cli.blocking import Pages
     from surveil.cli.register_there import RegisterThere
 
-    with RegisterThere(site) as register:
-        yield register
+    with Pages(site) as pages:
+        yield RegisterThere(pages)

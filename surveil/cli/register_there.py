@@ -6,15 +6,13 @@ What belongs here: its routes. What does not: how they are asked (`surveil.clien
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Final
 from urllib.parse import quote
 
+from surveil.cli.blocking import Pages
 from surveil.cli.register import Document, Register
-from surveil.client.access import Site
 from surveil.client.asking import LOST
-from surveil.client.over_http import OverHttp
 from surveil.store.people import Role, checked, nobody_called
 from surveil.web.links import no_pass
 
@@ -23,42 +21,32 @@ _PASSES: Final = "/api/v1/passes"
 
 
 class RegisterThere(Register):
-    """Asks the pages at a site, between `with` and its end; the rights are those of the token that is shown there."""
+    """Asks the pages; the rights are those of the token that is shown there."""
 
-    def __init__(self, site: Site) -> None:
-        self._http = OverHttp(site)
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._runner.run(self._http.__aexit__())
-        finally:
-            self._runner.close()
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
 
     def people(self) -> list[Document]:
         """Everybody who is known."""
-        return list(self._ask("GET", _USERS))
+        return list(self._pages.request("GET", _USERS))
 
     def put(self, name: str, roles: Sequence[Role]) -> Document:
         """Know somebody with these roles."""
         # A name that cannot be one may not be written into an address either.
         checked(name, roles)
         about = {"roles": [{"role": each.scope, "repo": each.repo} for each in roles]}
-        return dict(self._ask("PUT", f"{_USERS}/{quote(name, safe='')}", about))
+        return dict(self._pages.request("PUT", f"{_USERS}/{quote(name, safe='')}", about))
 
     def forget(self, name: str) -> Document:
         """Know somebody no more."""
         if name not in [each["name"] for each in self.people()]:
             raise nobody_called(name)
         lost = f"{LOST}look with `surveil user ls`, and type it again."
-        return dict(self._ask("DELETE", f"{_USERS}/{quote(name, safe='')}", once=lost))
+        return dict(self._pages.request("DELETE", f"{_USERS}/{quote(name, safe='')}", once=lost))
 
     def passes(self) -> list[Document]:
         """The sessions and tokens that are still good, as far as the token may see them."""
-        return list(self._ask("GET", _PASSES))
+        return list(self._pages.request("GET", _PASSES))
 
     def end(self, pass_id: str) -> Document:
         """End the session or token of this id."""
@@ -66,8 +54,5 @@ class RegisterThere(Register):
         if found is None:
             raise no_pass(pass_id)
         lost = f"{LOST}look with `surveil login --list`, and type it again."
-        self._ask("DELETE", f"{_PASSES}/{quote(pass_id, safe='')}", once=lost)
+        self._pages.request("DELETE", f"{_PASSES}/{quote(pass_id, safe='')}", once=lost)
         return found
-
-    def _ask(self, method: str, path: str, about: Any = None, *, once: str | None = None) -> Any:
-        return self._runner.run(self._http.request(method, path, about, once=once))

@@ -19,6 +19,7 @@ from surveil.web.api import (
     acting,
     auditing,
     following,
+    hooks,
     keeping,
     logs,
     narwhal,
@@ -69,7 +70,7 @@ def make_app(
     """
     parts = [
         *((metrics,) if gatherer is not None else ()), *API, narwhal, *PAGES, feeds,
-        *((webhooks,) if receiver is not None else ()),
+        *((hooks, webhooks) if receiver is not None else ()),
     ]  # fmt: skip
     app = DescribedApp(
         title="surveil", version=__version__, summary=ABOUT, docs_url=None, redoc_url=None,

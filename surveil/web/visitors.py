@@ -104,7 +104,7 @@ class Door:
     def __init__(self, passes: Passes, acts: Acts, now: Callable[[], int]) -> None:
         self._passes = passes
         self._acts = acts
-        self._now = now
+        self.now = self._now = now
         self._recognised = Recognised()
 
     def recognised(self, request: HTTPConnection) -> Visitor | None:
@@ -231,8 +231,12 @@ class Door:
         await self._note(What.PASS_END, visitor.person, subject, _way(visitor))
         await asyncio.to_thread(self._passes.end, pass_id, now=self._now())
 
-    async def _note(self, what: What, person: str, subject: str, way: str) -> None:
-        act = Act(at=self._now(), person=person, way=way, what=what, subject=subject)
+    async def note(self, visitor: Visitor, what: What, subject: str, *, detail: str = "") -> None:
+        """Write down what a visitor is about to do."""
+        await self._note(what, visitor.person, subject, _way(visitor), detail)
+
+    async def _note(self, what: What, person: str, subject: str, way: str, detail: str = "") -> None:
+        act = Act(at=self._now(), person=person, way=way, what=what, subject=subject, detail=detail)
         await asyncio.to_thread(self._acts.write, act)
 
     async def _known(self, kind: Kind, secret: str) -> Visitor:

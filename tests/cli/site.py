@@ -19,6 +19,8 @@ from surveil.store.acts import Acts
 from surveil.store.passes import Kind, Passes
 from surveil.web.app import make_app
 from surveil.web.books import AllBooks
+from surveil.web.hooks.receiving import Receiver
+from surveil.web.hooks.secrets import HookSecrets
 from surveil.web.serving import listening
 from surveil.web.submitting import submitter_of
 from surveil.web.visitors import SESSION_MS, Door
@@ -32,6 +34,7 @@ class Site:
         self._counter = counter
         self.passes = Passes(counter.data)
         self.acts = Acts(counter.data)
+        self.hooks = HookSecrets(counter.data)
         self.now = counter.desk.now
         self._listener = listening("127.0.0.1:0")
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -53,12 +56,15 @@ class Site:
         self._thread.join(START_S)
         self.passes.close()
         self.acts.close()
+        self.hooks.close()
 
     async def _serve(self) -> None:
         async with Client(find_access(self._counter.data, None)) as client:
             submitter = submitter_of(WebConfig(data=self._counter.data))
             books = AllBooks(self._counter.desk.answers(), client)
-            app = make_app(books, Door(self.passes, self.acts, lambda: self.now), submitter, cluster="c1")
+            door = Door(self.passes, self.acts, lambda: self.now)
+            receiver = Receiver(books, self.hooks, lambda: self.now, cluster="c1")
+            app = make_app(books, door, submitter, cluster="c1", receiver=receiver)
             self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
             serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
             self._ready.set()

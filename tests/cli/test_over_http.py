@@ -1,10 +1,16 @@
 """The command line over HTTP: it prints what it prints over the dispatcher's own protocol, and ends as it ends."""
 
+import io
 import json
+import re
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -12,6 +18,7 @@ from surveil.answer import Question
 from surveil.cli.grammar import ALONE, COMMANDS, root
 from surveil.client import over_http
 from surveil.core.model import AttemptState, Status
+from surveil.mirror.place import place_of
 from surveil.store.passes import Kind
 from surveil.store.people import Role
 from surveil.web.own import RULES
@@ -120,9 +127,7 @@ def test_the_variables_say_the_same_as_the_flags(
         (["user", "ls"], 5, "takes a token: make one with `surveil login --token`"),
         (["--token", "svt_x", "login", "--list"], 5, "token is unknown, expired or revoked"),
         (["--token", "{}", "runner"], 2, "This command asks no server"),
-        (["--token", "{}", "hook", "ls"], 2, "This command asks no server"),
-        (["--token", "{}", "hook", "secret", "lib"], 2, "This command asks no server"),
-        (["--token", "{}", "hook", "forget", "lib"], 2, "This command asks no server"),
+        (["--token", "{}", "hook", "install"], 2, "This command asks no server"),
         (["--token", "{}", "notify", "list"], 2, "This command asks no server"),
         (["--token", "{}", "notify", "preview", "1"], 2, "This command asks no server"),
         (["--token", "{}", "audit", "--check"], 2, "This command asks no server"),
@@ -224,6 +229,96 @@ def test_passes_are_listed_and_ended_over_http_as_far_as_the_token_may(type_: Ty
     assert type_(*server, "login", "--end", grace) == type_("login", "--end", grace)
     assert type_(*bobs, "login", "--end", own["id"]).code == 0
     assert type_(*bobs, "login", "--list").code == 5
+
+
+def test_webhooks_are_looked_after_over_http_as_beside_the_dispatcher(
+    type_: Type, site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "data" / "surveil.db").touch()
+    site.now = time.time_ns() // 1_000_000
+    typed = """
+        hook ls; hook secret REPO; hook secret REPO --overlap 1h; hook allow REPO retry; hook allow REPO look --json;
+        hook allow OTHER retry; hook forget OTHER; hook forget REPO; hook forget REPO --json; hook secret REPO --json
+    """
+    server = ("--server", site.url, "--token", site.token())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(_Again(b"a secret of the forge\n")))
+    for line in typed.split(";"):
+        words = (
+            line.replace("REPO", "https://example.org/NAME.git").replace("OTHER", "https://example.org/no.git").split()
+        )
+        here = type_(*(word.replace("NAME", "alpha") for word in words))
+        there = type_(*server, *(word.replace("NAME", "omega") for word in words))
+        assert there.code == here.code, line
+        assert _timeless(there.out) == _timeless(here.out).replace("alpha", "omega"), line
+        assert there.err == here.err.replace("alpha", "omega").replace("http://127.0.0.1:7380", site.url), line
+        assert here.out or here.err, line
+    assert type_(*server, "hook", "ls", "--json") == type_("hook", "ls", "--json")
+    made = json.loads(type_(*server, "hook", "secret", "https://example.org/lib.git", "--make", "--json").out)
+    (opened,) = site.hooks.at([str(place_of("https://example.org/lib.git"))], now=site.now)
+    assert opened.secrets == (made["secret"].encode(),)
+    (written, *_) = site.acts.listed(limit=1)
+    assert (written.what, written.person, written.way, written.subject) == (
+        "hook", "ada", "api", "https://example.org/lib.git",
+    )  # fmt: skip
+    refused = type_("--server", site.url, "--token", site.token("run"), "hook", "ls")
+    assert (refused.code, "takes the right to `admin`" in refused.err) == (5, True)
+
+
+class _Again(io.BytesIO):
+    """Says the same to whoever reads."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.seek(0)
+        return super().read(size)
+
+
+def _timeless(text: str) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME", text)
+
+
+class _Dropping(BaseHTTPRequestHandler):
+    """Answers who looks, and leaves everybody else without an answer."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'[{"name": "grace", "id": "4f1c"}]')
+
+    def do_PUT(self) -> None:
+        self.asked.append(f"{self.command} {self.path}")
+
+    def do_DELETE(self) -> None:
+        self.do_PUT()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("user remove grace", "DELETE /api/v1/users/grace"),
+        ("login --end 4f1c", "DELETE /api/v1/passes/4f1c"),
+        ("hook secret https://example.org/lib.git --make", "PUT /api/v1/hooks"),
+        ("hook forget https://example.org/lib.git", "DELETE /api/v1/hooks?repo=https%3A%2F%2Fexample.org%2Flib.git"),
+    ],
+)
+def test_what_may_have_been_done_is_not_said_twice(
+    type_: Type, monkeypatch: pytest.MonkeyPatch, typed: str, said: str
+) -> None:
+    monkeypatch.setattr(_Dropping, "asked", [])
+    with HTTPServer(("127.0.0.1", 0), _Dropping) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            ended = type_("--server", f"http://127.0.0.1:{server.server_port}", "--token", "svt_x", *typed.split())
+        finally:
+            server.shutdown()
+            serving.join()
+    assert (ended.code, "nobody knows whether it was done" in ended.err) == (7, True)
+    assert _Dropping.asked == [said]
 
 
 def test_every_question_has_its_scope_and_every_command_that_asks_none_is_known() -> None:

@@ -32,7 +32,7 @@ _REFUSED: Final = "RejectedPositiveData"
 _JUDGING: Final = {
     "POST /api/v1/builds", "POST /commit", "POST /api/v1/join-tokens", "POST /runner",
     "POST /api/v1/questions/{question}",
-    "PUT /api/v1/secrets/{name}", "DELETE /api/v1/secrets/{name}", "PUT /api/v1/users/{name}",
+    "PUT /api/v1/secrets/{name}", "DELETE /api/v1/secrets/{name}", "PUT /api/v1/users/{name}", "PUT /api/v1/hooks",
     "GET /api/v1/builds/{build}/jobs/{job}/attempts/{attempt}/log/search",
     "GET /api/v1/builds/{build}/jobs/{job}/attempts/{attempt}/log/rows",
 }  # fmt: skip

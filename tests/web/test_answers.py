@@ -37,6 +37,8 @@ SENT: Final[Mapping[str, dict[str, Any]]] = {
     f"POST {API}/join-tokens": {"json": {"role": "runner"}},
     f"POST {API}/questions/{{question}}": {"json": {"build": world.LOGGED}},
     f"PUT {API}/secrets/{{name}}": {"json": {"value": "a secret"}},
+    f"PUT {API}/hooks": {"json": {"repo": "https://example.org/lib.git", "secret": "sixteen letters!"}},
+    f"POST {API}/hooks/allow": {"json": {"repo": "https://example.org/lib.git", "may": "retry"}},
     f"PUT {API}/users/{{name}}": {"json": {"roles": [{"role": "run", "repo": "/srv/*"}]}},
     f"GET {API}/builds/{{build}}/jobs/{{job}}/attempts/{{attempt}}/log/search": {"params": {"text": "test"}},
     f"GET {API}/builds/{{build}}/artifacts/{{name}}": {"params": {"job": "build", "attempt": 1}},
@@ -68,6 +70,7 @@ def _stage(tmp_path: Path) -> Stage:
         build = make_build(number, mid=str(number), trusted=trusted, state=Status.HELD)
         made.desk.store.commit(new(build, make_job(number, state=Status.HELD)))
     made.passes.people.put("grace", [Role(repo="/srv/*", scope="run")], now=made.now)
+    made.hooks.set("https://example.org/heard.git", "sixteen letters!", now=made.now, overlap_ms=0)
     made.acts.write(Act(at=made.now, person="ada", way="page", what="cancel", subject="build 3"))
     made.outbox.append(
         {

@@ -29,7 +29,7 @@ from surveil.answer.shapes.building import (
     TALLY,
     TESTS,
 )
-from surveil.answer.shapes.keeping import ACT, PASS, PERSON, RUNNER, SCHEDULE, SECRET, STATUS, TARGET, TOKEN
+from surveil.answer.shapes.keeping import ACT, HOOK, PASS, PERSON, RUNNER, SCHEDULE, SECRET, STATUS, TARGET, TOKEN
 from surveil.answer.shapes.kinds import Schema, Shape, a, components, flag, many, maybe, one_of, record, text, whole
 from surveil.core.model import Status
 from surveil.store.people import SCOPES
@@ -125,7 +125,7 @@ _NEW_TOKEN: Final = Shape(
     },
 )
 SHAPES: Final = (
-    PROBLEM, ACT, ARTIFACT, ATTEMPT, BUILD, CASE, FLAKY, JOB, NOTE, PASS, PERSON, ROW, RUNNER, SCHEDULE, SECRET,
+    PROBLEM, ACT, ARTIFACT, ATTEMPT, BUILD, CASE, FLAKY, HOOK, JOB, NOTE, PASS, PERSON, ROW, RUNNER, SCHEDULE, SECRET,
     REPOSITORY, STATUS, STEP, STORY, TALLY, TARGET, TESTS, TOKEN, _ASKED, _FOUND_ROW, _LISTED_ARTIFACT, _LISTED_BUILD,
     _MADE, _ME, _NAMED_BUILD, _NEW_ROWS, _NEW_TOKEN, _PIECE, _ROWS,
 )  # fmt: skip
@@ -162,6 +162,9 @@ ANSWERS: Final[Mapping[str, Schema]] = {
     ),
     f"GET {PREFIX}/artifacts": record(artifacts=many(_LISTED_ARTIFACT, "newest first"), next=maybe(whole(_NEXT))),
     f"GET {PREFIX}/audit": record(acts=many(ACT, "newest first"), next=maybe(whole(_NEXT))),
+    f"GET {PREFIX}/hooks": many(HOOK),
+    f"PUT {PREFIX}/hooks": a(HOOK),
+    f"POST {PREFIX}/hooks/allow": record(repo=HOOK.keys["repo"], may=HOOK.keys["may"]),
     f"GET {PREFIX}/join-tokens": many(TOKEN),
     f"POST {PREFIX}/join-tokens": a(_NEW_TOKEN),
     f"GET {PREFIX}/me": a(_ME),

@@ -55,7 +55,7 @@ class Receiver:
     def __init__(self, books: Books, secrets: HookSecrets, now: Callable[[], int], *, cluster: str) -> None:
         self._books = books
         self._retrying = Retrying(books, secrets.hooks, cluster)
-        self._secrets = secrets
+        self.secrets = secrets
         self._now = now
         self.busy = 0
         """How many deliveries are in work."""
@@ -87,14 +87,14 @@ class Receiver:
 
     def _proved(self, places: list[str], proof: Proof, body: bytes) -> list[Opened]:
         """The repositories that the delivery may speak of, and proves that it does."""
-        found = self._secrets.at(places, now=self._now()) or [_NOBODY]
+        found = self.secrets.at(places, now=self._now()) or [_NOBODY]
         proved = [each for each in found if any(proof.fits(secret, body) for secret in each.secrets)]
         return [each for each in proved if each is not _NOBODY]
 
     async def _take(
         self, forge: Forge, headers: Headers, repo: str, digests: list[bytes], again: Again | None
     ) -> Outcome:
-        hooks, event = self._secrets.hooks, forge.event(headers)[:100]
+        hooks, event = self.secrets.hooks, forge.event(headers)[:100]
         if not await asyncio.to_thread(hooks.take, repo, digests, now=self._now()):
             return Outcome(status=409, sentence="This was delivered before; every delivery counts once within 7 days.")
         if event == PING:

@@ -26,6 +26,8 @@ KEY_FILE: Final = "hooks.key"
 SECRET_CHARACTERS_MIN: Final = 16
 """Whoever has one signed body can try guesses at home, as fast as they like."""
 SECRET_CHARACTERS_MAX: Final = 200
+OVERLAP_MS: Final = 24 * 3_600_000
+"""How long the secret before stays good unless somebody says otherwise."""
 _MADE_BYTES: Final = 32
 
 
@@ -78,12 +80,24 @@ class HookSecrets:
     def forget(self, repo: str) -> None:
         """Take no more deliveries for it. Raises NotFoundError."""
         if not self.hooks.remove(repo):
-            raise NotFoundError(f"No webhook is known for {repo}; `surveil hook ls` lists those that are.")
+            raise _no_hook(repo)
 
     def allow(self, repo: str, *, retry: bool) -> None:
         """Let its webhooks ask for builds again, or not any more. Raises NotFoundError."""
         if not self.hooks.allow(repo, retry=retry):
             raise NotFoundError(f"No webhook is known for {repo}; `surveil hook secret {repo}` sets its secret first.")
+
+    def views(self, now: int) -> list[dict[str, Any]]:
+        """All of them without anything secret, by repository."""
+        retrying = self.hooks.retrying()
+        return [hook_view(each, now, may_retry=each.repo in retrying) for each in self.hooks.listed()]
+
+    def view(self, repo: str, now: int) -> dict[str, Any]:
+        """One of them in the same way. Raises NotFoundError."""
+        found = next((each for each in self.views(now) if each["repo"] == repo), None)
+        if found is None:
+            raise _no_hook(repo)
+        return found
 
     def at(self, places: Sequence[str], *, now: int) -> list[Opened]:
         """Who may be meant by these places, with what each may be proved with now.
@@ -129,6 +143,10 @@ def hook_view(hook: Hook, now: int, *, may_retry: bool = False) -> dict[str, Any
         "heard_at": time_text(hook.heard_at),
         "may": "retry" if may_retry else "look",
     }
+
+
+def _no_hook(repo: str) -> NotFoundError:
+    return NotFoundError(f"No webhook is known for {repo}; `surveil hook ls` lists those that are.")
 
 
 def _has_previous(hook: Hook, now: int) -> bool:
