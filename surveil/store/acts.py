@@ -121,6 +121,8 @@ class Acts:
         """
         self._path = data / FILE
         self._file = FileBeside(self._path, _METADATA, _VERSION, loss="; then nobody knows who did what before")
+        # Whether this process ever saw a line: a book that is empty after that was taken away.
+        self._had_lines = False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -145,6 +147,7 @@ class Acts:
         with self._file.transaction() as connection:
             if _is_empty(connection):
                 self._say_begun(connection, at, missing=missing)
+            self._had_lines = not _is_empty(connection)
 
     def _say_begun(self, connection: Connection, at: int, *, missing: bool) -> None:
         aside = aside_of(self._path)
@@ -157,9 +160,10 @@ class Acts:
         act = replace(act, subject=act.subject[:CHARACTERS_MAX], detail=act.detail[:CHARACTERS_MAX])
         with self._file.transaction() as connection:
             if _is_empty(connection):
-                self._say_begun(connection, act.at, missing=False)
+                self._say_begun(connection, act.at, missing=self._had_lines)
             position = _append(connection, act)
             _drop(connection, older_than=act.at - KEPT_MS, upto=position - LINES_MAX)
+        self._had_lines = True
 
     def listed(
         self, *, person: str = "", what: str = "", since: int = 0, before: int | None = None, limit: int

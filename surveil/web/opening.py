@@ -64,16 +64,16 @@ async def opened(config: WebConfig) -> AsyncIterator[Parts]:
     async with contextlib.AsyncExitStack() as stack:
         reader = open_reader(config.data, database=config.database or "")
         stack.callback(reader.close)
+        cluster = await asyncio.to_thread(reader.cluster)
         passes = Passes(config.data)
         stack.callback(passes.close)
-        acts = open_book(config.data, now=clock.now())
+        acts = open_book(config.data, now=clock.now(), expected=cluster.epoch > 1)
         stack.callback(acts.close)
         hooks = HookSecrets(config.data)
         stack.callback(hooks.close)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)
         client = await stack.enter_async_context(Client(find_access(config.data, config.dispatcher)))
-        cluster = await asyncio.to_thread(reader.cluster)
         answers = Answers(
             reader, logs, _no_memory(cluster, clock), kept=KeptFiles(Shelf(reader.engine), _blobs(config, cluster.id)),
             acts=acts,

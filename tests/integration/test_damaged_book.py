@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from surveil.client.asking import Client
+from surveil.config import WebConfig
 from surveil.store.acts import FILE
+from surveil.web.opening import opened
 from tests.integration.test_dispatcher import dispatching, in_a_loop, local_client, submit
 
 
@@ -44,4 +46,15 @@ async def test_a_book_that_was_taken_away_is_missed(tmp_path: Path) -> None:
     (tmp_path / FILE).unlink()
     async with dispatching(tmp_path), local_client(tmp_path) as client:
         (line,) = (await client.ask("audit")).body
+    assert (line["what"], line["subject"]) == ("begun", FILE)
+
+
+@in_a_loop
+async def test_a_book_that_was_taken_away_is_missed_by_the_web_role_as_well(tmp_path: Path) -> None:
+    async with dispatching(tmp_path), local_client(tmp_path) as client, opened(WebConfig(data=tmp_path)):
+        assert (await client.ask("audit")).body == [], "a new installation has nothing to tell"
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        (tmp_path / FILE).unlink()
+        async with opened(WebConfig(data=tmp_path)):
+            (line,) = (await client.ask("audit")).body
     assert (line["what"], line["subject"]) == ("begun", FILE)

@@ -125,6 +125,27 @@ def test_a_book_that_is_gone_although_it_should_be_there_is_told_of(tmp_path: Pa
         assert len(book.listed(limit=9)) == 1
 
 
+def test_a_book_that_is_taken_away_while_somebody_has_it_open_is_missed(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    with closing(open_book(tmp_path, now=NOW)) as mine, closing(Acts(tmp_path)) as new:
+        path.unlink()
+        mine.write(act(51))
+        new.write(act(52))
+        assert [(each.what, each.subject) for each in mine.listed(limit=9)] == [
+            ("cancel", "build 52"), ("cancel", "build 51"), ("begun", FILE),
+        ]  # fmt: skip
+        path.unlink()
+        new.write(act(53))
+        assert [each.what for each in new.listed(limit=9)] == ["cancel", "begun"]
+
+
+def test_a_book_that_never_had_a_line_is_not_missed(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path, now=NOW)) as book:
+        (tmp_path / FILE).unlink()
+        book.write(act(1))
+        assert [each.subject for each in book.listed(limit=9)] == ["build 1"]
+
+
 def test_what_belongs_to_a_file_goes_aside_with_it_and_numbers_go_on(tmp_path: Path) -> None:
     path = filled(tmp_path)
     (tmp_path / f"{FILE}.damaged-3").touch()
