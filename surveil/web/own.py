@@ -117,7 +117,7 @@ class OwnBooks(Books):
         """As the books do, of repositories that this visitor may see."""
         if not self._rights.sees_all:
             self._visitor.require_some(Scope.READ)
-            about = {**about, "among": await self._among(about)}
+            about = await self._own(about)
         return await self._books.written_builds(about, cluster, brief=brief)
 
     async def with_waiting(self, build: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class OwnBooks(Books):
     async def explained(self, what: str, about: Mapping[str, Any], found: Answered) -> Answered:
         """As the books do, for what this visitor was given."""
         if what == Question.BUILDS and not self._rights.sees_all:
-            about = {**about, "among": tuple(await self.repos())}
+            about = await self._own(about)
         return await self._books.explained(what, about, found)
 
     async def usual_ms(self, repos: Iterable[str]) -> dict[str, int | None]:
@@ -142,9 +142,9 @@ class OwnBooks(Books):
         """The repositories that were built and may be seen."""
         return list(self._rights.among(await self._books.repos()))
 
-    async def _among(self, about: Mapping[str, Any]) -> tuple[str, ...]:
-        """Of which repositories a list is made for this visitor: all that they may see, and where those are too many,
-        the ones that `repo` may mean. Raises UsageError.
+    async def _own(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """What a list is asked for, of the repositories that this visitor may see; where those are too many, of the
+        ones that `repo` may mean. Raises UsageError.
         """
         seen, repo = await self.repos(), about.get("repo")
         if len(seen) > REPOS_MAX and isinstance(repo, str):
@@ -154,7 +154,7 @@ class OwnBooks(Books):
                 f"Your roles let you see {len(seen)} repositories, and a list is made of at most {REPOS_MAX}: name one "
                 "with `repo`, or ask an administrator for the role `read` in all repositories."
             )
-        return tuple(seen)
+        return {**about, "among": tuple(seen)}
 
     async def _require_seen(self, build: int) -> None:
         if not self._rights.sees_all:
@@ -174,7 +174,7 @@ class OwnBooks(Books):
                 await self._require(Scope.READ, _build_in(asked["build"]))
                 return await self._books.ask(question, asked)
             case Question.BUILDS | Question.REPOSITORIES | Question.ARTIFACTS:
-                return await self._books.ask(question, {**asked, "among": await self._among(asked)})
+                return await self._books.ask(question, await self._own(asked))
             case Question.STATUS:
                 found = await self._books.ask(question, asked)
                 return Answered(body=self._own_status(found.body), data=b"")

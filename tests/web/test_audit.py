@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from surveil.client import Behalf
-from surveil.store.acts import Act
+from surveil.store.acts import BEGUN, ITSELF, Act
 from surveil.store.passes import Kind
 from surveil.web.visitors import COOKIE, csrf_of
 from tests.corpora.naughty import NAUGHTY
@@ -82,6 +82,15 @@ def test_the_page_shows_acts_to_administrators_and_its_texts_are_texts(stage: St
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;alert(1)" in page.text
     assert "Nobody did anything of the kind" in stage.get("/audit?what=retry", browser(stage.session("admin"))).text
+
+
+def test_what_became_of_the_book_is_nobodys_act(stage: Stage) -> None:
+    somebody = "<bdi>a person</bdi>"
+    stage.acts.write(Act(at=stage.now, person="", way=ITSELF, what=BEGUN, subject="acts.db.damaged-1"))
+    page = stage.get("/audit", browser(stage.session("admin"))).text
+    assert ("acts.db.damaged-1" in page, somebody in page) == (True, False)
+    stage.acts.write(Act(at=stage.now, person="", way="command", what="cancel", subject="build 1"))
+    assert stage.get("/audit", browser(stage.session("admin"))).text.count(somebody) == 1
 
 
 @pytest.mark.parametrize("scope", ["read", "admin"])

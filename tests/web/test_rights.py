@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import httpx2
 import pytest
@@ -18,7 +18,7 @@ from fastapi.routing import iter_route_contexts
 from surveil.answer import Question
 from surveil.core.model import AttemptState, Status
 from surveil.core.scopes import Scope as SecretScope
-from surveil.errors import ExitCode, NotAllowedError, SurveilError
+from surveil.errors import ExitCode, NotAllowedError, SurveilError, UnreachableError
 from surveil.protocol import WatchedRepo
 from surveil.store.passes import Kind
 from surveil.store.people import ANYBODY, Role
@@ -257,6 +257,23 @@ def test_whoever_may_see_more_repositories_than_a_list_takes_is_told_to_name_one
         assert [each["id"] for each in stage.get(f"{API}/builds?repo={named}", both).json()["builds"]] == [1]
     assert stage.get(f"{API}/builds?repo=srv/none", both).json()["builds"] == []
     assert len(stage.get(f"{API}/builds", token(stage, "ada", ("read", "*"))).json()["builds"]) == 2
+
+
+def test_what_jobs_wait_for_is_asked_of_the_repositories_that_the_list_was_made_of(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "REPOS_MAX", 1)
+    stage.desk.store.commit(new(make_build(3, repo=ALPHA), make_job(3, repo=ALPHA)))
+    made_of: list[tuple[str, ...]] = []
+
+    async def ask(_what: str, about: Mapping[str, Any], **_: object) -> NoReturn:
+        made_of.append(about["among"])
+        raise UnreachableError("No dispatcher answers.")
+
+    monkeypatch.setattr(stage.dispatcher, "ask", ask)
+    both = token(stage, "grace", ("read", "/srv/*"))
+    found = stage.post(f"{API}/questions/builds", both, json={"repo": "alpha"}).json()["body"]
+    assert ([each["id"] for each in found], made_of) == ([3, 1], [(ALPHA,)])
 
 
 def visitor(*roles: tuple[str, str], most: str = "admin") -> Visitor:
