@@ -57,6 +57,8 @@ def members_at_hand(kind: KindT) -> KindT:
 
 _OF_OPEN_CLASSES: Final = frozenset({"__dict__", "__weakref__"})
 """What a class has that has no slots."""
+_NO_FIELDS: Final = ("ClassVar", "InitVar")
+"""What an annotation says that the standard library takes for something else; a `ClassVar[...]` is left out before."""
 _TWINS: Final[dict[type, type]] = {}
 _COPIERS: Final[dict[type, Any]] = {}
 
@@ -68,8 +70,8 @@ def _quick(plain: Any, *, kw_only: bool) -> Any:
     given = {field: vars(plain)[field] for field in annotated if field in vars(plain)}
     written = [each for each in given.values() if isinstance(each, dataclasses.Field)]
     assert plain.__bases__ == (object,), f"{name} has fields elsewhere than in its own slots"
-    assert all(each.init for each in written), f"{name} has fields that are not simply given"
-    assert not any("InitVar" in each for each in annotated.values()), f"{name} is given what is no field"
+    assert all(each.init and each.hash is None for each in written), f"{name} has fields that are not simply given"
+    assert not any(word in each for word in _NO_FIELDS for each in annotated.values()), f"{name} has what is no field"
     assert not any(field.startswith("_") for field in annotated), f"{name} has fields that are its own"
     assert not hasattr(plain, "__post_init__"), f"{name} wants to do more than to be filled"
     body = {key: value for key, value in vars(plain).items() if key not in annotated and key not in _OF_OPEN_CLASSES}

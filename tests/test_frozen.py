@@ -160,8 +160,10 @@ def test_fields_are_described_when_somebody_asks_and_once() -> None:
     ("body", "because"),
     [
         ({"__annotations__": {"_own": "int"}}, "fields that are its own"),
-        ({"__annotations__": {"asked": "InitVar[int]"}}, "given what is no field"),
+        ({"__annotations__": {"asked": "InitVar[int]"}}, "has what is no field"),
+        ({"__annotations__": {"shared": "typing.ClassVar[int]"}}, "has what is no field"),
         ({"__annotations__": {"late": "int"}, "late": field(init=False)}, "not simply given"),
+        ({"__annotations__": {"apart": "int"}, "apart": field(hash=False)}, "not simply given"),
         ({"__annotations__": {}, "__post_init__": print}, "more than to be filled"),
     ],
 )

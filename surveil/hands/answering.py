@@ -11,7 +11,8 @@ another thing: then nobody knows what is true, and the process ends before it sa
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
 
@@ -48,26 +49,25 @@ class Answering:
     async def answer(self, client: str, route: Route, ask: Ask) -> None:
         """Answer one question of the client of that name, who may ask."""
         try:
-            found = await self._found(client, ask)
-            done = found if isinstance(found, Reply) else await self._fulfil(client, route, ask, found)
+            with self._only_looking(ask):
+                found = await self._answers.answer(ask, client)
+                if isinstance(found, Reply):
+                    self._server.reply(route, answered(ask, found))
+                    return
+            done = await self._fulfil(client, route, ask, found)
         except SurveilError as error:
             self._server.reply(route, refusal(ask, error))
-            return
-        if not isinstance(found, Reply):
+        else:
             self._server.reply(route, answered(ask, done))
-            return
-        try:
-            self._server.reply(route, answered(ask, done))
-        except Exception as error:  # noqa: BLE001  # as below
-            self._server.reply(route, refusal(ask, self._defect(ask, error)))
 
-    async def _found(self, client: str, ask: Ask) -> Reply | Wish:
-        """What is answered, or what is wished, of which nothing is done yet. Raises SurveilError."""
+    @contextmanager
+    def _only_looking(self, ask: Ask) -> Iterator[None]:
+        """Nothing is changed in this block, so a mistake of ours in it is one in answering. Raises SurveilError."""
         try:
-            return await self._answers.answer(ask, client)
+            yield
         except SurveilError:
             raise
-        except Exception as error:  # Which mistakes we make is what nobody knows, and none of them changed anything.
+        except Exception as error:  # Which mistakes we make is what nobody knows.
             raise self._defect(ask, error) from error
 
     def _defect(self, ask: Ask, error: Exception) -> InfrastructureError:

@@ -1,7 +1,7 @@
 """A small database of its own beside the dispatcher's: opened or made, read and written by any thread and process.
 
 What belongs here: opening, its version, and its failures in a sentence. What does not: the tables in it, which are its
-owner's (`passes`, `hooks`, `outbox`).
+owner's (`passes`, `hooks`, `outbox`, `acts`).
 
 Beside the database and not in it: the dispatcher is the only one that writes there, and nobody may make it wait.
 """

@@ -83,8 +83,8 @@ def make_app(
     app.state.public_badges = public_badges
     app.state.providers = providers or {}
     app.state.stopping = asyncio.Event()
-    if gatherer is not None:
-        app.state.gatherer = gatherer
+    app.state.gatherer = gatherer
+    app.state.receiver = receiver
     app.add_middleware(Quick, books=books, door=door, cluster=cluster)
     app.add_middleware(Tags)
     app.add_middleware(Heads)
@@ -98,7 +98,6 @@ def make_app(
         # Around all others, as these refuse as well; what they say of a request stands in its scope.
         app.add_middleware(Counted, sums=gatherer.web)
     problems.install(app, problem_page)
-    app.state.receiver = receiver
     app.get("/healthz", include_in_schema=False)(healthy)
     app.get("/readyz", include_in_schema=False)(ready)
     return app

@@ -35,8 +35,10 @@ class LateRoute(APIRoute):
 
     def read(self) -> None:
         """Be all that a route is."""
-        if self._unread is not None:
-            super().__init__(self.path, self.endpoint, **self._unread)
+        unread = self._unread
+        if unread is not None:
+            # Where two threads serve, both may come first: each reads all of it, to the same end.
+            super().__init__(self.path, self.endpoint, **unread)
             self._unread = None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Request, Response
 
 from surveil.client import VERDICTS
+from surveil.core.model import Status
 from surveil.errors import SurveilError
 from surveil.web.api.asking import Asked
 from surveil.web.books import Books
@@ -27,7 +28,7 @@ RUNNING: Final = 50
 INCIDENTS: Final = 30
 RUNNERS: Final = 50
 REPOSITORIES: Final = 15
-_OPEN: Final = ("running", "held", "queued", "blocked")
+_OPEN: Final = tuple(state.value for state in Status if state not in VERDICTS)
 _AT_WORK: Final = frozenset({"assigned", "running"})
 
 
