@@ -15,11 +15,12 @@ copy is told.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,7 @@ OBSERVERS: Final = ("observer/keys", "observer/dispatcher.json", "observer/joine
 RUNNERS: Final = ("runners/*/keys", "runners/*/dispatcher.json", "runners/*/joined", "runners/*/identity.json")
 """Copied after the database: a runner's next start must be one that the database has not seen."""
 LEFT_OUT: Final = (BLOBS, RULES, SIGN_IN)
+_COPY: Final = "copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +77,61 @@ def backup(data: Path, destination: Path, *, now: int, database: str = "") -> Co
         InvalidError: the destination is taken, or there is no database of this version in `data`.
         StoreError: something cannot be read or written; the destination is not there.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise InvalidError(f"{destination} exists already: name a folder for the backup that does not")
-    open_reader(data, database=database).close()
-    part = destination.with_name(destination.name + PART)
     with disk_failures(f"write the backup {destination}"):
-        shutil.rmtree(part, ignore_errors=True)
-        make_folder(part)
-        try:
+        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+            raise InvalidError(f"{destination} exists already: name a folder for the backup that does not")
+        open_reader(data, database=database).close()
+        with _draft(destination) as part:
             copied = _copy(data, part, database_path(data, database), now)
             if destination.exists():
                 destination.rmdir()
             part.rename(destination)
             sync_folder(destination.parent)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     return copied
+
+
+@contextmanager
+def _draft(destination: Path) -> Iterator[Path]:
+    """A new folder on the destination's disk, in one beside it that is ours alone until the end of the block, and then
+    gone; so is what a killed backup left there.
+    """
+    room = destination.with_name(destination.name + PART)
+    make_folder(room)
+    # Not through a link: all secrets would go to wherever somebody lets it lead.
+    handle = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _claim(room, handle, destination)
+        try:
+            _empty(room)
+            part = room / _COPY
+            make_folder(part)
+            yield part
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _claim(room: Path, handle: int, destination: Path) -> None:
+    """See that this folder is ours alone. Raises InvalidError."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_there = room.exists() and os.path.samestat(os.fstat(handle), room.stat())
+    except BlockingIOError:
+        is_there = False
+    if not is_there:
+        raise InvalidError(f"another backup to {destination} is being made: wait for it, or name another folder")
+    if os.fstat(handle).st_uid != os.geteuid():
+        raise InvalidError(f"{room} belongs to somebody else, who could read the backup: remove it, or name a folder")
+    os.fchmod(handle, 0o700)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from surveil.core.outbox import Draft
-from surveil.store import StoreError, acts, backup, hooks, outbox, passes
+from surveil.errors import InvalidError
+from surveil.store import StoreError, acts, backup, hooks, neighbours, outbox, passes
 from surveil.store.acts import Act, Acts
 from surveil.store.checking import check
 from surveil.store.hooks import Hook, Hooks
@@ -189,3 +191,58 @@ def test_whoever_makes_a_copy_is_told_what_is_not_in_it(data: Path, tmp_path: Pa
     copied = backup.backup(data, tmp_path / "second", now=NOW)
     assert copied.left_out == ("blobs", "notify.toml")
     assert not any((tmp_path / "second" / name).exists() for name in copied.left_out)
+
+
+def test_a_copy_that_is_made_meanwhile_to_the_same_place_is_refused_and_the_first_is_whole(
+    data: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+    note_copy = neighbours.note_copy
+
+    def meanwhile(part: Path, *, now: int) -> None:
+        with pytest.raises(InvalidError, match="another backup") as caught:
+            backup.backup(data, copy, now=now)
+        refused.append(caught.value)
+        note_copy(part, now=now)
+
+    with closing(Hooks(data)) as kept:
+        kept.change(HOOK.repo, lambda _: HOOK)
+    monkeypatch.setattr(backup, "note_copy", meanwhile)
+    backup.backup(data, copy, now=NOW)
+    assert len(refused) == 1
+    assert sorted(path.name for path in copy.iterdir()) == ["acts.db", "hooks.db", "surveil.db"]
+    assert not copy.with_name("copy.part").exists()
+
+
+def test_what_a_killed_backup_left_is_not_in_the_next_copy(data: Path, copy: Path) -> None:
+    left = copy.with_name("copy.part")
+    (left / "keys").mkdir(parents=True)
+    left.chmod(0o755)
+    (left / "keys" / "old").write_text("of another installation")
+    (left / "web.db").symlink_to(data / "surveil.db")
+    backup.backup(data, copy, now=NOW)
+    assert sorted(path.name for path in copy.iterdir()) == ["acts.db", "surveil.db"]
+    assert copy.stat().st_mode & 0o777 == 0o700
+    assert (data / "surveil.db").exists()
+
+
+def test_a_backup_goes_through_no_link_that_somebody_laid(data: Path, copy: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    copy.with_name("copy.part").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match="could not write the backup"):
+        backup.backup(data, copy, now=NOW)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_backup_goes_into_no_folder_of_somebody_else(data: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy.with_name("copy.part").mkdir(mode=0o777)
+    monkeypatch.setattr(os, "geteuid", lambda: 65_533)
+    with pytest.raises(InvalidError, match="belongs to somebody else"):
+        backup.backup(data, copy, now=NOW)
+    assert list(copy.with_name("copy.part").iterdir()) == []
+
+
+def test_a_destination_that_cannot_even_be_looked_at_is_a_failure_with_a_sentence(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="could not write the backup"):
+        backup.backup(data, tmp_path / ("n" * 300), now=NOW)
