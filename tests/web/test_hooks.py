@@ -346,6 +346,16 @@ def test_a_delivery_counts_once_within_seven_days(stage: Stage) -> None:
     assert deliver(stage, "github", BODY, github(BODY)).status_code == 202
 
 
+def test_a_delivery_that_somebody_sent_before_as_an_event_of_no_interest_still_counts(stage: Stage) -> None:
+    for event, heard in (("ping", "ping"), ("issues", "nothing of interest")):
+        body = json.dumps(GITHUB | {"after": event}).encode()
+        assert deliver(stage, "github", body, github(body, event=event, delivery=event)).json()["heard"] == heard
+        assert deliver(stage, "github", body, github(body, event=event, delivery=event)).status_code == 409
+        assert deliver(stage, "github", body, github(body, delivery=event)).json()["heard"] == "a hint"
+        assert deliver(stage, "github", body, github(body, delivery=event)).status_code == 409
+    assert stage.dispatcher.wishes == [LOOK, LOOK]
+
+
 def test_what_was_delivered_is_known_to_other_processes_and_after_a_restart(stage: Stage) -> None:
     assert deliver(stage, "github", BODY, github(BODY)).status_code == 202
     del stage.__dict__["app"]

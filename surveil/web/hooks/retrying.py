@@ -49,7 +49,7 @@ class Retrying:
         self._cluster = cluster
 
     async def retry(self, repo: str, again: Again, digest: bytes) -> Outcome:
-        """Have it built again; the same `digest` of a delivery makes one build.
+        """Have it built again; the same `digest` of a delivery, of what is proved of it, makes one build.
 
         Raises:
             SurveilError: it cannot be, or the dispatcher cannot be asked.
