@@ -50,9 +50,10 @@ class Enrolment:
     def consider(self, news: News) -> None:
         """Look at how the child ended: if its key was refused, let it make another, once.
 
-        The dispatcher's database was replaced, or somebody revoked the key; whoever revokes it again means it.
+        The dispatcher's database was replaced, or somebody revoked the key; whoever revokes it again means it. Which
+        installation the folder belongs to stays written there: joining another one with it would take what was done
+        there for done here.
         """
         if news.exit_code == ExitCode.NOT_ALLOWED and not self._renewed:
             self._renewed = True
             shutil.rmtree(self._data / KEYS, ignore_errors=True)
-            (self._data / FILE_NAME).unlink(missing_ok=True)

@@ -105,12 +105,13 @@ def test_a_runner_that_is_enrolled_starts_again_without_a_token(
 def test_a_runner_whose_key_is_not_known_any_more_enrols_anew_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    folder = tmp_path / "runners" / "local-1"
+
     async def scene() -> tuple[list[str], list[Change]]:
-        folder = tmp_path / "runners" / "local-1"
         folder.mkdir(parents=True)
         (folder / "keys").mkdir()
         for name in ("refused", "dispatcher.json", "keys/runner.key"):
-            (folder / name).touch()
+            (folder / name).write_text("of the first")
         stage = Stage(monkeypatch, tmp_path)
         await stage.until(lambda: len([line for line in stage.lines if "join=" in line]) == 2)
         await stage.stop()
@@ -119,6 +120,7 @@ def test_a_runner_whose_key_is_not_known_any_more_enrols_anew_once(
     lines, changes = asyncio.run(scene())
     assert lines[0].startswith("local-1 join= at=tcp://127.0.0.1:7300 ")
     assert lines[2].startswith("local-1 join=token-1 ")
+    assert (folder / "dispatcher.json").read_text() == "of the first", "what it joins may be another installation"
     assert changes == [Change.STARTED, Change.ENDED, Change.STARTED, Change.STOPPED]
 
 
