@@ -51,7 +51,7 @@ from surveil.net.options import raise_file_limit
 from surveil.net.peers import Peers
 from surveil.net.server import Server
 from surveil.net.traffic import Received
-from surveil.places import BLOBS, KEYS, LOGS
+from surveil.places import BLOBS, KEYS, LOGS, RUNNERS
 from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.store import Store
@@ -244,9 +244,11 @@ def check_pair(data: Path, database: Path) -> None:
             "that key, so put it back, from a backup for example"
         )
     if key.exists() and not begun:
+        # What `up` started joined by that key as well, and its first build is another one than the next.
+        gone = " and ".join(str(each) for each in (key, data / "observer", data / RUNNERS) if each.exists())
         raise InvalidError(
             f"{data} has the key of a dispatcher, but its database {database} is missing or empty: put back a copy "
-            f"that `surveil db backup` made; to begin anew, remove {key} as well, and let all machines join again"
+            f"that `surveil db backup` made; to begin anew, remove {gone} as well, and let all machines join again"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from surveil.errors import InvalidError
 from surveil.hands.dispatching import check_pair
 from surveil.net.keys import SERVER_KEY, load_or_make_keys
-from surveil.places import KEYS
+from surveil.places import KEYS, RUNNERS
 
 
 @pytest.mark.parametrize("content", [None, b"", b"S"])
@@ -26,3 +26,15 @@ def test_a_database_without_its_key_is_refused_and_a_new_folder_is_not(tmp_path:
     (tmp_path / "surveil.db").write_bytes(b"SQLite format 3")
     with pytest.raises(InvalidError, match="has a database but not its key"):
         check_pair(tmp_path, tmp_path / "surveil.db")
+
+
+def test_whoever_begins_anew_is_told_to_remove_what_joined_by_the_old_key_and_would_not_join_by_the_next(
+    tmp_path: Path,
+) -> None:
+    for folder in (KEYS, "observer", RUNNERS):
+        (tmp_path / folder).mkdir()
+    load_or_make_keys(tmp_path / KEYS / SERVER_KEY)
+    with pytest.raises(InvalidError) as caught:
+        check_pair(tmp_path, tmp_path / "surveil.db")
+    gone = f"{tmp_path / KEYS / SERVER_KEY} and {tmp_path / 'observer'} and {tmp_path / RUNNERS}"
+    assert f"to begin anew, remove {gone} as well" in str(caught.value)
