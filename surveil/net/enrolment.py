@@ -17,7 +17,7 @@ from typing import Final
 
 from surveil.core.peers import Role
 from surveil.disk import sync_folder
-from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError
+from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError, UsageError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys, write_privately
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
@@ -64,9 +64,13 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
 
     Raises:
         NotAllowedError: the token is unknown, used up, expired, revoked, or made for another role.
+        UsageError: `data` is a runner's or observer's folder of another installation.
         UnreachableError: nothing that holds the dispatcher's key answers at the token's address.
-        InfrastructureError: `data` cannot be written.
+        InfrastructureError: `data` cannot be read or written.
     """
+    before = _known_before(role, data)
+    if before is not None and before.server_key != token.server_key:
+        raise _of_another(before, data)  # Before the token is used, which may be good only once.
     key_file = data / KEYS / KEY_FILES[role]
     draft = key_file.with_suffix(".joining")
     keys = load_or_make_keys(draft)
@@ -82,6 +86,9 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
             f"the token is for a machine that joins as {answer.role}, not as {role}: "
             f"make another with 'surveil token create --role {role}'"
         )
+    if before is not None and before.cluster != answer.cluster:
+        draft.unlink(missing_ok=True)
+        raise _of_another(before, data)
     KnownDispatcher(address=token.address, server_key=token.server_key, cluster=answer.cluster).save(data)
     try:
         os.replace(draft, key_file)  # noqa: PTH105  # The word that says what happens to an older key.
@@ -90,6 +97,19 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
         raise InfrastructureError(f"{key_file} cannot be written: {error.strerror}") from error
     write_privately(data / USED, hash_secret(token.secret).encode(), replace=True)
     return answer
+
+
+def _known_before(role: Role, data: Path) -> KnownDispatcher | None:
+    """Whose installation the folder belongs to. A client's holds nothing that is numbered, and may change sides."""
+    return load_known(data) if role is not Role.CLIENT and (data / FILE_NAME).exists() else None
+
+
+def _of_another(known: KnownDispatcher, data: Path) -> UsageError:
+    """Both installations have a build 1: what is held, done or seen of one would be taken for the other's."""
+    return UsageError(
+        f"{data} belongs to installation {known.cluster}, whose dispatcher was at {known.address}: "
+        f"join with a folder of its own for each installation (--data DIR), or remove {data} if that one is gone"
+    )
 
 
 async def _ask(connection: Connection, token: JoinToken, name: str, timeout_ms: int) -> Enrolled:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from surveil.config import ObserverConfig, RunnerConfig
 from surveil.core.peers import Peer, Role
-from surveil.errors import NotAllowedError, UnreachableError
+from surveil.errors import NotAllowedError, UnreachableError, UsageError
 from surveil.hands import observing, running
 from surveil.net.addresses import Address
 from surveil.net.enrolment import enrol, is_enrolled, is_spent
@@ -44,6 +45,14 @@ async def answering(stage: Stage, answer: Callable[[Received], Message | None]) 
     finally:
         serving_task.cancel()
         await asyncio.gather(serving_task, return_exceptions=True)
+
+
+def given(answer: Message, _: Received) -> Message:
+    return answer
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def token_for(stage: Stage) -> JoinToken:
@@ -108,6 +117,43 @@ def test_a_service_whose_command_holds_its_token_joins_once_and_where_it_says_th
                     async with observing.opened(theirs) as parts:
                         assert parts.address == stage.address
             assert len(heard) == 1
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("role", [Role.RUNNER, Role.OBSERVER])
+@pytest.mark.parametrize("key_stays", [True, False])
+def test_a_folder_of_one_installation_joins_no_other(tmp_path: Path, role: Role, key_stays: bool) -> None:
+    """Both have a build 1, and the runner would take the order for one that it has carried out already."""
+    yes = replace(YES, role=role.value)
+
+    async def scene() -> None:
+        async with serving() as first:
+            first.peers.open_enrolment(2_000)
+            async with answering(first, lambda _: yes):
+                await enrol(token_for(first), name="spare-2", role=role, data=tmp_path)
+        before = contents(tmp_path)
+        async with serving(server_keys=first.server_keys if key_stays else None) as second:
+            second.peers.open_enrolment(2_000)
+            async with answering(second, lambda _: replace(yes, cluster="d")) as heard:
+                with pytest.raises(UsageError, match=r"belongs to installation c, .* \(--data DIR\), or remove"):
+                    await enrol(token_for(second), name="spare-2", role=role, data=tmp_path)
+        assert len(heard) == (1 if key_stays else 0), "no token is used up where it can be helped"
+        assert contents(tmp_path) == before
+
+    asyncio.run(scene())
+
+
+def test_who_only_asks_may_change_to_another_installation(tmp_path: Path) -> None:
+    yes = replace(YES, role="client")
+
+    async def scene() -> None:
+        for cluster in ("c", "d"):
+            async with serving() as stage:
+                stage.peers.open_enrolment(2_000)
+                async with answering(stage, partial(given, replace(yes, cluster=cluster))):
+                    await enrol(token_for(stage), name="desk", role=Role.CLIENT, data=tmp_path)
+        assert load_known(tmp_path).cluster == "d"
 
     asyncio.run(scene())
 
