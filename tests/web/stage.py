@@ -10,7 +10,6 @@ from typing import Any, assert_never, cast
 
 import httpx2
 from fastapi import FastAPI
-from starlette.routing import BaseRoute, Route
 
 from surveil.answer import (
     BackupWish,
@@ -52,21 +51,6 @@ from tests.answer.desk import NOW, Desk
 CLUSTER = "6f1c0d6e7a9b4c0e8f3a2b1c0d9e8f7a"
 HERE = "http://ci.example.org"
 PATIENCE_S = 30
-
-
-_READ: dict[int, BaseRoute] = {}
-"""The routers of the first application, by their place."""
-
-
-def with_read_routers(app: FastAPI) -> FastAPI:
-    """Give an application the routers of the first one. They are the same in all, and know nothing of their
-    application; but FastAPI reads the signatures of all routes anew for each, which takes a tenth of a second.
-    """
-    routes = app.router.routes
-    for place, route in enumerate(routes):
-        if not isinstance(route, Route):  # What is no router belongs to its application, such as the description.
-            routes[place] = _READ.setdefault(place, route)
-    return app
 
 
 class PlayedDispatcher(Documents):
@@ -146,10 +130,10 @@ class Stage:
         receiver = Receiver(books, self.hooks, lambda: self.now, cluster=CLUSTER)
         door, submitter = Door(self.passes, self.acts, lambda: self.now), submitter_of(WebConfig(data=self.folder))
         gatherer = Gatherer(books, self.desk.store.reader, self.folder, lambda: self.now)
-        return with_read_routers(make_app(
+        return make_app(
             books, door, submitter, cluster=CLUSTER, receiver=receiver, gatherer=gatherer, public_url=self.public_url,
             proxies=self.proxies, how_often=self.how_often, providers=self.providers,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     @cached_property
     def hooks(self) -> HookSecrets:
