@@ -33,6 +33,8 @@ settings.register_profile(
 )
 settings.load_profile("surveil")
 
+FAULT_LINES_MAX = 80
+
 SomeReport = TypeVar("SomeReport", pytest.TestReport, pytest.CollectReport)
 
 
@@ -148,12 +150,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be Ctrl-C: a shell that starts us in the background has it ignored, and so would the processes that
     tests start.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(Faults())
 
 
 def _skips_fail(report: SomeReport) -> SomeReport:
@@ -178,6 +181,31 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _skips_fail((yield))
+
+
+class Faults:
+    """Keeps what made pytest itself, or a worker of it, fail."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self.told.append(str(excrepr))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Say at the end what pytest else keeps to itself: which tests had failed, and the first fault once more;
+        the end is what is seen of a long run.
+        """
+        yield
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if not self.told or reporter is None:
+            return
+        reporter.summary_failures()
+        reporter.short_test_summary()
+        reporter.section("the fault that ended the run")
+        for line in self.told[0].splitlines()[-FAULT_LINES_MAX:]:
+            reporter.write_line(line)
 
 
 @pytest.fixture

@@ -152,3 +152,26 @@ def test_workers_compile_their_shares_before_anything_is_collected(tmp_path: Pat
 def test_what_was_collected_is_never_garbage(tmp_path: Path) -> None:
     text = "import gc\ndef test_frozen():\n    assert gc.isenabled()\n    assert gc.get_freeze_count() > 10_000\n"
     assert run_pytest(tmp_path, text)[0] == 0
+
+
+def test_a_fault_of_pytest_itself_is_told_at_the_end_with_the_failures_before_it(tmp_path: Path) -> None:
+    """By itself pytest ends then with a trace of the process that hands out tests, and names no failure at all."""
+    text = """
+class Broken:
+    def pytest_runtest_logfinish(self):
+        raise LookupError("the worker's own fault")
+
+def test_fails():
+    assert "moon" == "sun"
+
+def test_breaks_its_worker(request):
+    request.config.pluginmanager.register(Broken())
+
+def test_never_begins():
+    pass
+"""
+    code, printed = run_pytest(tmp_path, text, options=("-n", "1", "-p", "no:randomly"))
+    assert code == 3
+    told = printed.partition("INTERNALERROR>")[2].rpartition("INTERNALERROR>")[2]
+    assert "FAILED test_inner.py::test_fails" in told
+    assert "LookupError: the worker's own fault" in told.partition("the fault that ended the run")[2]
