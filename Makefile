@@ -9,8 +9,8 @@ FAULTS ?= 30
 SEED ?= 1
 HOURS ?= 2
 SECONDS ?= 60
-# More than there are processors: two thirds of a test's time it waits, for processes of its own or for a clock.
-JOBS ?= $$((3 * $$(nproc)))
+# More than there are processors: for half of its time a test waits, for processes of its own or for a clock.
+JOBS ?= $$((2 * $$(nproc)))
 
 VENV := .venv
 READY := $(VENV)/.ready
