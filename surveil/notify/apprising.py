@@ -15,7 +15,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from surveil.calling import read_credential
@@ -75,24 +75,41 @@ class Apprised:
 
 async def _asked(wish: bytes) -> Any:
     """What the other process answers to this wish; None where it ends without an answer. Raises OSError."""
-    process = await asyncio.create_subprocess_exec(
-        *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env=environment({}), start_new_session=True, limit=ANSWER_BYTES_MAX,
-    )  # fmt: skip
-    assert process.stdin is not None, "it was asked for"
-    assert process.stdout is not None, "it was asked for"
+    # No pipes of asyncio's: it would wait for their ends before it tells us of the end of the process, and those never
+    # come while what a service has started holds them, or once a line has become too long.
+    reading, writing = os.pipe()
+    with (
+        open(reading, "rb", buffering=0) as answers,  # noqa: ASYNC230, PTH123  # A descriptor.
+        open(writing, "wb", buffering=0) as answering,  # noqa: ASYNC230, PTH123  # A descriptor.
+        open(os.memfd_create("wish"), "w+b") as asking,  # noqa: ASYNC230, PTH123  # A descriptor.
+    ):
+        asking.write(wish)
+        asking.seek(0)
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND, stdin=asking, stdout=answering, stderr=asyncio.subprocess.DEVNULL,
+            env=environment({}), start_new_session=True,
+        )  # fmt: skip
+        answering.close()
+        try:
+            return json.loads(await _first_line(answers))
+        except ValueError:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def _first_line(pipe: IO[bytes]) -> bytes:
+    """The first line of a pipe, which is closed then. Raises ValueError where it is longer than any answer."""
+    stream = asyncio.StreamReader(limit=ANSWER_BYTES_MAX)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), pipe
+    )
     try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # That it ended says what it answered.
-            process.stdin.write(wish)
-            await process.stdin.drain()
-            process.stdin.close()
-        return json.loads(await process.stdout.readline())
-    except ValueError:
-        return None
+        return await stream.readline()
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        transport.close()
 
 
 def judged(answer: Any, url: str) -> Outcome:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import logging
+import os
+import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -124,6 +127,41 @@ def test_whatever_becomes_of_the_process_is_an_outcome(
     outcome = carry(tmp_path, "json://127.0.0.1:1/hush-hush")
     assert outcome.fate is Fate.UNAVAILABLE
     assert said in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("does", "answer", "said"),
+    [
+        ("import time; time.sleep(40)", "none at all", "ended without a word"),
+        ("import time; time.sleep(40)", "", "was not done within"),
+        ("while True: print('x' * 1_000_000)", "", "ended without a word"),
+    ],
+)
+def test_nobody_waits_for_what_a_service_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, answer: str, said: str
+) -> None:
+    """It has a session of its own, so that it lives on, with the pipes of whoever started it."""
+    note = tmp_path / "started"
+    program = (
+        "import pathlib, subprocess, sys, time\n"
+        f"started = subprocess.Popen([sys.executable, '-c', {does!r}], start_new_session=True)\n"
+        f"pathlib.Path({str(note)!r}).write_text(str(started.pid))\n"
+        f"print({answer!r}, end={answer and chr(10)!r}, flush=True)\n"
+        "time.sleep(60)"
+    )
+    monkeypatch.setattr(apprising, "_COMMAND", (sys.executable, "-c", program))
+    patience_s = 2.0 if "not done" in said else 60.0
+    outcome = carry(tmp_path, "json://127.0.0.1:1/hush-hush", patience_s=patience_s)
+    while not (note.exists() and note.read_text()):  # This machine is slow.
+        patience_s *= 2
+        outcome = carry(tmp_path, "json://127.0.0.1:1/hush-hush", patience_s=patience_s)
+    started = int(note.read_text())
+    try:
+        assert said in outcome.reason
+        assert psutil.pid_exists(started) or "sleep" not in does
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
 
 
 def test_what_the_library_prints_is_no_answer(tmp_path: Path, forge: PlayedForge) -> None:
