@@ -11,9 +11,10 @@ import itertools
 import logging
 import os
 import signal
+import traceback
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -173,9 +174,63 @@ def _skips_fail(report: SomeReport) -> SomeReport:
     return report
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have pytest's own work done before anything else: what strikes there ends the worker instead of failing a test.
+
+    The alarm of `pytest-timeout` rings for the next phase of the test. Garbage waits as well: what it does at its end
+    may read code, as making a report does, and Python before 3.11.9 and 3.12.2 cannot do so while it does so.
+    """
+    left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        if left_s:
+            signal.setitimer(signal.ITIMER_REAL, max(left_s, 1))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test of which no report can be made has failed; of which, and why, is said like of any other."""
+    try:
+        with undisturbed():
+            return _skips_fail((yield))
+    except Exception:  # noqa: BLE001  # Whatever it is.
+        assert call.when != "collect", "that has a hook of its own"
+        return pytest.TestReport(
+            nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", when=call.when,
+            longrepr=f"No report can be made of {call!r}:\n{traceback.format_exc()}",
+        )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_logreport() -> Generator[None, None, None]:
+    with undisturbed():
+        yield
+
+
+def sendable(said: object) -> Any:
+    """The same with whatever half of a character is in it spelled out: no worker can send one."""
+    match said:
+        case str():
+            return said.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {sendable(key): sendable(value) for key, value in said.items()}
+        case list() | tuple():
+            return type(said)(map(sendable, said))
+        case _:
+            return said
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    return _skips_fail((yield))
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    return sendable((yield))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -38,7 +38,7 @@ def run_pytest(folder: Path, text: str, *, skips: str = "", options: tuple[str, 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     return done.returncode, done.stdout
 
@@ -175,3 +175,101 @@ def test_never_begins():
     told = printed.partition("INTERNALERROR>")[2].rpartition("INTERNALERROR>")[2]
     assert "FAILED test_inner.py::test_fails" in told
     assert "LookupError: the worker's own fault" in told.partition("the fault that ended the run")[2]
+
+
+def test_a_failure_with_half_a_character_in_it_is_one_failure_and_ends_no_worker(tmp_path: Path) -> None:
+    text = """
+import logging
+
+def test_says_it():
+    assert "moon\\udcff" == "sun"
+
+def test_logs_it():
+    logging.warning("star\\udcff")
+    assert False
+
+def test_goes_on():
+    pass
+"""
+    code, printed = run_pytest(tmp_path, text, options=("-n", "1", "-p", "no:randomly"))
+    assert (code, "2 failed, 1 passed" in printed) == (1, True), printed
+    assert "moon\\udcff" in printed
+    assert "star\\udcff" in printed
+
+
+def test_an_alarm_that_rings_while_pytest_tells_of_a_test_fails_that_test_and_ends_no_worker(tmp_path: Path) -> None:
+    text = """
+import time
+import pytest
+
+class Slow:
+    def pytest_runtest_makereport(self, item, call):
+        time.sleep(1.5 * (call.when == "call"))
+    def pytest_runtest_logreport(self, report):
+        time.sleep(1.5 * (report.when == "call"))
+
+@pytest.fixture
+def hanging():
+    yield
+    time.sleep(100)
+
+@pytest.mark.timeout(1)
+def test_is_told_of_slowly(request, hanging):
+    request.config.pluginmanager.register(Slow(), "slow")
+
+def test_goes_on(request):
+    request.config.pluginmanager.unregister(name="slow")
+"""
+    code, printed = run_pytest(tmp_path, text, options=("-n", "1", "-p", "no:randomly"))
+    assert (code, "2 passed, 1 error" in printed) == (1, True), printed
+    assert "ERROR test_inner.py::test_is_told_of_slowly - Failed: Timeout" in printed
+
+
+def test_garbage_that_reads_code_at_its_end_harms_no_report(tmp_path: Path) -> None:
+    """As a warning about what was not closed does, where warnings are errors: its trace is made then."""
+    text = """
+import ast, gc
+
+class Loud:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        if going:
+            ast.parse("a + b")
+            Loud()
+
+going = True
+
+def test_fails(request):
+    Loud()
+    gc.set_threshold(1)
+    assert "moon" == "sun"
+
+def test_goes_on():
+    global going
+    going = False
+    gc.set_threshold(700)
+"""
+    code, printed = run_pytest(tmp_path, text, options=("-n", "1", "-p", "no:randomly"))
+    assert (code, "1 failed, 1 passed" in printed) == (1, True), printed
+    assert "AssertionError: assert 'moon' == 'sun'" in printed
+
+
+def test_a_test_of_which_no_report_can_be_made_has_failed_and_ends_no_worker(tmp_path: Path) -> None:
+    text = """
+class Broken:
+    def pytest_runtest_makereport(self, call):
+        if call.when == "call":
+            raise LookupError("the plugin's own fault")
+
+def test_breaks_its_report(request):
+    request.config.pluginmanager.register(Broken(), "broken")
+    assert "moon" == "sun"
+
+def test_goes_on(request):
+    request.config.pluginmanager.unregister(name="broken")
+"""
+    code, printed = run_pytest(tmp_path, text, options=("-n", "1", "-p", "no:randomly"))
+    assert (code, "1 failed, 1 passed" in printed) == (1, True), printed
+    assert "LookupError: the plugin's own fault" in printed
+    assert "assert 'moon' == 'sun'" in printed
