@@ -1022,7 +1022,7 @@ def encode(message: Message) -> list[bytes]:
     if codec.bulk:
         frames.append(message.data)  # type: ignore[union-attr]  # only messages with a `data` field are bulk
     if sum(map(len, frames)) > MESSAGE_BYTES_MAX:
-        raise ProtocolError(f"a {type(message).__name__} message would be larger than {MESSAGE_BYTES_MAX} bytes")
+        raise ProtocolError(f"the {type(message).__name__} message would be larger than {MESSAGE_BYTES_MAX} bytes")
     return frames
 
 

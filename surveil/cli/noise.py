@@ -18,7 +18,7 @@ TROUBLES: Final = {
     "zap_restarts": "times that nobody could be let in until the dispatcher noticed, which is its own defect",
     "malformed": "messages that cannot be read",
     "denied": "messages that their sender may not say",
-    "too_large": "answers that were too large to be sent, which is a defect of the dispatcher",
+    "too_large": "messages that were too large to be sent, which is a defect of the dispatcher",
     "unanswered": "questions that the dispatcher failed to answer, which is its own defect",
     "endless": "messages without an end",
     "crowded": "connections that were one too many of their key, or of those that never say a word",

@@ -19,10 +19,10 @@ from typing import Final
 from surveil.answer import Reply, Wish
 from surveil.answer.answers import Answers, answered, refusal
 from surveil.clock import boot_ms
-from surveil.errors import InfrastructureError, SurveilError
+from surveil.errors import InfrastructureError, ProtocolError, SurveilError
 from surveil.net.server import Server
 from surveil.net.traffic import Route
-from surveil.protocol import Ask
+from surveil.protocol import Ask, encode
 from surveil.say import Voice
 
 SILENCE_MS: Final = 60_000
@@ -52,13 +52,29 @@ class Answering:
             with self._only_looking(ask):
                 found = await self._answers.answer(ask, client)
                 if isinstance(found, Reply):
-                    self._server.reply(route, answered(ask, found))
+                    self._say(route, ask, found, "nothing was changed")
                     return
             done = await self._fulfil(client, route, ask, found)
         except SurveilError as error:
             self._server.reply(route, refusal(ask, error))
         else:
-            self._server.reply(route, answered(ask, done))
+            self._say(route, ask, done, "what was wished is done")
+
+    def _say(self, route: Route, ask: Ask, reply: Reply, meanwhile: str) -> None:
+        """Say the answer, or at once why no message can carry it: nobody is to wait for what never comes."""
+        answer = answered(ask, reply)
+        if self._server.reply(route, answer):
+            return
+        try:
+            encode(answer)
+        except ProtocolError as error:
+            sentence = (
+                f"The dispatcher has an answer to `{ask.what[:60]}` that no message can carry ({error}); {meanwhile}, "
+                "and all else goes on. Ask for less of it at once: one build, job or repository, or with a smaller "
+                "`limit`."
+            )
+            self._server.reply(route, refusal(ask, self._defect(ask, error, sentence)))
+        # Otherwise the asker is gone or does not read; whoever still wants to know asks again.
 
     @contextmanager
     def _only_looking(self, ask: Ask) -> Iterator[None]:
@@ -68,9 +84,13 @@ class Answering:
         except SurveilError:
             raise
         except Exception as error:  # Which mistakes we make is what nobody knows.
-            raise self._defect(ask, error) from error
+            sentence = (
+                f"The dispatcher could not answer `{ask.what[:60]}` because of a defect of its own; nothing was "
+                "changed, and all else goes on."
+            )
+            raise self._defect(ask, error, sentence) from error
 
-    def _defect(self, ask: Ask, error: Exception) -> InfrastructureError:
+    def _defect(self, ask: Ask, error: Exception, sentence: str) -> InfrastructureError:
         """What the asker is told of a mistake of ours, which is counted and stands in the log."""
         self._server.counts.note(_TROUBLE, "")
         name, now = _name_of(ask.what, error), boot_ms()
@@ -84,10 +104,7 @@ class Answering:
                 defect=name,
                 what=ask.what,
             )
-        return InfrastructureError(
-            f"The dispatcher could not answer `{ask.what[:60]}` because of a defect of its own; nothing was changed, "
-            f"and all else goes on. Its log has more at `defect={name}`: please report what stands there."
-        )
+        return InfrastructureError(f"{sentence} Its log has more at `defect={name}`: please report what stands there.")
 
 
 def _name_of(what: str, error: Exception) -> str:

@@ -14,7 +14,7 @@ from surveil.errors import ExitCode, NotFoundError
 from surveil.hands import answering
 from surveil.hands.answering import Answering
 from surveil.net.traffic import Route
-from surveil.protocol import Answer, Ask
+from surveil.protocol import MESSAGE_BYTES_MAX, Answer, Ask
 from tests.answer.desk import Desk
 from tests.net.stage import Stage, connected, serving, until
 
@@ -132,6 +132,52 @@ def test_an_answer_that_no_message_can_carry_is_a_defect_too() -> None:
     (failed,), stage = heard(Played({"story": Reply(body={"odd": Odd()})}), STORY)
     assert failed.error.startswith("The dispatcher could not answer `story` because of a defect of its own")
     assert stage.server.counts.unanswered == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("x" * (MESSAGE_BYTES_MAX + 1), "the Answer message would be larger than 1048576 bytes"),
+        ("half of a character: \udc80", "the message's fields cannot be written: "),
+    ],
+)
+def test_whoever_asked_for_more_than_a_message_carries_is_told_so_at_once(
+    caplog: pytest.LogCaptureFixture, body: str, cause: str
+) -> None:
+    (failed, read), stage = heard(Played({"story": Reply(body=body)}), STORY, Ask(id=9, what="builds", about={}))
+    assert failed.error.startswith(f"The dispatcher has an answer to `story` that no message can carry ({cause}")
+    assert "; nothing was changed, and all else goes on. Ask for less of it at once: " in failed.error
+    assert (failed.id, failed.body, failed.exit_code) == (7, None, ExitCode.INFRASTRUCTURE)
+    assert (read.id, read.body, read.error) == (9, [], "")
+    (record,) = [each for each in caplog.records if each.name == "surveil.dispatcher"]
+    assert f"`defect={vars(record)['surveil_keys']['defect']}`" in failed.error
+    assert stage.server.counts.troubles() == [("too_large", 1, None), ("unanswered", 1, None)]
+
+
+def test_whoever_wished_for_what_is_done_is_told_so_where_no_message_can_carry_the_answer() -> None:
+    class Talkative(Played):
+        async def fulfil(self, client: str, route: Route, ask: Ask, wish: Wish) -> Reply:
+            await super().fulfil(client, route, ask, wish)
+            return Reply(data=bytes(MESSAGE_BYTES_MAX))
+
+    played = Talkative({})
+    (failed,), _ = heard(played, WISH)
+    assert failed.error.startswith("The dispatcher has an answer to `token_create` that no message can carry (")
+    assert "; what was wished is done, and all else goes on." in failed.error
+    assert [type(each) for each in played.fulfilled] == [TokenWish]
+
+
+def test_nobody_is_at_fault_where_the_asker_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with serving() as stage:
+            answers: Any = Played({"story": Reply(body=[])})
+            await Answering(answers, stage.server, answers.fulfil).answer(
+                "gone", Route(bulk=False, id=b"nobody"), STORY
+            )
+            assert (stage.server.counts.unsent, stage.server.counts.troubles()) == (1, [])
+
+    asyncio.run(scene())
+    assert caplog.records == []
 
 
 def test_what_is_wrong_with_the_question_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
+import httpx2
 import pytest
 
-from surveil.answer import wishes
+from surveil.answer import Reply, wishes
+from surveil.answer.answers import Answers
 from surveil.answer.story import Stories
 from surveil.client.asking import Client
-from surveil.errors import InfrastructureError, SurveilError
+from surveil.errors import ExitCode, InfrastructureError, SurveilError
 from surveil.hands.fulfil import Fulfiller
+from surveil.protocol import MESSAGE_BYTES_MAX
 from tests.integration.test_dispatcher import dispatching, in_a_loop, local_client, submit
+from tests.web.stage import HERE, Stage
 
 
 def planted(*_: object, **__: object) -> NoReturn:
@@ -55,6 +59,28 @@ async def test_a_question_that_fails_by_our_mistake_ends_no_dispatcher_however_o
     assert len(told) == 1
     assert told[0].exc_info is not None
     assert "planted" in str(told[0].exc_info[1])
+
+
+@in_a_loop
+async def test_an_answer_that_no_message_carries_is_refused_at_once_to_commands_and_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*_: object) -> Reply:
+        return Reply(body="x" * MESSAGE_BYTES_MAX)
+
+    monkeypatch.setattr(Answers, "_listed", endless)
+    hours_ms = 3_600_000
+    stage = Stage(tmp_path)
+    async with dispatching(tmp_path / "data"), local_client(tmp_path / "data") as client:
+        with pytest.raises(InfrastructureError, match="an answer to `runners` that no message can carry"):
+            await client.ask("runners", patience_ms=hours_ms)
+        stage.dispatcher = cast("Any", client)
+        transport = httpx2.ASGITransport(app=stage.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=HERE, timeout=hours_ms) as browser:
+            answer = await browser.get("/api/v1/runners", headers=stage.token())
+    problem = answer.json()
+    assert (answer.status_code, problem["exit_code"]) == (500, ExitCode.INFRASTRUCTURE)
+    assert problem["detail"].startswith("The dispatcher has an answer to `runners` that no message can carry (")
 
 
 @in_a_loop
