@@ -57,13 +57,10 @@ def add(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where:
     repositories, or those named. `anybody` stands for whoever comes with nothing: what it may read is public. `surveil
     login --person NAME` makes the link that they come in with.
     """
-    from surveil.errors import UsageError
     from surveil.store.people import ANYBODY
 
     with opened_register(where) as register:
-        if _find(register.people(), name) is not None:
-            raise UsageError(f"{name} is known already: `surveil user role {name} ROLE` gives another role.")
-        found = register.put(name, _given(role, repos))
+        found = register.put(name, _given(role, repos), new=True)
     _tell(found, as_json=as_json)
     if not as_json and name != ANYBODY:
         tell(f"`surveil login --person {name}` makes the link that they come in with.")

@@ -30,8 +30,10 @@ class Register(ABC):
         """Everybody who is known, by name."""
 
     @abstractmethod
-    def put(self, name: str, roles: Sequence[Role]) -> Document:
-        """Know somebody, with these roles in place of those that were given by hand before. Raises InvalidError."""
+    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
+        """Know somebody, with these roles in place of those that were given by hand before; with `new`, only if nobody
+        is known so. Raises InvalidError, and UsageError where somebody is.
+        """
 
     @abstractmethod
     def forget(self, name: str) -> Document:

@@ -29,12 +29,15 @@ class RegisterHere(Register):
         with opened_passes(self._data) as passes:
             return [person_view(each) for each in passes.people.listed()]
 
-    def put(self, name: str, roles: Sequence[Role]) -> Document:
+    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
         """Know somebody with these roles."""
         checked(name, roles)
         with opened_passes(self._data) as passes:
+            if new:
+                # Looked at before as well, so that of whoever may not be added no line says that they were.
+                passes.people.see_new(name)
             note_here(self._data, What.USER, roles_text(name, roles), now=_now())
-            return person_view(passes.people.put(name, roles, now=_now()))
+            return person_view(passes.people.put(name, roles, now=_now(), new=new))
 
     def forget(self, name: str) -> Document:
         """Know somebody no more."""

@@ -18,6 +18,7 @@ from surveil.web.links import no_pass
 
 _USERS: Final = "/api/v1/users"
 _PASSES: Final = "/api/v1/passes"
+_LOST: Final = f"{LOST}look with `surveil user ls`, and type it again."
 
 
 class RegisterThere(Register):
@@ -30,19 +31,22 @@ class RegisterThere(Register):
         """Everybody who is known."""
         return list(self._pages.request("GET", _USERS))
 
-    def put(self, name: str, roles: Sequence[Role]) -> Document:
+    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
         """Know somebody with these roles."""
         # A name that cannot be one may not be written into an address either.
         checked(name, roles)
         about = {"roles": [{"role": each.scope, "repo": each.repo} for each in roles]}
-        return dict(self._pages.request("PUT", f"{_USERS}/{quote(name, safe='')}", about))
+        path = f"{_USERS}/{quote(name, safe='')}"
+        if not new:
+            return dict(self._pages.request("PUT", path, about))
+        # Said twice, the second one would be refused for the first.
+        return dict(self._pages.request("PUT", f"{path}?new=true", about, once=_LOST))
 
     def forget(self, name: str) -> Document:
         """Know somebody no more."""
         if name not in [each["name"] for each in self.people()]:
             raise nobody_called(name)
-        lost = f"{LOST}look with `surveil user ls`, and type it again."
-        return dict(self._pages.request("DELETE", f"{_USERS}/{quote(name, safe='')}", once=lost))
+        return dict(self._pages.request("DELETE", f"{_USERS}/{quote(name, safe='')}", once=_LOST))
 
     def passes(self) -> list[Document]:
         """The sessions and tokens that are still good, as far as the token may see them."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from surveil.core.spelling import quoted
-from surveil.errors import InvalidError, NotAllowedError, NotFoundError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UsageError
 from surveil.frozen import dataclass
 from surveil.store.beside import FileBeside
 
@@ -118,14 +118,18 @@ class People:
             row = connection.execute(select(PEOPLE).where(PEOPLE.c.name == name)).first()
             return None if row is None else _person(row, _roles(connection, name))
 
-    def put(self, name: str, roles: Sequence[Role], *, now: int) -> Person:
-        """Know a person of this name with these roles, in place of those that were given by hand before.
+    def put(self, name: str, roles: Sequence[Role], *, now: int, new: bool = False) -> Person:
+        """Know a person of this name with these roles, in place of those that were given by hand before; with `new`,
+        only if nobody is known so.
 
         Raises:
             InvalidError: nobody can be called so, or have such roles.
+            UsageError: somebody is known so, and should be new.
         """
         checked(name, roles)
         with self._file.transaction() as connection:
+            if new:
+                _see_new(connection, name)
             if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is None:
                 _room(connection)
                 provider = name.partition("@")[2] or None
@@ -134,6 +138,11 @@ class People:
         found = self.find(name)
         assert found is not None, "it was just written"
         return found
+
+    def see_new(self, name: str) -> None:
+        """Raise UsageError where somebody is known so."""
+        with self._file.looking() as connection:
+            _see_new(connection, name)
 
     def arrive(
         self, provider: str, subject: str, called: str, roles: Sequence[Role], *, issuer: str, now: int,
@@ -229,6 +238,11 @@ def roles_text(name: str, roles: Iterable[Role]) -> str:
     """What somebody may do, as a clause."""
     places = (f"`{each.scope}` in {'all repositories' if each.repo == EVERYWHERE else each.repo}" for each in roles)
     return f"{name} may {', '.join(places) or 'do nothing'}"
+
+
+def _see_new(connection: Connection, name: str) -> None:
+    if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is not None:
+        raise UsageError(f"{name} is known already: `surveil user role {name} ROLE` gives another role.")
 
 
 def _replace(connection: Connection, name: str, source: str, roles: Iterable[Role]) -> None:

@@ -205,11 +205,16 @@ class Door:
         """Everybody who is known."""
         return await asyncio.to_thread(self._passes.people.listed)
 
-    async def put_person(self, visitor: Visitor, name: str, roles: Sequence[Role]) -> Person:
-        """Know somebody, with these roles in place of those before. Raises InvalidError."""
+    async def put_person(self, visitor: Visitor, name: str, roles: Sequence[Role], *, new: bool = False) -> Person:
+        """Know somebody, with these roles in place of those before; with `new`, only if nobody is known so. Raises
+        InvalidError, and UsageError where somebody is.
+        """
         checked(name, roles)
+        if new:
+            # Looked at before as well, so that of whoever may not be added no line says that they were.
+            await asyncio.to_thread(self._passes.people.see_new, name)
         await self._note(What.USER, visitor.person, roles_text(name, roles), _way(visitor))
-        return await asyncio.to_thread(self._passes.people.put, name, roles, now=self._now())
+        return await asyncio.to_thread(self._passes.people.put, name, roles, now=self._now(), new=new)
 
     async def forget_person(self, visitor: Visitor, name: str) -> int:
         """Know somebody no more, and end all that they came in with; how many of these were good. Raises

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from surveil.store.acts import Acts
 from surveil.store.passes import Kind, Passes
-from surveil.store.people import Role
+from surveil.store.people import People, Role
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 
@@ -86,3 +87,29 @@ def test_a_link_or_token_for_somebody_who_is_known_is_theirs_and_ends_with_them(
     assert passes.admit(Kind.TOKEN, made.out.strip(), now=now) is None
     passes.close()
     assert type_("login", "--person", "anybody").code == 3
+
+
+def test_of_administrators_who_add_somebody_at_the_same_time_one_does(
+    type_: Type, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = Passes(data)
+
+    def both_looked(self: People, name: str) -> None:
+        """Nobody was known so, and by now somebody is."""
+        if self.find(name) is None:
+            passes.people.put(name, [Role(repo=OTHER, scope="read")], now=1, new=True)
+
+    monkeypatch.setattr(People, "see_new", both_looked)
+    late = type_("user", "add", "grace", "--role", "admin")
+    assert late.code == 2
+    assert "grace is known already: `surveil user role grace ROLE` gives another role." in late.err
+    assert roles(type_) == [("grace", "read", OTHER)]
+    passes.close()
+
+
+def test_of_whoever_is_refused_as_known_already_no_act_says_that_they_were_added(type_: Type, data: Path) -> None:
+    for _ in range(2):
+        type_("user", "add", "grace")
+    acts = Acts(data)
+    assert [each.subject for each in acts.listed(what="user", limit=9)] == ["grace may `read` in all repositories"]
+    acts.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.errors import InvalidError, NotAllowedError
+from surveil.errors import InvalidError, NotAllowedError, UsageError
 from surveil.store import StoreError
 from surveil.store.passes import FILE, KEPT_MS, SEEN_MS, Kind, Passes, is_whole
 from surveil.store.people import Role
@@ -170,3 +170,19 @@ def test_whoever_is_forgotten_has_nothing_left_and_others_keep_theirs(passes: Pa
     assert passes.people.find("grace") is None
     again = passes.people.put("grace", [], now=NOW)
     assert again.roles == ()
+
+
+def test_of_many_who_add_somebody_at_the_same_time_one_does_and_the_others_are_told(passes: Passes) -> None:
+    def add(number: int) -> str:
+        try:
+            passes.people.put("grace", [Role(repo=f"/srv/{number}", scope="run")], now=NOW, new=True)
+        except UsageError as error:
+            return str(error)
+        return f"/srv/{number}"
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(add, range(8)))
+    (added,) = [each for each in told if each.startswith("/srv/")]
+    assert [each.repo for each in passes.people.listed()[0].roles] == [added]
+    told.remove(added)
+    assert set(told) == {"grace is known already: `surveil user role grace ROLE` gives another role."}

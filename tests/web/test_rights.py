@@ -409,6 +409,10 @@ def test_roles_are_given_and_taken_at_once_and_whoever_is_removed_is_out(stage: 
     assert stage.get(f"{API}/me", grace).json() == {
         "person": "grace", "user": "grace", "everywhere": None, "roles": [{"repo": BETA, "role": "run"}],
     }  # fmt: skip
+    twice = stage.request("PUT", f"{API}/users/grace?new=true", admin, json={"roles": [{"role": "admin"}]})
+    assert (twice.status_code, twice.json()["exit_code"]) == (400, 2)
+    assert twice.json()["detail"].startswith("grace is known already: ")
+    assert [each.subject for each in stage.acts.listed(what="user", limit=9)] == [f"grace may `run` in {BETA}"]
     stage.request("PUT", f"{API}/users/grace", admin, json={"roles": []})
     assert stage.get(f"{API}/builds", grace).status_code == 403
     assert stage.request("DELETE", f"{API}/users/grace", admin).json() == {"name": "grace", "ended": 1}

@@ -59,13 +59,16 @@ async def users(request: Request, _visitor: Administers) -> list[Document]:
 
 
 @router.put("/users/{name}")
-async def put_user(request: Request, name: _Name, visitor: Administers, somebody: Somebody) -> Document:
-    """Know somebody, with these roles in place of those that were given before. `anybody` stands for whoever comes with
+async def put_user(
+    request: Request, name: _Name, visitor: Administers, somebody: Somebody, *, new: bool = False
+) -> Document:
+    """Know somebody, with these roles in place of those that were given before; with `new`, only if nobody is known by
+    that name, whoever else adds them at the same time. `anybody` stands for whoever comes with
     nothing, and may `read` at most: what it may read is public.
     """
     door: Door = request.app.state.door
     roles = [Role(repo=each.repo, scope=each.role) for each in somebody.roles]
-    return person_view(await door.put_person(visitor, name, roles))
+    return person_view(await door.put_person(visitor, name, roles, new=new))
 
 
 @router.delete("/users/{name}")
