@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 
 PATIENCE_MS: Final = 3_000
 _COLUMNS: Final = (Column(name="", states=True), Column(name=""), Column(name="", folds=True))
+_LOST: Final = {
+    "hooks": " Webhooks are refused until `surveil hook secret` has set each secret anew.",
+    "outbox": " What waited to be told until then stays untold.",
+}
+"""What putting a file aside costs, where that is more than the past."""
 CLOCK_MS_MAX: Final = 5_000
 """Clocks further apart than this make ages and durations look wrong; nothing else depends on them."""
 
@@ -193,7 +198,7 @@ def _of_status(status: dict[str, Any]) -> Iterator[Finding]:
     for name in status.get("put_aside", []):
         sentence = (
             f"{name} in the dispatcher's data folder was damaged and is put aside; a new one was begun, and what "
-            "stands in this one is kept for whoever looks."
+            f"stands in this one is kept for whoever looks.{_LOST.get(name.partition('.')[0], '')}"
         )
         next_ = f"mv {name} ELSEWHERE   (in that folder, with the files beside it; once you have looked at its disk)"
         yield Finding(name="damage", health=Health.WEAK, sentence=sentence, next=next_)

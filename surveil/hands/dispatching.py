@@ -55,15 +55,13 @@ from surveil.places import BLOBS, KEYS, LOGS, RUNNERS
 from surveil.protocol import Assign
 from surveil.say import Voice
 from surveil.store import Store
-from surveil.store.acts import FILE as BOOK
 from surveil.store.acts import Acts, open_book
-from surveil.store.aside import aside_of
 from surveil.store.backup import Copied, backup
 from surveil.store.blobs import Blobs, FolderBlobs
 from surveil.store.bucket import Bucket, where_of
 from surveil.store.bucketed import BucketBlobs
 from surveil.store.logs import LogStore
-from surveil.store.neighbours import lacking
+from surveil.store.neighbours import all_aside, lacking
 from surveil.store.sqlite import database_path, open_store
 from surveil.store.writing import SqlStore
 
@@ -265,7 +263,7 @@ def _live(config: DispatcherConfig, store: Store, clock: Clock, server: Server, 
     return Live(
         cluster=identity.cluster, epoch=identity.epoch, started_at=clock.now(), state=state, now=clock.now,
         log_wait_ms=config.policy.log_wait_ms, is_revoked=known.is_revoked, troubles=server.counts.troubles,
-        offenders=server.audit.worst, put_aside=lambda: aside_of(config.data / BOOK),
+        offenders=server.audit.worst, put_aside=lambda: all_aside(config.data),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from surveil.notify.traces import Traces, tracer_of
 from surveil.places import RULES, Hold
 from surveil.say import Voice
 from surveil.store import Reader
-from surveil.store.outbox import Outbox
+from surveil.store.outbox import open_outbox
 from surveil.store.sqlite import open_reader
 from surveil.tasks import Tasks
 
@@ -69,7 +69,7 @@ async def opened(config: NotifyConfig) -> AsyncIterator[Sequence[Delivery]]:
         reader = open_reader(config.data, database=config.database or "")
         stack.callback(reader.close)
         stack.enter_context(Hold(config.data, "a `notify`", lock=LOCK))
-        outbox = Outbox(config.data)
+        outbox = open_outbox(config.data)
         stack.callback(outbox.close)
         targets: list[Target] = []
         for rule in rules.forges:

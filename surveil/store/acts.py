@@ -38,7 +38,7 @@ from surveil.codec import pack_row
 from surveil.frozen import dataclass, replace
 from surveil.say import Voice
 from surveil.store import StoreError
-from surveil.store.aside import aside_of, put_aside
+from surveil.store.aside import aside_of, or_anew
 from surveil.store.beside import DamagedFileError, FileBeside
 
 FILE: Final = "acts.db"
@@ -136,11 +136,7 @@ class Acts:
         """Put a line behind the others; it is on disk when this returns. A file that turns out to be damaged is put
         aside, and the line stands in the next one.
         """
-        try:
-            self._write(act)
-        except DamagedFileError as damage:
-            _say_put_aside(damage, put_aside(damage))
-            self._write(act)
+        or_anew(lambda: self._write(act), _say_put_aside)
 
     def begin(self, *, at: int, missing: bool) -> None:
         """Have the first line of a new book say why it was begun: the one before was put aside, or is `missing`."""
@@ -216,11 +212,7 @@ def open_book(data: Path, *, now: int, expected: bool = False, pages: bool = Fal
         StoreError: it cannot be used, or was put aside too often.
     """
     missing = expected and not (data / FILE).exists()
-    try:
-        return _begun(data, now, missing=missing, pages=pages)
-    except DamagedFileError as damage:
-        _say_put_aside(damage, put_aside(damage))
-    return _begun(data, now, missing=missing, pages=False)
+    return or_anew(lambda: _begun(data, now, missing=missing, pages=pages), _say_put_aside)
 
 
 def _begun(data: Path, now: int, *, missing: bool, pages: bool) -> Acts:
@@ -235,13 +227,11 @@ def _begun(data: Path, now: int, *, missing: bool, pages: bool) -> Acts:
     return acts
 
 
-def _say_put_aside(damage: DamagedFileError, name: str | None) -> None:
+def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
     """Tell of it in the log of whoever put it aside."""
-    if name is not None:
-        voice.error(
-            "who did what before is put aside: the book is damaged, and a new one is begun", reason=damage,
-            kept=damage.path.with_name(name),
-        )  # fmt: skip
+    voice.error(
+        "who did what before is put aside: the book is damaged, and a new one is begun", reason=damage, kept=kept
+    )
 
 
 def _append(connection: Connection, act: Act) -> int:

@@ -2,15 +2,16 @@
 it is lost to whoever looks.
 
 What belongs here: giving it that name, and listing what has one. What does not: noticing damage (`beside`), and which
-file may be begun anew without a person (its owner: of all files only the book of acts, docs/adr/0048).
+file may be begun anew without a person (its owner: docs/adr/0058).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from surveil.disk import sync_folder
 from surveil.store import StoreError
@@ -19,10 +20,25 @@ from surveil.store.failures import disk_failures
 
 ASIDE_MAX: Final = 5
 """So many are kept. Whoever leaves that many lying has a disk that nobody should write to, and each may be large."""
+Opened = TypeVar("Opened")
 _MARK: Final = ".damaged-"
 _NAME: Final = re.compile(r".+\.damaged-[1-9][0-9]*")
 _BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps of a file belongs to it under its new name as well."""
+
+
+def or_anew(begin: Callable[[], Opened], say: Callable[[DamagedFileError, Path], None]) -> Opened:
+    """What `begin` opens or makes, for whoever has to go on: a file that it finds damaged is put aside first, and `say`
+    tells of it, with where it is now. Raises as `begin` and `put_aside` do.
+    """
+    try:
+        return begin()
+    except DamagedFileError as damage:
+        name = put_aside(damage)
+        # Otherwise another process did so, and tells of it.
+        if name is not None:
+            say(damage, damage.path.with_name(name))
+    return begin()
 
 
 def put_aside(damage: DamagedFileError) -> str | None:

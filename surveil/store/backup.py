@@ -28,13 +28,12 @@ from surveil.disk import make_folder, sync_file, sync_folder
 from surveil.errors import InvalidError
 from surveil.frozen import dataclass
 from surveil.places import BLOBS, LOGS, RULES, SIGN_IN
-from surveil.store import Cluster, StoreError, acts, codec
-from surveil.store.aside import aside_of
+from surveil.store import Cluster, StoreError, codec
 from surveil.store.failures import disk_failures
 from surveil.store.log_live import DATA, INDEX
 from surveil.store.log_packed import PART, SUFFIX
 from surveil.store.log_paths import log_files
-from surveil.store.neighbours import AFTER, BEFORE, copy_moment, copy_neighbours, note_copy
+from surveil.store.neighbours import AFTER, BEFORE, all_aside, copy_moment, copy_neighbours, note_copy
 from surveil.store.sqlite import FILE, database_path, open_reader
 
 KEYS: Final = "keys"
@@ -153,7 +152,7 @@ def _copy(data: Path, part: Path, source: Path, now: int) -> Copied:
         sync_folder(Path(folder))
     return Copied(
         database_bytes=(part / FILE).stat().st_size, neighbour_bytes=neighbour_bytes, logs=logs, log_bytes=log_bytes,
-        left_out=(*(name for name in LEFT_OUT if _holds_something(data / name)), *aside_of(data / acts.FILE)),
+        left_out=(*(name for name in LEFT_OUT if _holds_something(data / name)), *all_aside(data)),
     )  # fmt: skip
 
 

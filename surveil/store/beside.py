@@ -54,9 +54,10 @@ class FileBeside:
         *,
         loss: str,
         changes: Mapping[int, Sequence[str]] | None = None,
+        pages: bool = False,
     ) -> None:
         """Open the file, or make it with these tables; `loss` says what removing it costs, and `changes` what leads to
-        each version from the one before, tables that it lacks apart.
+        each version from the one before, tables that it lacks apart. With `pages` it is looked at whole.
 
         Raises:
             InvalidError: it is of a newer version.
@@ -76,6 +77,8 @@ class FileBeside:
         self._opened: tuple[int, int] | None = None
         try:
             self._open()
+            if pages:
+                self.check_pages()
         except BaseException:  # Whatever it is: nobody else could close it.
             self.close()
             raise
@@ -168,7 +171,12 @@ class FileBeside:
             raise self._damaged(" ".join(str(found).split()))
 
     def _damaged(self, cause: str) -> DamagedFileError:
-        sentence = f"{self._path} is damaged ({cause}): remove the file{self._loss}"
+        # What SQLite keeps beside the file would be taken for the copy's, and spoil that as well.
+        sentence = (
+            f"{self._path} is damaged ({cause}): end what runs on this folder, remove `{self._path.name}` and "
+            f"`{self._path.name}-wal`, and put its copy from a backup there; without a copy, only remove the "
+            f"file{self._loss}"
+        )
         return DamagedFileError(sentence, self._path, self._opened)
 
     @contextmanager

@@ -32,7 +32,9 @@ from sqlalchemy.exc import IntegrityError
 
 from surveil.errors import InfrastructureError
 from surveil.frozen import dataclass
-from surveil.store.beside import FileBeside
+from surveil.say import Voice
+from surveil.store.aside import or_anew
+from surveil.store.beside import DamagedFileError, FileBeside
 
 FILE: Final = "hooks.db"
 KEPT_MS: Final = 7 * 24 * 3_600_000
@@ -68,6 +70,8 @@ _DELIVERIES: Final = Table(
     sqlite_with_rowid=False,
 )
 
+voice = Voice("hooks")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
@@ -92,14 +96,15 @@ class Hooks:
     disk does not do its part.
     """
 
-    def __init__(self, data: Path) -> None:
-        """Open the file in the data folder, or make it.
+    def __init__(self, data: Path, *, pages: bool = False) -> None:
+        """Open the file in the data folder, or make it; with `pages` it is looked at whole.
 
         Raises:
             InvalidError: it is of a newer version.
             StoreError: it cannot be used.
         """
-        self._file = FileBeside(data / FILE, _METADATA, _VERSION, loss=", and set the secrets of webhooks anew")
+        loss = ", and set the secrets of webhooks anew"
+        self._file = FileBeside(data / FILE, _METADATA, _VERSION, loss=loss, pages=pages)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -170,6 +175,25 @@ class Hooks:
         """Nothing came of a delivery: let it come again."""
         with self._file.transaction() as connection:
             connection.execute(delete(_DELIVERIES).where(_DELIVERIES.c.digest.in_(digests)))
+
+
+def open_hooks(data: Path) -> Hooks:
+    """Open the file and look at it whole, or make it, for whoever has to go on: one that is damaged is put aside, and
+    the webhooks in it are known no more.
+
+    Raises:
+        InvalidError: it is of a newer version.
+        StoreError: it cannot be used, or was put aside too often.
+    """
+    return or_anew(lambda: Hooks(data, pages=True), _say_put_aside)
+
+
+def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
+    voice.error(
+        "all webhooks are put aside: their file is damaged, and what forges say is refused until `surveil hook secret` "
+        "has set each secret anew; what was pushed is found by looking",
+        reason=damage, kept=kept,
+    )  # fmt: skip
 
 
 def _count(connection: Connection) -> int:

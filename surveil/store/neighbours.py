@@ -19,6 +19,7 @@ from typing import Final
 
 from surveil.store import StoreError, acts, hooks, outbox, passes
 from surveil.store.acts import Act, Acts
+from surveil.store.aside import aside_of
 
 BEFORE: Final = (outbox.FILE, hooks.FILE, passes.FILE)
 AFTER: Final = (acts.FILE,)
@@ -71,6 +72,11 @@ def note_copy(part: Path, *, now: int) -> None:
         )  # fmt: skip
     finally:
         book.close()
+
+
+def all_aside(data: Path) -> list[str]:
+    """The names under which damaged ones were put aside."""
+    return [name for neighbour in NEIGHBOURS for name in aside_of(data / neighbour)]
 
 
 def lacking(data: Path) -> list[str]:

@@ -33,7 +33,9 @@ from sqlalchemy import (
 
 from surveil.core.outbox import Draft, Latest, Parcel, Queue, admit
 from surveil.frozen import dataclass
-from surveil.store.beside import FileBeside
+from surveil.say import Voice
+from surveil.store.aside import or_anew
+from surveil.store.beside import DamagedFileError, FileBeside
 
 FILE: Final = "outbox.db"
 KEPT_MS: Final = 14 * 24 * 3_600_000
@@ -81,6 +83,8 @@ _FIELDS: Final = tuple(
     for name in ("id", "subject", "slot", "body", "made_at", "rank", "refusals", "due_at", "problem")
 )  # fmt: skip
 
+voice = Voice("notify")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
@@ -104,14 +108,15 @@ class Outbox:
     disk does not do its part.
     """
 
-    def __init__(self, data: Path) -> None:
-        """Open the file in the data folder, or make it.
+    def __init__(self, data: Path, *, pages: bool = False) -> None:
+        """Open the file in the data folder, or make it; with `pages` it is looked at whole.
 
         Raises:
             InvalidError: it is of a newer version.
             StoreError: it cannot be used.
         """
-        self._file = FileBeside(data / FILE, _METADATA, _VERSION, loss="; then nobody is told what happened before")
+        loss = "; then nobody is told what happened before"
+        self._file = FileBeside(data / FILE, _METADATA, _VERSION, loss=loss, pages=pages)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -204,6 +209,24 @@ class Outbox:
             else:
                 connection.execute(update(_PARCELS).where(_PARCELS.c.id == parcel.id).values(changed))
             connection.execute(update(_TARGETS).where(_TARGETS.c.name == name).values(own))
+
+
+def open_outbox(data: Path) -> Outbox:
+    """Open the file and look at it whole, or make it, for whoever has to go on: one that is damaged is put aside, and
+    everybody is told of what happens from then on.
+
+    Raises:
+        InvalidError: it is of a newer version.
+        StoreError: it cannot be used, or was put aside too often.
+    """
+    return or_anew(lambda: Outbox(data, pages=True), _say_put_aside)
+
+
+def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
+    voice.error(
+        "what was still to be told is put aside: its file is damaged, and people are told of what happens from now on",
+        reason=damage, kept=kept,
+    )  # fmt: skip
 
 
 def _latest(connection: Connection, name: str, slots: Sequence[str]) -> dict[str, Latest]:

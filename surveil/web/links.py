@@ -15,11 +15,14 @@ from surveil.answer.auditing import What
 from surveil.answer.views import time_text
 from surveil.client.access import person_here
 from surveil.core.spelling import format_duration, quoted
-from surveil.errors import InvalidError, NotFoundError
+from surveil.errors import InvalidError, NotFoundError, SurveilError
+from surveil.net.known import FILE_NAME as WHEREABOUTS
+from surveil.store.acts import FILE as BOOK
 from surveil.store.acts import Act, open_book
 from surveil.store.passes import Kind, Pass, Passes
 from surveil.store.people import ANYBODY, Person
 from surveil.store.sqlite import FILE as DATABASE
+from surveil.store.sqlite import open_reader
 from surveil.web.whereabouts import address_of
 
 LINK_MS: Final = 15 * 60_000
@@ -117,11 +120,27 @@ def person_view(found: Person) -> dict[str, Any]:
 
 def note_here(data: Path, what: What, subject: str, *, detail: str = "", now: int) -> None:
     """Put an act of whoever types a command here into the book of this folder. Raises StoreError."""
-    acts = open_book(data, now=now)
+    acts = open_book(data, now=now, expected=not (data / BOOK).exists() and _had_book(data))
     try:
         acts.write(Act(at=now, person=person_here(), way=COMMAND, what=what, subject=subject, detail=detail))
     finally:
         acts.close()
+
+
+def _had_book(data: Path) -> bool:
+    """Whether there was a book of acts before. A dispatcher makes it first of all, and then says where it is itself; in
+    a copy it never did, but there it was started before.
+    """
+    if (data / WHEREABOUTS).exists():
+        return True
+    try:
+        reader = open_reader(data)
+    except SurveilError:
+        return True  # Of an older version, or damaged: it is no new one in any case.
+    try:
+        return reader.cluster().epoch > 1
+    finally:
+        reader.close()
 
 
 @contextmanager

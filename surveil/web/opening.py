@@ -69,7 +69,7 @@ async def opened(config: WebConfig) -> AsyncIterator[Parts]:
         stack.callback(passes.close)
         acts = open_book(config.data, now=clock.now(), expected=cluster.epoch > 1)
         stack.callback(acts.close)
-        hooks = HookSecrets(config.data)
+        hooks = HookSecrets(config.data, going_on=True)
         stack.callback(hooks.close)
         logs = LogStore(config.data / LOGS)
         stack.callback(logs.close)

@@ -137,6 +137,13 @@ def test_status_and_doctor_name_what_was_damaged_and_put_aside(type_: Type, coun
     assert found["next"].startswith("mv acts.db.damaged-1 ELSEWHERE ")
 
 
+def test_doctor_says_what_it_costs_that_something_was_put_aside(type_: Type, counter: Counter) -> None:
+    counter.desk.live.put_aside = lambda: ["outbox.db.damaged-1", "hooks.db.damaged-2"]
+    told, heard = [each["sentence"] for each in json.loads(type_("doctor", "--json").out) if each["name"] == "damage"]
+    assert told.endswith(" What waited to be told until then stays untold.")
+    assert heard.endswith(" Webhooks are refused until `surveil hook secret` has set each secret anew.")
+
+
 def test_status_and_doctor_name_the_peers_that_do_what_they_should_not(type_: Type, counter: Counter) -> None:
     audited = Audit()
     assert "should not" not in type_("doctor").out

@@ -1,4 +1,4 @@
-"""A dispatcher whose book of acts is damaged starts, builds, and says so to whoever asks how it is."""
+"""An installation whose files beside the database are damaged starts, builds, and says so to whoever asks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from surveil.answer.auditing import What
 from surveil.client.asking import Client
-from surveil.config import WebConfig
-from surveil.store.acts import FILE
+from surveil.config import NotifyConfig, WebConfig
+from surveil.net.keys import write_privately
+from surveil.net.known import FILE_NAME
+from surveil.notify.serving import opened as notifying
+from surveil.store import StoreError, hooks, outbox, passes
+from surveil.store.acts import FILE, Acts
+from surveil.store.sqlite import open_store
+from surveil.web.links import note_here
 from surveil.web.opening import opened
 from tests.integration.test_dispatcher import dispatching, in_a_loop, local_client, submit
 
@@ -58,3 +65,62 @@ async def test_a_book_that_was_taken_away_is_missed_by_the_web_role_as_well(tmp_
         async with opened(WebConfig(data=tmp_path)):
             (line,) = (await client.ask("audit")).body
     assert (line["what"], line["subject"]) == ("begun", FILE)
+
+
+@in_a_loop
+async def test_pages_and_notifying_go_on_without_what_was_damaged_and_the_dispatcher_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notify.toml").write_text(
+        '[[webhook]]\nname = "chat"\nurl = "https://chat.example.org/in"\nsecret_file = "secret"\n'
+    )
+    write_privately(tmp_path / "secret", b"sixteen characters and more", replace=False)
+    for name in (hooks.FILE, outbox.FILE):
+        (tmp_path / name).write_bytes(b"no database" * 999)
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        async with opened(WebConfig(data=tmp_path)) as parts, notifying(NotifyConfig(data=tmp_path)) as deliveries:
+            assert parts.receiver.secrets.views(0) == []
+            assert len(deliveries) == 1
+        aside = ["outbox.db.damaged-1", "hooks.db.damaged-1"]
+        assert (await client.ask("status")).body["put_aside"] == aside
+        copied = (await client.ask("db_backup", {"destination": str(tmp_path / "copy")})).body
+        assert {*aside} < {*copied["left_out"]}
+    assert "all webhooks are put aside" in caplog.text
+    assert "what was still to be told is put aside" in caplog.text
+
+
+@in_a_loop
+async def test_pages_do_not_begin_anew_with_nobody_let_in(tmp_path: Path) -> None:
+    rubbish = b"no database" * 999
+    async with dispatching(tmp_path), local_client(tmp_path):
+        (tmp_path / passes.FILE).write_bytes(rubbish)
+        with pytest.raises(StoreError, match=r"web\.db is damaged \(.+\): end what runs on this folder, remove"):
+            await opened(WebConfig(data=tmp_path)).__aenter__()
+    assert (tmp_path / passes.FILE).read_bytes() == rubbish
+
+
+@in_a_loop
+async def test_a_command_that_begins_a_new_book_says_that_the_one_before_is_missing(tmp_path: Path) -> None:
+    async with dispatching(tmp_path), local_client(tmp_path) as client:
+        await client.ask("token_create", {"role": "runner"})
+        (tmp_path / FILE).unlink()
+        note_here(tmp_path, What.HOOK, "lib", now=9)
+        assert [act["what"] for act in (await client.ask("audit")).body] == ["hook", "begun"]
+
+
+@in_a_loop
+async def test_so_does_one_in_a_copy_that_has_no_book(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with dispatching(tmp_path):
+            pass
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE_NAME).unlink()
+    note_here(tmp_path, What.HOOK, "lib", now=9)
+    assert [act.what for act in Acts(tmp_path).listed(limit=9)] == ["hook", "begun"]
+
+
+@in_a_loop
+async def test_a_command_beside_a_dispatcher_that_is_only_coming_up_misses_nothing(tmp_path: Path) -> None:
+    open_store(tmp_path, now=9).close()
+    note_here(tmp_path, What.HOOK, "lib", now=9)
+    assert [act.what for act in Acts(tmp_path).listed(limit=9)] == ["hook"]

@@ -1,4 +1,6 @@
-"""A damaged book of acts: builds go on, nothing of it is lost to whoever looks, and the next one says why it begins."""
+"""A damaged file beside the database: builds go on, nothing of it is lost to whoever looks, and it is said. The next
+book of acts says why it begins; who is let in is never begun anew.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,19 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from surveil.store import StoreError
+from surveil.core.outbox import Draft
+from surveil.store import StoreError, hooks, outbox, passes
 from surveil.store.acts import FILE, Act, Acts, open_book
 from surveil.store.aside import ASIDE_MAX, aside_of
 from surveil.store.beside import DamagedFileError
+from surveil.store.hooks import Hook, Hooks, open_hooks
+from surveil.store.outbox import Outbox, open_outbox
+from surveil.store.passes import Kind, Passes
 
 NOW = 1_750_000_000_000
 FIRST = f"{FILE}.damaged-1"
@@ -40,7 +47,10 @@ def scribble(path: Path) -> None:
 
 def lose_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DROP TABLE acts")
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            if not table.startswith("sqlite_"):
+                connection.execute(f"DROP TABLE {table}")
 
 
 def hurt_deep(path: Path) -> None:
@@ -108,7 +118,7 @@ def test_of_many_who_meet_the_same_damage_one_puts_it_aside(tmp_path: Path) -> N
 def test_whoever_only_looks_is_told_and_puts_nothing_aside(tmp_path: Path) -> None:
     path = filled(tmp_path)
     scribble(path)
-    with pytest.raises(DamagedFileError, match=r"acts\.db is damaged \(.+\): remove the file; then nobody knows"):
+    with pytest.raises(DamagedFileError, match=r"acts\.db is damaged \(.+\): .* remove the file; then nobody knows"):
         Acts(tmp_path)
     assert aside_of(path) == []
 
@@ -167,3 +177,107 @@ def test_a_disk_that_damages_again_and_again_is_not_written_full_of_what_it_dama
         open_book(tmp_path, now=NOW)
     (tmp_path / FIRST).rename(tmp_path / "elsewhere")
     open_book(tmp_path, now=NOW).close()
+
+
+def hook(number: int) -> Hook:
+    return Hook(
+        repo=f"https://git.example.org/{number}", place=f"git.example.org/{number}", key="k", current=b"x" * 900,
+        previous=None, previous_until=0, created_at=NOW, changed_at=NOW, heard_at=None,
+    )  # fmt: skip
+
+
+def _hooked(number: int, _before: Hook | None) -> Hook:
+    return hook(number)
+
+
+def filled_hooks(data: Path) -> Path:
+    with closing(Hooks(data)) as filled:
+        for number in range(50):
+            filled.change(hook(number).repo, partial(_hooked, number))
+    return data / hooks.FILE
+
+
+def filled_outbox(data: Path) -> Path:
+    with closing(Outbox(data)) as filled:
+        filled.begin("forge", position=5, at=NOW)
+        drafts = [Draft(subject=str(each), slot=str(each), body="x" * 900, made_at=NOW, rank=1) for each in range(50)]
+        filled.read_on("forge", drafts, position=6, at=NOW, now=NOW)
+    return data / outbox.FILE
+
+
+@pytest.mark.parametrize("damage", [cut, scribble, hurt_deep])
+def test_webhooks_that_are_damaged_are_put_aside_and_can_be_set_anew(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = filled_hooks(tmp_path)
+    damage(path)
+    before = path.read_bytes()
+    with closing(open_hooks(tmp_path)) as found:
+        assert found.listed() == []
+        found.change("https://git.example.org/1", partial(_hooked, 1))
+    kept = tmp_path / "hooks.db.damaged-1"
+    assert kept.read_bytes()[4096:] == before[4096:], "it is kept as it was found"
+    (record,) = [each for each in caplog.records if each.name == "surveil.hooks"]
+    assert (record.levelname, vars(record)["surveil_keys"]["kept"]) == ("ERROR", kept)
+    with closing(open_hooks(tmp_path)) as found:
+        assert found.listed() == [hook(1)], "the next start finds a sound file"
+    assert aside_of(path) == [kept.name]
+
+
+@pytest.mark.parametrize("damage", [cut, scribble, hurt_deep])
+def test_an_outbox_that_is_damaged_is_put_aside_and_begins_with_what_happens_next(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = filled_outbox(tmp_path)
+    damage(path)
+    with closing(open_outbox(tmp_path)) as found:
+        assert (found.followings(), found.waiting()) == ([], {})
+        assert found.begin("forge", position=9, at=NOW).position == 9
+    kept = tmp_path / "outbox.db.damaged-1"
+    (record,) = [each for each in caplog.records if each.name == "surveil.notify"]
+    assert (record.levelname, vars(record)["surveil_keys"]["kept"]) == ("ERROR", kept)
+    with closing(open_outbox(tmp_path)) as found:
+        assert [each.position for each in found.followings()] == [9], "the next start finds a sound file"
+    assert aside_of(path) == [kept.name]
+
+
+@pytest.mark.parametrize(("fill", "look"), [(filled_hooks, Hooks), (filled_outbox, Outbox)])
+def test_whoever_only_looks_at_the_others_puts_nothing_aside_either(
+    tmp_path: Path, fill: Callable[[Path], Path], look: Callable[[Path], object]
+) -> None:
+    path = fill(tmp_path)
+    scribble(path)
+    with pytest.raises(DamagedFileError, match=r"\.db is damaged \(.+\): .* put its copy from a backup there"):
+        look(tmp_path)
+    assert [each.name for each in tmp_path.iterdir() if "damaged" in each.name] == []
+
+
+@pytest.mark.parametrize("damage", [cut, scribble])
+def test_who_is_let_in_is_never_begun_anew_and_the_sentence_says_what_brings_it_back(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with closing(Passes(tmp_path)) as filled:
+        for number in range(100):
+            filled.issue(Kind.TOKEN, f"ada{number}", "run", now=NOW, lasts_ms=1_000, label="x" * 150)
+    path = tmp_path / passes.FILE
+    sound = path.read_bytes()
+    damage(path)
+    before = path.read_bytes()
+    costs = (
+        r"web\.db is damaged \(.+\): end what runs on this folder, remove `web\.db` and `web\.db-wal`, and put its "
+        r"copy from a backup there; without a copy, only remove the file, which ends all sessions and tokens, and "
+        r"takes all people their roles"
+    )
+
+    def look() -> int:
+        with closing(Passes(tmp_path)) as found:
+            return len(found.listed(Kind.TOKEN))
+
+    with pytest.raises(StoreError, match=costs):
+        look()
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir() if "damaged" in each.name] == []
+    for name in (path.name, f"{path.name}-wal"):
+        (tmp_path / name).unlink(missing_ok=True)
+    path.write_bytes(sound)
+    assert look() == 100, "what the sentence says brings it back"

@@ -93,7 +93,12 @@ def test_whoever_meets_damage_is_told_what_to_do_and_what_it_costs(path: Path, d
     def look() -> None:
         read(opened(path))
 
-    with pytest.raises(StoreError, match=r"numbers\.db is damaged \(.+\): remove the file, which costs all numbers"):
+    with pytest.raises(
+        StoreError,
+        match=r"numbers\.db is damaged \(.+\): end what runs on this folder, remove `numbers\.db` and "
+        r"`numbers\.db-wal`, and put its copy from a backup there; without a copy, only remove the file, which "
+        r"costs all numbers",
+    ):
         look()
 
 

@@ -19,7 +19,7 @@ from surveil.errors import InfrastructureError, InvalidError, NotFoundError, Usa
 from surveil.frozen import dataclass
 from surveil.hands.safe_keys import SafeKeys
 from surveil.mirror.place import place_of
-from surveil.store.hooks import Hook, Hooks
+from surveil.store.hooks import Hook, Hooks, open_hooks
 from surveil.store.sqlite import FILE as DATABASE
 
 KEY_FILE: Final = "hooks.key"
@@ -42,9 +42,11 @@ class Opened:
 class HookSecrets:
     """All of an installation. Methods block on a disk, and may be called by any thread."""
 
-    def __init__(self, data: Path) -> None:
-        """Open or make the file. Raises as `Hooks` does."""
-        self.hooks = Hooks(data)
+    def __init__(self, data: Path, *, going_on: bool = False) -> None:
+        """Open or make the file; whoever is `going_on` whatever becomes of it does so as `open_hooks`. Raises as that,
+        or `Hooks`, does.
+        """
+        self.hooks = open_hooks(data) if going_on else Hooks(data)
         self._data = data
 
     def close(self) -> None:
