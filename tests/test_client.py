@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from surveil.answer import JobsWish, TokenWish
-from surveil.client import WaitOver
+from surveil.client import WaitOver, asking
 from surveil.client.access import Access, find_access
 from surveil.client.asking import Client
 from surveil.client.following import follow_build, follow_log, wait_for
@@ -117,6 +117,30 @@ def test_nobody_at_the_address_is_said_with_the_address_and_the_next_command(tmp
     with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:1; start it with `surveil up`.*`surveil doctor`"):
         asyncio.run(scenario())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("busy_ms", [60_000, 500])
+def test_a_dispatcher_that_is_there_is_waited_for_longer(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, busy_ms: int
+) -> None:
+    """It loses the first answer, and is asked again when the patience with nobody would have been over."""
+    monkeypatch.setattr(asking, "REPEAT_MS", 1_000)
+
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None), patience_ms=250, busy_ms=busy_ms) as client:
+            known = await client.ask("status", patience_ms=60_000)
+            counter.mute = True
+            asked = asyncio.create_task(client.ask("status"))
+            while busy_ms == 60_000 and len(counter.asked) < 2:  # noqa: ASYNC110  # A thread of its own.
+                await asyncio.sleep(0.05)
+            counter.mute = busy_ms != 60_000
+            assert (await asked).body.keys() == known.body.keys()
+
+    if busy_ms == 60_000:
+        asyncio.run(scenario())
+    else:
+        with pytest.raises(UnreachableError, match="is there but does not answer"):
+            asyncio.run(scenario())
 
 
 def test_a_key_that_is_not_known_is_refused_at_once(counter: Counter) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from surveil.client import Answered, Behalf, LogPiece, following
 from surveil.client.access import Access, Site, person_here
-from surveil.client.asking import Client
+from surveil.client.asking import BUSY_MS, Client
 
 if TYPE_CHECKING:
     from surveil.client.over_http import OverHttp
@@ -145,6 +145,6 @@ async def _opened(way: Access | Site) -> Client | OverHttp:
 
         client = OverHttp(way)
     else:
-        client = Client(way, behalf=Behalf(person=person_here(), way="command"))
+        client = Client(way, busy_ms=BUSY_MS, behalf=Behalf(person=person_here(), way="command"))
     await client.__aenter__()
     return client

@@ -28,6 +28,9 @@ from surveil.protocol import NAME_MAX, Answer, Ask, Refused, decode, encode
 
 PATIENCE_MS: Final = 5_000
 """How long a question without any sign of a dispatcher waits."""
+BUSY_MS: Final = 25_000
+"""For how much longer it waits for somebody who sees what happens, while its dispatcher is there: one on a machine with
+too much to do, or with a slow disk, is worth more than the advice to look for the cause."""
 OUTAGE_MS: Final = 120_000
 """How long following something survives a dispatcher that is away: a restart, an upgrade, a reboot."""
 REPEAT_MS: Final = 5_000
@@ -67,7 +70,13 @@ class Client(Documents):
     """Asks a dispatcher, between `async with` and its end. Several questions may be in the air at once."""
 
     def __init__(
-        self, access: Access, *, patience_ms: int = PATIENCE_MS, outage_ms: int = OUTAGE_MS, behalf: Behalf = NOBODY
+        self,
+        access: Access,
+        *,
+        patience_ms: int = PATIENCE_MS,
+        busy_ms: int = 0,
+        outage_ms: int = OUTAGE_MS,
+        behalf: Behalf = NOBODY,
     ) -> None:
         self.address = access.address
         self._behalf = behalf
@@ -75,6 +84,7 @@ class Client(Documents):
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._patience_ms = patience_ms
+        self._busy_ms = busy_ms
         self.outage_ms = outage_ms
         self._strange = False
         self._refusal: NotAllowedError | None = None
@@ -123,7 +133,10 @@ class Client(Documents):
         self._pending[pending.ask.id] = pending
         try:
             self._say(pending)
-            answer = await self._answer(pending, (self._patience_ms if patience_ms is None else patience_ms) + wait_ms)
+            if patience_ms is None:
+                answer = await self._answer(pending, self._patience_ms + wait_ms, self._busy_ms)
+            else:
+                answer = await self._answer(pending, patience_ms + wait_ms, 0)
         finally:
             del self._pending[pending.ask.id]
         if answer.error:
@@ -132,13 +145,15 @@ class Client(Documents):
 
     # ---- how -------------------------------------------------------------------------------------
 
-    async def _answer(self, pending: _Pending, patience_ms: int) -> Answer:
+    async def _answer(self, pending: _Pending, patience_ms: int, busy_ms: int) -> Answer:
         """What is answered, or why nothing is.
 
         The patience is spent in pieces: a process that is stopped, or gets no processor, has not waited all that time.
         """
-        for spent_ms in range(0, patience_ms, _PIECE_MS):
-            await asyncio.wait([pending.answer], timeout=min(_PIECE_MS, patience_ms - spent_ms) / 1000)
+        for spent_ms in range(0, patience_ms + busy_ms, _PIECE_MS):
+            if spent_ms >= patience_ms and not self._connection.connected:
+                break
+            await asyncio.wait([pending.answer], timeout=min(_PIECE_MS, patience_ms + busy_ms - spent_ms) / 1000)
             if pending.answer.done():
                 return pending.answer.result()
         raise self._unreachable()
