@@ -23,6 +23,8 @@ from surveil.say import Voice
 
 ANSWER_S: Final = 5.0
 """A fork takes a millisecond; a zygote that takes this long is replaced."""
+START_S: Final = 30.0
+"""A fresh one starts a Python first; on a machine with too much to do that takes a while, and nothing is wrong."""
 TRIES: Final = 2
 END_S: Final = 5.0
 ZYGOTE: Final = "surveil.execute.keeper.zygote"
@@ -91,6 +93,7 @@ class Nursery:
         finally:
             os.close(lock)
         answer, descriptors, _, _ = socket.recv_fds(asked, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        asked.settimeout(ANSWER_S)
         if descriptors:
             return descriptors[0]
         raise OSError(answer.decode(errors="replace") or "the process that starts keepers ended")
@@ -107,7 +110,7 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        ours.settimeout(ANSWER_S)
+        ours.settimeout(START_S)
         self._socket = ours
         return ours
 

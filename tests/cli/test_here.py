@@ -1,6 +1,7 @@
 """`run`: the pipeline of a work tree through real keepers, with the codes and words of a build."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -196,19 +197,20 @@ def test_the_verdict_is_the_worst_and_a_failure_outweighs_an_error(states: list[
 
 
 def test_ctrl_c_ends_the_running_job_and_leaves_nothing_behind(here: Path) -> None:
+    sleep = f"600.{os.getpid()}"  # Nobody else's on this machine.
     (here / ".surveil.yml").write_text(
-        "jobs: {a: {steps: [{run: 'echo $$ > pid; exec sleep 600.75'}]}, b: {steps: [{run: touch b}]}}\n"
+        f"jobs: {{a: {{steps: [{{run: 'echo $$ > pid; exec sleep {sleep}'}}]}}, b: {{steps: [{{run: touch b}}]}}}}\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "surveil", "run"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not ((here / "pid").exists() and (here / "pid").read_text().strip()):
             assert time.monotonic() < deadline, "the step did not begin"
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     finally:
         process.kill()
         process.wait()
@@ -216,7 +218,7 @@ def test_ctrl_c_ends_the_running_job_and_leaves_nothing_behind(here: Path) -> No
     assert "--- a attempt 1 cancelled: interrupted ---" in err
     assert "cancelled b" in err
     assert not (here / "b").exists()
-    assert [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "600.75"]] == []
+    assert [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", sleep]] == []
 
 
 def test_secrets_come_from_ones_own_environment_and_are_covered(

@@ -23,7 +23,7 @@ from surveil.execute.isolation.isolating import Isolation
 from surveil.execute.keeper import keeper
 from surveil.execute.nursery import Nursery, launch
 from surveil.execute.processes import kill_left_behind
-from tests.execute.conftest import Kept, job
+from tests.execute.conftest import PATIENCE_S, Kept, job
 
 SIGNALS_OF_THE_C_LIBRARY = 0b11 << 31
 """Signals 32 and 33: its posix_spawn, by which make starts us, may leave them ignored, and nobody may change that."""
@@ -360,7 +360,7 @@ def test_a_step_dies_with_its_keeper_and_what_it_left_is_found(kept: Kept) -> No
     shell = int((kept.workspace.work / "shell").read_text())
     os.kill(kept.pid, signal.SIGKILL)
     assert kept.wait().outcome == ""
-    psutil.wait_procs([psutil.Process(shell)] if psutil.pid_exists(shell) else [], timeout=10)
+    psutil.wait_procs([psutil.Process(shell)] if psutil.pid_exists(shell) else [], timeout=PATIENCE_S)
     assert not alive(shell)
     assert kill_left_behind(kept.root) > 0
     assert not alive(int((kept.workspace.work / "child").read_text()))
@@ -368,18 +368,19 @@ def test_a_step_dies_with_its_keeper_and_what_it_left_is_found(kept: Kept) -> No
 
 @pytest.mark.parametrize("isolation", ["bubblewrap"], indirect=True)
 def test_all_that_is_in_a_sandbox_dies_with_its_keeper_however_it_hides(kept: Kept) -> None:
-    kept.start(job("cd /; env -i setsid sleep 300.25 >/dev/null 2>&1 & echo ready; cat /dev/zero >/dev/null"))
+    sleep = f"300.{os.getpid()}"  # Nobody else's on this machine.
+    kept.start(job(f"cd /; env -i setsid sleep {sleep} >/dev/null 2>&1 & echo ready; cat /dev/zero >/dev/null"))
     kept.wait_for_log(b"ready")
     found: list[psutil.Process] = []
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_S
     while not found:
         assert time.monotonic() < until
-        found = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "300.25"]]
+        found = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", sleep]]
     (hidden,) = found
     assert kept.left_behind() != []
     os.kill(kept.pid, signal.SIGKILL)
     assert kept.wait().outcome == ""
-    assert psutil.wait_procs([hidden], timeout=10)[1] == []
+    assert psutil.wait_procs([hidden], timeout=PATIENCE_S)[1] == []
 
 
 def test_a_keeper_that_is_asked_to_end_from_outside_cleans_up_and_calls_it_lost(kept: Kept) -> None:

@@ -32,11 +32,11 @@ def assert_ran_once(kept: Kept) -> None:
     assert not held(kept.folder)
 
 
-@pytest.mark.parametrize("seconds", [0, 6])
+@pytest.mark.parametrize("seconds", [0, 12])
 def test_a_keeper_whose_zygote_hung_after_starting_it_is_found_alive_or_ended(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 4.0)  # It has to start meanwhile.
+    monkeypatch.setattr(module, "START_S", 10.0)  # It has to start meanwhile.
     monkeypatch.setattr(module, "ZYGOTE", "tests.execute.mute_zygote")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     kept.start(job(f"{ONCE}; sleep {seconds}"))
@@ -45,7 +45,7 @@ def test_a_keeper_whose_zygote_hung_after_starting_it_is_found_alive_or_ended(
 
 
 def test_a_zygote_that_hangs_before_it_starts_a_keeper_is_replaced(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 2.0)
+    monkeypatch.setattr(module, "START_S", 2.0)
     kept.nursery.warm()
     hung = zygote_of(kept)
     hung.suspend()
@@ -54,6 +54,20 @@ def test_a_zygote_that_hangs_before_it_starts_a_keeper_is_replaced(kept: Kept, m
     assert not hung.is_running()
     assert zygote_of(kept) != hung
     assert_ran_once(kept)
+
+
+def test_a_fresh_zygote_is_given_time_to_start_and_an_older_one_only_time_to_answer(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_S", 0.001)
+    kept.nursery.warm()
+    fresh = zygote_of(kept)
+    kept.start(job(ONCE))
+    assert_ran_once(kept)
+    assert zygote_of(kept) == fresh
+    asked = kept.nursery._socket  # noqa: SLF001  # how long it waits is the point
+    assert asked is not None
+    assert asked.gettimeout() == 0.001
 
 
 def test_a_killed_zygote_is_replaced(kept: Kept) -> None:
