@@ -99,7 +99,9 @@ class _Description:
         self._kw_only = kw_only
 
     def __get__(self, _record: object, kind: Any) -> Any:
-        body = {"__annotations__": self._annotated, "__module__": kind.__module__, "__doc__": "", **self._given}
+        # For a class that says nothing of itself the standard library would find out how it is called.
+        said = kind.__doc__ or kind.__name__
+        body = {"__annotations__": self._annotated, "__module__": kind.__module__, "__doc__": said, **self._given}
         make = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=self._kw_only)
         described: Any = make(type(kind.__name__, (), body))
         kind.__dataclass_fields__ = described.__dataclass_fields__

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
-from surveil.config import RUNNERS_MAX, SLOTS_MAX, values
+from surveil.config import ROLES, RUNNERS_MAX, SLOTS_MAX, values
 from surveil.core.policy import Policy
 from surveil.core.spelling import format_duration, printable
 from surveil.frozen import dataclass
@@ -24,19 +26,17 @@ POLICY: Final = "policy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One thing that can be set: its key in files, its field in the record, and how its values are read and shown."""
+    """One thing that can be set: its key in files, its variable in the environment, its field in the record, and how
+    its values are read and shown.
+    """
 
     key: str
+    variable: str
     field: str
     flag: str
     meaning: str
     read: Callable[[object], Any]
     show: Callable[[object], str]
-
-    @property
-    def variable(self) -> str:
-        """The variable of the environment that sets it."""
-        return "SURVEIL_" + self.key.upper().replace(".", "_")
 
     def shown_in(self, record: object) -> str:
         """Its value in a role's record, in words that fit on a line; secrets are covered."""
@@ -205,6 +205,12 @@ def settings_of(role: type) -> dict[str, Setting]:
     return {setting.key: setting for setting in found}
 
 
+@cache
+def settings_of_all() -> Mapping[str, Setting]:
+    """The settings of all roles by key. One that several have means the same in each."""
+    return MappingProxyType({key: setting for role in ROLES.values() for key, setting in settings_of(role).items()})
+
+
 def key_of(field_name: str) -> str:
     """Fields carry their unit, keys do not: their values do."""
     return field_name.removesuffix("_ms").removesuffix("_bytes")
@@ -221,15 +227,21 @@ def shown(value: object) -> str:
             return printable(str(value))
 
 
+def _variable_of(key: str) -> str:
+    return "SURVEIL_" + key.upper().replace(".", "_")
+
+
 def _duration_shown(value: object) -> str:
     return format_duration(value) if isinstance(value, int) else shown(value)
 
 
+@cache
 def _setting(name: str) -> Setting:
     about, key = _ABOUT[name], key_of(name)
     usual = _duration_shown if name.endswith("_ms") else shown
     return Setting(
         key=key,
+        variable=_variable_of(key),
         field=name,
         flag=about.flag or "--" + key.replace("_", "-"),
         meaning=about.meaning,
@@ -238,10 +250,13 @@ def _setting(name: str) -> Setting:
     )
 
 
+@cache
 def _setting_of_policy(name: str) -> Setting:
     is_duration = name.endswith("_ms")
+    key = f"{POLICY}.{key_of(name)}"
     return Setting(
-        key=f"{POLICY}.{key_of(name)}",
+        key=key,
+        variable=_variable_of(key),
         field=f"{POLICY}.{name}",
         flag="",
         meaning="one of the numbers that the dispatcher lives by",

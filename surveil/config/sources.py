@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from surveil.config import ROLES
-from surveil.config.roles import Setting, settings_of
+from surveil.config.roles import Setting, settings_of, settings_of_all
 from surveil.core.spelling import did_you_mean, quoted
 from surveil.frozen import dataclass
 from surveil.openness import warn_if_open
@@ -67,7 +67,7 @@ def from_environment(
     settings: Mapping[str, Setting], environ: Mapping[str, str], problems: list[Problem]
 ) -> Iterator[Found]:
     """`SURVEIL_KEY`, or `SURVEIL_KEY_FILE` for the path of a file with the value; an empty variable is none."""
-    everyones = {setting.variable for role in ROLES.values() for setting in settings_of(role).values()}
+    everyones = {setting.variable for setting in settings_of_all().values()}
     by_variable = {setting.variable: setting for setting in settings.values()}
     for variable in sorted(name for name, value in environ.items() if name.startswith("SURVEIL_") and value):
         plain = variable if variable in everyones else variable.removesuffix("_FILE")
@@ -95,7 +95,7 @@ def from_file(role_name: str, settings: Mapping[str, Setting], file: Path, probl
     """Keys at the top speak to every role that has them, those under `[role.NAME]` to one, and win over the others."""
     document = _read_toml(file, problems)
     roles = document.pop(ROLE_TABLE, {})
-    everyones = {key: setting for role in ROLES.values() for key, setting in settings_of(role).items()}
+    everyones = settings_of_all()
     if not isinstance(roles, dict):
         problems.append(Problem(sentence=f"`{ROLE_TABLE}` in {file} must be a table like `[{ROLE_TABLE}.runner]`"))
         roles = {}

@@ -23,10 +23,12 @@ _PLACE = re.compile(r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]*\]|[^
 
 @dataclass(frozen=True, slots=True)
 class _Remedy:
-    """What a complaint means. `words` follow the repository's name; in them stand the facts that `_facts` knows."""
+    """What a complaint means. `words` follow the repository's name; in them stand the facts that `_facts` knows. The
+    pattern is compiled when a call fails: most processes see none that does.
+    """
 
     kinds: frozenset[Kind]
-    pattern: re.Pattern[str]
+    pattern: str
     trouble: Trouble
     words: str
 
@@ -34,8 +36,8 @@ class _Remedy:
 def remote_failure(output: Output, address: Address, access: Access) -> MirrorError:
     """The error that a failed call to a remote means: what was wrong, and the next command to type."""
     for remedy in _REMEDIES:
-        match = remedy.pattern.search(output.stderr)
-        if address.kind in remedy.kinds and match is not None:
+        match = re.search(remedy.pattern, output.stderr, re.IGNORECASE) if address.kind in remedy.kinds else None
+        if match is not None:
             words = remedy.words.format(**_facts(address, access), **match.groupdict())
             return MirrorError(f"{address.key} {words}.", remedy.trouble)
     if trouble_of(output) is Trouble.NO_SPACE and not _remote_says(output, Trouble.NO_SPACE):
@@ -106,10 +108,7 @@ def _used(address: Address, access: Access) -> dict[str, str]:
 
 
 def _remedies(kinds: Sequence[Kind], *rows: _Row) -> tuple[_Remedy, ...]:
-    return tuple(
-        _Remedy(frozenset(kinds), re.compile(pattern, re.IGNORECASE), trouble, words)
-        for trouble, pattern, words in rows
-    )
+    return tuple(_Remedy(frozenset(kinds), pattern, trouble, words) for trouble, pattern, words in rows)
 
 
 _HOW_TO: Final = "docs/how-to/private-repositories.md"

@@ -83,11 +83,11 @@ def failure(output: Output, about: str) -> MirrorError:
 
 def trouble_of(output: Output) -> Trouble:
     """The kind of a failed call, from what git wrote."""
-    return next((kind for pattern, kind in _SIGNS if pattern.search(output.stderr)), Trouble.FAILED)
+    return next((kind for pattern, kind in _SIGNS if re.search(pattern, output.stderr, re.IGNORECASE)), Trouble.FAILED)
 
 
 _SIGNS: Final = tuple(
-    (re.compile("|".join(patterns), re.IGNORECASE), kind)
+    ("|".join(patterns), kind)
     for kind, patterns in {
         Trouble.NO_SPACE: ("no space left on device", "disk quota exceeded"),
         Trouble.CORRUPT: (
@@ -156,6 +156,7 @@ _SIGNS: Final = tuple(
         ),
     }.items()
 )
+"""They are compiled when a call fails, which in most processes none does."""
 
 _ADVICE: Final = {
     Trouble.NO_SPACE: "Make room on this machine's disk; type `df -h` to see how much there is.",
