@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from surveil import __version__
@@ -64,7 +67,9 @@ async def _watch(config: UpConfig, repos: Sequence[Address]) -> int:
     except Interrupted:
         await screen.say_all(["Stopped.", *(f"  cut short: {line}" for line in cut)])
         if cut:
-            await screen.say("What was cut short runs again when surveil is up again.")
+            await screen.say(
+                "What was cut short runs again when surveil is up again; `surveil cancel BUILD` then ends it for good."
+            )
     return int(ExitCode.INTERRUPTED if interrupts.second.is_set() else ExitCode.OK)
 
 
@@ -79,12 +84,20 @@ async def _greet(tree: Tree, client: Client, config: UpConfig, repos: Sequence[A
         ("every", format_duration(config.interval_ms) if config.interval_ms is not None else ""),
         ("runners", f"{config.runners} with {slots}{each}" if config.runners else "none on this machine"),
         ("pages", await link_to(config.data, tree.pages, config.public_url) if tree.pages else ""),
-        ("ask it", f"surveil builds{_where(config)}, show BUILD, logs BUILD, story BUILD, status; in another terminal"),
+        ("ask it", f"surveil builds{_where(config)}, show BUILD, logs BUILD, story BUILD, status; {elsewhere()}"),
         ("their logs", str(config.data / LOG_NAME)),
         ("spare machine", await _spare(tree, client)),
     ]
     lines = [f"  {name:<15}{value}" for name, value in facts if value]
     await screen.say_all([f"surveil {__version__} is up; Ctrl-C ends it.", *lines])
+
+
+def elsewhere() -> str:
+    """Where commands are typed; and what before them, where no terminal would find `surveil`."""
+    programs = Path(sys.executable).parent
+    if shutil.which("surveil") is not None or not (programs / "surveil").exists():
+        return "in another terminal"
+    return f'in another terminal, after export PATH="{programs}:$PATH"'
 
 
 async def _spare(tree: Tree, client: Client) -> str:

@@ -40,6 +40,7 @@ _TITLES: Final = {
     408: "too slow",
     409: "in conflict",
     413: "too large",
+    415: "in a form that is not taken",
     421: "not here",
     422: "cannot be used as it stands",
     429: "too often",
@@ -48,11 +49,20 @@ _TITLES: Final = {
     504: "out of time",
 }
 
-_BARE: Final = "Not Found"
-"""What the framework says where no route is."""
 _NOWHERE: Final = (
     "Nothing is at this address: the overview, and for programs `/api/v1/openapi.json`, lead to all there is."
 )
+_UNREAD: Final = (
+    "The body cannot be read: send JSON in UTF-8, with fewer than 500 brackets within each other, and numbers of fewer "
+    "than 4000 digits."
+)
+_OTHERWISE: Final = "This address is asked in another way, with {allow}: the overview leads to all there is."
+_BARE: Final = {
+    "Not Found": _NOWHERE,
+    "Method Not Allowed": _OTHERWISE,
+    "There was an error parsing the body": _UNREAD,
+}
+"""What the framework says by itself, and what we say for it."""
 
 PROBLEM: Final = Shape(
     "Problem",
@@ -117,6 +127,8 @@ def install(app: FastAPI, on_page: Callable[[Request, int, str], Response]) -> N
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        answer = said(request, error.status_code, _NOWHERE if error.detail == _BARE else str(error.detail))
-        answer.headers.update(error.headers or {})
+        headers = error.headers or {}
+        ours = _BARE.get(error.detail, "").format(allow=headers.get("Allow", "another method"))
+        answer = said(request, error.status_code, ours or str(error.detail))
+        answer.headers.update(headers)
         return answer

@@ -8,18 +8,25 @@ once more in each application that includes the route's router. For all of ours 
 this process started, and as much again with its first request; most of it for routes that nobody asks for that day.
 Here a route knows its address and its methods, and is read when a request comes for it, or when the API is described.
 Applications share the routes themselves: nothing of a route belongs to one of them.
+
+Of an argument that stands twice in a query the framework takes the last one, and others on the way perhaps the first.
+The API takes neither.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_origin
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import Receive, Scope, Send
 
+from surveil.core.spelling import quoted
+from surveil.errors import UsageError
 from surveil.web import api, problems
 
 
@@ -44,7 +51,17 @@ class LateRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         self.read()
+        if self.path.startswith(api.PREFIX):
+            self._require_once(scope["query_string"])
         await super().handle(scope, receive, send)
+
+    def _require_once(self, query: bytes) -> None:
+        """See that no argument stands twice in a query, but where it is a list. Raises UsageError."""
+        names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        lists = {each.alias for each in self.dependant.query_params if get_origin(each.field_info.annotation) is list}
+        twice = next((name for name, count in names.items() if count > 1 and name not in lists), None)
+        if twice is not None:
+            raise UsageError(f"{quoted(twice)} stands more than once in the query: say it once.")
 
 
 def read_all(routes: Iterable[BaseRoute]) -> None:

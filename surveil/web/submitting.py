@@ -116,11 +116,14 @@ def submitter_of(config: WebConfig) -> Submitter:
     return Submitter(config.data / FOLDER / MIRRORS, access, read_trust(config.trusted_refs))
 
 
-def mid_of(visitor: Visitor, key: str) -> str:
+def mid_of(visitor: Visitor, key: str, *what: object) -> str:
     """The id of a wish: from the key by which its asker will know it again, or else by chance. The dispatcher fulfils
     a wish once, however often it comes.
+
+    It follows from what is wished as well: nobody who takes a key for something else is answered with the build of
+    what they wished before.
     """
-    chosen = uuid.uuid5(_MIDS, f"{visitor.pass_id} {key}") if key else uuid.uuid4()
+    chosen = uuid.uuid5(_MIDS, json.dumps([visitor.pass_id, key, *what], sort_keys=True)) if key else uuid.uuid4()
     return f"manual:{chosen}"
 
 

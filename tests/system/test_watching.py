@@ -120,6 +120,7 @@ def test_what_ctrl_c_cut_short_is_told_and_runs_again(place: Place) -> None:
         up.wait_for("begun")
         assert up.interrupt() == 0, up.text
         assert "cut short: build 1: repo main " in up.text
+        assert "`surveil cancel BUILD` then ends it for good" in up.text
     assert place.processes() == []
     with place.up(str(repo)) as up:
         up.wait_for("passed    build 1: ")

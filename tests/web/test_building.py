@@ -70,6 +70,19 @@ def test_whoever_asks_again_with_the_same_key_wishes_the_same(stage: Stage, repo
     )
 
 
+def test_a_key_that_is_taken_for_something_else_is_another_wish(stage: Stage, repo: Path) -> None:
+    headers = {**stage.token("admin"), "idempotency-key": "mine"}
+    wanted: list[tuple[str, dict[str, Any]]] = [
+        (API, {"repo": "lib"}), (API, {"repo": "lib", "ref": "main"}), (API, {"repo": "lib", "command": "make"}),
+        (f"{API}/1/retry", {}), (f"{API}/1/retry", {"failed": True}), (f"{API}/1/retry", {"jobs": ["test"]}),
+    ]  # fmt: skip
+    for path, body in (*wanted, *reversed(wanted)):
+        assert stage.post(path, headers, json=body).status_code == 201, body
+    mids = [about["mid"] for _, about in stage.dispatcher.wishes]
+    assert mids[: len(wanted)] == mids[: len(wanted) - 1 : -1], "and the same wish is the same"
+    assert len({*mids}) == len(wanted)
+
+
 def test_a_strangers_commit_cannot_be_passed_off_as_a_branchs(stage: Stage, repo: Path) -> None:
     strange = git("rev-parse", "refs/pull/5/head", cwd=repo)
     for wanted in ({"ref": "main", "sha": strange}, {"ref": "main", "sha": "0" * 40}):

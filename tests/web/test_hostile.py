@@ -157,3 +157,27 @@ def test_half_a_character_is_whoever_asks_mistake(stage: Stage, question: str, a
     answer = stage.post(f"{API}/questions/{question}", headers, content=about.encode())
     assert answer.status_code == 400, answer.text
     assert stage.dispatcher.wishes == []
+
+
+# ---- bodies in parts, which say by themselves how their texts are read
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x; charset={}", " Multipart/Mixed; boundary=x; charset={}"]
+)
+@pytest.mark.parametrize("codec", ["utf-8", "punycode", "unicode_escape", "undefined", "utf-7"])
+def test_nobody_chooses_by_which_codec_a_form_is_read(stage: Stage, kind: str, codec: str) -> None:
+    session = stage.session("admin")
+    link = stage.passes.issue(Kind.LINK, "ada", "read", now=stage.now, lasts_ms=1000)
+    about = {"cookie": f"{COOKIE}={session}", "origin": HERE, "content-type": kind.format(codec)}
+    for path, name, value in (
+        ("/login", "key", link), ("/login", "key", "\\ud800"), ("/builds/2/cancel", "csrf", csrf_of(session)),
+        ("/builds/2/cancel", "csrf", "\\ud800"), (f"{API}/builds/2/cancel", "csrf", csrf_of(session)),
+    ):  # fmt: skip
+        body = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n--x--\r\n'
+        refused = stage.post(path, about, content=body.encode())
+        assert (refused.status_code, refused.headers["content-type"]) == (415, "application/problem+json"), path
+        assert "`application/x-www-form-urlencoded`" in refused.json()["detail"]
+    assert stage.dispatcher.wishes == []
+    # The link is not spent, and is good in a form as our own page sends it.
+    assert stage.post("/login", {"origin": HERE}, data={"key": link}).status_code == 303

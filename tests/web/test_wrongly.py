@@ -1,5 +1,6 @@
 """What is wrong with a request is said in a sentence that names the part, and the keys that there are."""
 
+import json
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ GIVEN = "the keys there are `role` and `repo`."
         ("POST builds", {}, "The body cannot be used: name the repository as `repo` or as `repo_url`, one of them."),
         ("POST builds", {"repo": "lib", "inputs": []}, "`inputs` in the body must be an object."),
         ("POST join-tokens", {"uses": 1.5}, "`uses` in the body must be a whole number."),
+        (
+            "PUT hooks",
+            '{"repo": "lib", "secret": "", "overlap_ms": NaN}',
+            "`overlap_ms` in the body must be a whole number.",
+        ),
         ("POST join-tokens", {"uses": 0}, "`uses` in the body must be at least 1."),
         (GRACE, {}, "`roles` in the body is missing: the only key there is `roles`."),
         (GRACE, {"roles": [{"repo": "lib"}]}, f"`roles/0/role` in the body is missing: {GIVEN}"),
@@ -39,8 +45,10 @@ GIVEN = "the keys there are `role` and `repo`."
 )
 def test_a_wrong_part_is_named_with_what_it_must_be(stage: Stage, route: str, body: Any, sentence: str) -> None:
     method, path = route.split(" ")
-    about = {} if body is None else {"json": body}
-    answer = stage.request(method, f"{API}/{path}", stage.token("admin"), **about)
+    content = body if isinstance(body, str) or body is None else json.dumps(body)
+    about = {} if content is None else {"content": content}
+    headers = {**stage.token("admin"), "content-type": "application/json"}
+    answer = stage.request(method, f"{API}/{path}", headers, **about)
     document = answer.json()
     assert (answer.status_code, document["detail"]) == (422, sentence)
     assert document["complaints"][0]["because"] == sentence
@@ -65,6 +73,45 @@ def test_what_is_no_json_is_told_what_to_send(stage: Stage, content: str, kind: 
     answer = stage.request("PUT", f"{API}/users/grace", headers, content=content)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(sentence)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"roles": "\xff"}', b'{"roles": ' + b"9" * 5000 + b"}"])
+def test_what_no_reader_gets_to_the_end_of_is_told_what_to_send(stage: Stage, body: bytes) -> None:
+    headers = {**stage.token("admin"), "content-type": "application/json"}
+    answer = stage.request("PUT", f"{API}/users/grace", headers, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("The body cannot be read: send JSON in UTF-8, ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [("GET /builds/2/cancel", "POST"), ("PUT /api/v1/builds/2/retry", "POST"), ("PATCH /api/v1/status", "GET")],
+)
+def test_an_address_that_is_asked_in_another_way_says_in_which(stage: Stage, asked: str, allowed: str) -> None:
+    method, path = asked.split(" ")
+    answer = stage.request(method, path, stage.token("admin"))
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["detail"].startswith(f"This address is asked in another way, with {allowed}: ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "builds?repo=/srv/a&repo=/srv/b", "builds/1?x=1&x=1", "hooks?repo=a&repo=b", "repositories?repo=&re%70o=",
+        "builds/1/jobs/test/log/rows/follow?behind=1.0&at=0&at=0",
+    ],
+)  # fmt: skip
+def test_what_stands_twice_in_a_query_is_not_taken_for_either(stage: Stage, path: str) -> None:
+    answer = stage.get(f"{API}/{path}", stage.token("admin"))
+    assert answer.status_code == 400
+    assert answer.json()["detail"].endswith(" stands more than once in the query: say it once.")
+
+
+def test_a_list_in_a_query_is_said_entry_by_entry(stage: Stage) -> None:
+    stage.app.state.stopping.set()
+    places = "behind=1.0&behind=1.5"
+    answer = stage.get(f"{API}/builds/1/jobs/test/log/rows/follow?{places}", stage.token("admin"))
+    assert answer.status_code == 200
 
 
 def test_of_many_mistakes_the_first_are_said_and_of_long_names_the_beginning(stage: Stage) -> None:

@@ -74,7 +74,8 @@ async def retry(
 ) -> Document:
     """Build the same commit again; the answer names the new build."""
     again = again or Again()
-    about = {"build": build, "jobs": again.jobs, "failed": again.failed, "mid": mid_of(visitor, key)}
+    mid = mid_of(visitor, key, "retry", build, again.jobs, again.failed)
+    about = {"build": build, "jobs": again.jobs, "failed": again.failed, "mid": mid}
     made = dict((await books.ask("retry", about)).body)
     return {**made, "uuid": uuid_of(made["build"], request.app.state.cluster)}
 

@@ -97,7 +97,7 @@ Key = Annotated[
     str,
     Header(
         alias="Idempotency-Key", max_length=255, pattern=r"^[\x20-\x7e]*$",
-        description="a text of your choice: whoever asks again with it is answered with the same build",
+        description="a text of your choice: whoever asks for the same again with it is answered with the same build",
     ),
 ]  # fmt: skip
 Document = dict[str, Any]

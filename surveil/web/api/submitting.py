@@ -75,5 +75,9 @@ async def submit(request: Request, books: Books, visitor: Visitor, wanted: Wante
     """The number of the build that was made of what is wanted."""
     submitter: Submitter = request.app.state.submitter
     watched = [each["repo"] for each in (await books.ask("status")).body["watching"]]
-    commit = await submitter.commit(wanted, visitor, watched, mid_of(visitor, key))
+    commit = await submitter.commit(wanted, visitor, watched, _mid_of(visitor, key, wanted))
     return int((await books.ask("submit", commit)).body["build"])
+
+
+def _mid_of(visitor: Visitor, key: str, wanted: Wanted) -> str:
+    return mid_of(visitor, key, "build", wanted.repo, wanted.ref, wanted.sha, dict(wanted.inputs or {}), wanted.command)

@@ -35,6 +35,7 @@ _CLAUSES: Final[Mapping[str, str]] = {
     "int_parsing": _WHOLE,
     "int_from_float": _WHOLE,
     "int_parsing_size": "must be a smaller number",
+    "finite_number": _WHOLE,
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "may be at most {le}",
     "bool_type": "must be `true` or `false`",
