@@ -318,7 +318,7 @@ def test_a_provider_that_falls_silent_says_so_on_the_page(scene: Scene) -> None:
     scene.played.instead = {"/token": _led()}
     assert "answers 302 at /token" in scene.is_refused(scene.sign_in())
     scene.played.instead = {"/token": Answer(status=200, headers={}, body=b"{}")}
-    assert "gives no `id_token`" in scene.is_refused(scene.sign_in(), 500)
+    assert "gives no <code>id_token</code>" in scene.is_refused(scene.sign_in(), 500)
     scene.played.instead = {}
     scene.secret_file.unlink()
     assert "the secret of the client at Corp" in scene.is_refused(scene.sign_in(), 500)
@@ -431,7 +431,7 @@ def test_a_refusal_of_the_provider_is_said_in_its_word_and_nothing_else_of_it(sc
     state = scene.played.sign_in(there.headers["location"])["state"]
     said = {"state": state, "error": "access_denied", "error_description": "Call 555"}
     text = scene.is_refused(scene.back(way, said))
-    assert "Corp did not sign you in (`access_denied`)" in text
+    assert "Corp did not sign you in (<code>access_denied</code>)" in text
     assert "555" not in text
     assert "Send money" not in scene.is_refused(scene.back(way, {"state": state, "error": "Send money"}))
     assert "did not sign you in" in scene.is_refused(scene.back(way, {"state": state}))

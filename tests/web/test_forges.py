@@ -248,7 +248,7 @@ def test_no_other_browser_and_no_earlier_sign_in_is_that_one(scene: Scene) -> No
     again = scene.back(way, brought)
     assert (again.status_code, COOKIE in again.cookies) == (403, False)
     refused = "bad_verification_code" if scene.forge.kind is Kind.GITHUB else "unauthorized_client"
-    assert f"(`{refused}`)" in again.text
+    assert f"(<code>{refused}</code>)" in again.text
     assert "555" not in again.text
 
 
@@ -315,7 +315,7 @@ def test_a_token_of_a_kind_that_nobody_can_use_is_none(scene: Scene) -> None:
     scene.forge.instead["/login/oauth/access_token"] = lambda: (200, {}, json.dumps(told).encode())
     assert "a token of a kind" in scene.is_refused(scene.sign_in())
     told |= {"token_type": "bearer", "access_token": "x\r\ny"}
-    assert "gives no `access_token`" in scene.is_refused(scene.sign_in(), 500)
+    assert "gives no <code>access_token</code>" in scene.is_refused(scene.sign_in(), 500)
     assert scene.forge.asked == ["POST /login/oauth/access_token"] * 2
 
 
@@ -327,7 +327,9 @@ def test_a_forge_that_takes_its_time_is_not_waited_for_without_end(scene: Scene)
 def test_whoever_has_no_role_is_told_their_number_with_which_they_can_be_given_one(scene: Scene) -> None:
     scene.forge.join(5, "sales")
     number = str(scene.forge.person["id"])
-    assert f"`grace` (`{number}`), and nobody gave you a role" in scene.is_refused(scene.sign_in())
+    assert f"<code>grace</code> (<code>{number}</code>), and nobody gave you a role" in scene.is_refused(
+        scene.sign_in()
+    )
     scene.give((Grant(subject=number, role=SHOP), Grant(subject="1", role=PLATFORM)))
     assert scene.sign_in().status_code == 303
     assert scene.roles() == {"grace@forge": (number, {"run"})}

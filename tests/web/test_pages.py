@@ -206,8 +206,8 @@ def test_a_build_that_came_to_no_jobs_shows_why_once_and_offers_what_makes_sense
     stage.desk.store.commit(new(make_build(8, state=Status.SKIPPED, complaints=(), reason="no branch of `on`")))
     session = cookie(stage.session("run"))
     errored, skipped = (stage.get(f"/builds/{number}", session).text for number in (7, 8))
-    assert errored.count(why) == 1
-    assert "no branch of `on`" in skipped
+    assert errored.count(".surveil.yml:4:5: unknown key <code>stps</code>") == 1
+    assert "no branch of <code>on</code>" in skipped
     for text, offered in ((errored, True), (skipped, False)):
         assert ("Build again" in text) is offered
         assert [word for word in ("Only what failed", "<h2>Jobs", "<dt>Took") if word in text] == []
@@ -333,6 +333,40 @@ def test_no_template_takes_text_for_markup() -> None:
     for name in loaded.list_templates():
         source, _, _ = loaded.loader.get_source(loaded, name)  # type: ignore[union-attr]
         assert not re.search(r"\|\s*safe|autoescape|Markup|<script(?! src=)|style=|\son\w+=", source), name
+
+
+@pytest.mark.parametrize(
+    ("naughty", "shown"),
+    [
+        ("type `surveil token create` there", "type <code>surveil token create</code> there"),
+        ("`a` and `b`", "<code>a</code> and <code>b</code>"),
+        ("`<script>alert(1)</script>`", "<code>&lt;script&gt;alert(1)&lt;/script&gt;</code>"),
+        ("<img src=x onerror=alert(1)> `x`", "&lt;img src=x onerror=alert(1)&gt; <code>x</code>"),
+        ("`</code><b onclick=x>`", "<code>&lt;/code&gt;&lt;b onclick=x&gt;</code>"),
+        ("<`b`>", "&lt;<code>b</code>&gt;"),
+        ("<scr`ipt`>alert(1)", "&lt;scr<code>ipt</code>&gt;alert(1)"),
+        ("&lt;`&amp;`\"'", "&amp;lt;<code>&amp;amp;</code>&#34;&#39;"),
+        ("`one` `that is cut", "<code>one</code> `that is cut"),
+        ("``", "``"),
+        ("`over\nlines`", "`over\nlines`"),
+    ],
+)
+def test_what_is_to_be_typed_is_code_on_pages_and_nothing_in_it_becomes_a_part_of_them(
+    stage: Stage, naughty: str, shown: str
+) -> None:
+    job = make_job(build=7, state=Status.ERRORED, reason=naughty)
+    stage.desk.store.commit(new(make_build(7, state=Status.ERRORED, reason=naughty, complaints=()), job))
+    session = cookie(stage.session("run"))
+    for path in ("/builds/7", "/builds"):
+        assert f"<bdi>{shown}</bdi>" in stage.get(path, session).text, path
+    document = stage.get("/api/v1/builds/7", stage.token()).json()
+    assert (document["reason"], document["jobs"][0]["reason"]) == (naughty, naughty), "programs read what was said"
+
+
+def test_a_page_that_says_why_not_says_what_to_type_as_code(stage: Stage) -> None:
+    answer = stage.get("/builds/99", cookie(stage.session()))
+    assert answer.status_code == 404
+    assert "<code>surveil builds</code>" in answer.text
 
 
 def sha256_of(name: str) -> str:

@@ -5,6 +5,7 @@ What belongs here: pure functions from values to short texts. What does not: tem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ SYMBOLS: Final = {
     "held": "‖",
 }
 """A state is told by a sign and a word as well as by its colour."""
+_CODE: Final = re.compile(r"`([^`\n]+)`")
 
 
 def short_sha(sha: str) -> str:
@@ -81,6 +83,13 @@ def in_time(at: str | None) -> str:
     return span(max(0, int((datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds() * 1000)), coarse=True)
 
 
+def pieces(text: str) -> list[tuple[str, bool]]:
+    """A sentence of ours in pieces, each with whether it is code, which stands between two `` ` `` of one line."""
+    if "`" not in text:
+        return [(text, False)]
+    return [(piece, number % 2 == 1) for number, piece in enumerate(_CODE.split(text)) if piece]
+
+
 FILTERS: Final = {
     "against": against,
     "age": age,
@@ -90,6 +99,7 @@ FILTERS: Final = {
     "lasted": lasted,
     "first_line": first_line,
     "part": part,
+    "pieces": pieces,
     "short_ref": short_ref,
     "short_repo": short_repo,
     "short_sha": short_sha,
