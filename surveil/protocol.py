@@ -935,10 +935,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrol:
-    """A stranger shows the secret of a join token, and asks that its key be known as `name` from now on."""
+    """A stranger shows the secret of a join token, and asks that its key be known as `name` from now on. `cluster` is
+    the installation that its folder belongs to already, empty where it is new.
+    """
 
     secret: Annotated[bytes, Most(64)] = field(repr=False)
     name: Name
+    cluster: Name = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from surveil.core.peers import LOCAL_CLIENT, Peer, Role
-from surveil.errors import SurveilError
+from surveil.errors import SurveilError, UsageError
 from surveil.frozen import dataclass
 from surveil.net.addresses import Address
 from surveil.net.peers import Peers
@@ -24,6 +24,10 @@ from surveil.store import Store, Token
 
 ENROLLING_MAX: Final = 64
 """So many keys are let in at once; whoever comes beyond that says it again, as every newcomer does."""
+_OF_ANOTHER: Final = (
+    "the folder that asks to join belongs to another installation: join with a folder of its own (--data DIR); the "
+    "token is as good as before"
+)
 
 Result = TypeVar("Result")
 
@@ -82,6 +86,9 @@ class Gate:
             self._enrolling.remove(key)
 
     async def _enrol(self, key: str, said: Enrol) -> Enrolled | Refused:
+        if said.cluster not in {"", self._store.cluster.id}:
+            # Before the token is used: whoever cannot stay is not to leave a name here.
+            return Refused(reason=_OF_ANOTHER, exit_code=int(UsageError.exit_code))
         digest = bytes.fromhex(hash_secret(said.secret))
         try:
             peer = await self._write(lambda: self._store.redeem(digest, key=key, name=said.name, now=self._now()))

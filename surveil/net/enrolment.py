@@ -17,7 +17,7 @@ from typing import Final
 
 from surveil.core.peers import Role
 from surveil.disk import sync_folder
-from surveil.errors import InfrastructureError, NotAllowedError, UnreachableError, UsageError
+from surveil.errors import ExitCode, InfrastructureError, NotAllowedError, UnreachableError, UsageError
 from surveil.net.connection import Connection, Garbled, Incoming, Link
 from surveil.net.keys import CLIENT_KEY, OBSERVER_KEY, RUNNER_KEY, load_or_make_keys, write_privately
 from surveil.net.known import FILE_NAME, KnownDispatcher, load_known
@@ -30,6 +30,10 @@ REPEAT_MS: Final = 5_000
 USED: Final = "joined"
 """The file that tells the token that brought the key, by its hash."""
 KEY_FILES: Final = {Role.RUNNER: RUNNER_KEY, Role.OBSERVER: OBSERVER_KEY, Role.CLIENT: CLIENT_KEY}
+
+
+class _OfAnother(Exception):
+    """The dispatcher says that our folder is of another installation than its own."""
 
 
 def is_enrolled(token: JoinToken, *, role: Role, data: Path) -> bool:
@@ -74,12 +78,17 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
     key_file = data / KEYS / KEY_FILES[role]
     draft = key_file.with_suffix(".joining")
     keys = load_or_make_keys(draft)
+    wish = Enrol(secret=token.secret, name=name, cluster="" if before is None else before.cluster)
     try:
         async with Connection(token.address, token.server_key, keys) as connection:
-            answer = await _ask(connection, token, name, timeout_ms)
+            answer = await _ask(connection, token, wish, timeout_ms)
     except NotAllowedError:
         draft.unlink(missing_ok=True)
         raise
+    except _OfAnother:
+        draft.unlink(missing_ok=True)
+        assert before is not None, "only who belongs somewhere can belong elsewhere"
+        raise _of_another(before, data) from None
     if answer.role != role:
         draft.unlink(missing_ok=True)
         raise NotAllowedError(
@@ -87,6 +96,7 @@ async def enrol(token: JoinToken, *, name: str, role: Role, data: Path, timeout_
             f"make another with 'surveil token create --role {role}'"
         )
     if before is not None and before.cluster != answer.cluster:
+        # A dispatcher of an older version does not ask before it uses the token up.
         draft.unlink(missing_ok=True)
         raise _of_another(before, data)
     KnownDispatcher(address=token.address, server_key=token.server_key, cluster=answer.cluster).save(data)
@@ -112,15 +122,14 @@ def _of_another(known: KnownDispatcher, data: Path) -> UsageError:
     )
 
 
-async def _ask(connection: Connection, token: JoinToken, name: str, timeout_ms: int) -> Enrolled:
-    """Say `Enrol` on each new connection, and again now and then, until there is an answer."""
+async def _ask(connection: Connection, token: JoinToken, wish: Enrol, timeout_ms: int) -> Enrolled:
+    """Say this wish on each new connection, and again now and then, until there is an answer."""
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_ms / 1000
-    wish = Enrol(secret=token.secret, name=name)
     strange = False
     while (left_ms := int((until - loop.time()) * 1000)) > 0:
         for item in await connection.receive(min(left_ms, REPEAT_MS)):
-            if (answer := _read(item, token)) is not None:
+            if (answer := _read(item, token, wish)) is not None:
                 return answer
             strange = strange or item is Link.STRANGE
         if connection.connected:
@@ -137,10 +146,12 @@ async def _ask(connection: Connection, token: JoinToken, name: str, timeout_ms: 
     )
 
 
-def _read(item: Incoming, token: JoinToken) -> Enrolled | None:
+def _read(item: Incoming, token: JoinToken, wish: Enrol) -> Enrolled | None:
     match item:
         case Enrolled():
             return item
+        case Refused(exit_code=ExitCode.USAGE) if wish.cluster:
+            raise _OfAnother
         case Refused(reason=reason):
             raise NotAllowedError(f"the dispatcher at {token.address} refused: {reason}")
         case Garbled(reason=reason):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import re
+import shutil
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
@@ -22,7 +23,7 @@ from surveil.config import DispatcherConfig
 from surveil.core.peers import Role
 from surveil.core.policy import Policy
 from surveil.dispatcher import Dispatcher
-from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UnreachableError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UnreachableError, UsageError
 from surveil.hands.dispatching import Parts, assembled
 from surveil.net.audit import TURNED_AWAY
 from surveil.net.connection import Connection
@@ -58,6 +59,7 @@ from surveil.protocol import (
 from surveil.store import StoreError
 from surveil.store.log_packed import SUFFIX
 from surveil.store.logs import LogStore
+from surveil.store.sqlite import open_store
 
 SOON_MS = 60_000
 """How long a test waits for what should happen at once; generous, because processors may be shared."""
@@ -564,6 +566,25 @@ async def test_a_token_is_good_once(tmp_path: Path) -> None:
         await enrol(token, name="one", role=Role.RUNNER, data=tmp_path / "one")
         with pytest.raises(NotAllowedError):
             await enrol(token, name="two", role=Role.RUNNER, data=tmp_path / "two")
+
+
+@in_a_loop
+async def test_a_folder_of_another_installation_uses_up_no_token_and_leaves_no_name(tmp_path: Path) -> None:
+    """Somebody put the key of the one before beside a new database."""
+    async with dispatching(tmp_path / "old"), local_client(tmp_path / "old") as client:
+        token = parse_token((await client.ask("token_create", {"role": "runner"})).body["token"])
+        await enrol(token, name="spare", role=Role.RUNNER, data=tmp_path / "spare")
+    (tmp_path / "new" / KEYS).mkdir(parents=True)
+    open_store(tmp_path / "new", now=1).close()
+    shutil.copy(tmp_path / "old" / KEYS / SERVER_KEY, tmp_path / "new" / KEYS / SERVER_KEY)
+    async with dispatching(tmp_path / "new"), local_client(tmp_path / "new") as client:
+        token = parse_token((await client.ask("token_create", {"role": "runner"})).body["token"])
+        with pytest.raises(UsageError, match=r"spare belongs to installation .*: join with a folder of its own"):
+            await enrol(token, name="spare", role=Role.RUNNER, data=tmp_path / "spare")
+        assert "spare" not in [each["name"] for each in (await client.ask("peers")).body]
+        assert [each["uses_left"] for each in (await client.ask("tokens")).body] == [1]
+        await enrol(token, name="spare", role=Role.RUNNER, data=tmp_path / "another")
+        assert "spare" in [each["name"] for each in (await client.ask("peers")).body]
 
 
 @in_a_loop

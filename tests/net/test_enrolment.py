@@ -13,7 +13,7 @@ import pytest
 
 from surveil.config import ObserverConfig, RunnerConfig
 from surveil.core.peers import Peer, Role
-from surveil.errors import NotAllowedError, UnreachableError, UsageError
+from surveil.errors import ExitCode, NotAllowedError, UnreachableError, UsageError
 from surveil.hands import observing, running
 from surveil.net.addresses import Address
 from surveil.net.enrolment import enrol, is_enrolled, is_spent
@@ -135,11 +135,15 @@ def test_a_folder_of_one_installation_joins_no_other(tmp_path: Path, role: Role,
         before = contents(tmp_path)
         async with serving(server_keys=first.server_keys if key_stays else None) as second:
             second.peers.open_enrolment(2_000)
-            async with answering(second, lambda _: replace(yes, cluster="d")) as heard:
-                with pytest.raises(UsageError, match=r"belongs to installation c, .* \(--data DIR\), or remove"):
-                    await enrol(token_for(second), name="spare-2", role=role, data=tmp_path)
-        assert len(heard) == (1 if key_stays else 0), "no token is used up where it can be helped"
-        assert contents(tmp_path) == before
+            older = replace(yes, cluster="d")
+            for answer in (older, Refused(reason="of another", exit_code=int(ExitCode.USAGE))):
+                async with answering(second, partial(given, answer)) as heard:
+                    with pytest.raises(UsageError, match=r"belongs to installation c, .* \(--data DIR\), or remove"):
+                        await enrol(token_for(second), name="spare-2", role=role, data=tmp_path)
+                assert len(heard) == (1 if key_stays else 0), "no token is used up where it can be helped"
+                assert contents(tmp_path) == before
+                said = [each.message for each in heard]
+                assert [each.cluster for each in said if isinstance(each, Enrol)] == ["c"] * len(heard)
 
     asyncio.run(scene())
 

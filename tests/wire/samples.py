@@ -164,7 +164,7 @@ SAMPLES: Final[tuple[Message, ...]] = (
     ),
     protocol.Ask(id=9, what="builds", about={"limit": 20, "repo": None}, person="ada", way="page"),
     protocol.Answer(id=9, body=[{"id": 7, "state": "passed"}], error="no such build", exit_code=6, data=b"log\n"),
-    protocol.Enrol(secret=bytes(range(32)), name="spare-2"),
+    protocol.Enrol(secret=bytes(range(32)), name="spare-2", cluster="c0ffee"),
     protocol.Enrolled(cluster="c0ffee", name="spare-2", role="runner", labels=("linux",)),
     protocol.Refused(reason="this data folder was copied", exit_code=5, birth=2**52 + 1, final=True),
 )  # fmt: skip
