@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
 
+from surveil.client import Answered
 from surveil.core.model import Status
+from surveil.errors import UnreachableError
 from surveil.store.hooks import KEPT_MS
 from tests.store.records import make_build, make_job, new
 from tests.web.recorded import recorded
@@ -126,3 +129,26 @@ def test_a_delivery_makes_one_build_also_where_its_answer_was_lost(stage: Stage)
     assert pressed(stage, external_id=f"{CLUSTER}:7")[0] == 202
     first, second = (about["mid"] for _, about in stage.dispatcher.wishes)
     assert first == second, "the dispatcher knows it for the same wish"
+
+
+def test_a_retry_whose_answer_was_lost_is_the_same_one_under_whatever_id_it_is_sent_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody signs the id; the body is what is proved, and tells one press of the button from another."""
+    asked = stage.dispatcher.ask
+
+    async def lost(what: str, about: Mapping[str, Any] | None = None, **more: Any) -> Answered:
+        answered = await asked(what, about, **more)
+        if what == "retry":
+            raise UnreachableError("The dispatcher is there but does not answer.")
+        return answered
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.dispatcher, "ask", lost)
+        assert pressed(stage, external_id=f"{CLUSTER}:7", delivery="d-1")[0] == 503
+    assert pressed(stage, external_id=f"{CLUSTER}:7", delivery="d-2")[0] == 202
+    assert pressed(stage, external_id=f"{CLUSTER}:7", delivery="d-3")[0] == 409
+    assert pressed(stage, external_id=f"{CLUSTER}:7", delivery="d-4", name="pressed again")[0] == 202
+    first, again, another = (about["mid"] for _, about in stage.dispatcher.wishes)
+    assert first == again, "the dispatcher knows it for the same wish"
+    assert first != another
