@@ -21,6 +21,10 @@ from surveil.screen.table import Column
 from surveil.screen.words import age
 
 PAGE: Final = 500
+_CHECKED_THERE: Final = (
+    "`surveil audit --check` reads the book itself and asks no server: type it on the dispatcher's machine, without "
+    "--server and --token; `surveil --server URL audit` lists what was done."
+)
 _COLUMNS: Final = (
     Column(name="age"),
     Column(name="person", least=8),
@@ -91,7 +95,7 @@ def _check(where: dict[str, str | None], *, as_json: bool) -> None:
     from surveil.errors import InfrastructureError, InvalidError
     from surveil.store.acts import FILE, Acts
 
-    data = own_settings(where).data
+    data = own_settings(where, _CHECKED_THERE).data
     if not (data / FILE).exists():
         raise InvalidError(f"{data} holds no book of acts: name the dispatcher's folder with --data, on its machine.")
     acts = Acts(data)

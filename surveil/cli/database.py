@@ -17,6 +17,10 @@ from surveil.config import DispatcherConfig
 from surveil.store.backup import backup
 from surveil.store.checking import Report, check
 
+_READ_THERE: Final = (
+    "`surveil db check` reads the data folder itself and asks no server: type it on the dispatcher's machine, without "
+    "--server and --token."
+)
 BACKUP_MS_MAX: Final = 3_600_000
 """How long a dispatcher elsewhere may copy: a terabyte of logs on a slow disk is not our business, an hour is enough.
 """
@@ -48,4 +52,4 @@ def find_problems(where: Mapping[str, str | None]) -> tuple[Path, Report]:
 
 
 def _settings(where: Mapping[str, str | None]) -> DispatcherConfig:
-    return load_flags(DispatcherConfig, {key: where.get(key) for key in ("data", "config")}).value
+    return load_flags(DispatcherConfig, {key: where.get(key) for key in ("data", "config")}, _READ_THERE).value

@@ -18,7 +18,7 @@ import click
 from surveil.cli.connecting import connected
 from surveil.cli.grammar import NearGroup
 from surveil.cli.options import Duration, client_flags, example, json_flag, offered
-from surveil.cli.settings import own_settings
+from surveil.cli.settings import own_settings, refuse_server
 from surveil.cli.webhooks import opened_webhooks
 from surveil.core.spelling import format_duration
 from surveil.errors import SurveilError
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 WATCHING_MS: Final = 5_000
 """So long the dispatcher may take to say what is watched."""
 _READ_BYTES_MAX: Final = 4096
+_PUT_HERE: Final = (
+    "A hook in a repository of this machine asks the dispatcher itself, and no server: leave --server and --token out, "
+    "and name the dispatcher with --dispatcher where it is elsewhere; or have the repository's forge send webhooks "
+    "(`surveil --server URL hook secret REPO`)."
+)
 _COLUMNS: Final = (
     Column(name="repository", folds=True),
     Column(name="set", drop=1),
@@ -196,7 +201,7 @@ def install(repo: str, *, watched_as: str | None, as_json: bool, **where: str | 
     from surveil.mirror.post_receive import install as put
     from surveil.mirror.typed import resolve
 
-    data = own_settings(where).data.absolute()
+    data = own_settings(where, _PUT_HERE).data.absolute()
     found = resolve(repo, str(Path.cwd()))
     _require_local(found.is_local, repo)
     dispatcher = ["--dispatcher", where["dispatcher"]] if where.get("dispatcher") else []
@@ -213,6 +218,7 @@ def remove(repo: str, *, as_json: bool) -> None:
     from surveil.mirror.post_receive import remove as take_out
     from surveil.mirror.typed import resolve
 
+    refuse_server(_PUT_HERE)
     found = resolve(repo, str(Path.cwd()))
     _require_local(found.is_local, repo)
     _tell_of_hook(found.key, take_out(found.key), as_json=as_json)

@@ -19,12 +19,14 @@ _ASKING: Final = (ClientConfig, ReplayConfig)
 ASKS_NONE: Final = "This command asks no server: leave --server and --token out."
 
 
-def load_flags(role: type[Role], flags: Mapping[str, Any]) -> Loaded[Role]:
-    """The role's record from what was typed, the environment and the file. Raises UsageError and InvalidError."""
+def load_flags(role: type[Role], flags: Mapping[str, Any], refusal: str = ASKS_NONE) -> Loaded[Role]:
+    """The role's record from what was typed, the environment and the file. `refusal` says what to type instead where a
+    server was typed for a role that asks none. Raises UsageError and InvalidError.
+    """
     typed = {
         key: (value or None) if isinstance(value, bool) else value for key, value in flags.items() if key != "config"
     }
-    return load(role, {**_server(role, typed), **typed}, config_file=flags.get("config"))
+    return load(role, {**_server(role, typed, refusal), **typed}, config_file=flags.get("config"))
 
 
 def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
@@ -34,8 +36,14 @@ def client_settings(flags: Mapping[str, Any]) -> ClientConfig:
 
 def own_settings(flags: Mapping[str, Any], refusal: str = ASKS_NONE) -> ClientConfig:
     """The same for a command that only looks into the data folder. Raises click.UsageError where a server was typed."""
-    _refuse_server(_typed_before(), refusal)
+    refuse_server(refusal)
     return client_settings(flags)
+
+
+def refuse_server(refusal: str) -> None:
+    """Raise click.UsageError with this sentence where a server was typed."""
+    if _typed_before():
+        raise click.UsageError(refusal)
 
 
 def _typed_before() -> dict[str, str]:
@@ -45,12 +53,7 @@ def _typed_before() -> dict[str, str]:
     return {key: before[key] for key in ("server", "token") if before.get(key) is not None}
 
 
-def _refuse_server(found: Mapping[str, str], refusal: str = ASKS_NONE) -> None:
-    if found:
-        raise click.UsageError(refusal)
-
-
-def _server(role: type[Role], typed: Mapping[str, Any]) -> dict[str, str]:
+def _server(role: type[Role], typed: Mapping[str, Any], refusal: str) -> dict[str, str]:
     """Where to ask, as it was typed before the command.
 
     Raises:
@@ -58,7 +61,7 @@ def _server(role: type[Role], typed: Mapping[str, Any]) -> dict[str, str]:
     """
     found = _typed_before()
     if role not in _ASKING:
-        _refuse_server(found)
+        refuse_server(refusal)
     if "server" in found and typed.get("dispatcher") is not None:
         raise click.UsageError("--server and --dispatcher both say where to ask: leave one of them out.")
     return found

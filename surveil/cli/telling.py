@@ -21,6 +21,14 @@ from surveil.screen.table import Column
 from surveil.screen.words import age
 
 _NOBODY: Final = "Nobody is told anything yet: write `notify.toml` in the data folder, and start `surveil notify`."
+_TOLD_THERE: Final = (
+    "`surveil notify` asks no server, as `notify.toml` and what it names are on the dispatcher's machine: type it "
+    "there, without --server and --token."
+)
+_LISTED_THERE: Final = (
+    "`surveil notify list` asks no server: `surveil --server URL status` says who is told, and what waits for them; "
+    "or type it on the dispatcher's machine, without --server and --token."
+)
 _UNREAD: Final = "Nobody is told anything yet: `notify.toml` is there; start `surveil notify`, or `surveil up` again."
 
 _COLUMNS: Final = (
@@ -53,7 +61,7 @@ def notify(ctx: click.Context, /, **flags: Any) -> int:
         if typed:
             raise click.UsageError(f"Flags of `{ctx.invoked_subcommand}` stand after it, not before.", ctx)
         return 0
-    config = load_flags(NotifyConfig, flags).value
+    config = load_flags(NotifyConfig, flags, _TOLD_THERE).value
     from surveil.notify import main
 
     return int(main(config))
@@ -66,7 +74,7 @@ def listed(*, as_json: bool, **where: str | None) -> None:
     """List who is told, what waits for them, and why."""
     from surveil.answer.outboxes import targets_in
 
-    data = own_settings(where).data
+    data = own_settings(where, _LISTED_THERE).data
     found = targets_in(data)
     if as_json:
         print_json(found)
@@ -103,7 +111,7 @@ def preview(build: int, event: str | None, *, as_html: bool, as_json: bool, **fl
     from surveil.notify.trying import message_about
     from surveil.notify.wording import plain
 
-    message = message_about(load_flags(NotifyConfig, flags).value, build, event)
+    message = message_about(load_flags(NotifyConfig, flags, _TOLD_THERE).value, build, event)
     if as_json:
         print_json(message.document)
         return
@@ -124,5 +132,5 @@ def tried(channel: str, **flags: Any) -> None:
     """Send a message to a channel of `notify.toml` now, to see whether it arrives."""
     from surveil.notify.trying import try_channel
 
-    try_channel(load_flags(NotifyConfig, flags).value, channel)
+    try_channel(load_flags(NotifyConfig, flags, _TOLD_THERE).value, channel)
     tell(f"{channel} took a message.")

@@ -127,10 +127,14 @@ def test_the_variables_say_the_same_as_the_flags(
         (["user", "ls"], 5, "takes a token: make one with `surveil login --token`"),
         (["--token", "svt_x", "login", "--list"], 5, "token is unknown, expired or revoked"),
         (["--token", "{}", "runner"], 2, "This command asks no server"),
-        (["--token", "{}", "hook", "install"], 2, "This command asks no server"),
-        (["--token", "{}", "notify", "list"], 2, "This command asks no server"),
-        (["--token", "{}", "notify", "preview", "1"], 2, "This command asks no server"),
-        (["--token", "{}", "audit", "--check"], 2, "This command asks no server"),
+        (["--token", "{}", "hook", "install"], 2, "or have the repository's forge send webhooks (`surveil --server"),
+        (["--token", "{}", "hook", "remove"], 2, "asks the dispatcher itself, and no server: leave --server and"),
+        (["--token", "{}", "notify"], 2, "on the dispatcher's machine: type it there, without --server and --token."),
+        (["--token", "{}", "notify", "list"], 2, "`surveil --server URL status` says who is told, and what waits"),
+        (["--token", "{}", "notify", "preview", "1"], 2, "type it there, without --server and --token."),
+        (["--token", "{}", "notify", "test", "team"], 2, "type it there, without --server and --token."),
+        (["--token", "{}", "audit", "--check"], 2, "without --server and --token; `surveil --server URL audit` lists"),
+        (["--token", "{}", "db", "check"], 2, "type it on the dispatcher's machine, without --server and --token."),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_sentence(
