@@ -1,4 +1,4 @@
-"""The statements that write, made once for each database from the tables.
+"""The statements that write, made from the tables once for each kind of database.
 
 What belongs here: what may be written over what, said in the statement itself, so that no reader of the past can be
 lied to by a writer that is late. What does not: running them (`writing`), questions (`reading`).
@@ -43,7 +43,7 @@ _FINAL_ATTEMPTS: Final = frozenset(state for state in AttemptState if not NEXT_A
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement compiled for one database, which takes rows as tuples in the order of `names`."""
+    """A statement compiled for one kind of database, which takes rows as tuples in the order of `names`."""
 
     sql: str
     names: tuple[str, ...]
@@ -116,8 +116,14 @@ class Statements:
 
     @classmethod
     def compiled(cls, dialect: Dialect) -> Statements:
-        """All statements for one database."""
+        """All statements for one kind of database, which are compiled when the first of that kind is opened."""
+        kind = (type(dialect), dialect.paramstyle)
+        if kind not in _COMPILED:
+            _COMPILED[kind] = cls._made(dialect)
+        return _COMPILED[kind]
 
+    @classmethod
+    def _made(cls, dialect: Dialect) -> Statements:
         def made(statement: ClauseElement, *names: str) -> Statement:
             return Statement.compiled(statement, names, dialect)
 
@@ -149,6 +155,8 @@ class Statements:
         )
 
 
+_COMPILED: Final[dict[tuple[type[Dialect], str], Statements]] = {}
+"""By what a dialect's SQL and its places for values depend on."""
 _ONCE: Final = " ON CONFLICT DO NOTHING"
 _ONE_ATTEMPT: Final = select(attempts).where(*(attempts.c[name] == bindparam(name) for name in codec.ATTEMPT_KEY))
 _REMOVE_TIMETABLE: Final = delete(timetables).where(timetables.c.repo == bindparam("repo"))

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, assert_never, cast
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar, assert_never, cast
 
 import httpx2
 from fastapi import FastAPI
@@ -51,6 +52,27 @@ from tests.answer.desk import NOW, Desk
 CLUSTER = "6f1c0d6e7a9b4c0e8f3a2b1c0d9e8f7a"
 HERE = "http://ci.example.org"
 PATIENCE_S = 30
+
+Beside = TypeVar("Beside", Passes, Acts, HookSecrets)
+
+
+_EMPTY: dict[str, dict[str, bytes]] = {}
+"""What each kind of file beside the database holds at first, by the names of the kind and of the file."""
+
+
+def opened(kind: type[Beside], folder: Path) -> Beside:
+    """One of the files beside the database. Where there is none yet an empty one is copied: to make its tables takes
+    as long as all else about a stage.
+    """
+    if kind.__name__ not in _EMPTY:
+        with TemporaryDirectory() as made:
+            kind(Path(made)).close()
+            _EMPTY[kind.__name__] = {path.name: path.read_bytes() for path in Path(made).iterdir()}
+    for name, content in _EMPTY[kind.__name__].items():
+        if not (folder / name).exists():
+            (folder / name).touch(0o600)
+            (folder / name).write_bytes(content)
+    return kind(folder)
 
 
 class PlayedDispatcher(Documents):
@@ -114,8 +136,8 @@ class Stage:
         self.folder = folder
         self.desk = Desk(folder / "logs")
         self.dispatcher = PlayedDispatcher(self.desk)
-        self.passes = Passes(folder)
-        self.acts = self.desk.acts = Acts(folder)
+        self.passes = opened(Passes, folder)
+        self.acts = self.desk.acts = opened(Acts, folder)
         self.now = self.desk.now
         self.outbox: list[dict[str, Any]] = []
         self.how_often = HowOften(failed_most=10_000)
@@ -138,7 +160,7 @@ class Stage:
     @cached_property
     def hooks(self) -> HookSecrets:
         """The secrets of webhooks."""
-        return HookSecrets(self.folder)
+        return opened(HookSecrets, self.folder)
 
     def token(self, scope: str = "read") -> dict[str, str]:
         """The headers of a program with a token of this scope."""
