@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from surveil.errors import InfrastructureError
+from surveil.execute.containers import container
 from surveil.execute.containers.container import chosen
 
 
@@ -20,9 +22,11 @@ class Played(BaseHTTPRequestHandler):
     """Says its version, and `options` as those of its security."""
 
     options: tuple[str, ...] = ()
+    late_s = 0.0
 
     def do_GET(self) -> None:
         """Answer."""
+        time.sleep(self.late_s)
         told: dict[str, Any] = {"ApiVersion": "1.41", "SecurityOptions": self.options}
         body = json.dumps(told).encode()
         self.send_response(200)
@@ -60,6 +64,23 @@ def test_an_engine_with_other_numbers_for_users_is_refused_and_why(
     found, why = chosen("auto")
     assert found is None
     assert "userns-remap" in why
+
+
+@pytest.mark.parametrize("played", [()], indirect=True)
+def test_an_engine_that_was_named_may_take_its_time_and_one_of_several_may_not(
+    played: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "PROBE_S", 0.2)
+    monkeypatch.setattr(Played, "late_s", 1.0)
+    monkeypatch.setenv("DOCKER_HOST", played)
+    for wanted in (played, "auto"):
+        found, why = chosen(wanted)
+        assert found is not None, why
+        found.close()
+    monkeypatch.setattr(container, "usual_addresses", lambda: [played, played])
+    found, why = chosen("auto")
+    assert found is None
+    assert "(timed out)" in why
 
 
 @pytest.mark.parametrize(

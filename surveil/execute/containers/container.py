@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 AUTO: Final = "auto"
 OFF: Final = "off"
 UNIX: Final = "unix://"
+GIVEN_S: Final = 30.0
+"""How long an engine that was named, so that no other will do, may take for its first answer: it may just be starting,
+on a machine with too much to do."""
 PROBE_S: Final = 5.0
+"""The same for one that may be there, while others may be as well."""
 TMP: Final = "/tmp"  # noqa: S108  # what the container calls so
 AT_ONCE_MAX: Final = 4
 """So many services of a job are started at once."""
@@ -278,12 +282,14 @@ def chosen(wanted: str, *, memory_bytes: int = 0, processes: int = 0) -> tuple[C
     if wanted == OFF:
         return None, "containers are switched off there (`engine` is `off`)"
     if wanted != AUTO:
-        return Containers(_open(wanted), memory_bytes=memory_bytes, processes=processes), ""
+        return Containers(_open(wanted, GIVEN_S), memory_bytes=memory_bytes, processes=processes), ""
     problem = "there is no container engine: neither Docker's nor Podman's socket is there"
-    for address in usual_addresses():
+    addresses = usual_addresses()
+    patience_s = GIVEN_S if len(addresses) == 1 else PROBE_S
+    for address in addresses:
         if Path(address.removeprefix(UNIX)).is_socket():
             try:
-                return Containers(_open(address), memory_bytes=memory_bytes, processes=processes), ""
+                return Containers(_open(address, patience_s), memory_bytes=memory_bytes, processes=processes), ""
             except InfrastructureError as error:
                 problem = str(error)
     return None, problem
@@ -299,10 +305,10 @@ def usual_addresses() -> list[str]:
     return [f"{UNIX}{path}" for path in paths]
 
 
-def _open(address: str) -> Engine:
+def _open(address: str, patience_s: float) -> Engine:
     from surveil.execute.containers.engine import Engine  # noqa: PLC0415  # the SDK, which takes a quarter of a second
 
-    return Engine(address, PROBE_S)
+    return Engine(address, patience_s)
 
 
 def _shown(workspace: Workspace) -> list[tuple[Path, str, bool]]:
