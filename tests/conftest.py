@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How many seeds one test replays. Small enough to spread over processors and to stay far below the timeout.
-SEEDS_PER_TEST = 50
+SEEDS_PER_TEST = 25
 SEEDS_DEFAULT = 2000
 
 # How long it takes to think of a case says how busy the machine is, and nothing of us. A verdict is about its commit:

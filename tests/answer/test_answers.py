@@ -16,7 +16,7 @@ from surveil.protocol import Ask, StepReport, WatchedRepo, encode
 from tests.answer.desk import Desk
 from tests.store.records import make_attempt, make_build, make_job, make_note, make_peer, make_runner, make_token, new
 
-SOON_S = 20
+SOON_S = 60
 """Longer than anything takes that is told of at once, and shorter than whoever waits would wait for nothing."""
 
 

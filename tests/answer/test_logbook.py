@@ -16,7 +16,7 @@ from surveil.protocol import Ask, StepReport
 from tests.answer.desk import NOW, Desk
 from tests.store.records import changed, make_attempt, make_build, make_job, make_note, new
 
-SOON_S = 20
+SOON_S = 60
 """Longer than anything takes that is told of at once, and shorter than whoever waits would wait for nothing."""
 
 RUNNING = make_attempt(state=AttemptState.RUNNING)

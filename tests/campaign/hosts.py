@@ -28,7 +28,7 @@ WAYS: Final = "ways"
 TRUTHS: Final = "truths"
 DRIVER_ON_WAYS: Final = "10.77.0.254"
 DRIVER_ON_TRUTHS: Final = "10.78.0.254"
-ORDER_S: Final = 30.0
+ORDER_S: Final = 60.0
 INIT: Final = Path(__file__).with_name("init.py")
 
 

@@ -15,7 +15,7 @@ from tests.campaign.weather import REPEAT_MS, Blow, End, Way, Weather
 
 DISPATCHER = "127.0.0.1"
 HERE = "127.0.0.2"
-SOON_S = 20.0
+SOON_S = 60.0
 QUIET_S = 0.3
 TCP_REPAIR = 19
 """Of Linux's `tcp.h`: a socket that is closed under repair says nothing."""

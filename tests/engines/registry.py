@@ -19,7 +19,7 @@ USER: Final = "ci"
 PASSWORD: Final = "pass:word"
 _HASH: Final = "$2b$05$abcdefghijklmnopqrstuuDIEddBSuRWBBEY6g5zv60IAP5bSSfki"
 """The password, as the registry wants it."""
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 
 
 @contextlib.contextmanager

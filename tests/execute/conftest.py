@@ -29,7 +29,7 @@ from surveil.execute.workspace import Workspace
 from surveil.protocol import JobSpec, StepSpec
 from tests.engines.fixtures import docker_engine, serving
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 __all__ = ["docker_engine", "serving"]
 """Fixtures of others that tests here use as well."""
 

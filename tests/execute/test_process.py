@@ -33,7 +33,7 @@ from surveil.execute.process import ProcessExecutor
 from surveil.protocol import Assign, encode
 from tests.execute.conftest import job, make_repository
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 Wanted = TypeVar("Wanted")
 ONE = ("7/test", 1)
 

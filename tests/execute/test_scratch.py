@@ -21,7 +21,7 @@ from surveil.execute.scratch import scratch, sweep
 from tests.engines.docker import Docker
 from tests.execute.conftest import job
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

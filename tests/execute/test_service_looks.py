@@ -22,7 +22,7 @@ from surveil.execute.keeper.masking import Forms
 from surveil.execute.keeper.offspring import Exit
 from surveil.execute.keeper.services import SERVER, Service
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LOUD = b"x" * (3 * 1024 * 1024) + b"\nthe end\n"
 
 

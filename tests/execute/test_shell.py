@@ -26,7 +26,7 @@ with _as_it_is(sys.stdin.fileno()):
     print("raw", flush=True)
     assert _read(sys.stdin.fileno()) == b"", "its terminal is gone"
 """
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def test_secrets_do_not_outlive_a_process_that_is_killed(tmp_path: Path) -> None:

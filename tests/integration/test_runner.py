@@ -66,7 +66,7 @@ from surveil.protocol import (
 from surveil.runner import Agent, offer
 from tests.net.stage import Stage, serving
 
-SOON_S = 30.0
+SOON_S = 60.0
 Wanted = TypeVar("Wanted")
 
 

@@ -12,7 +12,7 @@ from surveil.web.whereabouts import address_of
 from tests.system.processes import Place
 from tests.system.repository import make_repository, pipeline
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 WATCHED = "https://git.example.org/team/lib"
 

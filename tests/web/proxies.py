@@ -21,7 +21,7 @@ import pytest
 from tests.mirror.servers import make_certificate
 
 EXAMPLES: Final = Path(__file__).parents[2] / "docs" / "how-to" / "proxies"
-PATIENCE_S: Final = 30
+PATIENCE_S: Final = 60
 NGINX: Final = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 CADDY: Final = shutil.which("caddy")
 _SURVEIL: Final = "127.0.0.1:7380"

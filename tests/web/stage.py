@@ -51,7 +51,7 @@ from tests.answer.desk import NOW, Desk
 
 CLUSTER = "6f1c0d6e7a9b4c0e8f3a2b1c0d9e8f7a"
 HERE = "http://ci.example.org"
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 Beside = TypeVar("Beside", Passes, Acts, HookSecrets)
 
