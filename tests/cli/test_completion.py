@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from surveil.cli import completing
 from surveil.core.model import Status
 from tests.cli.conftest import Type
 from tests.cli.counter import Counter
 from tests.store.records import make_build, make_job, make_runner, make_token, new
 
-PATIENCE_S = 60.0
+PATIENCE_S = 60
 PROMPT = "ready-to-type"
 CELL = "cell[os=linux,python=3.12]"
 HOSTILE = "evil $(touch ~+owned)'`touch owned`\"; touch owned & ! it"
@@ -119,15 +120,27 @@ def install_hint(shell: str) -> str:
     return f"{shell} is not here; type `apt install {shell}{' bash-completion' if shell == 'bash' else ''}`"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses the tab key waits for less than a second, in which a machine full of tests may not answer."""
+    monkeypatch.setattr(completing, "PATIENCE_MS", 1_000 * PATIENCE_S)
+
+
 @pytest.fixture
 def machine(type_: Type, counter: Counter, home: Path) -> dict[str, str]:
     """The environment of somebody who has surveil on the path and a dispatcher that answers."""
     fill(counter)
     (home / "home").mkdir(exist_ok=True)
+    # The same for what the shells start.
+    (home / "patient").mkdir()
+    (home / "patient" / "sitecustomize.py").write_text(
+        f"from surveil.cli import completing\ncompleting.PATIENCE_MS = {1_000 * PATIENCE_S}\n"
+    )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: os.environ[name] for name in ("SURVEIL_DATA", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
     assert type_("show", "42").code == 0, "the dispatcher answers"
-    return {**kept, "HOME": str(home / "home"), "PATH": path, "TERM": "vt100", "COLUMNS": "200", "LINES": "60"}
+    more = {"HOME": str(home / "home"), "PATH": path, "PYTHONPATH": str(home / "patient")}
+    return {**kept, **more, "TERM": "vt100", "COLUMNS": "200", "LINES": "60"}
 
 
 @contextmanager
