@@ -1,9 +1,14 @@
 """From a work tree to its test results: which files are read, how much of them is kept, and what strangers may do."""
 
+import fcntl
 import json
 import os
+import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -202,6 +207,28 @@ def test_the_process_answers_with_all_cases_and_the_tally(tmp_path: Path) -> Non
     write(tmp_path, "junit.xml", "<testsuite>" + "<testcase name='ä' time='1'/>" * 1500 + "</testsuite>")
     first, second, tally = ask(tmp_path, [])
     assert [len(first), len(second)] == [1000, 500]
+    assert tally == Tally(passed=1500, failed=0, errored=0, skipped=0, duration_ms=1_500_000)
+
+
+def test_a_line_whose_writing_is_cut_short_is_written_to_its_end(tmp_path: Path) -> None:
+    """A process that stands still for a moment and goes on has written what the pipe could hold, and is told so."""
+    write(tmp_path, "junit.xml", "<testsuite>" + f"<testcase name='{'n' * 90}' time='1'/>" * 1500 + "</testsuite>")
+    asked = json.dumps({"root": str(tmp_path), "patterns": REPORTS_USUAL, "since_ns": 0})
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "surveil.insight.reading"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write(asked.encode())
+        reader.stdin.close()
+        room = fcntl.fcntl(reader.stdout, fcntl.F_GETPIPE_SZ)
+        while struct.unpack("i", fcntl.ioctl(reader.stdout, termios.FIONREAD, bytes(4)))[0] < room:
+            time.sleep(0.01)
+        reader.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, reader.pid, os.WSTOPPED)
+        reader.send_signal(signal.SIGCONT)
+        *parts, tally = [part_of(line) for line in reader.stdout.read().splitlines()]
+    assert sum(len(part) for part in parts if isinstance(part, list)) == 1500
     assert tally == Tally(passed=1500, failed=0, errored=0, skipped=0, duration_ms=1_500_000)
 
 
