@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-PATIENCE_S = 90
+PATIENCE_S = 200
 
 
 def free_port() -> int:

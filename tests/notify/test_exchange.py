@@ -26,6 +26,8 @@ from tests.notify.broker import Broker, free_port
 from tests.store.memory import MemoryStore
 from tests.store.records import changed, make_attempt, make_build, make_job, make_note, make_runner, new
 
+# The broker starts within the test's time, and takes a minute and more on a machine that has much else to do.
+pytestmark = pytest.mark.timeout(300)
 NOW = 1_750_000_000_000
 LOG = b"compiling\n\x1b[31merror: no\x1b[0m\nhalf a line"
 
