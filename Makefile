@@ -60,7 +60,7 @@ $(RUNS): constraints.txt pyproject.toml
 	$(call install,constraints.txt)
 	@touch $@
 
-setup: $(READY) ## Makes the virtual environment, and starts nothing.
+setup: $(RUNS) ## Makes the virtual environment with all that surveil needs, and starts nothing.
 
 up: $(RUNS) ## Runs observer, dispatcher and runner on REPO (default: this repository).
 	@$(PYTHON) -m surveil up $(REPO)
