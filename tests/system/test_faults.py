@@ -57,12 +57,15 @@ class Pool:
         return self.runners[runner].process.pid
 
     def zygote(self, runner: str) -> int:
-        """The one child of the agent."""
-        (pid,) = children(self.agent(runner))
+        """The one child of the agent that starts keepers; there may be a git for a moment."""
+        (pid,) = self._zygotes(runner)
         return pid
 
     def has_zygote(self, runner: str) -> bool:
-        return bool(children(self.agent(runner)))
+        return bool(self._zygotes(runner))
+
+    def _zygotes(self, runner: str) -> list[int]:
+        return [pid for pid in children(self.agent(runner)) if pid in self.place.processes(KEEPER)]
 
     def keepers(self, runner: str) -> list[int]:
         """Those who hold the locks of the runner's attempts."""
