@@ -145,6 +145,7 @@ async def test_a_registry_that_does_it_wrong_is_told_of_in_a_sentence_in_bounded
         elif how in {"slow", "breaks"}:
             patched.setattr(engine, "PULL_S", 4.0)
         patched.setattr(fetching, "FIRST_S", 0.2)
+        patched.setattr(fetching, "EVERY_S", 0.1)
         name = f"{broken}/{how}/image:1"
         async with Housed(tmp_path / "data", docker_engine) as desk:
             why = await why_not(desk, replace(assign, spec=housed("true", "false", image=name)))
