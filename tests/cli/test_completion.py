@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from surveil.cli import completing
@@ -25,7 +27,7 @@ CELL = "cell[os=linux,python=3.12]"
 HOSTILE = "evil $(touch ~+owned)'`touch owned`\"; touch owned & ! it"
 """What a pipeline may call a job."""
 JOBS = ("quartz", "quarry", CELL, HOSTILE)
-TAB, END_INPUT = b"\t", b"\x15\x04"
+TAB = b"\t"
 NEXT_LINE = b"\x15:\r"
 """Takes back what was typed and does nothing instead; Ctrl-C would end a completion in its middle."""
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
@@ -74,15 +76,14 @@ class Terminal:
         return shown
 
     def close(self) -> None:
-        """End the shell."""
-        with suppress(OSError):
-            self.type(END_INPUT)
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End the shell, and what it started at this terminal: zsh completes in a process that may outlive it, and then
+        tries for ever to read from a terminal that is gone.
+        """
+        for each in psutil.pids():
+            with suppress(ProcessLookupError):
+                if os.getsid(each) == self._process.pid:
+                    os.kill(each, signal.SIGKILL)
+        self._process.wait()
         os.close(self._master)
 
 
