@@ -39,7 +39,7 @@ from surveil.frozen import dataclass, replace
 from surveil.say import Voice
 from surveil.store import StoreError
 from surveil.store.aside import aside_of, or_anew
-from surveil.store.beside import DamagedFileError, FileBeside
+from surveil.store.beside import FileBeside
 
 FILE: Final = "acts.db"
 KEPT_MS: Final = 400 * 24 * 3_600_000
@@ -78,6 +78,8 @@ _DROPPED: Final = Table(
     Column("chain", LargeBinary(32), nullable=False),
 )
 """The last line that grew too old: the chain of those that are kept begins after it."""
+
+_PUT_ASIDE: Final = "who did what before is put aside: the book is damaged, and a new one is begun"
 
 voice = Voice("acts")
 
@@ -136,7 +138,7 @@ class Acts:
         """Put a line behind the others; it is on disk when this returns. A file that turns out to be damaged is put
         aside, and the line stands in the next one.
         """
-        or_anew(lambda: self._write(act), _say_put_aside)
+        or_anew(lambda: self._write(act), voice, _PUT_ASIDE)
 
     def begin(self, *, at: int, missing: bool) -> None:
         """Have the first line of a new book say why it was begun: the one before was put aside, or is `missing`."""
@@ -212,7 +214,7 @@ def open_book(data: Path, *, now: int, expected: bool = False, pages: bool = Fal
         StoreError: it cannot be used, or was put aside too often.
     """
     missing = expected and not (data / FILE).exists()
-    return or_anew(lambda: _begun(data, now, missing=missing, pages=pages), _say_put_aside)
+    return or_anew(lambda: _begun(data, now, missing=missing, pages=pages), voice, _PUT_ASIDE)
 
 
 def _begun(data: Path, now: int, *, missing: bool, pages: bool) -> Acts:
@@ -225,13 +227,6 @@ def _begun(data: Path, now: int, *, missing: bool, pages: bool) -> Acts:
         acts.close()
         raise
     return acts
-
-
-def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
-    """Tell of it in the log of whoever put it aside."""
-    voice.error(
-        "who did what before is put aside: the book is damaged, and a new one is begun", reason=damage, kept=kept
-    )
 
 
 def _append(connection: Connection, act: Act) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from surveil.disk import sync_folder
+from surveil.say import Voice
 from surveil.store import StoreError
 from surveil.store.beside import DamagedFileError, alone_in, identity_of
 from surveil.store.failures import disk_failures
@@ -27,9 +28,9 @@ _BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps of a file belongs to it under its new name as well."""
 
 
-def or_anew(begin: Callable[[], Opened], say: Callable[[DamagedFileError, Path], None]) -> Opened:
-    """What `begin` opens or makes, for whoever has to go on: a file that it finds damaged is put aside first, and `say`
-    tells of it, with where it is now. Raises as `begin` and `put_aside` do.
+def or_anew(begin: Callable[[], Opened], voice: Voice, words: str) -> Opened:
+    """What `begin` opens or makes, for whoever has to go on: a file that it finds damaged is put aside first, and the
+    log of whoever did so tells of it in these words, with where it is now. Raises as `begin` and `put_aside` do.
     """
     try:
         return begin()
@@ -37,7 +38,7 @@ def or_anew(begin: Callable[[], Opened], say: Callable[[DamagedFileError, Path],
         name = put_aside(damage)
         # Otherwise another process did so, and tells of it.
         if name is not None:
-            say(damage, damage.path.with_name(name))
+            voice.error(words, reason=damage, kept=damage.path.with_name(name))
     return begin()
 
 

@@ -34,7 +34,7 @@ from surveil.errors import InfrastructureError
 from surveil.frozen import dataclass
 from surveil.say import Voice
 from surveil.store.aside import or_anew
-from surveil.store.beside import DamagedFileError, FileBeside
+from surveil.store.beside import FileBeside
 
 FILE: Final = "hooks.db"
 KEPT_MS: Final = 7 * 24 * 3_600_000
@@ -68,6 +68,11 @@ _DELIVERIES: Final = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("at", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
+)
+
+_PUT_ASIDE: Final = (
+    "all webhooks are put aside: their file is damaged, and what forges say is refused until `surveil hook secret` has "
+    "set each secret anew; what was pushed is found by looking"
 )
 
 voice = Voice("hooks")
@@ -185,15 +190,7 @@ def open_hooks(data: Path) -> Hooks:
         InvalidError: it is of a newer version.
         StoreError: it cannot be used, or was put aside too often.
     """
-    return or_anew(lambda: Hooks(data, pages=True), _say_put_aside)
-
-
-def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
-    voice.error(
-        "all webhooks are put aside: their file is damaged, and what forges say is refused until `surveil hook secret` "
-        "has set each secret anew; what was pushed is found by looking",
-        reason=damage, kept=kept,
-    )  # fmt: skip
+    return or_anew(lambda: Hooks(data, pages=True), voice, _PUT_ASIDE)
 
 
 def _count(connection: Connection) -> int:

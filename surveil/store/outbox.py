@@ -35,7 +35,7 @@ from surveil.core.outbox import Draft, Latest, Parcel, Queue, admit
 from surveil.frozen import dataclass
 from surveil.say import Voice
 from surveil.store.aside import or_anew
-from surveil.store.beside import DamagedFileError, FileBeside
+from surveil.store.beside import FileBeside
 
 FILE: Final = "outbox.db"
 KEPT_MS: Final = 14 * 24 * 3_600_000
@@ -82,6 +82,10 @@ _FIELDS: Final = tuple(
     _PARCELS.c[name]
     for name in ("id", "subject", "slot", "body", "made_at", "rank", "refusals", "due_at", "problem")
 )  # fmt: skip
+
+_PUT_ASIDE: Final = (
+    "what was still to be told is put aside: its file is damaged, and people are told of what happens from now on"
+)
 
 voice = Voice("notify")
 
@@ -219,14 +223,7 @@ def open_outbox(data: Path) -> Outbox:
         InvalidError: it is of a newer version.
         StoreError: it cannot be used, or was put aside too often.
     """
-    return or_anew(lambda: Outbox(data, pages=True), _say_put_aside)
-
-
-def _say_put_aside(damage: DamagedFileError, kept: Path) -> None:
-    voice.error(
-        "what was still to be told is put aside: its file is damaged, and people are told of what happens from now on",
-        reason=damage, kept=kept,
-    )  # fmt: skip
+    return or_anew(lambda: Outbox(data, pages=True), voice, _PUT_ASIDE)
 
 
 def _latest(connection: Connection, name: str, slots: Sequence[str]) -> dict[str, Latest]:
