@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.answer import JobsWish, TokenWish
+from surveil.answer import JobsWish, TokenWish, turns
 from surveil.client import WaitOver, asking
 from surveil.client.access import Access, find_access
 from surveil.client.asking import Client
@@ -141,6 +141,28 @@ def test_a_dispatcher_that_is_there_is_waited_for_longer(
     else:
         with pytest.raises(UnreachableError, match="is there but does not answer"):
             asyncio.run(scenario())
+
+
+def test_a_dispatcher_that_has_no_room_for_a_question_is_asked_again(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`surveil up` ended, and all that it had started, because others had asked so much."""
+    monkeypatch.setattr(turns, "ASKED_EACH_MAX", 0)
+    monkeypatch.setattr(asking, "FULL_MS", 10)
+
+    async def scenario() -> None:
+        async with Client(find_access(counter.data, None), patience_ms=60_000) as client:
+            with pytest.raises(UnreachableError, match="ask again in a while"):
+                await client.ask("status", patience_ms=300)
+            asked = asyncio.create_task(client.ask("token_create", {"role": "runner"}))
+            before = len(counter.asked)
+            while len(counter.asked) == before:  # noqa: ASYNC110  # A thread of its own.
+                await asyncio.sleep(0.05)
+            monkeypatch.undo()
+            await asked
+
+    asyncio.run(scenario())
+    assert [type(wish) for wish in counter.wishes] == [TokenWish]
 
 
 def test_a_key_that_is_not_known_is_refused_at_once(counter: Counter) -> None:

@@ -1,9 +1,10 @@
 """What clients may ask of a dispatcher, and what comes of it: a reply, or a wish that the dispatcher's hands fulfil.
 
 What belongs here: the contract of the package. What does not: how records become documents (`views`), how arguments
-are read (`arguments`), who did what (`auditing`), where readers wait (`parking`), what is in the logs (`logbook`), in
-artifacts (`kept_files`) and in the dispatcher's memory (`live`), why a job waits (`waiting`), how it came to its end
-(`story`), how it is run again (`replays`), and the answers themselves (`answers` reads, `wishes` acts).
+are read (`arguments`), who did what (`auditing`), how many questions are in work (`turns`), where readers wait
+(`parking`), what is in the logs (`logbook`), in artifacts (`kept_files`) and in the dispatcher's memory (`live`), why a
+job waits (`waiting`), how it came to its end (`story`), how it is run again (`replays`), and the answers themselves
+(`answers` reads, `wishes` acts).
 
 A question that only reads is answered from the store. One that acts is never performed here: it becomes a `Wish`,
 checked and complete, and the dispatcher performs it with everything else that changes the world, and then says what

@@ -9,7 +9,6 @@ The store is read in threads, a bounded number at a time; the dispatcher's memor
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar, assert_never
 
@@ -27,12 +26,13 @@ from surveil.answer.portions import PAGE_COST_MAX, shares
 from surveil.answer.replays import Replays
 from surveil.answer.secrets import rekey, remove_secret, secret_view, set_secret
 from surveil.answer.story import Stories
+from surveil.answer.turns import ASKED_MAX, Turns
 from surveil.answer.views import brief_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
 from surveil.answer.whole import Whole
 from surveil.core.model import Attempt, Build, Note, Record, Runner, Status
 from surveil.core.spelling import did_you_mean
-from surveil.errors import InfrastructureError, SurveilError, UsageError
+from surveil.errors import SurveilError, UsageError
 from surveil.protocol import Answer, Ask
 from surveil.store import BuildDetail, JournalLine, Reader
 from surveil.store.logs import LogStore
@@ -44,10 +44,6 @@ LISTED_MAX: Final = 1000
 """Runners, tokens or peers in one answer; the asker turns pages with `at`."""
 OFFENDERS_SHOWN: Final = 20
 READS_MAX: Final = 4
-ASKED_MAX: Final = 1000
-"""Questions in work at once, waiting ones included; more are refused."""
-ASKED_EACH_MAX: Final = ASKED_MAX // 2
-"""So many of them are one client's at most, so that others are answered whatever it asks."""
 
 _JOURNAL: Final = "journal"
 _Read = TypeVar("_Read")
@@ -69,7 +65,7 @@ class Answers:
         self.whole = Whole(reader, self._read, self.logbook.facts, self._cases)
         self.outlook = Outlook(reader, self._read)
         self._replays = Replays(reader, self._read, self._detail)
-        self._asked: Counter[str] = Counter()
+        self._turns = Turns()
 
     # ---- what the hands call ---------------------------------------------------------------------
 
@@ -79,17 +75,7 @@ class Answers:
         Raises:
             SurveilError: a sentence for the asker; `refusal` makes the message of it.
         """
-        if self._asked.total() >= ASKED_MAX:
-            raise InfrastructureError(
-                f"The dispatcher is at work on {ASKED_MAX} questions already; ask again in a while."
-            )
-        if self._asked[client] >= ASKED_EACH_MAX:
-            raise InfrastructureError(
-                f"The dispatcher is at work on {ASKED_EACH_MAX} questions of this machine already; "
-                "ask again in a while."
-            )
-        self._asked[client] += 1
-        try:
+        with self._turns.taken(client, ask):
             try:
                 question = Question(ask.what)
             except ValueError:
@@ -97,10 +83,6 @@ class Answers:
                     f"This dispatcher knows no question `{ask.what[:60]}`; {did_you_mean(ask.what, Question)}"
                 ) from None
             return await self._answer(question, Arguments(ask.what, ask.about), wishes.person(client, ask.person))
-        finally:
-            self._asked[client] -= 1
-            if not self._asked[client]:
-                del self._asked[client]
 
     def on_commit(self, notes: Iterable[Note], changed: Iterable[Record] = ()) -> None:
         """These lines of the journal and changed records are on disk now: wake who waits for them."""

@@ -16,6 +16,7 @@ from surveil.client import Answered, Behalf
 from surveil.client.access import Access
 from surveil.client.documents import Documents
 from surveil.errors import (
+    ExitCode,
     InfrastructureError,
     NotAllowedError,
     ProtocolError,
@@ -33,6 +34,8 @@ BUSY_MS: Final = 25_000
 too much to do, or with a slow disk, is worth more than the advice to look for the cause."""
 OUTAGE_MS: Final = 120_000
 """How long following something survives a dispatcher that is away: a restart, an upgrade, a reboot."""
+FULL_MS: Final = 1_000
+"""A dispatcher that had no room for a question is left alone with it for so long."""
 REPEAT_MS: Final = 5_000
 """An answer that is overdue by so long is asked for again: it may have been lost with a connection."""
 
@@ -59,6 +62,12 @@ class _Pending:
     wait_ms: int
     due_at: float = 0.0
     said: bool = False
+
+    def delay(self, for_ms: int) -> None:
+        """Have it be said again after this time, as if it never had been."""
+        self.answer = asyncio.get_running_loop().create_future()
+        self.said = False
+        self.due_at = asyncio.get_running_loop().time() + for_ms / 1000
 
     def fail(self, error: BaseException) -> None:
         """Raise this where the answer is waited for, unless that has come."""
@@ -146,16 +155,23 @@ class Client(Documents):
     # ---- how -------------------------------------------------------------------------------------
 
     async def _answer(self, pending: _Pending, patience_ms: int, busy_ms: int) -> Answer:
-        """What is answered, or why nothing is.
+        """What is answered, or why nothing is. A dispatcher that has no room for it now is asked again.
 
         The patience is spent in pieces: a process that is stopped, or gets no processor, has not waited all that time.
         """
+        full: Answer | None = None
         for spent_ms in range(0, patience_ms + busy_ms, _PIECE_MS):
             if spent_ms >= patience_ms and not self._connection.connected:
                 break
             await asyncio.wait([pending.answer], timeout=min(_PIECE_MS, patience_ms + busy_ms - spent_ms) / 1000)
             if pending.answer.done():
-                return pending.answer.result()
+                answer = pending.answer.result()
+                if answer.exit_code != ExitCode.UNREACHABLE or spent_ms + pending.wait_ms >= patience_ms + busy_ms:
+                    return answer
+                full = answer
+                pending.delay(FULL_MS)
+        if full is not None:
+            return full
         raise self._unreachable()
 
     def _say(self, pending: _Pending) -> None:

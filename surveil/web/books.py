@@ -31,11 +31,10 @@ from surveil.web.lines import LogLines
 from surveil.web.ready import WAITING_STATES, Ready, Written
 from surveil.web.remembered import Remembered
 from surveil.web.tidings import Tidings
+from surveil.web.waits import Waits
 
 FRESH_S: Final = 0.2
 """How old an answer may be that many share; less than a page waits before it looks for news."""
-AGAIN_S: Final = 1.0
-"""How long a dispatcher that is away is left alone."""
 READ_HERE: Final = frozenset(
     {
         Question.BUILDS, Question.BUILD, Question.LOG, Question.JOURNAL, Question.STORY, Question.TESTS,
@@ -118,6 +117,7 @@ class AllBooks(Books):
         self._remembered = Remembered()
         self._ready = Ready(answers)
         self._reads = asyncio.Semaphore(READS_MAX)
+        self._waits = Waits()
         self._repo_of: OrderedDict[int, str] = OrderedDict()
         self._usual: dict[str, tuple[float, int | None]] = {}
         self.lines = LogLines(answers.logbook.bytes_of)
@@ -162,10 +162,10 @@ class AllBooks(Books):
         # The dispatcher says when there is more of a log; what it is, is read here.
         waiting = {**asked, "limit": 1} if what == Question.LOG else asked
         try:
-            answered = await self._remembered.get(key, lambda: self._client.ask(what, waiting))
+            answered = await self._remembered.get(key, lambda: self._waits.ask(self._client, what, waiting))
         except (UnreachableError, InfrastructureError):
-            # It is away, or so many logs are followed that it takes no more questions: they are looked at now and then.
-            await asyncio.sleep(AGAIN_S)
+            # It is away, or has no room for so many who wait: they look now and then.
+            await self._waits.pause()
             return found
         return await self._now(what, asked) if what == Question.LOG else answered
 

@@ -8,10 +8,10 @@ import pytest
 
 from surveil import __version__
 from surveil.answer import Reply, RunnerWish
-from surveil.answer.answers import ASKED_EACH_MAX, ASKED_MAX, answered, refusal
+from surveil.answer.answers import answered, refusal
 from surveil.core.events import RunnerOrder, RunnerWanted
 from surveil.core.model import AttemptState, Note, Status
-from surveil.errors import InfrastructureError, NotFoundError, SurveilError, UsageError
+from surveil.errors import NotFoundError, UsageError
 from surveil.protocol import Ask, StepReport, WatchedRepo, encode
 from tests.answer.desk import Desk
 from tests.store.records import make_attempt, make_build, make_job, make_note, make_peer, make_runner, make_token, new
@@ -273,51 +273,6 @@ def test_a_wait_without_news_ends_with_an_empty_page_and_at_the_end_of_the_dispa
         return [short, await asyncio.wait_for(long, SOON_S)]
 
     assert [reply.body for reply in asyncio.run(scenario())] == [{"notes": [], "position": 0}] * 2
-
-
-def test_more_questions_at_once_than_are_bearable_are_refused() -> None:
-    desk = Desk()
-
-    async def scenario() -> SurveilError:
-        answers = desk.answers()
-        about = {"after": 0, "wait_ms": 30_000}
-        waiting = [
-            asyncio.create_task(answers.answer(Ask(id=1, what="journal", about=about), f"client {number % 2}"))
-            for number in range(ASKED_MAX)
-        ]
-        await asyncio.sleep(0)
-        with pytest.raises(InfrastructureError) as refused:
-            await answers.answer(Ask(id=2, what="status", about={}))
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await answers.answer(Ask(id=2, what="status", about={}))
-        return refused.value
-
-    assert "ask again in a while" in str(asyncio.run(scenario()))
-
-
-def test_one_client_that_asks_all_the_time_leaves_room_for_others() -> None:
-    desk = Desk()
-
-    async def scenario() -> SurveilError:
-        answers = desk.answers()
-        about = {"after": 0, "wait_ms": 30_000}
-        waiting = [
-            asyncio.create_task(answers.answer(Ask(id=1, what="journal", about=about), "greedy"))
-            for _ in range(ASKED_EACH_MAX)
-        ]
-        await asyncio.sleep(0)
-        with pytest.raises(InfrastructureError) as refused:
-            await answers.answer(Ask(id=2, what="status", about={}), "greedy")
-        await answers.answer(Ask(id=2, what="status", about={}), "modest")
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await answers.answer(Ask(id=2, what="status", about={}), "greedy")
-        return refused.value
-
-    assert "of this machine already" in str(asyncio.run(scenario()))
 
 
 def test_a_refusal_carries_the_sentence_and_the_exit_code() -> None:
