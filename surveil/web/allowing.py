@@ -15,7 +15,6 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from hashlib import sha256
 from typing import Final
 
 from starlette.requests import HTTPConnection
@@ -28,7 +27,7 @@ from surveil.core.allowances import Allowances
 from surveil.frozen import dataclass
 from surveil.web.problems import problem
 from surveil.web.root import path_of
-from surveil.web.visitors import KNOWN, shown_by
+from surveil.web.visitors import KNOWN, password_of, shown_by, told_by
 
 BURST_S: Final = 20
 """Who asked nothing for so long may ask as much at once."""
@@ -83,21 +82,27 @@ class Allowing:
         if not path or path.startswith(_FREE):
             await self._app(scope, receive, send)
             return
-        address, shown = address_of(scope), _shown(scope)
+        address = address_of(scope)
         scope.setdefault("state", {})
         if path.startswith((_HOOKS, _RETURNS)):
             wait_ms = self._failed.wait_ms(address, self._now())
         else:
-            # What is shown may be good; whether it is, is known with the answer.
-            wait_ms = self._asked.wait_ms(shown or address, self._now()) if self._asked and path != _SIGN_IN else 0
+            wait_ms = self._wait_ms(scope, address) if path != _SIGN_IN else 0
         if wait_ms:
             await too_often(wait_ms)(scope, receive, send)
             return
-        await self._counted(scope, receive, send, address=address, shown=shown, path=path)
+        await self._counted(scope, receive, send, address=address, path=path)
 
-    async def _counted(
-        self, scope: Scope, receive: Receive, send: Send, *, address: str, shown: bytes, path: str
-    ) -> None:
+    def _wait_ms(self, scope: Scope, address: str) -> int:
+        """How long they have to wait, as far as that is known: what is shown may be good, and of several things one;
+        which, is known with the answer.
+        """
+        if self._asked is None:
+            return 0
+        now = self._now()
+        return max(self._asked.wait_ms(who, now) for who in _shown(scope) or (address,))
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, *, address: str, path: str) -> None:
         """Serve it, and count it by what comes of it."""
         instead: Response | None = None
         streaming: bytes | str = ""
@@ -107,7 +112,7 @@ class Allowing:
             if instead is not None:
                 return
             if message["type"] == "http.response.start":
-                who = shown if scope["state"].get(KNOWN) else address
+                who = scope["state"].get(KNOWN) or address
                 instead = self._judge(message["status"], scope["method"], path, address, who)
                 if instead is None and dict(message["headers"]).get(b"content-type", b"").startswith(_EVENTS):
                     if self._is_full(who, is_known=who != address):
@@ -176,7 +181,8 @@ def _counted_as(host: str) -> str:
     return str(address)
 
 
-def _shown(scope: Scope) -> bytes:
-    """What tells a visitor from others, without holding what lets them in; nothing where nothing is shown."""
-    _, shown = shown_by(HTTPConnection(scope))
-    return sha256(shown.encode("utf-8", "replace")).digest()[:16] if shown else b""
+def _shown(scope: Scope) -> list[bytes]:
+    """What may tell a visitor from others, without holding what lets them in; nothing where nothing is shown."""
+    request = HTTPConnection(scope)
+    found = (password_of(request), shown_by(request)[1])
+    return [told_by(secret) for secret in found if secret]

@@ -16,7 +16,7 @@ POLICY: Final = (
 SANDBOXED: Final = "default-src 'none'; sandbox"
 """For bytes that jobs made: whatever they are, they run nothing and belong to nobody."""
 
-_HEADERS: Final = {
+ALWAYS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     # With `no-referrer` a browser hides from ourselves as well where a form comes from.
@@ -26,7 +26,7 @@ _HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "cache-control": "no-store",
 }
-_ALWAYS: Final = tuple((name.encode(), value.encode()) for name, value in _HEADERS.items())
+_ALWAYS: Final = tuple((name.encode(), value.encode()) for name, value in ALWAYS.items())
 
 
 class Headers:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from surveil.answer.shapes.kinds import Shape, a, many, record, text, whole
 from surveil.errors import ExitCode, SurveilError
 from surveil.web.api.wrongly import COMPLAINTS_MAX, sentences
+from surveil.web.headers import ALWAYS
 from surveil.web.root import path_of
 from surveil.web.visitors import UnknownVisitor
 
@@ -113,7 +114,10 @@ def install(app: FastAPI, on_page: Callable[[Request, int, str], Response]) -> N
     @app.exception_handler(Exception)
     async def _mistake(request: Request, _error: Exception) -> Response:
         # It is raised again after this, and so stands in the log, whole; nobody who asks is told more.
-        return said(request, 500, "This is a defect of surveil; its log on the dispatcher's machine says more.")
+        answer = said(request, 500, "This is a defect of surveil; its log on the dispatcher's machine says more.")
+        # The framework answers this one outside of all that stands before the application.
+        answer.headers.update(ALWAYS)
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def _asked_wrongly(request: Request, error: RequestValidationError) -> Response:

@@ -11,6 +11,7 @@ proves only where it comes from, so a change by cookie must also come from one o
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -40,7 +41,9 @@ SECURE_COOKIE_BELOW: Final = "__Secure-surveil"
 CSRF_HEADER: Final = "x-surveil-csrf"
 CSRF_FIELD: Final = "csrf"
 KNOWN: Final = "known"
-"""In a request's state, once it has shown a pass that is good: those who count requests come before us."""
+"""In a request's state, once it has shown a pass that is good, what tells that one from others (`told_by`): those who
+count requests come before us.
+"""
 SESSION_MS: Final = 30 * 24 * 3_600_000
 _FOREIGN: Final = "This change does not come from a page of this server: load the page again, and repeat."
 _CALLED_CHARACTERS_MAX: Final = 60
@@ -115,7 +118,7 @@ class Door:
         now, mark = self._now(), self._passes.mark()
         found = self._recognised.find(kind, secret, mark=mark, now=now) if secret else None
         if found is not None:
-            self._let_in(request, found)
+            self._let_in(request, found, secret)
         return found
 
     async def visitor(self, request: HTTPConnection) -> Visitor:
@@ -127,13 +130,13 @@ class Door:
         """
         kind, secret = shown_by(request)
         found = await (self._known(kind, secret) if kind is Kind.TOKEN else self._in_browser(secret))
-        self._let_in(request, found)
+        self._let_in(request, found, secret)
         return found
 
     @staticmethod
-    def _let_in(request: HTTPConnection, visitor: Visitor) -> None:
+    def _let_in(request: HTTPConnection, visitor: Visitor, secret: str) -> None:
         if visitor.pass_id:
-            request.scope.setdefault("state", {})[KNOWN] = True
+            request.scope.setdefault("state", {})[KNOWN] = told_by(secret)
         behalf.remember(visitor.person, behalf.way_of(request, in_browser=visitor.csrf is not None))
 
     async def _in_browser(self, session: str) -> Visitor:
@@ -279,6 +282,22 @@ def shown_by(request: HTTPConnection) -> tuple[Kind, str]:
     if kind.lower() == "bearer":
         return Kind.TOKEN, token.strip()
     return Kind.SESSION, request.cookies.get(cookie_name(request), "")
+
+
+def password_of(request: HTTPConnection) -> str | None:
+    """What a request shows as the password of Basic authentication; None where it shows none."""
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def told_by(secret: str) -> bytes:
+    """What tells a pass from others, without letting anybody in."""
+    return sha256(secret.encode("utf-8", "replace")).digest()[:16]
 
 
 def _way(visitor: Visitor) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -50,6 +51,28 @@ def test_a_pass_is_one_however_it_is_written_and_wherever_it_comes_from(stage: S
         stage.get(f"{API}/status", {"cookie": f"junk={number}; {COOKIE}={session}; more={number}"})
     assert statuses(stage, 1, {"authorization": f"Bearer {token}"}) == [429]
     assert statuses(stage, 1, {"cookie": f"{COOKIE}={session}"}) == [429]
+
+
+def test_a_token_that_is_shown_as_a_password_is_counted_as_itself(stage: Stage) -> None:
+    """Whoever reads feeds so was counted by nothing, however often they came."""
+    token = stage.token()["authorization"].partition(" ")[2]
+
+    def basic(user: str) -> dict[str, str]:
+        return {"authorization": f"Basic {b64encode(f'{user}:{token}'.encode()).decode()}"}
+
+    # Neither another name nor a made-up session beside it is somebody else.
+    shown = [{**basic(f"user {number}"), "cookie": f"{COOKIE}=made-up-{number}"} for number in range(21)]
+    assert [stage.get("/feed.atom", each).status_code for each in shown] == [200] * 20 + [429]
+    assert stage.get("/api/v1/me", {"authorization": f"Bearer {token}"}).status_code == 429
+    assert stage.get("/feed.atom", stage.token()).status_code == 200
+
+
+def test_what_proves_nothing_hides_no_session(stage: Stage) -> None:
+    cookie = f"{COOKIE}={stage.session()}"
+    lies = [
+        {"cookie": cookie, "authorization": f"Basic {b64encode(b'x:%d' % number).decode()}"} for number in range(21)
+    ]
+    assert [stage.get("/builds", each).status_code for each in lies] == [200] * 20 + [429]
 
 
 def test_an_address_that_guesses_is_told_to_stop_and_a_good_pass_comes_in_from_there(stage: Stage) -> None:

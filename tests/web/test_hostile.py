@@ -181,3 +181,24 @@ def test_nobody_chooses_by_which_codec_a_form_is_read(stage: Stage, kind: str, c
     assert stage.dispatcher.wishes == []
     # The link is not spent, and is good in a form as our own page sends it.
     assert stage.post("/login", {"origin": HERE}, data={"key": link}).status_code == 303
+
+
+# ---- defects
+
+
+@pytest.mark.parametrize("takes", ["text/html", "application/json"])
+def test_a_defect_is_told_with_the_same_headers_as_all_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, takes: str
+) -> None:
+    """It was the one page that others could show in a frame, and that was kept by whoever passed it on."""
+    usual = stage.get("/login").headers
+
+    async def broken() -> int:
+        raise ValueError("inner words")
+
+    monkeypatch.setattr(stage.app.state.books, "position", broken)
+    found = stage.get("/builds", {**stage.token(), "accept": takes})
+    assert (found.status_code, "inner words" in found.text) == (500, False)
+    about = set(usual) - {"content-length", "content-type"}
+    assert {"content-security-policy", "cache-control"} < about
+    assert {name: found.headers.get(name) for name in about} == {name: usual[name] for name in about}

@@ -8,7 +8,6 @@ That is taken here alone, where nothing can be changed: a browser would send it 
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Final
 
 from fastapi import Depends, HTTPException, Request
@@ -16,7 +15,7 @@ from fastapi import Depends, HTTPException, Request
 from surveil.web.books import Books
 from surveil.web.own import OwnBooks
 from surveil.web.rights import Scope
-from surveil.web.visitors import Door, UnknownVisitor
+from surveil.web.visitors import Door, UnknownVisitor, password_of
 
 _REALM: Final = 'Basic realm="surveil: any user, and a token as the password", charset="UTF-8"'
 
@@ -46,13 +45,9 @@ async def badged(request: Request) -> Books:
 
 def _with_token(request: Request) -> Request:
     """The request as it would be if it showed its token as programs do."""
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "basic":
+    token = password_of(request)
+    if token is None:
         return request
-    try:
-        _, _, token = base64.b64decode(given.strip(), validate=True).decode().partition(":")
-    except ValueError:
-        token = ""
     others = [(name, value) for name, value in request.scope["headers"] if name not in {b"authorization", b"cookie"}]
     shown = (b"authorization", f"Bearer {token}".encode("utf-8", "replace"))
     return Request({**request.scope, "headers": [*others, shown]})
