@@ -10,6 +10,7 @@ an address where nobody is led astray.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from email.message import EmailMessage
 from pathlib import Path
@@ -77,7 +78,7 @@ class Mail:
         except InfrastructureError as error:
             reason = str(error)
         except (OSError, aiosmtplib.SMTPException) as error:
-            reason = f"{where} cannot be spoken with ({_line(str(error) or type(error).__name__)})"
+            reason = f"{where} cannot be spoken with ({_why(error)})"
         return Outcome(fate=Fate.UNAVAILABLE, reason=reason)
 
     async def _handed_over(self, made: EmailMessage, where: str) -> Outcome:
@@ -155,6 +156,13 @@ def _context(authority: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authority)
     except (OSError, ssl.SSLError) as error:
         raise InfrastructureError(f"the certificates in {authority} cannot be read: {error}") from error
+
+
+def _why(error: OSError | aiosmtplib.SMTPException) -> str:
+    """In the system's own words where it was the network, and not in what Python makes of them."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    return _line(str(error) or type(error).__name__)
 
 
 def _line(text: str) -> str:

@@ -109,7 +109,12 @@ async def _spare(tree: Tree, client: Client) -> str:
         )
     about = {"role": "runner", "labels": [], "expires_ms": SPARE_TOKEN_MS, "uses": 1}
     token = (await client.ask("token_create", about)).body["token"]
-    return f"python -m surveil runner --join {token}   (good once, for {format_duration(SPARE_TOKEN_MS)})"
+    return f"{joining(token)}   (good once, for {format_duration(SPARE_TOKEN_MS)})"
+
+
+def joining(token: str) -> str:
+    """What is typed on a machine that is to help, as the tutorial has it."""
+    return f"surveil runner --join {token}"
 
 
 async def _live(tree: Tree, client: Client, config: UpConfig, screen: Screen) -> None:

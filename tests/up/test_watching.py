@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from surveil.up.watching import elsewhere
+from surveil.up.watching import elsewhere, joining
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("found", [True, False])
@@ -25,3 +27,8 @@ def test_a_program_that_is_nowhere_is_not_pointed_to(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert elsewhere() == "in another terminal"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/how-to/add-a-machine.md"])
+def test_what_a_spare_machine_types_is_what_the_pages_say(page: str) -> None:
+    assert f"\n{joining('svl1.…')}\n" in (ROOT / page).read_text()
