@@ -62,11 +62,12 @@ def make_app(
     books: Books, door: Door, submitter: Submitter, *, cluster: str, receiver: Receiver | None = None,
     public_url: str | None = None, proxies: Sequence[str] = (), gatherer: Gatherer | None = None,
     public_badges: bool = False, providers: Mapping[str, Provider] | None = None, how_often: HowOften = USUAL,
+    near: bool = False,
 ) -> FastAPI:  # fmt: skip
     """The application over these parts, of the installation `cluster`; with a `receiver` it takes webhooks, with a
     `gatherer` it says how all of it does. People reach it at `public_url`, through `proxies` that may say for whom they
     ask, as often as `how_often` says. With `public_badges` everybody may see how a branch stands. At
-    `providers` people sign in.
+    `providers` people sign in. What is `near` is reached from this machine alone.
     """
     parts = [
         *((metrics,) if gatherer is not None else ()), *API, narwhal, *PAGES, feeds,
@@ -92,7 +93,7 @@ def make_app(
     app.add_middleware(Allowing, how_often=how_often)
     place = None if public_url is None else place_of(public_url)
     _require_another_name("" if place is None else place.prefix)
-    app.add_middleware(Front, place=place, proxies=tuple(proxies))
+    app.add_middleware(Front, place=place, proxies=tuple(proxies), near=near)
     app.add_middleware(Headers)
     if gatherer is not None:
         # Around all others, as these refuse as well; what they say of a request stands in its scope.

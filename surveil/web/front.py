@@ -21,11 +21,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from surveil.core.spelling import quoted
 from surveil.frozen import dataclass
 from surveil.web.problems import problem
 
 HSTS: Final = "max-age=31536000"
 """A year. Not for names below ours, and not in the lists that browsers ship: those are for whoever owns the name."""
+_SHOWN: Final = 100
 _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -51,12 +53,15 @@ def place_of(public_url: str) -> Place:
 
 class Front:
     """Sets right what a request says of itself, or refuses it. `proxies` are the addresses and networks that may say
-    for whom they ask.
+    for whom they ask. Pages that are `near` are only to be reached from this machine.
     """
 
-    def __init__(self, app: ASGIApp, *, place: Place | None = None, proxies: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, *, place: Place | None = None, proxies: Sequence[str] = (), near: bool = False
+    ) -> None:
         self._app = app
         self._place = place
+        self._near = near
         self._has_proxies = bool(proxies)
         # It has types of its own for what is the same.
         self._believe = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", _nothing), trusted_hosts=list(proxies)))
@@ -101,7 +106,9 @@ class Front:
         scope["scheme"], scope["root_path"] = said or own, ""
         place = self._place
         if place is None:
-            return None
+            # Whoever owns a name of the world's can have a browser on this machine ask here by it, and then reads what
+            # nobody has to sign in for.
+            return _astray(headers["host"]) if self._near and not _is_near(headers.get("host", "")) else None
         if _plain_host(headers.get("host", ""), place.scheme) != place.host:
             return None if _is_near(headers.get("host", "")) else _misled(place)
         return self._at(scope, place, said)
@@ -167,6 +174,14 @@ def _is_address(client: tuple[str, int] | None) -> bool:
 def _misled(place: Place) -> Response:
     return problem(
         421, f"These pages are at {place.origin}{place.prefix}/: ask there, or have the proxy pass the Host header on."
+    )
+
+
+def _astray(host: str) -> Response:
+    return problem(
+        421,
+        f"These pages are for this machine alone, and not at {quoted(host[:_SHOWN])}: ask at 127.0.0.1 or localhost, "
+        "or start them with `--public-url` and the address at which people reach them.",
     )
 
 

@@ -28,7 +28,7 @@ from surveil.web.allowing import HowOften
 from surveil.web.app import make_app
 from surveil.web.connecting import Bounded, Complaints, leave_unread, make_room
 from surveil.web.metrics.route import make_alone
-from surveil.web.opening import opened
+from surveil.web.opening import Parts, opened
 from surveil.web.whereabouts import serving_at
 
 GRACE_S = 5
@@ -52,15 +52,12 @@ async def serve(config: WebConfig) -> ExitCode:
         listener = stack.enter_context(listening(config.http))
         metrics = stack.enter_context(listening(config.metrics)) if config.metrics else None
         async with opened(config) as parts:
-            app = make_app(
-                parts.books, parts.door, parts.submitter, cluster=parts.cluster, receiver=parts.receiver,
-                public_url=config.public_url, proxies=config.trusted_proxies, gatherer=parts.gatherer,
-                public_badges=config.public_badges, providers=parts.providers,
-                how_often=HowOften(rate=config.request_rate),
-            )  # fmt: skip
-            servers = [(_server_of(app), listener)]
-            if metrics is not None:
-                servers.append((_server_of(make_alone(parts.gatherer)), metrics))
+            app, *others = apps_of(config, parts, listener, metrics)
+            servers = [
+                (_server_of(each), socket_)
+                for each, socket_ in zip((app, *others), (listener, metrics), strict=False)
+                if socket_ is not None
+            ]
 
             def stop() -> None:
                 app.state.stopping.set()
@@ -77,13 +74,26 @@ async def serve(config: WebConfig) -> ExitCode:
             told = {} if metrics is None else {"metrics": f"{_address_of(metrics)}/metrics"}
             settle()
             voice.info("web serves", address=address, data=config.data, **told)
-            if not ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
+            if not _is_near(listener):
                 voice.warning("web serves without encryption, and not to this machine alone", address=address)
             async with asyncio.TaskGroup() as serving:
                 for server, socket_ in servers:
                     serving.create_task(server.serve(sockets=[socket_]))
     voice.info("web stopped")
     return ExitCode.OK
+
+
+def apps_of(
+    config: WebConfig, parts: Parts, listener: socket.socket, metrics: socket.socket | None
+) -> tuple[FastAPI, ...]:
+    """What is served at the one address, and at the other if there is one."""
+    app = make_app(
+        parts.books, parts.door, parts.submitter, cluster=parts.cluster, receiver=parts.receiver,
+        public_url=config.public_url, proxies=config.trusted_proxies, gatherer=parts.gatherer,
+        public_badges=config.public_badges, providers=parts.providers, how_often=HowOften(rate=config.request_rate),
+        near=_is_near(listener),
+    )  # fmt: skip
+    return (app,) if metrics is None else (app, make_alone(parts.gatherer, near=_is_near(metrics)))
 
 
 def _server_of(app: FastAPI) -> uvicorn.Server:
@@ -97,6 +107,11 @@ def _server_of(app: FastAPI) -> uvicorn.Server:
 def _address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_near(listener: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 class _Server(uvicorn.Server):

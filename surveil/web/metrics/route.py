@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 
 from surveil.web.api.asking import Reads
+from surveil.web.front import Front
 from surveil.web.metrics.gathering import Gatherer
 from surveil.web.rights import Scope
 from surveil.web.routes import page_router
@@ -22,10 +23,13 @@ async def metrics(request: Request, visitor: Reads) -> Response:
     return await _exposed(request)
 
 
-def make_alone(gatherer: Gatherer) -> FastAPI:
-    """An application with nothing but the numbers, for everybody who can reach it."""
+def make_alone(gatherer: Gatherer, *, near: bool = False) -> FastAPI:
+    """An application with nothing but the numbers, for everybody who can reach it; what is `near`, from this machine
+    alone.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gatherer = gatherer
+    app.add_middleware(Front, near=near)
     app.get("/metrics")(_exposed)
     return app
 
