@@ -1,5 +1,6 @@
 """A place for each test with real processes, and the certainty that nothing is left in it."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,7 +37,20 @@ def marking(place: Place) -> None:
 @pytest.fixture
 def place() -> Iterator[Place]:
     """An empty folder; whatever a test leaves running there is ended, so that a failure leaves no process behind."""
-    # Short, because paths of sockets and the like have limits; and of this test alone.
+    with _place() as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def common_place() -> Iterator[Place]:
+    """The same for all tests of a module that look at one installation."""
+    with _place() as here:
+        yield here
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Place]:
+    # Short, because paths of sockets and the like have limits; and of nobody else.
     folder = Path(tempfile.mkdtemp(prefix="surveil-test-"))
     here = Place(folder)
     try:

@@ -1,15 +1,15 @@
 """Real processes of surveil for tests: started apart from the user's own settings, listened to, and ended."""
 
 import contextlib
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -20,6 +20,30 @@ from tests.net.stage import free_ports
 
 PATIENCE_S = 60
 """How long a test waits for what should happen at once; generous, because processors may be shared."""
+
+
+def typed(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command in this folder to its end, and in this process: tests look again and again, and a Python that
+    starts for each look takes more of the processors than all that is looked at.
+
+    For commands that ask or tell a dispatcher; what starts processes itself needs one of its own. None of them stands
+    beside a browser, whose loop runs in this thread.
+    """
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as told,
+        Path(os.devnull).open(encoding="utf-8") as nothing,
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch.object(sys, "stdin", nothing),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(told),
+    ):
+        code = run_to_exit_code(root, words)
+        for stream in (said, told):
+            stream.flush()
+            stream.seek(0)
+        return subprocess.CompletedProcess(words, code, said.read(), told.read())
 
 
 class Place:
@@ -52,22 +76,15 @@ class Place:
             timeout=2 * PATIENCE_S,
         )
 
-    def ask(self, *words: str) -> Any:
-        """What a command answers with `--json`, asked of the dispatcher in the data folder.
+    def typed(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """What `run` gives, of a command that is run by this process; see `typed`."""
+        return typed(words, self.folder, {**self.environment(), **more})
 
-        It runs in this process: tests look again and again, and a Python that starts for each look takes more of the
-        processors than all that is looked at. Those of `run` are processes of their own.
-        """
-        said, told = io.StringIO(), io.StringIO()
-        arguments = [*words, "--json", "--data", str(self.data)]
-        with (
-            mock.patch.dict(os.environ, self.environment(), clear=True),
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(told),
-        ):
-            code = run_to_exit_code(root, arguments)
-        assert code == 0, told.getvalue()
-        return json.loads(said.getvalue())
+    def ask(self, *words: str) -> Any:
+        """What a command answers with `--json`, asked of the dispatcher in the data folder."""
+        done = self.typed(*words, "--json", "--data", str(self.data))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def start(self, *words: str, **more: str) -> "Running":
         """A command that goes on, with `more` in its environment."""
@@ -136,6 +153,11 @@ class Running:
         assert said, f"{part!r} was not said in time, but:\n{self.text}"
         assert len(found) >= times, f"it ended without saying {part!r}:\n{self.text}"
         return found[-1]
+
+    def forget(self) -> None:
+        """Listen anew: what it has said before is of no account."""
+        with self._more:
+            self.lines.clear()
 
     def wait(self) -> int:
         """Its exit code."""

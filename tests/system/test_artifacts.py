@@ -41,13 +41,13 @@ def test_what_a_job_keeps_is_listed_and_fetched_as_it_was(place: Place) -> None:
             ("1/build", 1, "docs", 2),
             ("1/build", 1, "wheels", 1),
         ]
-        listed = place.run("artifacts", "ls", "1", "--data", str(place.data)).stdout.splitlines()
+        listed = place.typed("artifacts", "ls", "1", "--data", str(place.data)).stdout.splitlines()
         assert [line.split()[:4] for line in listed[1:]] == [["build", "1", "docs", "2"], ["build", "1", "wheels", "1"]]
         to = place.folder / "to"
         (fetched, _) = place.ask("artifacts", "get", "1", "--to", str(to))
         assert Path(fetched["folder"]) == to / "build" / "docs"
         wheel = (to / "build/wheels/dist/a.whl").read_bytes()
-        log = place.run("logs", "1", "-f", "--data", str(place.data)).stdout
+        log = place.typed("logs", "1", "-f", "--data", str(place.data)).stdout
         assert log.split()[0] == hashlib.sha256(wheel).hexdigest()
         assert sorted(str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()) == [
             "build/docs/html/css/x.css", "build/docs/html/index.html", "build/wheels/dist/a.whl",
@@ -58,7 +58,7 @@ def test_what_a_job_keeps_is_listed_and_fetched_as_it_was(place: Place) -> None:
             "artifact `docs`: left out: 1 that are no files, lie too deep, or are links that lead out of the work tree",
             "artifact `nothing`: no file matches `nowhere/**`",
         ]
-        again = place.run("artifacts", "get", "1", "--to", str(to), "--data", str(place.data))
+        again = place.typed("artifacts", "get", "1", "--to", str(to), "--data", str(place.data))
         assert (again.returncode, "exists already: name another folder with --to" in again.stderr) == (2, True)
 
 
@@ -79,5 +79,5 @@ def test_a_dispatcher_that_is_killed_while_files_come_loses_none_of_them(place: 
         up.wait_for("passed    build 1: repo main ")
         to = place.folder / "to"
         place.ask("artifacts", "get", "1", "--name", "wheels", "--to", str(to))
-        log = place.run("logs", "1", "-f", "--data", str(place.data)).stdout
+        log = place.typed("logs", "1", "-f", "--data", str(place.data)).stdout
         assert log.split()[0] == hashlib.sha256((to / "build/wheels/dist/a.whl").read_bytes()).hexdigest()

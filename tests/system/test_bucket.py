@@ -28,7 +28,7 @@ def fetched(place: Place, build: int, folder: str) -> tuple[str, str]:
     """The digest that the job printed, and that of what is fetched now."""
     to = place.folder / folder
     place.ask("artifacts", "get", str(build), "--to", str(to))
-    log = place.run("logs", str(build), "-f", "--data", str(place.data)).stdout
+    log = place.typed("logs", str(build), "-f", "--data", str(place.data)).stdout
     return log.split()[-2], hashlib.sha256((to / "build/disk/disk").read_bytes()).hexdigest()
 
 
@@ -66,5 +66,5 @@ def test_files_come_to_the_bucket_whoever_dies_and_are_read_from_there(place: Pl
                 assert said == found
             git(repo, "commit", "-q", "--allow-empty", "-m", "With a bucket again")
             up.wait_for("passed    build 3: repo main ")
-            logs = [place.run("logs", str(build), "-f", "--data", str(place.data)).stdout for build in (1, 2, 3)]
+            logs = [place.typed("logs", str(build), "-f", "--data", str(place.data)).stdout for build in (1, 2, 3)]
             assert [log.startswith("made\n") for log in logs] == [False, True, True]

@@ -1,11 +1,12 @@
 """What jobs leave for others to find, with real processes: restored before the first step, and a miss when damaged."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.processes import Place
+from tests.system.processes import Place, eventually
 from tests.system.repository import commit, git, make_repository, pipeline
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,7 +25,7 @@ jobs:
 
 
 def printed(place: Place, build: int) -> str:
-    return place.run("logs", str(build), "-f", "--data", str(place.data)).stdout
+    return place.typed("logs", str(build), "-f", "--data", str(place.data)).stdout
 
 
 def remarks(place: Place, build: int) -> list[str]:
@@ -73,18 +74,27 @@ def test_a_cache_comes_back_by_its_key_or_by_its_beginning_and_is_a_miss_when_da
         assert printed(place, 6) == "two\ntwo\n"
 
 
-def test_a_cache_of_nothing_is_said(place: Place) -> None:
-    text = pipeline("true", more="    cache: [{key: k, paths: [lib, ~/.cache]}]\n")
-    repo = make_repository(place.folder / "repo", __surveil__yml=text)
-    with place.up(str(repo)) as up:
-        up.wait_for("passed    build 1: repo main ")
-        nothing = "cache `k`: it was not there; it is not kept: there is nothing at `lib`, `~/.cache`"
-        assert remarks(place, 1) == [nothing]
+NOTHING = pipeline("true", more="    cache: [{key: k, paths: [lib, ~/.cache]}]\n")
+FAILED = PIPELINE + "      - run: exit 3\n"
 
 
-def test_a_job_that_failed_leaves_nothing(place: Place) -> None:
-    text = PIPELINE + "      - run: exit 3\n"
-    repo = make_repository(place.folder / "repo", __surveil__yml=text, lock="one\n")
-    with place.up(str(repo)) as up:
-        up.wait_for("failed    build 1: repo main ")
-        assert blobs(place) == []
+@pytest.fixture(scope="module")
+def kept_nothing(common_place: Place) -> Iterator[Place]:
+    """Where one job had nothing to keep, in the repository `nothing`, and one failed that had, in `failed`."""
+    nothing = make_repository(common_place.folder / "nothing", __surveil__yml=NOTHING)
+    failed = make_repository(common_place.folder / "failed", __surveil__yml=FAILED, lock="one\n")
+    with common_place.up(str(nothing), str(failed)) as up:
+        up.wait_for(": nothing main ")
+        up.wait_for(": failed main ")
+        assert eventually(lambda: {each["state"] for each in common_place.ask("builds")} == {"passed", "failed"})
+        yield common_place
+
+
+def test_a_cache_of_nothing_is_said(kept_nothing: Place) -> None:
+    (build,) = [each["id"] for each in kept_nothing.ask("builds") if each["state"] == "passed"]
+    nothing = "cache `k`: it was not there; it is not kept: there is nothing at `lib`, `~/.cache`"
+    assert remarks(kept_nothing, build) == [nothing]
+
+
+def test_a_job_that_failed_leaves_nothing(kept_nothing: Place) -> None:
+    assert blobs(kept_nothing) == []

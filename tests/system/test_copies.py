@@ -36,7 +36,7 @@ def test_a_copied_runner_is_refused_with_a_sentence_and_the_first_one_goes_on(pl
     repo = make_repository(place.folder / "repo", __surveil__yml=pipeline(script))
     with place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
-        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
         words = ("runner", "--data", str(original), "--name", "spare")
         with place.start(*words, "--join", token) as first:
             first.wait_for("connected")
@@ -46,7 +46,7 @@ def test_a_copied_runner_is_refused_with_a_sentence_and_the_first_one_goes_on(pl
         with place.start(*words) as first:
             first.wait_for("connected")
             assert eventually(lambda: runners(place) == [("spare", "online")])
-            assert place.run("submit", "--repo", str(repo), "--data", str(place.data)).returncode == 0
+            assert place.typed("submit", "--repo", str(repo), "--data", str(place.data)).returncode == 0
             assert eventually((place.folder / "begun").exists)
             # Once of the same start, once of a later one: the folder was copied before, and while it was in use.
             for folder in (same, copied(original, "later")):

@@ -63,7 +63,7 @@ def test_what_the_how_to_says_to_type_does_what_it_says(place: Place) -> None:
         assert report["verdict"].endswith(": passed, with 2 attempts")
         assert report[victim].startswith("back after ")
         assert report["lost"] == "nothing: 20 of 20 lines of the log are there, and one verdict"
-        told = place.run(*story.split(), SURVEIL_DATA=str(place.data)).stdout
+        told = place.typed(*story.split(), SURVEIL_DATA=str(place.data)).stdout
         assert f"attempt 1 was lost: runner {victim} " in told
         drill = place.ask("builds")[0]
         assert (drill["ref"], drill["author"]) == ("refs/surveil/drill", "surveil drill")
@@ -80,13 +80,13 @@ def test_the_only_runner_is_started_again_and_the_work_waits_for_it(place: Place
     listen = f"tcp://127.0.0.1:{free_ports()}"
     with place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
-        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
         spare = place.folder / "spare"
         with place.start("runner", "--join", token, "--data", str(spare), "--name", "one") as runner:
             runner.wait_for("connected")
             code, _, said = drilled(place, "--yes", "--runner-data", str(spare))
             assert (code, "nothing was built here yet" in said) == (6, True)
-            submitted = place.run("submit", "--repo", str(repo), "--data", str(place.data)).stdout.strip()
+            submitted = place.typed("submit", "--repo", str(repo), "--data", str(place.data)).stdout.strip()
             assert passed(place, submitted)
             code, report, said = drilled(place, "--yes", "--runner-data", str(spare))
             assert code == 0, (report, said)
@@ -191,4 +191,4 @@ def test_another_jobs_attempt_survives_a_drill_that_is_done_anyway(place: Place)
         assert report["back_after_ms"] is not None
         go.touch()
         assert passed(place, "1")
-        assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == "1\n"
+        assert place.typed("logs", "1", "-f", "--data", str(place.data)).stdout == "1\n"

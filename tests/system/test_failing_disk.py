@@ -25,11 +25,11 @@ def test_a_sync_that_fails_ends_the_dispatcher_and_the_next_one_has_all_that_was
     with mounted(place.data) as disk:
         with place.start(*words) as dispatcher:
             dispatcher.wait_for("dispatcher is ready")
-            token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+            token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
             runner = place.start("runner", "--data", str(place.folder / "runner"), "--slots", "1", "--join", token)
             runner.wait_for("connected")
             disk.fail("sync", number=errno.EIO, path=file, count=1)
-            said = place.run(*submit)
+            said = place.typed(*submit)
             assert dispatcher.wait() == ExitCode.INFRASTRUCTURE
             assert "surveil: " in dispatcher.text
             assert "Traceback" not in dispatcher.text
@@ -39,9 +39,9 @@ def test_a_sync_that_fails_ends_the_dispatcher_and_the_next_one_has_all_that_was
             dispatcher.wait_for("dispatcher is ready")
             known = {str(build["id"]) for build in place.ask("builds", "--limit", "9")}
             assert set(said.stdout.split()) <= known
-            done = place.run(*submit)
+            done = place.typed(*submit)
             assert done.returncode == 0, done.stderr
             for build in {*known, done.stdout.strip()}:
                 assert eventually(lambda build=build: place.ask("show", build)["state"] == "passed")  # type: ignore[misc]
-                assert place.run("logs", build, "-f", "--data", str(place.data)).stdout == "one\ntwo\n"
+                assert place.typed("logs", build, "-f", "--data", str(place.data)).stdout == "one\ntwo\n"
     assert eventually(lambda: place.processes() == [])

@@ -29,12 +29,12 @@ before, like that the machine stood still, and the dispatcher is already trying 
 
 
 def submitted(place: Place, repo: str) -> subprocess.CompletedProcess[str]:
-    return place.run("submit", "--repo", repo, "--data", str(place.data))
+    return place.typed("submit", "--repo", repo, "--data", str(place.data))
 
 
 def runner_of(place: Place) -> tuple[str, ...]:
     """The command that brings a runner to the dispatcher of this place."""
-    token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+    token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
     return ("runner", "--data", str(place.folder / "runner"), "--slots", "1", "--join", token)
 
 
@@ -96,7 +96,7 @@ def test_a_dispatcher_on_a_full_disk_refuses_answers_and_goes_on_by_itself(place
             for build in acknowledged:
                 (job,) = place.ask("show", str(build))["jobs"]
                 assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
-            assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == all_of_it
+            assert place.typed("logs", "1", "-f", "--data", str(place.data)).stdout == all_of_it
         assert dispatcher.text.count("disk is full, so it takes nothing new") == 1
     assert eventually(lambda: place.processes() == [])
 
@@ -141,6 +141,6 @@ def test_a_disk_without_room_for_the_books_of_a_log_is_waited_for_as_any_full_on
                 disk.work()
                 dispatcher.wait_for("dispatcher is ready", times=2)
                 assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
-                assert eventually(lambda: place.run("logs", "1", "--data", str(place.data)).stdout == "all of it\n")
+                assert eventually(lambda: place.typed("logs", "1", "--data", str(place.data)).stdout == "all of it\n")
             assert dispatcher.process.poll() is None
     assert eventually(lambda: place.processes() == [])

@@ -30,8 +30,10 @@ def test_a_push_is_built_without_waiting_for_the_poll(place: Place) -> None:
         # Within this test nobody looks by themselves but once.
         with place.up("--interval", "1h", "--ref", "*", "--ref", "refs/pull/*/head", repo) as up:
             up.wait_for("passed    build 1: ")
-            made = place.run("hook", "secret", repo, "--make", "--data", str(place.data))
+            made = place.typed("hook", "secret", repo, "--make", "--data", str(place.data))
             assert made.returncode == 0, made.stderr
+
+            assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
 
             def push(subject: str) -> str:
                 sha = commit(work, subject)

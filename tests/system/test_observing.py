@@ -35,7 +35,7 @@ def observer(place: Place, *more: str) -> tuple[str, ...]:
 
 
 def enrolled(place: Place) -> str:
-    done = place.run("token", "create", "--role", "observer", "--data", str(place.data))
+    done = place.typed("token", "create", "--role", "observer", "--data", str(place.data))
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

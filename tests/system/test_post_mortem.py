@@ -43,7 +43,7 @@ class Hosts(Pool):
         self.dispatcher.wait_for("dispatcher is ready")
 
     def join(self, name: str) -> None:
-        token = self.place.run("token", "create", "--data", str(self.place.data)).stdout.strip()
+        token = self.place.typed("token", "create", "--data", str(self.place.data)).stdout.strip()
         self.start(name, "--join", token, "--name", name)
 
     def start(self, name: str, *words: str) -> None:
@@ -91,7 +91,7 @@ class Hosts(Pool):
 
     def logs(self, build: str, number: int) -> tuple[bytes, str]:
         """What `logs` prints, and what it says."""
-        done = self.place.run("logs", build, "--attempt", str(number), "--data", str(self.place.data))
+        done = self.place.typed("logs", build, "--attempt", str(number), "--data", str(self.place.data))
         return done.stdout.encode(), done.stderr
 
     def packed(self) -> list[str]:
@@ -131,7 +131,7 @@ def talkative(place: Place) -> str:
 def lose_the_first(place: Place, hosts: Hosts, *, power: bool) -> tuple[str, str]:
     """A build whose first attempt printed much that its runner could not send; returns it, and that runner."""
     build = hosts.submit(talkative(place))
-    assert begun(place, build)
+    assert begun(hosts, build)
     away = hosts.runner_of(build)
     assert eventually(lambda: hosts.logs(build, 1)[0] == b"begun\n")
     signal_process(hosts.agent(away), signal.SIGSTOP, AGENT)
@@ -152,7 +152,7 @@ def test_a_runner_that_comes_back_after_a_power_cut_delivers_the_rest_of_the_log
     body, said = hosts.logs(build, 1)
     assert body == b"begun\n"
     assert sentence in said
-    assert sentence in place.run("show", build, "--data", str(place.data)).stdout
+    assert sentence in place.typed("show", build, "--data", str(place.data)).stdout
     # The dispatcher has forgotten all of it but what is on disk.
     hosts.dispatcher.__exit__()
     hosts.start_dispatcher()
@@ -178,7 +178,7 @@ def test_what_was_on_the_platter_for_a_second_is_delivered_and_nothing_that_neve
         disk = running.enter_context(mounted(place.folder / "one"))
         hosts.join("one")
         build = hosts.submit(talkative(place))
-        assert begun(place, build)
+        assert begun(hosts, build)
         assert eventually(lambda: hosts.logs(build, 1)[0] == b"begun\n")
         signal_process(hosts.agent("one"), signal.SIGSTOP, AGENT)
         (place.folder / "more").touch()
@@ -236,8 +236,8 @@ def test_a_cancelled_job_has_its_grace_and_its_last_lines(place: Place, hosts: H
     # The shell's own word about what it waited for is none of the job's.
     begin = f"exec 2> /dev/null; trap '{farewell}' TERM; echo begun; touch {place.folder}/begun-$SURVEIL_BUILD-1"
     build = hosts.submit(f"{begin}; while true; do sleep 0.1; done")
-    assert begun(place, build)
-    assert place.run("cancel", build, "--data", str(place.data)).returncode == 0
+    assert begun(hosts, build)
+    assert place.typed("cancel", build, "--data", str(place.data)).returncode == 0
     assert eventually(partial(hosts.is_whole, build, 1))
     whole = b"begun\nasked to end\n" + b"".join(b"last %d\n" % number for number in range(5_000))
     assert hosts.logs(build, 1)[0] == whole

@@ -17,7 +17,7 @@ def test_a_private_repository_is_watched_submitted_and_tested_over_ssh(place: Pl
         file = str(ssh.access.ssh_config)
         with place.up("--interval", "200ms", "--ssh-config", file, address) as up:
             up.wait_for("passed    build 1: ")
-            assert place.run("logs", "1", "test", "-f", "--data", str(place.data)).stdout == "sesame"
+            assert place.typed("logs", "1", "test", "-f", "--data", str(place.data)).stdout == "sesame"
             commit(repo, "Another word", word="mellon")
             up.wait_for("passed    build 2: ")
             submitted = place.run(

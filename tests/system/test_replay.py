@@ -115,9 +115,9 @@ def test_an_attempt_fails_again_as_it_did_once_its_runner_is_gone(place: Place) 
         )  # fmt: skip
         commit(repo, "Second", note="second\n")
         up.wait_for("failed    build 2: repo main ")
-        there = place.run("logs", "2", "test[v=3]", "-f", *here).stdout
-        assert "`surveil replay '2/test[v=3]'` runs it again here" in place.run("show", "2", *here).stdout
-        handed = {number: place.run("logs", "2", f"shared[shard={number}]", "-f", *here).stdout for number in (1, 2)}
+        there = place.typed("logs", "2", "test[v=3]", "-f", *here).stdout
+        assert "`surveil replay '2/test[v=3]'` runs it again here" in place.typed("show", "2", *here).stdout
+        handed = {number: place.typed("logs", "2", f"shared[shard={number}]", "-f", *here).stdout for number in (1, 2)}
     commit(repo, "Third", note="third\n")
     with dispatcher_of(place):
         again = place.run("replay", "2/test[v=3]", *here, TOKEN="hush-hush")
@@ -148,11 +148,11 @@ def test_an_attempt_fails_again_as_it_did_once_its_runner_is_gone(place: Place) 
         for part in ("\nsecond\nhere\n33 111\n", "\n1.2-hush-hush-test[v=3]\n", "attempt 1 failed: "):
             assert part in shown, shown
         assert "no job control" not in shown
-        several = place.run("replay", "2", *here)
+        several = place.typed("replay", "2", *here)
         assert several.returncode == 2
         assert "jobs of build 2 went wrong: name one as in `surveil replay 2/NAME`" in several.stderr
-        assert place.run("replay", "2/tset", *here).returncode == 6
-        assert place.run("replay", "2/make", *here, "--attempt", "9").returncode == 6
+        assert place.typed("replay", "2/tset", *here).returncode == 6
+        assert place.typed("replay", "2/make", *here, "--attempt", "9").returncode == 6
     assert place.processes() == []
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from surveil.web.whereabouts import address_of
-from tests.system.processes import Place
+from tests.system.processes import Place, eventually
 from tests.system.repository import make_repository, pipeline
 
 pytestmark = pytest.mark.timeout(600)
@@ -18,7 +18,7 @@ WATCHED = "https://git.example.org/team/lib"
 
 
 def typed(place: Place, *words: str) -> str:
-    done = place.run(*words, "--data", str(place.data))
+    done = place.typed(*words, "--data", str(place.data))
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -48,8 +48,9 @@ def test_a_lost_installation_comes_back_from_a_copy_with_its_people_its_acts_and
         assert (refused.returncode, "is used by a dispatcher (process " in refused.stderr) == (7, True)
     shutil.rmtree(place.data)
     shutil.copytree(copy, place.data)
-    checked = typed(place, "db", "check")
-    assert checked.endswith("sound; builds: 2, jobs: 2, attempts: 2, logs: 2")
+    checked = place.run("db", "check", "--data", str(place.data))
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.strip().endswith("sound; builds: 2, jobs: 2, attempts: 2, logs: 2")
     with place.up(str(repo)) as up:
         # It goes on, and nothing of it has to join again.
         up.wait_for("  pages ")
@@ -62,11 +63,12 @@ def test_a_lost_installation_comes_back_from_a_copy_with_its_people_its_acts_and
         assert listed(place, "user", "ls") == [person for person in before["user", "ls"] if person["name"] != "eve"]
         assert listed(place, "hook", "ls") == before["hook", "ls"]
         check_acts(listed(place, "audit"), before["audit",])
-        assert "All " in place.run("audit", "--check", "--data", str(place.data)).stderr
+        assert "All " in place.typed("audit", "--check", "--data", str(place.data)).stderr
         assert [(build["id"], build["state"]) for build in place.ask("builds")] == [
             (int(number), "passed"), (2, "passed"), (1, "passed"),
         ]  # fmt: skip
         assert typed(place, "logs", "1") == "hello"
+        assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
         bearer = {"Authorization": f"Bearer {token}"}
         about = httpx2.get(f"{address_of(place.data)}/api/v1/me", headers=bearer)
         assert (about.status_code, about.json()["person"]) == (200, "grace")

@@ -1,5 +1,8 @@
 """Test reports and shards with real processes: from what steps write to what people are shown."""
 
+from collections.abc import Iterator
+from subprocess import CompletedProcess
+
 import pytest
 
 from tests.net.stage import free_ports
@@ -34,37 +37,54 @@ jobs:
 """
 
 
-def test_reports_are_read_and_shown_and_change_no_verdict(place: Place) -> None:
-    repo = make_repository(place.folder / "repo", __surveil__yml=REPORTS)
-    done = place.run("up", "--once", "--data", str(place.data), str(repo))
-    assert done.returncode == 1, done.stderr
+@pytest.fixture(scope="module")
+def tested(common_place: Place) -> Iterator[tuple[Place, CompletedProcess[str]]]:
+    """Where both were tested once, as builds of `reports` and of `shards`; and what was said of it."""
+    repos = [
+        make_repository(common_place.folder / name, __surveil__yml=text)
+        for name, text in (("reports", REPORTS), ("shards", SHARDS))
+    ]
+    done = common_place.run("up", "--once", "--slots", "4", "--data", str(common_place.data), *map(str, repos))
+    assert common_place.processes() == []
     listen = f"tcp://127.0.0.1:{free_ports()}"
-    with place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher:
+    with common_place.start("dispatcher", "--data", str(common_place.data), "--listen", listen) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
-        shown = place.ask("tests", "1")
+        yield common_place, done
+    assert common_place.processes() == []
+
+
+def build_of(place: Place, name: str) -> tuple[int, str]:
+    """The one build of a repository, and its state."""
+    ((number, state),) = [(each["id"], each["state"]) for each in place.ask("builds") if each["repo"].endswith(name)]
+    return number, state
+
+
+def test_reports_are_read_and_shown_and_change_no_verdict(tested: tuple[Place, CompletedProcess[str]]) -> None:
+    place, done = tested
+    assert done.returncode == 1, done.stderr
+    build, state = build_of(place, "reports")
+    assert state == "failed"
+    shown = place.ask("tests", str(build))
     states = {(case["job"], case["name"]): case["state"] for case in shown["cases"]}
     assert states == {
-        ("1/unit", "bad"): "failed", ("1/unit", "ok"): "passed", ("1/tap", "a"): "passed", ("1/tap", "b"): "skipped",
-        ("1/broken", "half"): "passed",
+        (f"{build}/unit", "bad"): "failed", (f"{build}/unit", "ok"): "passed", (f"{build}/tap", "a"): "passed",
+        (f"{build}/tap", "b"): "skipped", (f"{build}/broken", "half"): "passed",
     }  # fmt: skip
     problems = {job["job"]: job["problems"] for job in shown["jobs"]}
-    assert problems["1/unit"] == problems["1/tap"] == []
-    assert "ends in the middle" in problems["1/broken"][0]
-    assert place.processes() == []
+    assert problems[f"{build}/unit"] == problems[f"{build}/tap"] == []
+    assert "ends in the middle" in problems[f"{build}/broken"][0]
 
 
-def test_shards_run_everything_once_and_one_that_never_asked_fails(place: Place) -> None:
-    repo = make_repository(place.folder / "repo", __surveil__yml=SHARDS)
-    done = place.run("up", "--once", "--slots", "4", "--data", str(place.data), str(repo))
+def test_shards_run_everything_once_and_one_that_never_asked_fails(
+    tested: tuple[Place, CompletedProcess[str]],
+) -> None:
+    place, done = tested
     assert done.returncode == 1, done.stderr
     ran = [line.rpartition(" ")[2] for line in done.stdout.splitlines() if " | ran-" in line]
     assert sorted(ran) == sorted(f"ran-{number}" for number in range(1, 41))
     assert "its steps took nothing of what these share" in done.stdout + done.stderr
-    with place.start(
-        "dispatcher", "--data", str(place.data), "--listen", f"tcp://127.0.0.1:{free_ports()}"
-    ) as dispatcher:
-        dispatcher.wait_for("dispatcher is ready")
-        shown = place.ask("tests", "1")
+    build, state = build_of(place, "shards")
+    assert state == "failed"
+    shown = place.ask("tests", str(build))
     assert sorted(int(case["name"]) for case in shown["cases"]) == list(range(1, 41)), "shards tell without a report"
     assert {case["state"] for case in shown["cases"]} == {"passed"}
-    assert place.processes() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def token(place: Place, role: str) -> str:
-    return place.run("token", "create", "--role", role, "--data", str(place.data)).stdout.strip()
+    return place.typed("token", "create", "--role", role, "--data", str(place.data)).stdout.strip()
 
 
 def revoke(place: Place, name: str) -> None:
-    done = place.run("peer", "revoke", name, "--data", str(place.data))
+    done = place.typed("peer", "revoke", name, "--data", str(place.data))
     assert done.returncode == 0, done.stderr
     assert "token create --role" in done.stderr
 
@@ -67,32 +68,41 @@ def test_a_revoked_client_is_refused_and_the_dispatchers_own_cannot_be(place: Pl
     with place.start("dispatcher", "--data", str(place.data), "--listen", listen) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
         away = ("--data", str(place.folder / "laptop"))
-        assert place.run("client", "--join", token(place, "client"), "--name", "laptop", *away).returncode == 0
-        assert place.run("status", *away).returncode == 0
+        assert place.typed("client", "--join", token(place, "client"), "--name", "laptop", *away).returncode == 0
+        assert place.typed("status", *away).returncode == 0
         revoke(place, "laptop")
-        refused = place.run("status", *away)
+        refused = place.typed("status", *away)
         assert refused.returncode == ExitCode.NOT_ALLOWED
         assert "surveil token create --role client" in refused.stderr
-        own = place.run("peer", "revoke", "local", "--data", str(place.data))
+        own = place.typed("peer", "revoke", "local", "--data", str(place.data))
         assert own.returncode == ExitCode.NOT_ALLOWED
-        assert place.run("status", "--data", str(place.data)).returncode == 0
+        assert place.typed("status", "--data", str(place.data)).returncode == 0
     assert eventually(lambda: place.processes() == [])
 
 
-@pytest.mark.parametrize("role", ["runner", "observer"])
-def test_a_dispatcher_with_another_key_ends_a_peer_with_one_sentence(place: Place, role: str) -> None:
-    repo = make_repository(place.folder / "repo", __surveil__yml=pipeline("true"))
-    words = (role, str(repo)) if role == "observer" else (role,)
-    listen = f"tcp://127.0.0.1:{free_ports()}"
-    serve = ("dispatcher", "--listen", listen, "--data")
+ROLES = {"runner": ("runner",), "observer": ("observer", "repo")}
+
+
+@pytest.fixture(scope="module")
+def with_another_key(common_place: Place) -> Iterator[Place]:
+    """Where a peer of each role has joined a dispatcher, and another one is at its address now."""
+    place = common_place
+    make_repository(place.folder / "repo", __surveil__yml=pipeline("true"))
+    serve = ("dispatcher", "--listen", f"tcp://127.0.0.1:{free_ports()}", "--data")
     with place.start(*serve, str(place.data)) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
-        with place.start(*joined(place, *words, folder=place.folder / "peer", role=role)) as peer:
-            peer.wait_for("connected")
+        for role, words in ROLES.items():
+            with place.start(*joined(place, *words, folder=place.folder / f"peer-{role}", role=role)) as peer:
+                peer.wait_for("connected")
     with place.start(*serve, str(place.folder / "other")) as other:
         other.wait_for("dispatcher is ready")
-        ended = place.run(*words, "--data", str(place.folder / "peer"))
-        assert ended.returncode == ExitCode.UNREACHABLE
-        last = ended.stderr.strip().splitlines()[-1]
-        assert f"does not hold the key of this {role}'s dispatcher" in last
+        yield place
     assert eventually(lambda: place.processes() == [])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_dispatcher_with_another_key_ends_a_peer_with_one_sentence(with_another_key: Place, role: str) -> None:
+    ended = with_another_key.run(*ROLES[role], "--data", str(with_another_key.folder / f"peer-{role}"))
+    assert ended.returncode == ExitCode.UNREACHABLE
+    last = ended.stderr.strip().splitlines()[-1]
+    assert f"does not hold the key of this {role}'s dispatcher" in last

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.cli.test_acting import git
-from tests.cli.test_whole import role, surveil, wait_for
+from tests.cli.test_whole import role, wait_for
+from tests.system.processes import typed
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -71,6 +72,10 @@ def leaks(*folders: Path) -> list[str]:
 def in_memory() -> set[Path]:
     """The files of secrets in memory, of all runners of this machine."""
     return set(Path("/dev/shm").glob("surveil-*/KEY_FILE"))
+
+
+def surveil(*words: str, cwd: Path, data: Path) -> subprocess.CompletedProcess[str]:
+    return typed(words, cwd, {**os.environ, "SURVEIL_DATA": str(data)})
 
 
 def set_secret(value: bytes, *words: str, here: Path, data: Path) -> None:

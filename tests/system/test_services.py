@@ -47,7 +47,7 @@ def test_people_see_what_became_of_services_in_show_and_logs(place: Place, servi
         assert good["state"] == "passed", good["reason"]
         steps = [(step["name"], step["state"]) for step in good["steps"]]
         assert steps == [("Ask", "passed"), ("service db", "passed")]
-        log = place.run("logs", "1", "good[word=hush]", "-f", "--data", str(place.data))
+        log = place.typed("logs", "1", "good[word=hush]", "-f", "--data", str(place.data))
         assert log.stdout == "the page of its own words\nbeginning as root with hush\nserving as db\n"
         assert "step 2 of 2: service db, passed" in log.stderr
         bad = first_end(place, "bad")

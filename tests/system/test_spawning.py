@@ -29,7 +29,7 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
     with place.start(*words) as dispatcher:
         dispatcher.wait_for("dispatcher is ready")
         assert eventually(lambda: [each["state"] for each in place.ask("runners")] == ["online", "online"])
-        submitted = place.run("submit", "--repo", str(repo), "--data", str(place.data))
+        submitted = place.typed("submit", "--repo", str(repo), "--data", str(place.data))
         assert submitted.stdout == "1\n", submitted.stderr
         assert eventually(lambda: begun(place) != [])
 
@@ -50,7 +50,7 @@ def test_a_dispatcher_keeps_its_runners_and_their_jobs_outlive_it(place: Place) 
         assert eventually(lambda: place.ask("show", "1")["state"] == "passed"), dispatcher.text
         (job,) = place.ask("show", "1")["jobs"]
         assert [attempt["state"] for attempt in job["attempts"]] == ["passed"]
-        assert place.run("logs", "1", "-f", "--data", str(place.data)).stdout == "done\n"
+        assert place.typed("logs", "1", "-f", "--data", str(place.data)).stdout == "done\n"
     assert eventually(lambda: place.processes() == [])
 
 
@@ -65,10 +65,10 @@ def test_what_is_wished_for_the_steps_of_its_runners_reaches_them(place: Place) 
     for wish, isolations in (("auto", {"bubblewrap", "process"}), ("off", {"process"})):
         with place.start(*words, "--sandbox", wish, "--expose", str(shown)) as dispatcher:
             dispatcher.wait_for("dispatcher is ready")
-            done = place.run("submit", "--wait", "--repo", str(repo), "--data", str(place.data))
+            done = place.typed("submit", "--wait", "--repo", str(repo), "--data", str(place.data))
             assert done.returncode == 0, done.stderr
             build = done.stdout.strip()
             (attempt,) = place.ask("show", build)["jobs"][0]["attempts"]
             assert attempt["isolation"] in isolations
-            assert place.run("logs", build, "-f", "--data", str(place.data)).stdout.startswith("seen\n")
+            assert place.typed("logs", build, "-f", "--data", str(place.data)).stdout.startswith("seen\n")
     assert eventually(lambda: place.processes() == [])

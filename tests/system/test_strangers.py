@@ -82,7 +82,7 @@ def state_of(place: Place, build: int) -> str:
 
 
 def log_of(place: Place, build: int) -> str:
-    done = place.run("logs", str(build), "-f", "--data", str(place.data))
+    done = place.typed("logs", str(build), "-f", "--data", str(place.data))
     return done.stdout + done.stderr
 
 
@@ -114,12 +114,12 @@ def test_a_fork_that_changes_the_pipeline_waits_for_approval_and_runs_ours_witho
         assert [job["name"] for job in build["jobs"]] == ["test"], "its own file was read"
         assert [each["build"] for each in place.ask("status")["approvals"]] == [3]
 
-        around = place.run("unhold", "3", "--data", str(place.data))
+        around = place.typed("unhold", "3", "--data", str(place.data))
         assert (around.returncode, "type `surveil approve 3`" in around.stderr) == (5, True)
         kill([place.dispatcher_pid()])
         assert eventually(lambda: _answers(place) and state_of(place, 3) == "held"), "a restart is no approval"
 
-        assert place.run("approve", "3", "--data", str(place.data)).returncode == 0
+        assert place.typed("approve", "3", "--data", str(place.data)).returncode == 0
         assert eventually(lambda: state_of(place, 3) == "passed"), place.ask("show", "3")
         log = log_of(place, 3)
         assert "their script ran" in log
@@ -143,7 +143,7 @@ def test_whoever_submits_a_pull_request_cannot_have_it_run_its_own_file(place: P
         up.wait_for("errored   build 1: project main ")
         request(theirs, "Theirs", __surveil__yml=THEFT)
         assert eventually(lambda: state_of(place, 2) == "held")
-        submitted = place.run("submit", "--repo", str(ours), "--ref", "pull/5/head", "--data", str(place.data))
+        submitted = place.typed("submit", "--repo", str(ours), "--ref", "pull/5/head", "--data", str(place.data))
         assert (submitted.returncode, submitted.stdout) == (0, "3\n"), submitted.stderr
         build = place.ask("show", "3")
         assert (build["state"], build["trusted"], build["event"]) == ("held", False, "manual")
@@ -168,7 +168,7 @@ def test_what_is_pushed_to_another_branch_is_skipped_and_a_schedule_is_told_of(p
         (schedule,) = place.ask("status")["schedules"]
         assert (schedule["repo"], schedule["cron"]) == (str(ours), "30 2 * * *")
         assert schedule["next_at"].endswith((":30:00.000Z",))
-        refused = place.run("retry", "3", "--data", str(place.data))
+        refused = place.typed("retry", "3", "--data", str(place.data))
         assert (refused.returncode, "was skipped, because its message says [skip ci]" in refused.stderr) == (5, True)
 
 

@@ -44,15 +44,15 @@ def test_a_spare_machine_tests_commits_of_a_repository_that_it_does_not_have(pla
     size = (repo / "noise").stat().st_size
     with place.up(str(repo)) as up:
         up.wait_for("build 1: repo main ")
-        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
         spare = ("runner", "--name", "spare", "--label", "spare", "--data", str(place.folder / "spare"))
         with start_where_hidden(place, str(hidden), *spare, "--join", token) as runner:
             up.wait_for("passed    build 1: repo main ")
-            assert place.run("logs", "1", "test", "-f", "--data", str(place.data)).stdout.strip() == str(size)
+            assert place.typed("logs", "1", "test", "-f", "--data", str(place.data)).stdout.strip() == str(size)
             runner.wait_for(f"commit was supplied through the dispatcher sha={first}")
             second = commit(repo, "Describe", __surveil__yml=pipeline("git describe; git log -1", more=FOR_SPARE))
             up.wait_for("passed    build 2: repo main ")
-            log = place.run("logs", "2", "test", "-f", "--data", str(place.data)).stdout
+            log = place.typed("logs", "2", "test", "-f", "--data", str(place.data)).stdout
             assert log.splitlines()[:2] == [f"v1-1-g{second[:7]}", f"commit {second}"]
             (job,) = place.ask("show", "2")["jobs"]
             assert [attempt["runner"] for attempt in job["attempts"]] == ["spare"]
@@ -72,7 +72,7 @@ def test_a_supply_outlives_the_observer_and_the_dispatcher(place: Place) -> None
     repo = make_repository(hidden / "repo", __surveil__yml=pipeline("echo here it is", more=FOR_SPARE))
     with place.up(str(repo)) as up:
         up.wait_for("build 1: repo main ")
-        token = place.run("token", "create", "--data", str(place.data)).stdout.strip()
+        token = place.typed("token", "create", "--data", str(place.data)).stdout.strip()
         (observer,) = place.processes("surveil observer")
         os.kill(observer, signal.SIGSTOP)
         spare = ("runner", "--name", "spare", "--label", "spare", "--data", str(place.folder / "spare"))

@@ -24,7 +24,7 @@ jobs:
 
 
 def sums(place: Place, build: int, job: str) -> list[str]:
-    return place.run("logs", str(build), job, "-f", "--data", str(place.data)).stdout.splitlines()
+    return place.typed("logs", str(build), job, "-f", "--data", str(place.data)).stdout.splitlines()
 
 
 def test_a_job_gets_what_was_kept_and_so_do_its_retry_and_its_replay(place: Place) -> None:
@@ -36,10 +36,10 @@ def test_a_job_gets_what_was_kept_and_so_do_its_retry_and_its_replay(place: Plac
         assert sums(place, 1, "release") == made
         jobs = {job["name"]: job for job in place.ask("show", "1")["jobs"]}
         assert jobs["release"]["artifacts_from"] == ["build[arch=amd64]/files", "build[arch=arm64]/files"]
-        story = place.run("story", "1/release", "--data", str(place.data)).stdout
+        story = place.typed("story", "1/release", "--data", str(place.data)).stdout
         assert "it takes the artifacts of 1/build[arch=amd64] attempt 1, 1/build[arch=arm64] attempt 1" in story
         replayed = place.run("replay", "1/release", "--data", str(place.data))
         assert (replayed.returncode, replayed.stdout.splitlines()) == (ExitCode.BUILD_FAILED, made), replayed.stderr
         # What the retry carries over gives what it kept where it ran.
-        assert place.run("retry", "1", "release", "--wait", "--data", str(place.data)).returncode == 0
+        assert place.typed("retry", "1", "release", "--wait", "--data", str(place.data)).returncode == 0
         assert sums(place, 2, "release") == made
