@@ -32,7 +32,7 @@ def run_pytest(folder: Path, text: str, *, skips: str = "", options: tuple[str, 
     (folder / "test_inner.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-ra", *options, str(folder)],
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:schemathesis", "-ra", *options, str(folder)],
         cwd=folder,
         env={**os.environ, "CI": "true", "SKIPS": skips, "PYTHONPATH": str(ROOT)},
         capture_output=True,
