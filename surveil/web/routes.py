@@ -10,7 +10,8 @@ Here a route knows its address and its methods, and is read when a request comes
 Applications share the routes themselves: nothing of a route belongs to one of them.
 
 Of an argument that stands twice in a query the framework takes the last one, and others on the way perhaps the first.
-The API takes neither.
+What it does not know it passes over, so that whoever asks for the builds of one `autor` is shown everybody's. The API
+takes neither.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import Receive, Scope, Send
 
-from surveil.core.spelling import quoted
+from surveil.core.spelling import did_you_mean, quoted
 from surveil.errors import UsageError
 from surveil.web import api, problems
 
@@ -39,6 +42,7 @@ class LateRoute(APIRoute):
         self.methods = set(options["methods"])
         self.path_regex, self.path_format, self.param_convertors = compile_path(path)
         self._unread: dict[str, Any] | None = options
+        self._repeated: dict[str, bool] = {}
 
     def read(self) -> None:
         """Be all that a route is."""
@@ -46,22 +50,26 @@ class LateRoute(APIRoute):
         if unread is not None:
             # Where two threads serve, both may come first: each reads all of it, to the same end.
             super().__init__(self.path, self.endpoint, **unread)
+            arguments = [each for each in get_flat_params(self.dependant) if isinstance(each.field_info, Query)]
+            self._repeated = {each.alias: get_origin(each.field_info.annotation) is list for each in arguments}
             self._unread = None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         self.read()
         if self.path.startswith(api.PREFIX):
-            self._require_once(scope["query_string"])
+            self._require_sense(scope["query_string"])
         await super().handle(scope, receive, send)
 
-    def _require_once(self, query: bytes) -> None:
-        """See that no argument stands twice in a query, but where it is a list. Raises UsageError."""
+    def _require_sense(self, query: bytes) -> None:
+        """See that a query has what this route takes, and twice only what is a list. Raises UsageError."""
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-        lists = {each.alias for each in self.dependant.query_params if get_origin(each.field_info.annotation) is list}
-        twice = next((name for name, count in names.items() if count > 1 and name not in lists), None)
-        if twice is not None:
-            raise UsageError(f"{quoted(twice)} stands more than once in the query: say it once.")
+        for name, count in names.items():
+            if name not in self._repeated:
+                hint = did_you_mean(name, self._repeated) if self._repeated else "this address takes no argument"
+                raise UsageError(f"{quoted(name)} in the query is unknown: {hint}")
+            if count > 1 and not self._repeated[name]:
+                raise UsageError(f"{quoted(name)} stands more than once in the query: say it once.")
 
 
 def read_all(routes: Iterable[BaseRoute]) -> None:

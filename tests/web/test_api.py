@@ -77,12 +77,14 @@ def test_the_installation_at_a_glance_says_who_cannot_be_told(stage: Stage) -> N
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer svt_x"}, {"authorization": "Basic YTpi"}])
 def test_nobody_unknown_reads_anything(stage: Stage, headers: dict[str, str]) -> None:
-    routes = [path for path, ways in stage.app.openapi()["paths"].items() if "get" in ways]
+    routes = {path: ways["get"] for path, ways in stage.app.openapi()["paths"].items() if "get" in ways}
     assert len(routes) > 10
-    for path in routes:
+    for path, described in routes.items():
+        taken = [each["name"] for each in described.get("parameters", []) if each["in"] == "query"]
         for name, value in (("{build}", "1"), ("{job}", "test"), ("{attempt}", "1"), ("{name}", "x")):
             path = path.replace(name, value)  # noqa: PLW2901
-        answer = stage.get(path, headers, params={"job": "test", "attempt": 1})
+        params = {name: value for name, value in {"job": "test", "attempt": 1}.items() if name in taken}
+        answer = stage.get(path, headers, params=params)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"
         assert "script" not in answer.text

@@ -97,7 +97,7 @@ def test_an_address_that_is_asked_in_another_way_says_in_which(stage: Stage, ask
 @pytest.mark.parametrize(
     "path",
     [
-        "builds?repo=/srv/a&repo=/srv/b", "builds/1?x=1&x=1", "hooks?repo=a&repo=b", "repositories?repo=&re%70o=",
+        "builds?repo=/srv/a&repo=/srv/b", "builds?state=passed&state=", "builds?re%70o=&repo=a",
         "builds/1/jobs/test/log/rows/follow?behind=1.0&at=0&at=0",
     ],
 )  # fmt: skip
@@ -105,6 +105,19 @@ def test_what_stands_twice_in_a_query_is_not_taken_for_either(stage: Stage, path
     answer = stage.get(f"{API}/{path}", stage.token("admin"))
     assert answer.status_code == 400
     assert answer.json()["detail"].endswith(" stands more than once in the query: say it once.")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("builds?autor=ada", "`autor` in the query is unknown: did you mean `author`?"),
+        ("builds/1?x=1", "`x` in the query is unknown: this address takes no argument"),
+        ("builds/1/story?<script>", "`<script>` in the query is unknown: this address takes no argument"),
+    ],
+)
+def test_what_nobody_knows_in_a_query_is_not_passed_over(stage: Stage, path: str, hint: str) -> None:
+    answer = stage.get(f"{API}/{path}", stage.token("admin"))
+    assert (answer.status_code, answer.json()["detail"]) == (400, hint)
 
 
 def test_a_list_in_a_query_is_said_entry_by_entry(stage: Stage) -> None:
