@@ -30,6 +30,7 @@ from surveil.web import behalf
 from surveil.web.lines import LogLines
 from surveil.web.ready import WAITING_STATES, Ready, Written
 from surveil.web.remembered import Remembered
+from surveil.web.sparing import Sparing
 from surveil.web.tidings import Tidings
 from surveil.web.waits import Waits
 
@@ -118,6 +119,7 @@ class AllBooks(Books):
         self._ready = Ready(answers)
         self._reads = asyncio.Semaphore(READS_MAX)
         self._waits = Waits()
+        self._sparing = Sparing()
         self._repo_of: OrderedDict[int, str] = OrderedDict()
         self._usual: dict[str, tuple[float, int | None]] = {}
         self.lines = LogLines(answers.logbook.bytes_of)
@@ -199,7 +201,9 @@ class AllBooks(Books):
             return build
         number = build["id"]
         try:
-            told = await self._remembered.get(("waiting", number), lambda: self._client.build(number), fresh_s=FRESH_S)
+            told = await self._remembered.get(
+                ("waiting", number), lambda: self._sparing.ask(lambda: self._client.build(number)), fresh_s=FRESH_S
+            )
         except SurveilError:
             return build
         reasons = {job["id"]: job["waiting"] for job in told["jobs"]}
@@ -217,7 +221,9 @@ class AllBooks(Books):
             return found
         key = ("explained", *_key(what, about))
         try:
-            told: Answered = await self._remembered.get(key, lambda: self._client.ask(what, about), fresh_s=FRESH_S)
+            told: Answered = await self._remembered.get(
+                key, lambda: self._sparing.ask(lambda: self._client.ask(what, about)), fresh_s=FRESH_S
+            )
         except SurveilError:
             return found
         return told
