@@ -112,7 +112,7 @@ def test_what_stands_twice_in_a_query_is_not_taken_for_either(stage: Stage, path
     [
         ("builds?autor=ada", "`autor` in the query is unknown: did you mean `author`?"),
         ("builds/1?x=1", "`x` in the query is unknown: this address takes no argument"),
-        ("builds/1/story?<script>", "`<script>` in the query is unknown: this address takes no argument"),
+        ("builds/1/story?<script>", "`<script>` in the query is unknown: known are `job`"),
     ],
 )
 def test_what_nobody_knows_in_a_query_is_not_passed_over(stage: Stage, path: str, hint: str) -> None:
