@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final
 
 from surveil.errors import UnreachableError
@@ -24,10 +25,11 @@ TURN_S: Final = 1.0
 
 
 class Sparing:
-    """One question at a time, of one event loop."""
+    """One question at a time."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Semaphore(1)
+        self._turn = asyncio.Lock()
+        self._free_at = -inf
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """The answer to a question.
@@ -38,12 +40,22 @@ class Sparing:
         """
         try:
             async with asyncio.timeout(TURN_S):
-                await self._turn.acquire()
+                await self._take()
         except TimeoutError as error:
             raise UnreachableError("So much is asked of the dispatcher already; ask again in a while.") from error
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             return await question()
         finally:
-            loop.call_later(min(PAUSE_S_MAX, PAUSE * (loop.time() - began)), self._turn.release)
+            self._free_at = now() + min(PAUSE_S_MAX, PAUSE * (now() - began))
+            self._turn.release()
+
+    async def _take(self) -> None:
+        """Have the turn, once the pause after the question before is over."""
+        await self._turn.acquire()
+        try:
+            await asyncio.sleep(max(0.0, self._free_at - asyncio.get_running_loop().time()))
+        except BaseException:  # Whatever ends the pause before its time.
+            self._turn.release()
+            raise
