@@ -64,14 +64,21 @@ class Deadlines(Generic[Key]):
     def take_due(self, now: int) -> list[Key]:
         """Remove and return the keys that are due, earliest first."""
         due: list[Key] = []
-        while (at := self.next()) is not None and at <= now:
-            _, key = heappop(self._heap)
-            if self._at.pop(key, None) is not None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, key = heappop(heap)
+            current = self._at.get(key)
+            if current == at:
+                del self._at[key]
                 due.append(key)
+            elif current is not None and current > at:
+                heappush(heap, (current, key))
         return due
 
     def pop_due(self, now: int) -> Key | None:
         """Remove and return the earliest key that is due, or None; for work on one that may settle others."""
+        if not self._heap or self._heap[0][0] > now:
+            return None  # What is due later than its entry says is due later still.
         at = self.next()
         if at is None or at > now:
             return None

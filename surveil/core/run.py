@@ -69,7 +69,8 @@ def handle(state: RunState, event: Event, now: int, policy: RunnerPolicy) -> lis
         return []
     if not state.heartbeat_ms:
         state.heartbeat_ms, state.lease_ms, state.heard_at = policy.heartbeat_ms, policy.lease_ms, now
-    return _believe(state, event, now, policy) + _exit_when_done(state, now)
+    effects = _believe(state, event, now, policy)
+    return effects + _exit_when_done(state, now) if state.exit_when_empty else effects
 
 
 def next_deadline(state: RunState, now: int, policy: RunnerPolicy) -> int | None:
@@ -85,8 +86,8 @@ def next_deadline(state: RunState, now: int, policy: RunnerPolicy) -> int | None
             due += [held.end_due_at, life.fence_at(state, held, policy)]
         elif held.answerable and state.welcomed:
             due.append(held.repeat_at)
-    earliest = min((at for at in due if at is not None), default=None)
-    return None if earliest is None else max(now, earliest)
+    known = [at for at in due if at is not None]
+    return max(now, min(known)) if known else None
 
 
 def _believe(state: RunState, event: Event, now: int, policy: RunnerPolicy) -> list[Effect]:
@@ -368,7 +369,7 @@ def _stop(state: RunState, reason: str, code: int, now: int, policy: RunnerPolic
 
 def _exit_when_done(state: RunState, now: int) -> list[Effect]:
     """End this process once it has nothing left to do, or may wait no longer for it."""
-    if state.exited or not state.exit_when_empty:
+    if state.exited:
         return []
     stopping = state.stop_by_at is not None
     if not state.held or (stopping and (now >= (state.stop_by_at or 0) or not (state.welcomed or state.busy))):

@@ -189,9 +189,11 @@ class RunState:
     def check(self) -> None:
         """Assert what must always hold; tests and the simulator call this after each event."""
         for attempt, held in self.held.items():
+            phase = held.phase
             assert attempt == held.id, f"{held.id} is kept under another name"
-            assert held.open == (held.finished is None), f"{attempt} is open exactly while it has no result"
-            collecting = held.phase is Phase.COLLECTING
+            has_ended = phase is Phase.FINISHED
+            assert has_ended == (held.finished is not None), f"{attempt} is open exactly while it has no result"
+            collecting = phase is Phase.COLLECTING
             assert collecting == (held.draft is not None), f"{attempt} has a draft exactly while it is collected"
             assert self.tombstones.get(attempt[0], 0) >= attempt[1], f"{attempt} is held without a tombstone"
         assert not self.welcomed or self.connected, "a welcome without a connection"

@@ -111,6 +111,10 @@ class Changes:
         return bool(self.new or self.changed or self.notes or self.log_ends)
 
 
+_NO_CHANGES: Final = Changes(new=(), changed=(), notes=())
+"""What most batches amount to: beats, and words that are answered."""
+
+
 @dataclass(slots=True)
 class State:
     """The open part of the world. Builds leave it when they are settled; the store keeps them."""
@@ -214,6 +218,8 @@ class State:
 
     def take_changes(self) -> Changes:
         """Everything put since the last call, newest version of each record, for one transaction."""
+        if not (self._new or self._changed or self._notes or self._log_ends):
+            return _NO_CHANGES
         changes = Changes(
             new=tuple(self._new.values()), changed=tuple(self._changed.values()), notes=tuple(self._notes),
             log_ends=tuple(self._log_ends),

@@ -230,12 +230,11 @@ class Agent:
                     return
             if not self._perform(effect):
                 break
-        self._arm()
+        self._arm(now)
 
-    def _arm(self) -> None:
+    def _arm(self, now: int) -> None:
         if not self.alive:
             return
-        now = self.host.now()
         at = run.next_deadline(self.state, now, self.policy)
         if self._timer is not None:
             if at == self._armed_at and at is not None and at > now:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from surveil.core.consistency import check_state
 from surveil.core.effects import Effect, SendBack
 from surveil.core.events import CancelWanted, Event, RunnerDisconnected, RunnerSaid
-from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Job, Record, Runner, Status
+from surveil.core.model import OPEN, VERDICTS, Attempt, AttemptId, AttemptState, Build, Job, Record, Runner, Status
 from surveil.core.state import Changes
 from surveil.protocol import Assign, Hello, Message, Release, Seen, Welcome
 from tests.simulation.causes import Causes
 from tests.simulation.ending import Ending
 from tests.simulation.entrusting import Secrets
-from tests.simulation.fairness import Fairness
+from tests.simulation.fairness import Fairness, Waiting
 from tests.simulation.invention import NOT_THERE
 from tests.simulation.relations import Relations
 from tests.simulation.truth import Work
@@ -49,6 +49,7 @@ class Checkers:
     def __init__(self, world: World) -> None:
         self.world = world
         self.causes = Causes(world)
+        self.waiting = Waiting()
         self.fairness = Fairness(world)
         self.relations = Relations(world)
         self.secrets = Secrets(world)
@@ -79,10 +80,21 @@ class Checkers:
 
     def _changed(self, dispatcher: Dispatcher, changes: Changes) -> None:
         records = (*changes.new, *changes.changed)
-        runners_before = {r.id: self.runners.get(r.id) for r in records if isinstance(r, Runner)}
-        jobs = [record for record in records if isinstance(record, Job)]
-        attempts = sorted((r for r in records if isinstance(r, Attempt)), key=lambda attempt: attempt.number)
-        self.runners.update({record.id: record for record in records if isinstance(record, Runner)})
+        jobs: list[Job] = []
+        attempts: list[Attempt] = []
+        runners_before: dict[str, Runner | None] = {}
+        for record in records:
+            match record:
+                case Job():
+                    jobs.append(record)
+                case Attempt():
+                    attempts.append(record)
+                case Runner():
+                    runners_before[record.id] = self.runners.get(record.id)
+                    self.runners[record.id] = record
+                case Build():
+                    pass
+        attempts.sort(key=lambda attempt: attempt.number)
         jobs_before = {job.id: self.jobs[job.id] for job in jobs if job.id in self.jobs}
         for job in jobs:
             self._job_changed(self.jobs.get(job.id), job)
@@ -105,20 +117,18 @@ class Checkers:
             self._job_agrees(job)
             if job.state == Status.HELD:
                 self.world.people.hears_of_hold(job.build)
-        self.fairness.committed(new)
-        self.relations.committed(jobs_before, records, new)
+        passed_over = self.waiting.passed_over(jobs)
+        self.fairness.committed(new, passed_over)
+        self.relations.committed(jobs_before, records, new, passed_over)
 
     def _job_changed(self, before: Job | None, job: Job) -> None:
         if before is None:
             return
-        require(
-            before.state not in VERDICTS or before.state == job.state,
-            "I3 I11",
-            f"{job.id} was {before.state} for good, and is {job.state} now",
-        )
-        require(
-            job.attempt >= before.attempt, "I2", f"{job.id} went back from attempt {before.attempt} to {job.attempt}"
-        )
+        # Here and below, what holds is not spelled: that takes longer than to see that it holds.
+        if before.state in VERDICTS and before.state != job.state:
+            require(False, "I3 I11", f"{job.id} was {before.state} for good, and is {job.state} now")
+        if job.attempt < before.attempt:
+            require(False, "I2", f"{job.id} went back from attempt {before.attempt} to {job.attempt}")
 
     def _attempt_changed(self, before: Attempt | None, attempt: Attempt) -> None:
         name = f"{attempt.job}#{attempt.number}"
@@ -134,9 +144,9 @@ class Checkers:
             require(before.runner == attempt.runner, "I4", f"{name} changed its runner")
         if attempt.state == AttemptState.LOST and (before is None or before.state in OPEN):
             self._is_really_over(attempt)
-        if before is not None and before.log_end is not None:
-            same = attempt.log_end == before.log_end
-            require(same, "I4 I6", f"the log of {name} ended at {before.log_end}, and ends at {attempt.log_end} now")
+        if before is not None and before.log_end is not None and attempt.log_end != before.log_end:
+            word = f"the log of {name} ended at {before.log_end}, and ends at {attempt.log_end} now"
+            require(False, "I4 I6", word)
         self.secrets.ended(attempt)
         if attempt.state in _TOLD and (before is None or before.state != attempt.state):
             self._is_true(attempt)
@@ -205,17 +215,15 @@ class Checkers:
     def _job_agrees(self, job: Job) -> None:
         """A job's state follows from its newest attempt."""
         holders = len(self.open_of.get(job.id, ()))
-        require(holders <= 1, "I2", f"{job.id} has {holders} open attempts")
-        require(
-            (job.state == Status.RUNNING) == (holders == 1),
-            "I2",
-            f"{job.id} is {job.state} with {holders} open attempts",
-        )
+        if holders > 1:
+            require(False, "I2", f"{job.id} has {holders} open attempts")
+        if (job.state == Status.RUNNING) != (holders == 1):
+            require(False, "I2", f"{job.id} is {job.state} with {holders} open attempts")
         if not job.attempt:
             return
         state = self.attempts[job.id, job.attempt].state
-        if job.state in {Status.PASSED, Status.FAILED}:
-            require(state.value == job.state.value, "I3", f"{job.id} is {job.state}, its newest attempt {state}")
+        if job.state in {Status.PASSED, Status.FAILED} and state.value != job.state.value:
+            require(False, "I3", f"{job.id} is {job.state}, its newest attempt {state}")
 
     def compare(self, dispatcher: Dispatcher) -> None:
         """Memory agrees with itself and with the disk."""
@@ -242,15 +250,12 @@ class Checkers:
 
     def takes(self, dispatcher: Dispatcher, event: Event, effects: list[Effect]) -> None:
         """A dispatcher's mind was told of something, and wants this to follow."""
-        match event:
-            case RunnerSaid(message=Hello()) if not any(_is_welcome(effect) for effect in effects):
-                pass  # Whoever is not welcomed, or came late, is not the runner.
-            case RunnerSaid(runner=runner, message=message):
-                self.causes.heard(dispatcher, runner, message)
-            case RunnerDisconnected(runner=runner):
-                self.causes.saw_close(dispatcher, runner)
-            case _:
-                pass
+        if isinstance(event, RunnerSaid):
+            # Whoever is not welcomed, or came late, is not the runner.
+            if not isinstance(event.message, Hello) or any(_is_welcome(effect) for effect in effects):
+                self.causes.heard(dispatcher, event.runner, event.message)
+        elif isinstance(event, RunnerDisconnected):
+            self.causes.saw_close(dispatcher, event.runner)
 
     def said(self, dispatcher: Dispatcher, runner: str, message: Message) -> None:
         """A dispatcher says something: is it true on disk already, and may it speak at all?"""
@@ -268,11 +273,8 @@ class Checkers:
             require(there, "I5", f"{message.job}#{message.attempt} was handed out before it was on disk")
 
     def acknowledged(self, dispatcher: Dispatcher, mid: str, build: int) -> None:
-        require(
-            self.world.store.mids.get(mid) == build,
-            "I1",
-            f"{mid} was acknowledged as build {build}, which is not on disk",
-        )
+        there = self.world.store.mids.get(mid) == build
+        require(there, "I1", f"{mid} was acknowledged as build {build}, which is not on disk")
         require(dispatcher.epoch == self.world.store.epoch, "I10", "a deposed dispatcher acknowledged a fact")
 
     def trusts_seen(self, seen: Seen) -> None:
@@ -282,7 +284,8 @@ class Checkers:
 
     def kept(self, dispatcher: Dispatcher, attempt: AttemptId, upto: int) -> None:
         there = len(self.world.store.logs.get(attempt, b""))
-        require(upto <= there, "I5", f"{upto} bytes of {attempt} are called kept, and {there} are")
+        if upto > there:
+            require(False, "I5", f"{upto} bytes of {attempt} are called kept, and {there} are")
 
     def cancel_answered(self, wanted: CancelWanted) -> None:
         """Somebody was told that jobs are cancelled."""

@@ -13,7 +13,6 @@ connection is told to the mind only if it is that one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
@@ -29,6 +28,7 @@ from surveil.core.events import (
 )
 from surveil.core.model import AttemptId
 from surveil.core.state import Changes, Identity, State
+from surveil.frozen import replace
 from surveil.protocol import (
     Accepted,
     Assign,

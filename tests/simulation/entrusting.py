@@ -11,12 +11,12 @@ not said, although the mind, which waits for its disk, may not have heard of tha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from surveil.core.events import Withheld
 from surveil.core.model import Attempt, AttemptId, AttemptState
+from surveil.frozen import replace
 from surveil.protocol import Assign, JobSpec, SecretUse
 from tests.simulation.options import Options
 from tests.simulation.truth import Work

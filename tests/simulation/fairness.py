@@ -16,27 +16,41 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+class Waiting:
+    """The jobs that wait for a runner, as the last transaction left them."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+
+    def passed_over(self, changed: Iterable[Job]) -> list[Job]:
+        """A transaction changed these jobs: return those that waited before it and wait still."""
+        come: dict[str, Job] = {}
+        for job in changed:
+            if job.state != Status.QUEUED or job.not_before_at:
+                self._jobs.pop(job.id, None)
+            elif job.id in self._jobs:
+                self._jobs[job.id] = job
+            else:
+                come[job.id] = job
+        passed_over = list(self._jobs.values())
+        self._jobs.update(come)
+        return passed_over
+
+
 class Fairness:
-    """What waits, as the last transaction left it."""
+    """Whether a transaction took the repositories in their turn."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._waiting: dict[str, Job] = {}
 
-    def committed(self, new: Iterable[Attempt]) -> None:
-        """These attempts were handed out; whoever waited before and waits still was passed over."""
-        checkers = self.world.checkers
-        waiting = {
-            job.id: job for job in checkers.jobs.values() if job.state == Status.QUEUED and not job.not_before_at
-        }
-        passed_over = [job for job in waiting.values() if job.id in self._waiting]
-        self._waiting = waiting
-        if not passed_over:
+    def committed(self, new: list[Attempt], passed_over: list[Job]) -> None:
+        """These attempts were handed out, and those jobs were passed over."""
+        if not new or not passed_over:
             return
+        checkers = self.world.checkers
         running = Counter(job.repo for job in checkers.jobs.values() if job.state == Status.RUNNING)
-        newly = list(new)
-        turn = Counter(checkers.jobs[attempt.job].repo for attempt in newly)
-        for attempt in newly:
+        turn = Counter(checkers.jobs[attempt.job].repo for attempt in new)
+        for attempt in new:
             served = checkers.jobs[attempt.job].repo
             labels = set(checkers.runners[attempt.runner].labels)
             for job in passed_over:

@@ -7,10 +7,11 @@ they are written in. What does not: whether the dispatcher kept to them (relatio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from surveil.frozen import replace
 from surveil.protocol import JobSpec, TakenArtifact
 from tests.simulation.options import Options
 

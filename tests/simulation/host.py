@@ -92,7 +92,8 @@ class Host:
         return self.world.schedule.at(self.clock.when(local), self._wake, self.boot, action, args)
 
     def after(self, delay_ms: int, action: Callable[..., None], *args: Any) -> Timer:
-        return self.at(self.now() + delay_ms, action, *args)
+        schedule, clock = self.world.schedule, self.clock
+        return schedule.at(clock.when(clock.read(schedule.now) + delay_ms), self._wake, self.boot, action, args)
 
     def _wake(self, boot: int, action: Callable[..., None], args: tuple[Any, ...]) -> None:
         if boot != self.boot or self.dead:

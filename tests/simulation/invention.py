@@ -115,8 +115,8 @@ def plan(options: Options, dice: Random, assign: Assign) -> Plan:
     )
     whole = sum(step.writes for step in steps)
     tag = f"{assign.job}#{assign.attempt}:"
-    lines = [f"{tag}{number}\n" for number in range(whole // len(tag) + 1)]
-    return Plan(steps=steps, output="".join(lines).encode()[:whole], stubborn=_chance(dice, options.stubborn_pm))
+    output = tag + f"\n{tag}".join(map(str, range(whole // len(tag) + 1))) + "\n"
+    return Plan(steps=steps, output=output.encode()[:whole], stubborn=_chance(dice, options.stubborn_pm))
 
 
 def _chance(dice: Random, per_mille: int) -> bool:

@@ -52,7 +52,7 @@ COPIES: tuple[Mutant, ...] = (
         place=f"{POOL}:_lose_absent",
         old="if not state.jobs[attempt.job].spec.exclusive:",
         new="if True:",
-        seeds=(81, 201, 251),
+        seeds=(150,),
         rule="I7",
     ),
     Mutant(
@@ -61,7 +61,7 @@ COPIES: tuple[Mutant, ...] = (
         place=f"{RUN_MIND}:_refused",
         old="if message.birth != state.birth:",
         new="if True:",
-        seeds=(20, 42, 44),
+        seeds=(106, 20, 42, 44),
         rule="L2",
     ),
     Mutant(

@@ -74,7 +74,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{COPIES}:turn_away",
         old="if said.incarnation < known.incarnation:",
         new="if False:",
-        seeds=(55,),
+        seeds=(168, 55),
         rule="L6",
     ),
     Mutant(
@@ -110,7 +110,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:_take_stock",
         old="if is_repeated and attempt.incarnation == state.sessions[key].incarnation:",
         new="if False:",
-        seeds=(67,),
+        seeds=(78, 67),
         rule="L6",
     ),
     Mutant(
@@ -170,7 +170,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{LEASES}:expire",
         old="lose(state, attempt, _silence(state, attempt, now), now, policy, blamed=blamed)",
         new="state.leases.set(attempt_id, now + policy.lease_ms)",
-        seeds=(57, 34),
+        seeds=(106, 57, 34),
         rule="L1",
     ),
     Mutant(
@@ -296,7 +296,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:lose",
         old="elif len(early) >= policy.poison_runners:",
         new="elif False:",
-        seeds=(57,),
+        seeds=(200, 57),
         rule="L7 I12",
     ),
     Mutant(
@@ -412,7 +412,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:end_lingering",
         old="forget_if_settled(state, state.jobs[attempt.job].build)",
         new="pass",
-        seeds=(5,),
+        seeds=(281, 5),
         rule="I13 L5",
     ),
     Mutant(
@@ -421,7 +421,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{BUILDS}:open_build",
         old="forget_if_settled(state, build.id)",
         new="pass",
-        seeds=(4,),
+        seeds=(11, 4),
         rule="I13 L5",
     ),
     Mutant(
@@ -439,7 +439,7 @@ DISPATCH: tuple[Mutant, ...] = (
         place=f"{POOL}:heartbeat",
         old="draining=runner.draining,",
         new="draining=True,",
-        seeds=(0,),
+        seeds=(64, 0),
         rule="L1",
     ),
 )

@@ -43,7 +43,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:new_bytes",
         old="data[end - at :]",
         new="data",
-        seeds=(0,),
+        seeds=(64, 0),
         rule="I6",
     ),
     Mutant(
@@ -52,7 +52,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:new_bytes",
         old='b"" if at > end else data[end - at :]',
         new="data[max(end - at, 0) :]",
-        seeds=(3,),
+        seeds=(215, 3),
         rule="I6",
     ),
     Mutant(
@@ -88,7 +88,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{DISPATCHER}:Dispatcher._turn",
         old="for event in (*events, Tick()):",
         new="for event in events:",
-        seeds=(0,),
+        seeds=(281, 0),
         rule="L1",
     ),
     Mutant(
@@ -106,7 +106,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{AGENT}:Agent.__init__",
         old="host.disk.incarnation += 1",
         new="host.disk.incarnation = 1",
-        seeds=(13,),
+        seeds=(275, 13),
         rule="L2",
     ),
     Mutant(
@@ -124,7 +124,7 @@ HANDS: tuple[Mutant, ...] = (
         place=f"{AGENT}:Agent._resend",
         old="sender.sent = sender.kept",
         new="pass",
-        seeds=(3,),
+        seeds=(143, 3),
         rule="L4",
     ),
 )

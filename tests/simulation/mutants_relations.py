@@ -47,7 +47,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{FOLLOWING}:counts_as_passed",
         old=" or need.tolerated",
         new="",
-        seeds=(12,),
+        seeds=(160, 12),
         rule="I18",
     ),
     Mutant(
@@ -56,7 +56,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{BUILDS}:looking",
         old="tolerated=other.counts_as != other.state",
         new="tolerated=False",
-        seeds=(152,),
+        seeds=(160, 152),
         rule="I18",
     ),
     Mutant(
@@ -65,7 +65,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place="surveil.core.model:Job.counts_as",
         old="return Status.PASSED if tolerated else self.state",
         new="return self.state",
-        seeds=(8, 12),
+        seeds=(192, 8, 12),
         rule="I21",
     ),
     Mutant(
@@ -92,7 +92,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{SCHEDULE}:_may_run",
         old="return not group[2] or",
         new="return True or",
-        seeds=(8, 18),
+        seeds=(46, 8, 18),
         rule="I15",
     ),
     Mutant(
@@ -119,7 +119,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place="surveil.core.leases:recover",
         old="state.groups.shut_until_at = now + policy.lease_ms + policy.margin_ms",
         new="pass",
-        seeds=(26, 84),
+        seeds=(278, 26, 84),
         rule="I15",
     ),
     Mutant(
@@ -137,7 +137,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{ENDING}:supersede",
         old="if not newer.spec.concurrency or not newer.spec.cancel_superseded:",
         new="if True:",
-        seeds=(21, 26),
+        seeds=(46, 21, 26),
         rule="I20",
     ),
     Mutant(
@@ -164,7 +164,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{ATTEMPTS}:_conclude",
         old="outputs=outputs",
         new="outputs=()",
-        seeds=(53,),
+        seeds=(249,),
         rule="I22",
     ),
     Mutant(
@@ -227,7 +227,7 @@ RELATIONS: tuple[Mutant, ...] = (
         place=f"{BUILDS}:approve",
         old="forget_if_settled(state, build.id)",
         new="pass",
-        seeds=(94,),
+        seeds=(60, 94),
         rule="I13 L5",
     ),
 )

@@ -38,7 +38,7 @@ SECRETS: tuple[Mutant, ...] = (
         place="surveil.core.pool:_take_stock",
         old=" and attempt.id not in state.untold",
         new="",
-        seeds=(33, 91),
+        seeds=(91, 33),
         rule="L1",
     ),
     Mutant(

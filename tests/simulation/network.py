@@ -46,19 +46,16 @@ class Listener(Protocol):
 class Line:
     """One connection, from its beginning to its end."""
 
-    __slots__ = ("caller", "listener", "number", "open", "way")
+    __slots__ = ("caller", "listener", "number", "open", "via", "way")
 
     def __init__(self, number: int, way: Way, caller: Caller, listener: Listener) -> None:
         self.number = number
+        self.via = number.to_bytes(8)
+        """What the mind knows of it."""
         self.way = way
         self.caller = caller
         self.listener = listener
         self.open = True
-
-    @property
-    def via(self) -> bytes:
-        """What the mind knows of it."""
-        return self.number.to_bytes(8)
 
 
 class _Direction:

@@ -155,13 +155,15 @@ class People:
     def decide(self) -> None:
         """Decide what becomes of held jobs: approve what strangers wrote, try again what was lost, mostly."""
         for build in list(self.world.store.builds.values()):
-            if build.awaits_approval and build.state not in VERDICTS:
+            if build.state in VERDICTS:
+                continue  # Nothing of it is held any more.
+            if build.awaits_approval:
                 self._judge(build)
                 continue
             held = [job for job in map(self.world.store.jobs.get, build.jobs) if job and job.state == Status.HELD]
-            names = [job.spec.name for job in held]
             if not held:
                 continue
+            names = [job.spec.name for job in held]
             if self.world.chance(700) and all(job.attempt < _PATIENCE for job in held):
                 self._ask(UnholdWanted(build=build.id, names=(), reason="somebody released it"))
             else:

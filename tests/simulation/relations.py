@@ -27,11 +27,12 @@ class Relations:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._waiting: dict[str, Job] = {}
 
     # ---- transactions --------------------------------------------------------------------------------------
 
-    def committed(self, before: Mapping[str, Job], records: Iterable[Record], new: Iterable[Attempt]) -> None:
+    def committed(
+        self, before: Mapping[str, Job], records: Iterable[Record], new: list[Attempt], passed_over: list[Job]
+    ) -> None:
         """A transaction is on disk; `before` is how its jobs stood before it."""
         for record in records:
             match record:
@@ -43,12 +44,11 @@ class Relations:
                     self._verdict_follows(record)
                 case _:
                     pass
-        newly = list(new)
-        for attempt in newly:
+        for attempt in new:
             job = self._job(attempt.job)
             require(self._holds(job), "I14", f"{attempt.job}#{attempt.number} began although its condition is false")
             self._alone_in_the_books(job)
-        self._turns(newly)
+        self._turns(new, passed_over)
 
     def _job(self, job_id: str) -> Job:
         return self.world.store.jobs[job_id]
@@ -146,12 +146,8 @@ class Relations:
 
     # ---- turns ---------------------------------------------------------------------------------------------
 
-    def _turns(self, new: list[Attempt]) -> None:
+    def _turns(self, new: list[Attempt], passed_over: list[Job]) -> None:
         """Of the jobs of a repository that a runner fits, the one whose turn it is gets it."""
-        jobs = self.world.store.jobs.values()
-        waiting = {job.id: job for job in jobs if job.state == Status.QUEUED and not job.not_before_at}
-        passed_over = [job for job in waiting.values() if job.id in self._waiting]
-        self._waiting = waiting
         for attempt in new:
             served, labels = self._job(attempt.job), set(self.world.store.runners[attempt.runner].labels)
             for job in passed_over:

@@ -73,7 +73,8 @@ class World:
         self.truth = Truth()
         self.checkers = Checkers(self)
         self.faulty = True
-        self.digest = 0
+        self._counted: list[str] = []
+        """What the digest is of."""
         self.traced: deque[tuple[int, str, Any]] = deque(maxlen=_TRACE_MAX)
         self._number = 0
         self._births = 0
@@ -124,8 +125,9 @@ class World:
         """Remember what happened for the report of a violation, and let it count in the digest that a replay
         must repeat.
         """
-        self.traced.append((self.schedule.now, who, what))
-        self.digest = crc32(f"{self.schedule.now}{who}{type(what).__name__}".encode(), self.digest)
+        now = self.schedule.now
+        self.traced.append((now, who, what))
+        self._counted.append(f"{now}{who}{type(what).__name__}")
 
     # ---- the dispatcher's births and deaths ----------------------------------------------------------------
 
@@ -313,5 +315,5 @@ class World:
             attempts=len(self.store.attempts),
             overlaps=self.truth.overlaps,
             causes=dict(self.checkers.causes.items()),
-            digest=self.digest,
+            digest=crc32("".join(self._counted).encode()),
         )
