@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from surveil.cli import logs, reading, story, watching
+from surveil.cli.connecting import connected
 from surveil.core.model import AttemptState, Note, Record, Status
 from surveil.core.spelling import printable
 from surveil.errors import ExitCode
@@ -194,9 +198,22 @@ def told_by_up(text: str, *, terminal: bool) -> int:
     return err.count("\n")
 
 
+@pytest.fixture
+def stays_connected(filled: Counter, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All commands about a build ask over one connection: there are a thousand of them, and to connect takes each as
+    long as all that is looked at here.
+    """
+    with connected({}) as dispatcher:
+        for module in (reading, story, watching, logs):
+            monkeypatch.setattr(module, "connected", lambda _flags: nullcontext(dispatcher))
+        yield
+    assert {"build", "story", "journal", "log"} <= {*filled.asked}
+
+
+@pytest.mark.usefixtures("stays_connected")
 @pytest.mark.parametrize("terminal", [False, True], ids=["in a pipe", "on a terminal"])
 def test_each_build_is_shown_told_and_read_inertly(
-    type_: Type, filled: Counter, monkeypatch: pytest.MonkeyPatch, terminal: bool
+    type_: Type, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     if terminal:
         at_a_terminal(monkeypatch)
