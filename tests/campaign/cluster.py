@@ -19,6 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from surveil.cli.blocking import Dispatcher
+from surveil.client.access import find_access
 from surveil.net.addresses import Address
 from surveil.net.tokens import parse_token
 from surveil.store.reading import SqlReader
@@ -321,8 +323,10 @@ class Cluster:
         """End such runners for good."""
         crowd[0].host.pull_plug(silent=False)
         shutil.rmtree(crowd[0].host.folder)
-        for role in crowd:
-            self.surveil("runner", "revoke", role.name)
+        # As `surveil runner revoke` asks it, which takes one name and half a second.
+        with Dispatcher(find_access(self.dispatcher.data, None)) as dispatcher:
+            for role in crowd:
+                dispatcher.ask("runner", {"name": role.name, "order": "revoke", "reason": ""})
 
     # ---- people ----------------------------------------------------------------------------------------------------
 
