@@ -20,7 +20,8 @@ from typing import Final
 import zmq
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, let_in, where
-from benchmarks.noop import SPAWN, end
+from benchmarks.helpers import HELPERS
+from benchmarks.noop import end
 from surveil.core.peers import Peer, Role
 from surveil.net.keys import make_keys
 from surveil.net.options import apply_options, peer_options, raise_file_limit
@@ -37,8 +38,8 @@ class CrowdTally:
     """What a process of a crowd tells, in shared memory."""
 
     def __init__(self) -> None:
-        self.welcomed = SPAWN.Value("q", 0)
-        self.beats = SPAWN.Value("q", 0)
+        self.welcomed = HELPERS.Value("q", 0)
+        self.beats = HELPERS.Value("q", 0)
 
 
 @dataclass(slots=True)
@@ -151,7 +152,7 @@ def crowd(
         for number in range(processes):
             tally = CrowdTally()
             part = peers[number::processes]
-            process: BaseProcess = SPAWN.Process(target=_main, args=(there, part, heartbeat_s, tally), daemon=True)
+            process: BaseProcess = HELPERS.Process(target=_main, args=(there, part, heartbeat_s, tally), daemon=True)
             process.start()
             started.append(process)
             tallies.append(tally)

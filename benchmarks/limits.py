@@ -6,7 +6,6 @@ What belongs here: bare ZeroMQ, SQLite and disks. What does not: anything of sur
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sqlite3
 import time
@@ -15,9 +14,10 @@ from typing import Final
 
 import zmq
 
+from benchmarks.helpers import HELPERS
+
 MESSAGE_BYTES: Final = 300
 BATCH: Final = 256
-_SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 def rows_per_s(folder: Path, *, rows_per_commit: int, seconds: float) -> float:
@@ -78,7 +78,7 @@ def round_trips_per_s(*, peers: int, in_flight: int, seconds: float) -> float:
     router.setsockopt(zmq.LINGER, 0)
     port = router.bind_to_random_port("tcp://127.0.0.1")
     processes = [
-        _SPAWN.Process(target=_bounce, args=(port, public, in_flight), daemon=True) for _ in range(max(1, peers))
+        HELPERS.Process(target=_bounce, args=(port, public, in_flight), daemon=True) for _ in range(max(1, peers))
     ]
     for process in processes:
         process.start()

@@ -8,7 +8,6 @@ hands, which spawn processes and are measured by `push`.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import time
@@ -20,6 +19,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Final
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, where
+from benchmarks.helpers import HELPERS
 from surveil.core.model import AttemptId
 from surveil.core.run import handle, next_deadline
 from surveil.core.run_events import (
@@ -45,7 +45,6 @@ from surveil.protocol import Assign, Beat, Busy, Cancel, Drain, FromRunner, Intr
 
 STOP_S: Final = 10.0
 IDLE_MS: Final = 500
-SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 class NoopRunner:
@@ -139,10 +138,10 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.released: Synchronized[int] = SPAWN.Value("q", 0)
-        self.released_at_ns: Synchronized[int] = SPAWN.Value("q", 0)
-        self.started_at_ns: Synchronized[int] = SPAWN.Value("q", 0)
-        self.welcomed: Synchronized[int] = SPAWN.Value("q", 0)
+        self.released: Synchronized[int] = HELPERS.Value("q", 0)
+        self.released_at_ns: Synchronized[int] = HELPERS.Value("q", 0)
+        self.started_at_ns: Synchronized[int] = HELPERS.Value("q", 0)
+        self.welcomed: Synchronized[int] = HELPERS.Value("q", 0)
 
 
 async def run_noop(there: Where, peers: Sequence[PeerKey], slots: int, tally: Tally, *, holding: bool) -> None:
@@ -197,7 +196,9 @@ def noop_runners(
     try:
         for group in groups:
             tally = Tally()
-            process: BaseProcess = SPAWN.Process(target=_main, args=(there, group, slots, tally, holding), daemon=True)
+            process: BaseProcess = HELPERS.Process(
+                target=_main, args=(there, group, slots, tally, holding), daemon=True
+            )
             process.start()
             started.append((process, tally))
         yield started

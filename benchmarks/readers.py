@@ -19,7 +19,8 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any, Final
 
-from benchmarks.noop import SPAWN, end
+from benchmarks.helpers import HELPERS
+from benchmarks.noop import end
 from surveil.net.options import raise_file_limit
 
 AT_ONCE: Final = 50
@@ -38,11 +39,11 @@ class Heard:
     """What the readers tell, in shared memory. `ages` are the milliseconds from a line's writing to a reader."""
 
     def __init__(self) -> None:
-        self.connected: Synchronized[int] = SPAWN.Value("q", 0)
-        self.bytes: Synchronized[int] = SPAWN.Value("q", 0)
-        self.broken: Synchronized[int] = SPAWN.Value("q", 0)
-        self.noted: Synchronized[int] = SPAWN.Value("q", 0)
-        self.ages = SPAWN.Array("d", AGES_MAX, lock=False)
+        self.connected: Synchronized[int] = HELPERS.Value("q", 0)
+        self.bytes: Synchronized[int] = HELPERS.Value("q", 0)
+        self.broken: Synchronized[int] = HELPERS.Value("q", 0)
+        self.noted: Synchronized[int] = HELPERS.Value("q", 0)
+        self.ages = HELPERS.Array("d", AGES_MAX, lock=False)
 
     def take_ages(self) -> list[float]:
         """What was noted since the last call."""
@@ -112,7 +113,7 @@ def reading(
     """The readers between their start and their end."""
     heard = Heard()
     about = (niceness, port, token, paths, counts, heard)
-    process: BaseProcess = SPAWN.Process(target=_main, args=about, daemon=True)
+    process: BaseProcess = HELPERS.Process(target=_main, args=about, daemon=True)
     process.start()
     try:
         yield heard

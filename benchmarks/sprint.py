@@ -17,7 +17,8 @@ import msgpack
 import zmq
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, where
-from benchmarks.noop import SPAWN, Tally, end
+from benchmarks.helpers import HELPERS
+from benchmarks.noop import Tally, end
 from surveil.net.options import apply_options, peer_options
 from surveil.protocol import (
     HEADERS,
@@ -138,7 +139,7 @@ def sprinters(
     try:
         for peer in peers:
             tally = Tally()
-            process: BaseProcess = SPAWN.Process(target=_main, args=(there, peer, slots, tally), daemon=True)
+            process: BaseProcess = HELPERS.Process(target=_main, args=(there, peer, slots, tally), daemon=True)
             process.start()
             started.append((process, tally))
         yield started

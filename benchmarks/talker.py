@@ -17,7 +17,8 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from benchmarks.cluster import Dispatcher, PeerKey, Where, where
-from benchmarks.noop import SPAWN, NoopRunner, Tally, end
+from benchmarks.helpers import HELPERS
+from benchmarks.noop import NoopRunner, Tally, end
 from surveil.core.model import AttemptId
 from surveil.net.connection import Connection
 from surveil.protocol import CHUNK_BYTES_MAX, Kept, Output, Welcome
@@ -90,7 +91,9 @@ def talkers(
     try:
         for peer in peers:
             tally = Tally()
-            process: BaseProcess = SPAWN.Process(target=_main, args=(there, peer, slots, log_bytes, tally), daemon=True)
+            process: BaseProcess = HELPERS.Process(
+                target=_main, args=(there, peer, slots, log_bytes, tally), daemon=True
+            )
             process.start()
             started.append((process, tally))
         yield started
