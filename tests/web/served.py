@@ -76,6 +76,9 @@ class Served:
         self.address = f"http://{_HOST}:{self._server.servers[0].sockets[0].getsockname()[1]}"
         self._began.set()
         await serving
+        # It waits a second for those who still follow, and leaves the connections of slower ones open.
+        self._cut()
+        await asyncio.sleep(0)
 
 
 @contextmanager
