@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import socketserver
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ import pytest
 from surveil.errors import InfrastructureError
 from surveil.execute.containers import container
 from surveil.execute.containers.container import chosen
+from tests.execute import ordinary
 
 
 class Played(BaseHTTPRequestHandler):
@@ -95,3 +99,19 @@ def test_an_engine_without_root_knows_us_as_root(
     assert found is not None, why
     assert found._us() == (user or "1000:1001")  # noqa: SLF001  # what containers are started with
     found.close()
+
+
+def test_a_user_who_may_not_look_whether_there_is_an_engine_goes_on_without() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="surveil-test-"))
+    try:
+        folder.chmod(0)
+        program = (
+            "from surveil.execute.containers import container; "
+            f"container.usual_addresses = lambda: ['unix://{folder}/podman.sock']; print(container.chosen('auto'))"
+        )
+        argv = ordinary.command([sys.executable, "-c", program], "ordinary")
+        done = subprocess.run(argv, cwd=ordinary.ROOT, capture_output=True, text=True, check=False)
+    finally:
+        folder.rmdir()
+    why = f"the runner's user may not look whether a container engine listens at {folder}/podman.sock"
+    assert done.stdout == f'(None, "{why}")\n', done.stderr

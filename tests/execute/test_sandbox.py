@@ -262,6 +262,21 @@ def test_a_data_folder_is_hidden_even_where_all_around_it_is_shown(tmp_path: Pat
     assert described(tmp_path, data=data, secrets=[secret]).hiding == ()
 
 
+@pytest.mark.parametrize("user", ["ordinary"])
+def test_a_folder_of_path_that_its_user_may_not_look_into_is_passed_over(place: Path, user: str) -> None:
+    closed = place / "closed"
+    (closed / "bin").mkdir(parents=True)
+    closed.chmod(0)
+    program = (
+        "import sys; from pathlib import Path; from surveil.execute.isolation.sandbox import describe; "
+        "print(describe('bwrap', path=sys.argv[1], home=Path(sys.argv[2]), data=None, expose=[], secrets=[]).showing)"
+    )
+    argv = [sys.executable, "-c", program, f"{closed}/bin:{place}", "/nowhere"]
+    done = subprocess.run(ordinary.command(argv, user), cwd=ordinary.ROOT, capture_output=True, text=True, check=False)
+    assert str(place) in done.stdout, done.stderr
+    assert str(closed) not in done.stdout
+
+
 def test_a_tool_is_not_shown_where_that_would_show_a_home_or_a_data_folder(tmp_path: Path) -> None:
     (tmp_path / "somebody" / "data").mkdir(parents=True)
     (tmp_path / "bin").mkdir()

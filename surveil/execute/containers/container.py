@@ -287,11 +287,14 @@ def chosen(wanted: str, *, memory_bytes: int = 0, processes: int = 0) -> tuple[C
     addresses = usual_addresses()
     patience_s = GIVEN_S if len(addresses) == 1 else PROBE_S
     for address in addresses:
-        if Path(address.removeprefix(UNIX)).is_socket():
-            try:
+        try:
+            if Path(address.removeprefix(UNIX)).is_socket():
                 return Containers(_open(address, patience_s), memory_bytes=memory_bytes, processes=processes), ""
-            except InfrastructureError as error:
-                problem = str(error)
+        except InfrastructureError as error:
+            problem = str(error)
+        except PermissionError as error:
+            # The machine's own Podman listens in a folder that only root looks into.
+            problem = f"the runner's user may not look whether a container engine listens at {error.filename}"
     return None, problem
 
 

@@ -120,7 +120,7 @@ def _tools(entry: Path, home: Path, never: Sequence[Path]) -> Iterator[Path]:
     `~/.pyenv/shims` needs all of `~/.pyenv`, a virtual environment the Python that it was made of, and our own one
     ourselves; but nothing is shown in which a home or our data lies.
     """
-    if not entry.is_absolute() or not entry.is_dir():
+    if not entry.is_absolute() or not _is_reached(entry):
         return
     whole = entry.parent if entry.name in _PROGRAM_FOLDERS else entry
     # Beside the programs of these are secrets: tokens of cargo, and whatever `~/.local` has for keyrings.
@@ -136,7 +136,12 @@ def _tools(entry: Path, home: Path, never: Sequence[Path]) -> Iterator[Path]:
         found.append(OURSELVES)
     found += [Path(value.strip()).parent for key, _, value in (line.partition("=") for line in settings)
               if key.strip() == "home"]  # fmt: skip
-    yield from (one for one in found if one.is_absolute() and one.is_dir() and not _holds(one, never))
+    yield from (one for one in found if one.is_absolute() and _is_reached(one) and not _holds(one, never))
+
+
+def _is_reached(folder: Path) -> bool:
+    """Whether this user finds such a folder: `su` and `runuser` leave it a PATH with those of root."""
+    return os.access(folder, os.X_OK) and folder.is_dir()
 
 
 def _holds(folder: Path, never: Sequence[Path]) -> bool:
