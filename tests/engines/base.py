@@ -131,7 +131,7 @@ def _python() -> Iterator[Path]:
 def _libraries(paths: Iterable[Path]) -> set[Path]:
     """What compiled files need besides."""
     compiled = [path for path in paths if path.suffix != ".py" and path.read_bytes()[:4] == b"\x7fELF"]
-    found_ones = {library for path in compiled if path.name != "busybox" for library in libraries_of(path)}
+    found_ones = set(libraries_of(*(path for path in compiled if path.name != "busybox")))
     [libc] = [library for library in found_ones if library.name == "libc.so.6"]
     found_ones |= {library for name in _BESIDE_LIBC if (library := libc.resolve().parent / name).exists()}
     return {Path(os.path.normpath(library)) for library in found_ones}

@@ -5,6 +5,7 @@ What belongs here: what is in them. What does not: the engines that hold them.
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ def make_images(api: docker.APIClient) -> None:
     import_image(api, PROBE, {"bin/busybox": busybox}, links=links_of(busybox))
     for name, shell in ((DASH, "dash"), (BASH, "bash")):
         programs = {"bin/sh": found(shell), **{f"bin/{each}": found(each) for each in _PROGRAMS}}
-        libraries = {str(path).lstrip("/"): path for each in programs.values() for path in libraries_of(each)}
+        libraries = {str(path).lstrip("/"): path for path in libraries_of(*programs.values())}
         import_image(api, name, programs | libraries)
     import_image(api, BARE, {"bin/busybox": busybox})
 
@@ -46,10 +47,12 @@ def found(program: str) -> Path:
     return Path(str(shutil.which(program))).resolve()
 
 
-def libraries_of(program: Path) -> list[Path]:
-    """What it needs besides, all of it."""
-    lines = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout.split()
-    return [Path(word) for word in lines if word.startswith("/")]
+@functools.cache
+def libraries_of(*programs: Path) -> set[Path]:
+    """What they need besides, all of it."""
+    words = subprocess.run(["ldd", *programs], check=True, capture_output=True, text=True).stdout.split()
+    # Of several, each is named before what it needs.
+    return {Path(word) for word in words if word.startswith("/") and not word.endswith(":")}
 
 
 def import_image(

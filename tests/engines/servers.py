@@ -55,6 +55,6 @@ def make_servers(api: docker.APIClient, scratch: Path) -> None:
     says = ['ENTRYPOINT ["/bin/entry"]', 'CMD ["its own words"]', "EXPOSE 5432", "VOLUME /var/lib/db"]
     import_image(api, DATABASE, files, links_of(busybox), says)
     programs = {f"bin/{name}": found(name) for name in ("redis-server", "redis-cli")}
-    libraries = {str(path).lstrip("/"): path for each in programs.values() for path in libraries_of(each)}
+    libraries = {str(path).lstrip("/"): path for path in libraries_of(*programs.values())}
     says = ['CMD ["redis-server", "--save", "", "--dir", "/tmp"]', "USER 999:999"]
     import_image(api, REDIS, {"bin/busybox": busybox} | programs | libraries, links_of(busybox), says)

@@ -229,8 +229,25 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     return UNKEPT if request.param == "process" else sandboxed()
 
 
+@pytest.fixture(scope="module")
+def common_nursery() -> Iterator[Nursery]:
+    """For tests that leave it as it was; it has begun before any of them, as none of them may leave a child."""
+    nursery = Nursery()
+    nursery.warm()
+    yield nursery
+    nursery.close()
+
+
 @pytest.fixture
-def kept(tmp_path: Path, nursery: Nursery, isolation: Isolation) -> Iterator[Kept]:
+def kept(tmp_path: Path, common_nursery: Nursery, isolation: Isolation) -> Iterator[Kept]:
+    kept = Kept(tmp_path, common_nursery, isolation)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def kept_alone(tmp_path: Path, nursery: Nursery, isolation: Isolation) -> Iterator[Kept]:
+    """For tests that do something to the nursery."""
     kept = Kept(tmp_path, nursery, isolation)
     yield kept
     kept.close()

@@ -391,13 +391,13 @@ def test_a_keeper_that_is_asked_to_end_from_outside_cleans_up_and_calls_it_lost(
     assert status.outcome == "lost"
 
 
-def test_a_keeper_outlives_the_process_that_started_it(kept: Kept) -> None:
-    kept.start(job("echo ready; while [ ! -e go ]; do sleep 0.05; done; echo done"))
-    kept.wait_for_log(b"ready")
-    kept.nursery.close()
-    (kept.workspace.work / "go").touch()
-    assert kept.wait().outcome == "passed"
-    assert kept.log() == b"ready\ndone\n"
+def test_a_keeper_outlives_the_process_that_started_it(kept_alone: Kept) -> None:
+    kept_alone.start(job("echo ready; while [ ! -e go ]; do sleep 0.05; done; echo done"))
+    kept_alone.wait_for_log(b"ready")
+    kept_alone.nursery.close()
+    (kept_alone.workspace.work / "go").touch()
+    assert kept_alone.wait().outcome == "passed"
+    assert kept_alone.log() == b"ready\ndone\n"
 
 
 def test_a_living_keeper_is_found_by_its_lock_and_a_dead_one_is_not(kept: Kept) -> None:
@@ -413,13 +413,13 @@ def test_a_living_keeper_is_found_by_its_lock_and_a_dead_one_is_not(kept: Kept) 
     assert keeper_of(kept.folder) is None
 
 
-def test_the_zygote_is_replaced_when_it_died(kept: Kept, nursery: Nursery) -> None:
+def test_the_zygote_is_replaced_when_it_died(kept_alone: Kept, nursery: Nursery) -> None:
     others = set(psutil.Process().children())
     nursery.warm()
     (zygote,) = set(psutil.Process().children()) - others
     zygote.kill()
     zygote.wait()
-    assert kept.run(job("true")).outcome == "passed"
+    assert kept_alone.run(job("true")).outcome == "passed"
 
 
 def test_a_keeper_that_fails_leaves_its_trouble_for_people(kept: Kept, tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ from tests.execute.conftest import Kept, job
 ONCE = "echo $$; echo started >> ../started"
 
 
+@pytest.fixture
+def kept(kept_alone: Kept) -> Kept:
+    return kept_alone
+
+
 def zygote_of(kept: Kept) -> psutil.Process:
     process = kept.nursery._zygote  # noqa: SLF001  # its fate is the point
     assert process is not None
