@@ -38,6 +38,11 @@ USER: Final = 10001
 """Who the containers are."""
 PATIENCE_S: Final = 600
 PACKAGE: Final = "docker-compose"
+UNCOMPILED: Final = (
+    "import os, sys, surveil.cli.reading, surveil.dispatcher, surveil.web.serving; "
+    "print([each for each, it in sys.modules.items() if not os.path.exists(getattr(it, '__cached__', None) or '/')])"
+)
+"""Says which modules a process compiles as it starts."""
 ROLES: Final = {"dispatcher", "join", "observer", "runner", "web"}
 
 
@@ -242,6 +247,7 @@ def test_what_the_how_to_says_to_type_makes_an_installation_that_builds_commits(
     assert here.verdict(first) == "passed"
     assert f"hello from {USER} on runner" in here.types("docker compose exec dispatcher surveil logs 1")
     assert "1 online" in here.types(look.splitlines()[0])
+    assert here.types(f'docker compose exec dispatcher python3 -c "{UNCOMPILED}"').strip() == "[]"
     containers = here.containers()
     assert set(containers) == ROLES
     assert containers["join"]["State"]["ExitCode"] == 0
