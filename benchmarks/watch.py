@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -120,11 +121,12 @@ def share_of_stat(paths: Sequence[Path]) -> float:
 def share_of_git(repos: Sequence[str]) -> float:
     """The share of a core that `git ls-remote` takes for all of them, from a sample."""
     sample = repos[:SAMPLE]
-    before = os.times()
+    # `os.times` counts in hundredths of a second, which is more than a few gits take.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for repo in sample:
         subprocess.run(["git", "ls-remote", repo], check=True, capture_output=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return spent / len(sample) * len(repos) / INTERVAL_S
 
 
