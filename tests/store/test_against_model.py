@@ -11,12 +11,13 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from surveil.core.model import AttemptState, LogEnd, Record, Status
+from surveil.core.model import OPEN, Attempt, AttemptState, Job, LogEnd, Record, Status
 from surveil.core.peers import Role
 from surveil.core.state import Changes
 from surveil.errors import NotAllowedError
 from surveil.store import DefectError, Store, StoreError
 from surveil.store.sqlite import open_store
+from surveil.store.sums import DamagedError
 from tests.store.faulty import Fault, FaultyStore
 from tests.store.memory import MemoryStore
 from tests.store.records import (
@@ -77,7 +78,7 @@ def outcome(work: Any) -> object:
     """What a call came to: its result, or the kind of its refusal."""
     try:
         return work()
-    except (DefectError, NotAllowedError) as error:
+    except (DamagedError, DefectError, NotAllowedError) as error:
         return type(error)
 
 
@@ -157,13 +158,23 @@ class Both(RuleBasedStateMachine):
     def they_say_the_same(self) -> None:
         if not hasattr(self, "disk"):
             return
-        self.same(lambda store: store.load())
+        self.same(self.loaded)
         self.same(lambda store: store.reader.counts())
         self.same(lambda store: store.reader.details([4, 3, 2, 1]))
         self.same(lambda store: store.reader.builds(repo="/srv/repo", before=4))
         self.same(lambda store: [line.note for line in store.reader.journal(limit=9)])
         self.same(lambda store: (store.reader.runners(), store.reader.peers(), store.reader.tokens()))
         self.same(lambda store: [store.reader.owner(f"{build}/a", 1) for build in range(1, 5)])
+
+    def loaded(self, store: Store) -> tuple[list[Record], int]:
+        """What a start finds. No mind writes a job that runs without an attempt: a disk must take it for damage."""
+        found, following = store.load()
+        if store is self.model:
+            going = {each.job for each in found if isinstance(each, Attempt) and each.state in OPEN}
+            running = {each.id for each in found if isinstance(each, Job) and each.state == Status.RUNNING}
+            if running - going:
+                raise DamagedError("a job runs without an attempt")
+        return found, following
 
     def teardown(self) -> None:
         if hasattr(self, "disk"):
