@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import BindParameter, Engine, Select, bindparam, select
+from sqlalchemy import BindParameter, ClauseElement, Dialect, Engine, bindparam, select
 from sqlalchemy.pool import QueuePool
 
 from surveil.codec import pack_row
@@ -31,6 +31,9 @@ _VERSION: Final = "PRAGMA data_version"
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
 _SOME: Final = "(__[POSTCOMPILE_wanted])"
 """What a list of any length is before its length is known, in a statement that was made for a driver."""
+_BEFORE: Final = "before"
+_MADE: Final[dict[tuple[str, str, str], dict[str, str]]] = {}
+"""The statements by name, for each kind of database that this process has opened."""
 SPECS_MAX: Final = 4000
 """What so many jobs were asked for is remembered: more than the largest builds have, or each look at one of those would
 read all of it anew.
@@ -39,6 +42,25 @@ SPECS_CHARACTERS_MAX: Final = 16 * 1024 * 1024
 """Of all of them together."""
 SPEC_CHARACTERS_MAX: Final = 64 * 1024
 """Of jobs that say more, each look reads what it is."""
+
+
+def _made_for(dialect: Dialect) -> dict[str, str]:
+    """The statements in the words of a driver, by the table that they read. To write them takes longer than to open a
+    database, and all databases of one kind have the same.
+    """
+    kind = (dialect.name, dialect.driver, dialect.paramstyle)
+    if kind not in _MADE:
+        wanted: dict[str, ClauseElement] = {
+            builds.name: select(builds).where(builds.c.id.in_(_WANTED)),
+            jobs.name: select(jobs).where(jobs.c.build.in_(_WANTED)),
+            attempts.name: select(attempts).where(attempts.c.build.in_(_WANTED)),
+            tallies.name: select(tallies).where(tallies.c.build.in_(_WANTED)),
+            specs.name: select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(_WANTED)),
+            shard_asks.name: select(shard_asks).where(shard_asks.c.build.in_(_WANTED)),
+            _BEFORE: BEFORE,
+        }
+        _MADE[kind] = {name: str(one.compile(dialect=dialect)) for name, one in wanted.items()}
+    return _MADE[kind]
 
 
 class WholeBuilds:
@@ -50,14 +72,12 @@ class WholeBuilds:
         self._is_same = is_same
         self._errors = engine.dialect.loaded_dbapi.Error
         self._place = "?" if engine.dialect.paramstyle == "qmark" else "%s"
-        self._texts = {
-            table: self._text(select(table).where(key.in_(_WANTED)))
-            for table, key in ((builds, builds.c.id), (jobs, jobs.c.build), (attempts, attempts.c.build))
-        }
-        self._tallies = self._text(select(tallies).where(tallies.c.build.in_(_WANTED)))
-        self._specs = self._text(select(specs.c.digest, specs.c.body).where(specs.c.digest.in_(_WANTED)))
-        self._asks = self._text(select(shard_asks).where(shard_asks.c.build.in_(_WANTED)))
-        self._before = str(BEFORE.compile(dialect=engine.dialect))
+        made = _made_for(engine.dialect)
+        self._texts = {table: made[table.name] for table in (builds, jobs, attempts)}
+        self._tallies = made[tallies.name]
+        self._specs = made[specs.name]
+        self._asks = made[shard_asks.name]
+        self._before = made[_BEFORE]
         self._known: OrderedDict[bytes, tuple[JobSpec, int]] = OrderedDict()
         self._known_characters = 0
         self._watched: Any = None
@@ -171,9 +191,6 @@ class WholeBuilds:
             cursor.execute(text.replace(_SOME, f"({','.join([self._place] * len(part))})"), part)
             found += cursor.fetchall()
         return found
-
-    def _text(self, wanted: Select[Any]) -> str:
-        return str(wanted.compile(dialect=self._engine.dialect))
 
     @contextmanager
     def _looking(self) -> Iterator[Any]:
