@@ -15,8 +15,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
-from operator import mul
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -85,26 +83,11 @@ def _frames(handle: int, size: int, page_bytes: int) -> Iterator[tuple[tuple[int
 
 
 def _sum(begin: Sum, content: bytes, order: str) -> Sum:
-    """SQLite's checksum: for each two words, `first += word + second` and `second += next word + first`.
-
-    Both sums are linear in the words, so they are taken at once, with the factors that each word will have gathered.
-    """
-    words = struct.unpack(f"{order}{len(content) // 4}I", content)
-    (own, other), factors = _factors(len(words))
-    first = own[0] * begin[0] + own[1] * begin[1] + sum(map(mul, words, factors[0]))
-    second = other[0] * begin[0] + other[1] * begin[1] + sum(map(mul, words, factors[1]))
-    return first & _WORD_MAX, second & _WORD_MAX
-
-
-@lru_cache(maxsize=8)
-def _factors(words: int) -> tuple[tuple[Sum, Sum], tuple[list[int], list[int]]]:
-    """With which factors the two sums at the beginning, and each of so many words, come into the two at the end."""
-    first, second = (1, 0), (0, 1)
-    for_first: list[int] = []
-    for_second: list[int] = []
-    for _ in range(0, words, 2):
-        for_first += [first[1], (first[0] + first[1]) & _WORD_MAX]
-        for_second += [second[1], (second[0] + second[1]) & _WORD_MAX]
-        first = ((first[0] + first[1]) & _WORD_MAX, (first[0] + 2 * first[1]) & _WORD_MAX)
-        second = ((second[0] + second[1]) & _WORD_MAX, (second[0] + 2 * second[1]) & _WORD_MAX)
-    return (first, second), (for_first[::-1], for_second[::-1])
+    """SQLite's checksum: for each two words, `first += word + second` and `second += next word + first`."""
+    first, second = begin
+    words = iter(struct.unpack(f"{order}{len(content) // 4}I", content))
+    for one, other in zip(words, words, strict=False):
+        first += one + second  # It is cut to a word below: once a turn is enough for both, and quicker.
+        second = (second + other + first) & _WORD_MAX
+        first &= _WORD_MAX
+    return first, second
