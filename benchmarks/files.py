@@ -33,6 +33,7 @@ from surveil.protocol import CHUNK_BYTES_MAX
 SHARE_TARGET: Final = 0.7
 PATIENCE_S: Final = 600.0
 _SPAWN: Final = multiprocessing.get_context("spawn")
+"""The other end of the bare line counts its own processor time from its start, so it has to start there."""
 _KEEP: Final = """\
 jobs:
   keep:

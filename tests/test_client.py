@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.answer import JobsWish, TokenWish, turns
+from surveil.answer import JobsWish, TokenWish, in_work
 from surveil.client import WaitOver, asking
 from surveil.client.access import Access, find_access
 from surveil.client.asking import Client
@@ -147,7 +147,7 @@ def test_a_dispatcher_that_has_no_room_for_a_question_is_asked_again(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`surveil up` ended, and all that it had started, because others had asked so much."""
-    monkeypatch.setattr(turns, "ASKED_EACH_MAX", 0)
+    monkeypatch.setattr(in_work, "ASKED_EACH_MAX", 0)
     monkeypatch.setattr(asking, "FULL_MS", 10)
 
     async def scenario() -> None:

@@ -1,7 +1,7 @@
 """What clients may ask of a dispatcher, and what comes of it: a reply, or a wish that the dispatcher's hands fulfil.
 
 What belongs here: the contract of the package. What does not: how records become documents (`views`), how arguments
-are read (`arguments`), who did what (`auditing`), how many questions are in work (`turns`), where readers wait
+are read (`arguments`), who did what (`auditing`), how many questions are in work (`in_work`), where readers wait
 (`parking`), what is in the logs (`logbook`), in artifacts (`kept_files`) and in the dispatcher's memory (`live`), why a
 job waits (`waiting`), how it came to its end (`story`), how it is run again (`replays`), and the answers themselves
 (`answers` reads, `wishes` acts).

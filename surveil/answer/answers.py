@@ -17,6 +17,7 @@ from surveil.answer import WAIT_MS_MAX, Question, Reply, Wish, wishes
 from surveil.answer.arguments import Arguments, no_build
 from surveil.answer.auditing import ActsRead, audit
 from surveil.answer.cases import CaseAnswers
+from surveil.answer.in_work import ASKED_MAX, InWork
 from surveil.answer.kept_files import KeptFiles
 from surveil.answer.live import Live
 from surveil.answer.logbook import Logbook
@@ -26,7 +27,6 @@ from surveil.answer.portions import PAGE_COST_MAX, shares
 from surveil.answer.replays import Replays
 from surveil.answer.secrets import rekey, remove_secret, secret_view, set_secret
 from surveil.answer.story import Stories
-from surveil.answer.turns import ASKED_MAX, Turns
 from surveil.answer.views import brief_view, note_view, runner_view, status_view
 from surveil.answer.waiting import Waiting
 from surveil.answer.whole import Whole
@@ -65,7 +65,7 @@ class Answers:
         self.whole = Whole(reader, self._read, self.logbook.facts, self._cases)
         self.outlook = Outlook(reader, self._read)
         self._replays = Replays(reader, self._read, self._detail)
-        self._turns = Turns()
+        self._in_work = InWork()
 
     # ---- what the hands call ---------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Answers:
         Raises:
             SurveilError: a sentence for the asker; `refusal` makes the message of it.
         """
-        with self._turns.taken(client, ask):
+        with self._in_work.counted(client, ask):
             try:
                 question = Question(ask.what)
             except ValueError:

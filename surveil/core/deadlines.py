@@ -78,7 +78,7 @@ class Deadlines(Generic[Key]):
     def pop_due(self, now: int) -> Key | None:
         """Remove and return the earliest key that is due, or None; for work on one that may settle others."""
         if not self._heap or self._heap[0][0] > now:
-            return None  # What is due later than its entry says is due later still.
+            return None  # No key is due before its first entry.
         at = self.next()
         if at is None or at > now:
             return None

@@ -27,7 +27,6 @@ from surveil.web.problems import problem
 
 HSTS: Final = "max-age=31536000"
 """A year. Not for names below ours, and not in the lists that browsers ship: those are for whoever owns the name."""
-_SHOWN: Final = 100
 _USUAL_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -53,7 +52,7 @@ def place_of(public_url: str) -> Place:
 
 class Front:
     """Sets right what a request says of itself, or refuses it. `proxies` are the addresses and networks that may say
-    for whom they ask. Pages that are `near` are only to be reached from this machine.
+    for whom they ask. What is `near` is only to be reached from this machine.
     """
 
     def __init__(
@@ -180,8 +179,8 @@ def _misled(place: Place) -> Response:
 def _astray(host: str) -> Response:
     return problem(
         421,
-        f"These pages are for this machine alone, and not at {quoted(host[:_SHOWN])}: ask at 127.0.0.1 or localhost, "
-        "or start them with `--public-url` and the address at which people reach them.",
+        f"This is for this machine alone, and not at {quoted(host)}: ask at 127.0.0.1 or localhost. Pages that people "
+        "reach by another name are started with `--public-url`, numbers with `--metrics` at another address.",
     )
 
 

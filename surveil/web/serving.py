@@ -49,44 +49,39 @@ async def serve(config: WebConfig) -> ExitCode:
         voice.warning(warning)
     asyncio.get_running_loop().set_exception_handler(Complaints().hear)
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(listening(config.http))
-        metrics = stack.enter_context(listening(config.metrics)) if config.metrics else None
+        listeners = [stack.enter_context(listening(each)) for each in (config.http, config.metrics) if each]
         async with opened(config) as parts:
-            app, *others = apps_of(config, parts, listener, metrics)
-            servers = [
-                (_server_of(each), socket_)
-                for each, socket_ in zip((app, *others), (listener, metrics), strict=False)
-                if socket_ is not None
-            ]
+            apps = apps_of(config, parts, *listeners)
+            servers = [(_server_of(app), listener) for app, listener in zip(apps, listeners, strict=True)]
 
             def stop() -> None:
-                app.state.stopping.set()
+                apps[0].state.stopping.set()
                 for server, _ in servers:
                     server.should_exit = True
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop)
-            address = _address_of(listener)
+            address = _address_of(listeners[0])
             public = config.public_url
             stack.enter_context(
                 serving_at(config.data, public or address, is_public=public is not None, now=Clock().now())
             )
-            told = {} if metrics is None else {"metrics": f"{_address_of(metrics)}/metrics"}
+            told = {"metrics": f"{_address_of(listeners[1])}/metrics"} if config.metrics else {}
             settle()
             voice.info("web serves", address=address, data=config.data, **told)
-            if not _is_near(listener):
+            if not _is_near(listeners[0]):
                 voice.warning("web serves without encryption, and not to this machine alone", address=address)
             async with asyncio.TaskGroup() as serving:
-                for server, socket_ in servers:
-                    serving.create_task(server.serve(sockets=[socket_]))
+                for server, listener in servers:
+                    serving.create_task(server.serve(sockets=[listener]))
     voice.info("web stopped")
     return ExitCode.OK
 
 
 def apps_of(
-    config: WebConfig, parts: Parts, listener: socket.socket, metrics: socket.socket | None
+    config: WebConfig, parts: Parts, listener: socket.socket, metrics: socket.socket | None = None
 ) -> tuple[FastAPI, ...]:
-    """What is served at the one address, and at the other if there is one."""
+    """What is served at the one address, and the numbers at the other if there is one."""
     app = make_app(
         parts.books, parts.door, parts.submitter, cluster=parts.cluster, receiver=parts.receiver,
         public_url=config.public_url, proxies=config.trusted_proxies, gatherer=parts.gatherer,

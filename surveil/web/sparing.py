@@ -20,6 +20,7 @@ from surveil.errors import UnreachableError
 PAUSE: Final = 3
 """So many times as long as a question took: all of them together have a quarter of the dispatcher's time at most."""
 PAUSE_S_MAX: Final = 1.0
+"""A question that takes so long waits for other work of the dispatcher's, most of the time."""
 TURN_S: Final = 1.0
 """Nobody waits longer for a turn."""
 

@@ -4,7 +4,7 @@ What belongs here: how many there are, of one person and of all, and how often t
 does not: what is asked (`books`), and how many streams somebody may have (`allowing`).
 
 All who wait for the same are one question. But somebody may follow a thousand different things, and the dispatcher has
-room for so many questions of this machine and no more (`surveil.answer.turns`): what the pages wait for must not keep
+room for so many questions of this machine and no more (`surveil.answer.in_work`): what the pages wait for must not keep
 others of the machine from waiting, `surveil up` above all, nor one reader all others.
 """
 
@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from surveil.answer import in_work
 from surveil.client import Answered
 from surveil.client.asking import Client
 from surveil.errors import UnreachableError
 from surveil.web import behalf
 
-WAITING_MAX: Final = 150
-"""A third of what may wait there of one machine: there may be several who serve pages, and others beside them."""
+WAITING_MAX: Final = in_work.WAITING_EACH_MAX // 3
+"""Of what may wait there of one machine: there may be several who serve pages, and others beside them."""
 WAITING_EACH_MAX: Final = WAITING_MAX // 2
 """So many are one person's at most."""
 PATIENCE_MS: Final = 1_000

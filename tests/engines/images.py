@@ -48,11 +48,11 @@ def found(program: str) -> Path:
 
 
 @functools.cache
-def libraries_of(*programs: Path) -> set[Path]:
+def libraries_of(*programs: Path) -> frozenset[Path]:
     """What they need besides, all of it."""
     words = subprocess.run(["ldd", *programs], check=True, capture_output=True, text=True).stdout.split()
     # Of several, each is named before what it needs.
-    return {Path(word) for word in words if word.startswith("/") and not word.endswith(":")}
+    return frozenset(Path(word) for word in words if word.startswith("/") and not word.endswith(":"))
 
 
 def import_image(

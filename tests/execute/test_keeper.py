@@ -120,18 +120,19 @@ def test_a_script_of_the_largest_size_runs(kept: Kept) -> None:
 
 
 def test_the_environment_is_what_the_interface_promises_and_nothing_else(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
+    kept_alone: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Before its zygote starts, which hands on what it has.
     monkeypatch.setenv("RUNNERS_SECRET", "hush")
-    kept.run(job("exec env", env={"FROM_STEP": "2", "SURVEIL_SHA": "forged"}))
-    found = dict(line.split("=", 1) for line in kept.log().decode().splitlines())
+    kept_alone.run(job("exec env", env={"FROM_STEP": "2", "SURVEIL_SHA": "forged"}))
+    found = dict(line.split("=", 1) for line in kept_alone.log().decode().splitlines())
     found.pop("PWD", None)  # The shell's own.
     assert found == {
         "CI": "true", "SURVEIL": "true", "SURVEIL_BUILD": "7", "SURVEIL_JOB": "job", "SURVEIL_ATTEMPT": "1",
         "SURVEIL_REPO": "r", "SURVEIL_REF": "refs/heads/main", "SURVEIL_SHA": "a" * 40, "SURVEIL_EVENT": "push",
         "SURVEIL_RUNNER": "spare",
-        "SURVEIL_WORKSPACE": str(kept.workspace.work), "HOME": str(kept.workspace.home),
-        "TMPDIR": str(kept.workspace.tmp), "SURVEIL_OUTPUT": str(kept.workspace.outputs),
+        "SURVEIL_WORKSPACE": str(kept_alone.workspace.work), "HOME": str(kept_alone.workspace.home),
+        "TMPDIR": str(kept_alone.workspace.tmp), "SURVEIL_OUTPUT": str(kept_alone.workspace.outputs),
         "PATH": os.environ["PATH"], "FROM_JOB": "1", "FROM_STEP": "2",
     }  # fmt: skip
 

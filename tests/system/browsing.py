@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.system.processes import Place, eventually
+from tests.system.processes import Place
 
 PATIENCE_MS = 60_000
 _QUIET = (
@@ -74,8 +74,7 @@ def browser(*, any_certificate: bool = False) -> Iterator[Seen]:
 
 def sign_in(page: Page, place: Place) -> None:
     """Open a new link to the pages of the running `up`, and press its button."""
-    # A build may be quicker than the start of the pages, which are a process of their own.
-    assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
+    place.wait_for_pages()
     page.goto(place.run("login", "--data", str(place.data)).stdout.strip())
     page.click("text=Sign in to surveil")
     page.wait_for_selector("text=Sign out")

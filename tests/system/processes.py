@@ -105,6 +105,10 @@ class Place:
         """`surveil up` on the data folder and a port that is still free when its dispatcher is started again."""
         return self.start("up", "--data", str(self.data), "--listen", f"tcp://127.0.0.1:{free_ports()}", *words)
 
+    def wait_for_pages(self) -> None:
+        """Wait for those of `up`: they are a process of their own, and a build may be quicker than its start."""
+        assert eventually(lambda: "web serves" in (self.data / "up.log").read_text())
+
     def dispatcher_pid(self) -> int:
         """The process that serves the data folder."""
         return int(json.loads((self.data / "dispatcher.json").read_text())["pid"])

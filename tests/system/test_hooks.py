@@ -32,8 +32,7 @@ def test_a_push_is_built_without_waiting_for_the_poll(place: Place) -> None:
             up.wait_for("passed    build 1: ")
             made = place.typed("hook", "secret", repo, "--make", "--data", str(place.data))
             assert made.returncode == 0, made.stderr
-
-            assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
+            place.wait_for_pages()
 
             def push(subject: str) -> str:
                 sha = commit(work, subject)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from surveil.web.whereabouts import address_of
-from tests.system.processes import Place, eventually
+from tests.system.processes import Place
 from tests.system.repository import make_repository, pipeline
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,7 +68,7 @@ def test_a_lost_installation_comes_back_from_a_copy_with_its_people_its_acts_and
             (int(number), "passed"), (2, "passed"), (1, "passed"),
         ]  # fmt: skip
         assert typed(place, "logs", "1") == "hello"
-        assert eventually(lambda: "web serves" in (place.data / "up.log").read_text())
+        place.wait_for_pages()
         bearer = {"Authorization": f"Bearer {token}"}
         about = httpx2.get(f"{address_of(place.data)}/api/v1/me", headers=bearer)
         assert (about.status_code, about.json()["person"]) == (200, "grace")

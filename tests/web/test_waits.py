@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,8 @@ from tests.web.stage import Stage
 
 NEWEST = 10**6
 """A place of the journal at which there is nothing for a long time."""
+TAKEN = [waits.WAITING_EACH_MAX, waits.WAITING_MAX, waits.WAITING_MAX]
+"""What one person takes, and then another one, and a third one in vain."""
 
 
 def follow(books: AllBooks, person: str, number: int) -> list[asyncio.Task[object]]:
@@ -34,17 +35,16 @@ async def asked(stage: Stage, number: int) -> None:
     await asyncio.sleep(0.05)
 
 
-def test_nobody_who_follows_very_much_takes_the_room_of_others(tmp_path: Path) -> None:
+def test_nobody_who_follows_very_much_takes_the_room_of_others(stage: Stage) -> None:
     """One who may only look kept everybody from cancelling a build, and ended `surveil up`."""
-    stage = Stage(tmp_path)
     books: AllBooks = stage.app.state.books
 
     async def scenario() -> list[int]:
         counts: list[int] = []
         tasks: list[asyncio.Task[object]] = []
-        for person, expected in (("greedy", waits.WAITING_EACH_MAX), ("ada", waits.WAITING_MAX), ("bob", None)):
+        for person, expected in zip(("greedy", "ada", "bob"), TAKEN, strict=True):
             tasks += follow(books, person, 2 * waits.WAITING_EACH_MAX)
-            await asked(stage, expected or waits.WAITING_MAX)
+            await asked(stage, expected)
             counts.append(len(stage.dispatcher.asked))
         assert (await books.ask("status")).body["dispatcher"]
         for task in tasks:
@@ -52,13 +52,12 @@ def test_nobody_who_follows_very_much_takes_the_room_of_others(tmp_path: Path) -
         await asyncio.gather(*tasks, return_exceptions=True)
         return counts
 
-    assert asyncio.run(scenario()) == [waits.WAITING_EACH_MAX, waits.WAITING_MAX, waits.WAITING_MAX]
+    assert asyncio.run(scenario()) == TAKEN
 
 
-def test_who_does_not_get_to_wait_still_hears_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_get_to_wait_still_hears_what_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "WAITING_MAX", 0)
     monkeypatch.setattr(waits, "AGAIN_S", 0.01)
-    stage = Stage(tmp_path)
     books: AllBooks = stage.app.state.books
 
     async def scenario() -> list[str]:

@@ -29,7 +29,7 @@ WAITING_EACH_MAX: Final = ASKED_EACH_MAX * 9 // 10
 """And so many of one client's."""
 
 
-class Turns:
+class InWork:
     """The questions in work, by client."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Turns:
         self._waiting: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, client: str, ask: Ask) -> Iterator[None]:
+    def counted(self, client: str, ask: Ask) -> Iterator[None]:
         """A question of this client is in work until the end of the block.
 
         Raises:

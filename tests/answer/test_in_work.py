@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from surveil.answer.answers import Answers
-from surveil.answer.turns import ASKED_EACH_MAX, ASKED_MAX, WAITING_EACH_MAX, WAITING_MAX
+from surveil.answer.in_work import ASKED_EACH_MAX, ASKED_MAX, WAITING_EACH_MAX, WAITING_MAX
 from surveil.errors import UnreachableError
 from surveil.protocol import Ask
 from tests.answer.desk import Desk
@@ -15,15 +15,15 @@ READS = Ask(id=1, what="builds", about={})
 WAITS = Ask(id=1, what="journal", about={"after": 0, "wait_ms": 30_000})
 
 
-def refused(ask: Ask, *, of: dict[str, int], by: str, then: Ask) -> str:
-    """What `by` is told of a question `ask` while so many `then` of these clients are in work; afterwards it is
+def refused(ask: Ask, *, of: dict[str, int], by: str, in_work: Ask) -> str:
+    """What `by` is told of a question `ask` while these clients have so many `in_work`; afterwards `by` is
     answered.
     """
 
     async def scenario() -> str:
         answers = Desk().answers()
         tasks = [
-            asyncio.create_task(answers.answer(then, client)) for client, number in of.items() for _ in range(number)
+            asyncio.create_task(answers.answer(in_work, client)) for client, number in of.items() for _ in range(number)
         ]
         await asyncio.sleep(0)
         sentence = await _told(answers, ask, by)
@@ -46,12 +46,12 @@ async def _told(answers: Answers, ask: Ask, client: str) -> str:
 
 def test_more_questions_at_once_than_are_bearable_are_refused() -> None:
     half = ASKED_MAX // 2
-    assert "ask again in a while" in refused(STATUS, of={"one": half, "two": half}, by="three", then=READS)
+    assert "ask again in a while" in refused(STATUS, of={"one": half, "two": half}, by="three", in_work=READS)
 
 
 def test_one_client_that_asks_all_the_time_leaves_room_for_others() -> None:
-    assert "of this machine already" in refused(STATUS, of={"greedy": ASKED_EACH_MAX}, by="greedy", then=READS)
-    assert refused(STATUS, of={"greedy": ASKED_EACH_MAX}, by="modest", then=READS) == ""
+    assert "of this machine already" in refused(STATUS, of={"greedy": ASKED_EACH_MAX}, by="greedy", in_work=READS)
+    assert refused(STATUS, of={"greedy": ASKED_EACH_MAX}, by="modest", in_work=READS) == ""
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_one_client_that_asks_all_the_time_leaves_room_for_others() -> None:
 )
 def test_whoever_waits_for_all_that_they_may_wait_for_is_answered_otherwise(of: dict[str, int]) -> None:
     """The pages ask for all who read: one of these who followed very much kept everybody from cancelling a build."""
-    assert "that wait for news" in refused(WAITS, of=of, by="greedy", then=WAITS)
-    assert refused(STATUS, of=of, by="greedy", then=WAITS) == ""
+    assert "that wait for news" in refused(WAITS, of=of, by="greedy", in_work=WAITS)
+    assert refused(STATUS, of=of, by="greedy", in_work=WAITS) == ""
