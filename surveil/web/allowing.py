@@ -25,6 +25,7 @@ from surveil.clock import boot_ms
 from surveil.config import REQUEST_RATE_DEFAULT
 from surveil.core.allowances import Allowances
 from surveil.frozen import dataclass
+from surveil.web.limits import HOOKS
 from surveil.web.problems import problem
 from surveil.web.root import path_of
 from surveil.web.visitors import KNOWN, password_of, shown_by, told_by
@@ -36,7 +37,6 @@ KEYS_MAX: Final = 20_000
 ADDRESSES_MAX: Final = 1_000
 """Of so many it is remembered how they are counted."""
 STREAM_AGAIN_S: Final = 10
-_HOOKS: Final = "/hooks/"
 _FREE: Final = ("/static/", "/healthz", "/readyz", "/health")
 _SIGN_IN: Final = "/login"
 _RETURNS: Final = "/login/"
@@ -84,7 +84,7 @@ class Allowing:
             return
         address = address_of(scope)
         scope.setdefault("state", {})
-        if path.startswith((_HOOKS, _RETURNS)):
+        if path.startswith((HOOKS, _RETURNS)):
             wait_ms = self._failed.wait_ms(address, self._now())
         else:
             wait_ms = self._wait_ms(scope, address) if path != _SIGN_IN else 0
@@ -144,11 +144,13 @@ class Allowing:
     def _judge(self, status: int, method: str, path: str, address: str, who: bytes | str) -> Response | None:
         """What is answered instead, where an address was wrong or asked too often."""
         came = path.startswith(_RETURNS) or (path == _SIGN_IN and method == "POST")
-        is_wrong = status == 401 or (came and status == 403)  # noqa: PLR2004  # HTTP's own numbers
+        # Of a webhook that says nothing at all, nobody can know who sent it, and a megabyte was read for that.
+        said_nothing = path.startswith(HOOKS) and status == 400  # noqa: PLR2004  # HTTP's own numbers
+        is_wrong = status == 401 or (came and status == 403) or said_nothing  # noqa: PLR2004
         if is_wrong:
             wait_ms = self._failed.take(address, self._now())
             return too_often(wait_ms) if wait_ms else None
-        if self._asked is None or path == _SIGN_IN or path.startswith(_HOOKS):
+        if self._asked is None or path == _SIGN_IN or path.startswith(HOOKS):
             return None
         wait_ms = self._asked.take(who, self._now())
         # One with a good pass that came at the same moment as others is let in; the next is not.

@@ -89,7 +89,7 @@ def make_app(
     app.add_middleware(Quick, books=books, door=door, cluster=cluster)
     app.add_middleware(Tags)
     app.add_middleware(Heads)
-    app.add_middleware(Limits)
+    app.add_middleware(Limits, door=door)
     app.add_middleware(Allowing, how_often=how_often)
     place = None if public_url is None else place_of(public_url)
     _require_another_name("" if place is None else place.prefix)

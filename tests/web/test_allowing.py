@@ -103,6 +103,17 @@ def test_whoever_guesses_at_the_secret_of_a_webhook_is_not_listened_to(stage: St
     assert stage.post("/hooks/github", github(BODY), content=BODY).status_code == 202
 
 
+def test_a_webhook_that_says_nothing_is_a_guess(stage: Stage) -> None:
+    """A megabyte of it was taken apart before anybody knew whose it is, as often as somebody liked."""
+    stage.hooks.set(REPO, SECRET, now=stage.now, overlap_ms=0)
+    tried = [stage.post("/hooks/github", github(b"[]"), content=b"[]").status_code for _ in range(4)]
+    assert tried == [400, 400, 400, 429]
+    assert stage.post("/hooks/github", github(BODY), content=BODY).status_code == 429
+    stage.peer = "192.0.2.1"
+    again = [stage.post("/hooks/github", github(BODY), content=BODY).status_code for _ in range(6)]
+    assert again == [202, 409, 409, 409, 409, 409]
+
+
 def test_who_may_not_is_no_guess(stage: Stage) -> None:
     reads = stage.token("read")
     assert [stage.post(f"{API}/builds/2/cancel", reads).status_code for _ in range(6)] == [403] * 6

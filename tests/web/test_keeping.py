@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from surveil.web.limits import BODY_BYTES_MAX
+from surveil.store.people import ANYBODY, EVERYWHERE, Role
+from surveil.web.limits import BODY_BYTES_MAX, STRANGERS_BYTES_MAX
+from surveil.web.visitors import COOKIE
 from tests.web.stage import HERE, Stage
+from tests.web.test_hooks import BODY, REPO, SECRET, github
 
 API = "/api/v1"
 
@@ -78,3 +81,44 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(stage: Stage, who
     answer = asyncio.run(ask())
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
     assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("path", ["/login", "/logout", "/builds/2/retry", f"{API}/builds", f"{API}/join-tokens"])
+def test_of_whoever_shows_no_good_pass_little_is_read(stage: Stage, path: str, whole: bool) -> None:
+    """A stranger's megabyte was read and taken apart before anybody asked who sent it, and all others waited."""
+    kind = "application/json" if path.startswith(API) else "application/x-www-form-urlencoded"
+    taken = 0
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        nonlocal taken
+        taken = 0
+        for at in range(0, size, 1024):
+            taken += min(1024, size - at)
+            yield b" " * min(1024, size - at)
+
+    def sent(size: int, headers: dict[str, str]) -> int:
+        length = {"content-length": str(size)} if whole else {}
+        return stage.post(path, {"content-type": kind, **length, **headers}, content=pieces(size)).status_code
+
+    for nobody in ({}, {"authorization": "Bearer svt_nonsense"}, {"cookie": "surveil=svs_nonsense"}):
+        assert sent(BODY_BYTES_MAX, nobody) == 401
+        assert taken == (0 if whole else STRANGERS_BYTES_MAX + 1024)
+    for somebody in (stage.token(), {"cookie": f"{COOKIE}={stage.session()}"}):
+        sent(BODY_BYTES_MAX, somebody)
+        assert taken == BODY_BYTES_MAX
+    sent(STRANGERS_BYTES_MAX, {})
+    assert taken == STRANGERS_BYTES_MAX
+
+
+def test_what_everybody_may_see_lets_nobody_send_much(stage: Stage) -> None:
+    stage.passes.people.put(ANYBODY, [Role(repo=EVERYWHERE, scope="read")], now=stage.now)
+    assert stage.get(f"{API}/builds").status_code == 200
+    large = b" " * (STRANGERS_BYTES_MAX + 1)
+    assert stage.post(f"{API}/builds", {"content-type": "application/json"}, content=large).status_code == 401
+
+
+def test_a_webhook_may_be_large_as_it_shows_no_pass(stage: Stage) -> None:
+    stage.hooks.set(REPO, SECRET, now=stage.now, overlap_ms=0)
+    body = BODY.ljust(40 * STRANGERS_BYTES_MAX)
+    assert stage.post("/hooks/github", github(body), content=body).status_code == 202

@@ -77,7 +77,8 @@ class Receiver:
             SurveilError: the body says nothing, or the dispatcher cannot be asked.
         """
         known = FORGES[forge]
-        payload = read_payload(body, headers("content-type"))
+        # A megabyte of a form takes a quarter of a second, and nobody is known yet who sent it.
+        payload = await asyncio.to_thread(read_payload, body, headers("content-type"))
         places = [place for each in addresses_in(known, payload) if (place := place_of(each))]
         meant = await asyncio.to_thread(self._proved, places, proof, body)
         if not meant:
