@@ -5,6 +5,9 @@ What belongs here: time and number of connections. What does not: requests that 
 
 Whoever connects and says nothing, or a byte now and then, takes a file of this process for as long as it lets them; so
 there is an end to that which no peer can put off. The server itself knows one only for who comes again.
+
+Where all connections are taken, whoever comes from an address that has fewer of them takes one over from the address
+that has most: one alone cannot keep the others out, and nobody is counted while there is room.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import asyncio
 import errno
 import socket
 from math import inf
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from surveil.net.options import FILES_ADVISED, allow_files, raise_file_limit
 from surveil.say import Voice
+from surveil.web.allowing import address_of
 from surveil.web.limits import BODY_BYTES_MAX as LIMITED_TO
 
 HEAD_S: Final = 15.0
@@ -46,17 +50,26 @@ class Bounded(H11Protocol):
     where nobody has made room for more.
     """
 
+    _held: ClassVar[dict[str, dict[Bounded, None]]] = {}
+    """The connections of each address, the latest at the end."""
+
     _owes: Any = None
     _body_bytes = 0
+    _address = ""
     giving_up: asyncio.TimerHandle | None = None
     """The end of their time, while it runs."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the server has it
         """Somebody is there."""
         super().connection_made(transport)
+        self._address = address_of({"client": self.client})
+        self._held.setdefault(self._address, {})[self] = None
         if len(self.connections) > self.most:
-            transport.abort()
-            return
+            given_up = self._given_up()
+            given_up.let_go()
+            given_up.transport.abort()
+            if given_up is self:
+                return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -71,7 +84,22 @@ class Bounded(H11Protocol):
         """They are gone."""
         if self.giving_up is not None:
             self.giving_up.cancel()
+        self.let_go()
         super().connection_lost(exc)
+
+    def let_go(self) -> None:
+        """Count it no more; it ends in a moment, or has."""
+        mine = self._held.get(self._address, {})
+        mine.pop(self, None)
+        if not mine:
+            self._held.pop(self._address, None)
+
+    def _given_up(self) -> Bounded:
+        """The connection that is one too many: the latest of the address that has most, and ours where that has as
+        many.
+        """
+        mine, most = self._held[self._address], max(self._held.values(), key=len)
+        return self if len(mine) >= len(most) else next(reversed(most))
 
     def _wait(self) -> None:
         """Give them their time once for each part of a request, however many pieces it comes in."""

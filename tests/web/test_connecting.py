@@ -37,10 +37,10 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> dict[object, float]:
     return made
 
 
-def connected(server: Served) -> socket.socket:
+def connected(server: Served, source: str = "127.0.0.1") -> socket.socket:
     parts = urlsplit(server.address)
     assert parts.hostname
-    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S)
+    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S, source_address=(source, 0))
 
 
 def is_ended(peer: socket.socket) -> bool:
@@ -129,6 +129,37 @@ def test_one_more_than_there_is_room_for_is_not_let_in(server: Served, monkeypat
         assert is_ended(stack.enter_context(connected(server)))
         first.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
         answered(first, b'"}')
+
+
+def test_one_address_keeps_nobody_out(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that held all connections, each for a minute with a body that did not come, was the only one answered."""
+    monkeypatch.setattr(Bounded, "most", 4)
+    ask = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+    with ExitStack() as stack:
+        greedy = [stack.enter_context(connected(server, "127.0.0.9")) for _ in range(4)]
+        others = [stack.enter_context(connected(server, source)) for source in ("127.0.0.2", "127.0.0.3")]
+        for other in others:
+            other.sendall(ask)
+            answered(other, b'"}')
+        assert is_ended(greedy[3]), "the latest go first"
+        assert is_ended(greedy[2])
+        assert is_ended(stack.enter_context(connected(server, "127.0.0.9"))), "and it gets no more of them"
+        for peer in (*greedy[:2], *others):
+            peer.sendall(ask)
+            answered(peer, b'"}')
+
+
+def test_whoever_has_gone_is_not_counted(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: dict[str, dict[Bounded, None]] = {}
+    monkeypatch.setattr(Bounded, "_held", held)
+    with connected(server, "127.0.0.9") as peer:
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        answered(peer, b'"}')
+        assert is_ended(peer)
+    with connected(server) as peer:
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+        answered(peer, b'"}')
+        assert [(address, len(each)) for address, each in held.items()] == [("127.0.0.1", 1)]
 
 
 def test_whoever_takes_nothing_is_left_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
