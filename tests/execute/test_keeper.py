@@ -122,7 +122,7 @@ def test_a_script_of_the_largest_size_runs(kept: Kept) -> None:
 def test_the_environment_is_what_the_interface_promises_and_nothing_else(
     kept_alone: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Before its zygote starts, which hands on what it has.
+    # Before the zygote starts: keepers are forks of it, and have what it had then.
     monkeypatch.setenv("RUNNERS_SECRET", "hush")
     kept_alone.run(job("exec env", env={"FROM_STEP": "2", "SURVEIL_SHA": "forged"}))
     found = dict(line.split("=", 1) for line in kept_alone.log().decode().splitlines())
