@@ -31,6 +31,7 @@ from surveil.web.api import (
 )
 from surveil.web.api.described import DescribedApp
 from surveil.web.books import Books
+from surveil.web.ending import Ending
 from surveil.web.feeds import route as feeds
 from surveil.web.front import Front, place_of
 from surveil.web.headers import Headers
@@ -86,6 +87,7 @@ def make_app(
     app.state.stopping = asyncio.Event()
     app.state.gatherer = gatherer
     app.state.receiver = receiver
+    app.add_middleware(Ending)
     app.add_middleware(Quick, books=books, door=door, cluster=cluster)
     app.add_middleware(Tags)
     app.add_middleware(Heads)

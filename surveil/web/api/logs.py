@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from surveil.errors import InfrastructureError
 from surveil.protocol import CHUNK_BYTES_MAX
 from surveil.store.logs import TAIL_LINES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, JobName, Reads
@@ -70,6 +71,6 @@ async def _bytes(books: Books, about: dict[str, object], at: int, stop: int) -> 
     while at < stop:
         found = await books.ask("log", {**about, "at": at, "limit": min(CHUNK_BYTES_MAX, stop - at)})
         if not found.data:
-            return
+            raise InfrastructureError("The log is shorter by now than it was when this began: ask again.")
         yield found.data
         at += len(found.data)
