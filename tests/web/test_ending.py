@@ -46,7 +46,7 @@ def test_whoever_reads_what_is_taken_away_sees_that_it_is_not_whole(
     monkeypatch.setattr(ending.voice, "warning", lambda _, **more: said.append(more))
     token = stage.token()
     with served(stage) as server, ExitStack() as stack:
-        logging.getLogger("uvicorn.error").addHandler(server_says)
+        monkeypatch.setattr(logging.getLogger("uvicorn.error"), "handlers", [server_says])
         peer = HTTPConnection(urlsplit(server.address).netloc, timeout=PATIENCE_S)
         stack.callback(peer.close)
         peer.request("GET", LOG, headers=token)
