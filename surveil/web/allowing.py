@@ -144,8 +144,8 @@ class Allowing:
     def _judge(self, status: int, method: str, path: str, address: str, who: bytes | str) -> Response | None:
         """What is answered instead, where an address was wrong or asked too often."""
         came = path.startswith(_RETURNS) or (path == _SIGN_IN and method == "POST")
-        # Of a webhook that says nothing at all, nobody can know who sent it, and a megabyte was read for that.
-        said_nothing = path.startswith(HOOKS) and status == 400  # noqa: PLR2004  # HTTP's own numbers
+        # Of a webhook that says nothing, or not in time, nobody can know who sent it, and all the same it took room.
+        said_nothing = path.startswith(HOOKS) and status in {400, 408}
         is_wrong = status == 401 or (came and status == 403) or said_nothing  # noqa: PLR2004
         if is_wrong:
             wait_ms = self._failed.take(address, self._now())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import pytest
 
 from surveil.store.passes import Kind
 from surveil.web.allowing import HowOften, address_of
+from surveil.web.hooks import route as hooks_route
 from surveil.web.visitors import COOKIE
 from tests.web.events import listen
 from tests.web.stage import Stage
@@ -112,6 +113,17 @@ def test_a_webhook_that_says_nothing_is_a_guess(stage: Stage) -> None:
     stage.peer = "192.0.2.1"
     again = [stage.post("/hooks/github", github(BODY), content=BODY).status_code for _ in range(6)]
     assert again == [202, 409, 409, 409, 409, 409]
+
+
+def test_a_webhook_that_does_not_come_is_a_guess(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks_route, "BODY_S", 0.01)
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.sleep(3600)
+        yield BODY
+
+    tried = [stage.post("/hooks/github", github(BODY), content=never()).status_code for _ in range(4)]
+    assert tried == [408, 408, 408, 429]
 
 
 def test_who_may_not_is_no_guess(stage: Stage) -> None:

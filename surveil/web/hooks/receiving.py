@@ -11,6 +11,7 @@ wished, where that repository's webhooks may.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
@@ -35,6 +36,8 @@ from surveil.web.hooks.secrets import HookSecrets, Opened
 
 BUSY_MAX: Final = 32
 """Deliveries in work at once; forges that are told to wait come again or need not."""
+EACH_MAX: Final = BUSY_MAX // 2
+"""Of one address: whoever sends slowly what proves nothing leaves the other half to those who do not."""
 QUIET_MS: Final = 60_000
 """How long the log is silent about deliveries that nobody could prove, after it spoke of one."""
 _NOBODY: Final = Opened(repo="", secrets=(b"nobody knows this, and it proves nothing",))
@@ -58,8 +61,8 @@ class Receiver:
         self._retrying = Retrying(books, secrets.hooks, cluster)
         self.secrets = secrets
         self._now = now
-        self.busy = 0
-        """How many deliveries are in work."""
+        self.busy: Counter[str] = Counter()
+        """How many deliveries are in work, of each address."""
         self._quiet_until = 0
         self._unproved = 0
 

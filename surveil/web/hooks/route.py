@@ -4,19 +4,22 @@ What belongs here: reading a request within its bounds, and writing the answer. 
 (`receiving`).
 
 A forge has no pass: each delivery proves itself. So the bounds come first: what proves nothing is not read, what is too
-long or too slow is cut off, and only so many are read at once.
+long or too slow is cut off, and only so many are read at once, of one address half of these.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Annotated, Final
 
 from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
+from surveil.web.allowing import address_of
 from surveil.web.hooks.forges import FORGES
-from surveil.web.hooks.receiving import BUSY_MAX, UNPROVED, Receiver
+from surveil.web.hooks.receiving import BUSY_MAX, EACH_MAX, UNPROVED, Receiver
 from surveil.web.problems import problem
 from surveil.web.routes import page_router
 
@@ -35,16 +38,18 @@ async def deliver(request: Request, forge: Annotated[str, Path(max_length=40)]) 
     proof = receiver.proof(forge, lambda name: _once(request, name))
     if proof is None:
         return problem(UNPROVED.status, UNPROVED.sentence)
-    if receiver.busy >= BUSY_MAX:
+    address = address_of(request.scope)
+    if receiver.busy.total() >= BUSY_MAX or receiver.busy[address] >= EACH_MAX:
         return problem(503, "So many deliveries are read already: send this one again in a while.")
-    receiver.busy += 1
+    receiver.busy[address] += 1
     try:
         body = await _body(request)
         if isinstance(body, Response):
             return body
         outcome = await receiver.receive(forge, lambda name: _once(request, name), proof, body)
     finally:
-        receiver.busy -= 1
+        receiver.busy[address] -= 1
+        receiver.busy += Counter()  # Whoever has none is not kept.
     if outcome.document is not None:
         return JSONResponse(outcome.document, status_code=outcome.status)
     return problem(outcome.status, outcome.sentence)
@@ -71,4 +76,7 @@ async def _body(request: Request) -> bytes | Response:
                     return too_long
     except TimeoutError:
         return problem(408, f"The body did not come within {BODY_S:.0f} s.")
+    except ClientDisconnect:
+        # Nobody reads this, but it is counted.
+        return problem(400, "The body ended before all of it had come.")
     return bytes(body)
