@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Coroutine
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, insert
@@ -62,12 +62,17 @@ class NoActs:
         return []
 
 
+OPENED: Final[list[LogStore]] = []
+"""The logs of all desks that nobody has let go of."""
+
+
 class Desk:
     """Everything behind a dispatcher's answers, without a dispatcher."""
 
     def __init__(self, logs: Path = NOWHERE) -> None:
         self.store = MemoryStore()
         self.logs = LogStore(logs)
+        OPENED.append(self.logs)
         self._engine = in_memory()
         with self._engine.connect() as mine, tables().connect() as made:
             copied(made, mine)

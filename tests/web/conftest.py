@@ -1,13 +1,26 @@
 """What these tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from surveil.core.model import AttemptState, Status
 from surveil.web import allowing
+from tests.answer.desk import OPENED
 from tests.store.records import make_attempt, make_build, make_job, new
 from tests.web.stage import Stage
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_let_go() -> Iterator[None]:
+    """A process may have so many files, and `select` knows the first 1024 of them alone: what a test opened, and did
+    not share with others, is closed at its end.
+    """
+    shared = len(OPENED)
+    yield
+    while len(OPENED) > shared:
+        OPENED.pop().close()
 
 
 @pytest.fixture
