@@ -16,7 +16,7 @@ POLICY: Final = (
 SANDBOXED: Final = "default-src 'none'; sandbox"
 """For bytes that jobs made: whatever they are, they run nothing and belong to nobody."""
 
-ALWAYS: Final = {
+ON_EVERY_ANSWER: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     # With `no-referrer` a browser hides from ourselves as well where a form comes from.
@@ -26,7 +26,7 @@ ALWAYS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "cache-control": "no-store",
 }
-_ALWAYS: Final = tuple((name.encode(), value.encode()) for name, value in ALWAYS.items())
+_AS_SENT: Final = tuple((name.encode(), value.encode()) for name, value in ON_EVERY_ANSWER.items())
 
 
 class Headers:
@@ -45,7 +45,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = list(message.get("headers", ()))
                 named = {name.lower() for name, _ in headers}
-                headers += [each for each in _ALWAYS if each[0] not in named]
+                headers += [each for each in _AS_SENT if each[0] not in named]
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from surveil.answer.shapes.kinds import Shape, a, many, record, text, whole
 from surveil.errors import ExitCode, SurveilError
 from surveil.web.api.wrongly import COMPLAINTS_MAX, sentences
-from surveil.web.headers import ALWAYS
+from surveil.web.headers import ON_EVERY_ANSWER
 from surveil.web.root import path_of
 from surveil.web.visitors import UnknownVisitor
 
@@ -116,7 +116,7 @@ def install(app: FastAPI, on_page: Callable[[Request, int, str], Response]) -> N
         # It is raised again after this, and so stands in the log, whole; nobody who asks is told more.
         answer = said(request, 500, "This is a defect of surveil; its log on the dispatcher's machine says more.")
         # The framework answers this one outside of all that stands before the application.
-        answer.headers.update(ALWAYS)
+        answer.headers.update(ON_EVERY_ANSWER)
         return answer
 
     @app.exception_handler(RequestValidationError)
