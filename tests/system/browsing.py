@@ -7,15 +7,18 @@ which loads hundreds of files of its own for each new window, and took three tim
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Request, sync_playwright
 
 from tests.system.processes import Place
 
 PATIENCE_MS = 60_000
+TELLING_MS = 5_000
+REQUESTS_TOLD = 30
 _QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -24,14 +27,28 @@ _QUIET = (
 
 
 class Seen:
-    """A page, and what the browser complained of."""
+    """A page, what the browser complained of, and what became of its latest requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
+        self._requests: deque[Request] = deque(maxlen=REQUESTS_TOLD)
+        self._ends: dict[Request, str] = {}
         page.set_default_timeout(PATIENCE_MS)
+        page.on("request", lambda request: self._requests.append(request))  # noqa: PLW0108  # it marks what it is given
+        page.on("response", lambda told: self._ends.update({told.request: str(told.status)}))
+        page.on("requestfailed", lambda request: self._ends.update({request: str(request.failure)}))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+
+    def told(self) -> str:
+        """What a person would look at first where a test failed."""
+        try:
+            text = self.page.locator("body").inner_text(timeout=TELLING_MS)
+        except Error as error:
+            text = str(error)
+        requests = [f"{each.method} {each.url}: {self._ends.get(each, 'no answer')}" for each in self._requests]
+        return "\n".join([f"The browser was at {self.page.url}, which says:", text, *requests, *self.complaints])
 
 
 def not_there(complaint: str) -> bool:
@@ -60,7 +77,12 @@ def window(started: Browser, *, any_certificate: bool = False) -> Iterator[Seen]
     """One page that shares nothing with others; it may take any certificate for a good one."""
     context = started.new_context(ignore_https_errors=any_certificate)
     try:
-        yield Seen(context.new_page())
+        seen = Seen(context.new_page())
+        try:
+            yield seen
+        except (Error, AssertionError) as error:
+            error.add_note(seen.told())
+            raise
     finally:
         context.close()
 

@@ -121,6 +121,9 @@ def _running(command: list[str], proxy: Proxy, environment: Mapping[str, str]) -
             for port in (proxy.port, proxy.plain):
                 _wait_for(port, process, proxy.folder / "output")
             yield
+        except Exception as error:
+            error.add_note(f"{Path(command[0]).name} said:\n{(proxy.folder / 'output').read_text()}")
+            raise
         finally:
             process.terminate()
             process.wait(PATIENCE_S)

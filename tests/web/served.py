@@ -46,6 +46,14 @@ class Served:
         """Of each connection whether it may take all the time that it likes."""
         return [each.giving_up is None for each in self._server.server_state.connections if isinstance(each, Bounded)]
 
+    def tasks(self) -> list[str]:
+        """What the server's loop is doing."""
+
+        async def listed() -> list[str]:
+            return [repr(each) for each in asyncio.all_tasks()]
+
+        return self.wait_for(listed())
+
     def wait_for(self, what: Coroutine[Any, Any, Item]) -> Item:
         """What comes of this on the server's loop."""
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(PATIENCE_S)
@@ -88,5 +96,8 @@ def served(stage: Stage) -> Iterator[Served]:
     server.start()
     try:
         yield server
+    except Exception as error:
+        error.add_note("\n".join(["Its server was at:", *server.tasks()]))
+        raise
     finally:
         server.stop()
