@@ -7,6 +7,7 @@ are (`logs`), compression (`log_packed`).
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -142,23 +143,26 @@ class LiveReader:
         upto = min(at + limit, self.length)
         if at >= upto:
             return LogSlice(at=at, data=b"", length=self.length)
+        slots = takewhile(lambda slot: slot is None or slot.at < upto, self.slots.from_slot(self.slots.find(at)))
+        chunks = [slot for slot in slots if slot is not None and slot.end > at]
+        # In one piece: each line may be a chunk of its own, and each look at the file lets other threads in between.
+        first = min((at, *(chunk.at for chunk in chunks)))
+        window = self.raw(first, max((upto, *(chunk.end for chunk in chunks))))
         parts: list[bytes] = []
         reached, damaged = at, False
-        for chunk in self.slots.from_slot(self.slots.find(at)):
-            if reached >= upto:
-                break
-            if chunk is None or chunk.end <= reached:
+        for chunk in chunks:
+            if chunk.end <= reached:
                 continue
             if chunk.at > reached:
                 # Slots that are not whole: the bytes are there, but nothing vouches for them.
-                parts.append(self.raw(reached, min(chunk.at, upto)))
-                reached, damaged = min(chunk.at, upto), True
-            body = self.raw(chunk.at, chunk.end)
+                parts.append(window[reached - first : chunk.at - first])
+                reached, damaged = chunk.at, True
+            body = window[chunk.at - first : chunk.end - first]
             damaged = damaged or (reached < upto and crc32(body) != chunk.crc)
             parts.append(body[reached - chunk.at : upto - chunk.at])
-            reached = max(reached, min(chunk.end, upto))
+            reached = min(chunk.end, upto)
         if reached < upto:
-            parts.append(self.raw(reached, upto))
+            parts.append(window[reached - first : upto - first])
             damaged = True
         return LogSlice(at=at, data=b"".join(parts), length=self.length, damaged=damaged)
 

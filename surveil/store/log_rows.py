@@ -25,6 +25,8 @@ PAGE_BYTES: Final = 256 * 1024
 """A page of rows has at most about so many bytes, and reaches at least one row."""
 _FIRST_BYTES: Final = 32 * 1024
 """So many are looked at first, as most rows are short."""
+_NEAR_BYTES: Final = 1024
+"""So many before a place are looked at first for the beginning of its row."""
 ROWS_MAX: Final = 1000
 STRIDE_BYTES: Final = 256 * 1024
 """The index remembers how many lines end before every so many bytes: 32 KiB of memory for a gigabyte of log."""
@@ -104,10 +106,16 @@ def _continuing(data: bytes, at: int) -> int:
 def rows_from(read: Read, at: int, limit: int) -> Page:
     """At most `limit` rows, the first of them the one with byte `at`."""
     start, begins = _known_start(read, at)
-    found = read(start, at - start + PAGE_BYTES)
-    rows = [row for row in split(found.data, start, begins=begins) if row.end > at]
-    if rows and start + len(found.data) < found.length:
-        rows.pop()  # Its end was not read.
+    most = _FIRST_BYTES
+    while True:
+        found = read(start, at - start + most)
+        rows = [row for row in split(found.data, start, begins=begins) if row.end > at]
+        is_all = start + len(found.data) >= found.length
+        if rows and not is_all:
+            rows.pop()  # Its end was not read.
+        if len(rows) >= limit or is_all or most >= PAGE_BYTES:
+            break
+        most = min(2 * most, PAGE_BYTES)
     return Page(rows=tuple(rows[:limit]), length=found.length, damaged=found.damaged)
 
 
@@ -130,17 +138,20 @@ def rows_before(read: Read, before: int | None, limit: int) -> Page:
 
 def _known_start(read: Read, at: int) -> tuple[int, bool]:
     """A place near byte `at` and not after it where a row begins, and whether it begins a line."""
-    low = max(0, (at // CUT_BYTES - 2) * CUT_BYTES)
-    found = read(low, at - low)
+    least = max(0, (at // CUT_BYTES - 2) * CUT_BYTES)
+    near = max(least, at - _NEAR_BYTES)
+    found = read(near, at - near)
     if at > found.length:
         return _known_start(read, found.length)
-    before = found.data
-    newline = before.rfind(b"\n")
+    if near > least and b"\n" not in found.data:
+        near = least
+        found = read(near, at - near)
+    newline = found.data.rfind(b"\n")
     if newline >= 0:
-        return low + newline + 1, True
-    if low == 0:
+        return near + newline + 1, True
+    if least == 0:
         return 0, True
-    return low + CUT_BYTES + _continuing(before, CUT_BYTES), False
+    return least + CUT_BYTES + _continuing(found.data, CUT_BYTES), False
 
 
 class LineIndex:

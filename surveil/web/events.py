@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from surveil.errors import NotAllowedError, SurveilError
 from surveil.frozen import dataclass
@@ -56,43 +59,64 @@ def stream(events: AsyncIterator[Event | Written], request: Request, visitor: Vi
     """The answer that tells this visitor `events` as they come, until they end, or the server stops, or the visitor
     may no longer what they might.
     """
-    told = _told(events, request, visitor)
-    return StreamingResponse(told, media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
+    return _Stream(events, request, visitor)
 
 
-async def _told(events: AsyncIterator[Event | Written], request: Request, visitor: Visitor) -> AsyncIterator[bytes]:
-    """Events, a comment where there are none for a while, and a problem as the last one."""
-    stopping: asyncio.Event = request.app.state.stopping
-    now = asyncio.get_running_loop().time
-    ending = asyncio.create_task(stopping.wait())
-    coming: asyncio.Task[Event | Written | None] = asyncio.create_task(_next(events))
-    yield b"retry: 1000\n\n"
-    looked_at = said_at = now()
-    try:
+class _Stream(StreamingResponse):
+    """Events, a comment where there are none for a while, and a problem as the last one.
+
+    Thousands may follow what happens ten times a second: what is seen to now and then has a task of its own, and an
+    event passes through nothing but the two that find and send it.
+    """
+
+    def __init__(self, events: AsyncIterator[Event | Written], request: Request, visitor: Visitor) -> None:
+        super().__init__((), media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
+        self._events = events
+        self._request = request
+        self._visitor = visitor
+        self._now = asyncio.get_running_loop().time
+        self._said_at = inf
+        """When the last of it was sent; while something is on its way it is not quiet."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send all of it; the framework calls this and cancels it once nobody listens."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await self._say(send, b"retry: 1000\n\n")
+        try:
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(self._tell(send))
+                watching = group.create_task(self._watch(send))
+                telling.add_done_callback(lambda _: watching.cancel())
+                watching.add_done_callback(lambda _: telling.cancel())
+        except* SurveilError as errors:
+            sentence = str(errors.exceptions[0])
+            await self._say(send, Event(kind="problem", id="", body={"detail": sentence}).written().data)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell(self, send: Send) -> None:
+        async for event in self._events:
+            await self._say(send, event.written().data)
+
+    async def _say(self, send: Send, data: bytes) -> None:
+        self._said_at = inf
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        self._said_at = self._now()
+
+    async def _watch(self, send: Send) -> None:
+        """Give signs of life, until nothing more may be told."""
+        stopping: asyncio.Event = self._request.app.state.stopping
+        looked_at = self._now()
         while not stopping.is_set():
-            again_s = min(said_at + LIFE_S, looked_at + LOOK_S) - now()
-            await asyncio.wait((coming, ending), timeout=max(0.0, again_s), return_when=asyncio.FIRST_COMPLETED)
-            if now() >= looked_at + LOOK_S:
-                if not await _is_still(request, visitor):
+            again_at = min(self._said_at + LIFE_S, looked_at + LOOK_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(again_at):
+                    await stopping.wait()
+            if self._now() >= looked_at + LOOK_S:
+                if not await _is_still(self._request, self._visitor):
                     return
-                looked_at = now()
-            if coming.done():
-                event = coming.result()
-                if event is None:
-                    return
-                yield event.written().data
-                coming = asyncio.create_task(_next(events))
-            elif now() >= said_at + LIFE_S:
-                yield b": still here\n\n"
-            else:
-                continue
-            said_at = now()
-    except SurveilError as error:
-        yield Event(kind="problem", id="", body={"detail": str(error)}).written().data
-    finally:
-        for task in (coming, ending):
-            task.cancel()
-        await asyncio.gather(coming, ending, return_exceptions=True)
+                looked_at = self._now()
+            if self._now() >= self._said_at + LIFE_S:
+                await self._say(send, b": still here\n\n")
 
 
 async def _is_still(request: Request, visitor: Visitor) -> bool:
@@ -102,7 +126,3 @@ async def _is_still(request: Request, visitor: Visitor) -> bool:
         return await door.visitor(request) == visitor
     except NotAllowedError:
         return False
-
-
-async def _next(events: AsyncIterator[Event | Written]) -> Event | Written | None:
-    return await anext(events, None)

@@ -24,6 +24,7 @@ from surveil.frozen import dataclass, replace
 from surveil.store.log_rows import Row, split
 from surveil.web.events import Event, Written
 from surveil.web.lines import LogLines, row_view
+from surveil.web.remembered import Remembered
 
 BYTES_MAX: Final = 32 * 1024
 """So much of a log is told at once: what a reader who does not read holds of this process's memory."""
@@ -35,6 +36,8 @@ LOG_S: Final = 0.002
 LEAST_S: Final = 0.02
 LATE_MS: Final = 1_000
 """How often is looked for the rest of an earlier attempt's log: nothing tells of it."""
+ALIGNED_S: Final = 1.0
+"""How long it is remembered in which row a place is: all who lost the same connection come back there."""
 TOLD_MAX: Final = 16
 """So many events are kept for those who come to the same place a little later."""
 
@@ -93,6 +96,7 @@ class Tidings:
         self._readers: Counter[str] = Counter()
         self._coming: dict[tuple[str, Place], asyncio.Task[Told]] = {}
         self._told: OrderedDict[tuple[str, Place], Told] = OrderedDict()
+        self._aligning = Remembered()
 
     async def follow(self, job: str, place: Place, *, only: bool) -> AsyncIterator[Written]:
         """The rows of a job's log from `place` on, over all attempts that follow unless `only` this one is wanted."""
@@ -121,9 +125,13 @@ class Tidings:
                 del self._readers[job]
 
     async def _aligned(self, job: str, place: Place) -> Place:
-        """The beginning of the row in which this place is."""
+        """The beginning of the row in which this place is: found once for all who come back to it at one time."""
         if not place.at:
             return place
+        aligned: Place = await self._aligning.get((job, place), lambda: self._align(job, place), fresh_s=ALIGNED_S)
+        return aligned
+
+    async def _align(self, job: str, place: Place) -> Place:
         rows = (await self._lines.log(job, place.attempt).rows_from(place.at, 1)).rows
         return replace(place, at=rows[0].at, begins=rows[0].begins) if rows else place
 

@@ -41,6 +41,21 @@ def test_rows_are_the_same_from_whichever_side_one_comes(data: bytes, more: st.D
         assert rows_before(read, before, 3).rows == tuple(whole[max(0, number - 3) : number])
 
 
+@pytest.mark.parametrize(("limit", "most"), [(1, 40), (200, 40), (1000, 240)])
+def test_no_more_is_read_than_what_is_looked_at(limit: int, most: int) -> None:
+    data, read_bytes = b"".ljust(99, b"x").join([b"\n"] * 20_000), 0
+
+    def read(at: int, limit: int) -> LogSlice:
+        nonlocal read_bytes
+        found = reader(data)(at, limit)
+        read_bytes += len(found.data)
+        return found
+
+    page = rows_from(read, 1_000_050, limit)
+    assert (len(page.rows), page.rows[0].at) == (limit, 1_000_001)
+    assert read_bytes <= most * 1024
+
+
 @given(LOGS, st.integers(0, 4 * CUT_BYTES))
 def test_a_log_that_grows_keeps_the_rows_that_are_closed(data: bytes, cut: int) -> None:
     now, later = list(split(data[:cut], 0, begins=True)), list(split(data, 0, begins=True))

@@ -382,6 +382,23 @@ def test_a_packed_log_cut_anywhere_is_called_damaged(tmp_path: Path) -> None:
     logs.close()
 
 
+def test_lines_that_came_one_by_one_are_read_at_once(logs: LogStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        put(logs, number * 5, b"line\n")
+        logs.flush()
+    looks: list[tuple[int, int]] = []
+    raw = LiveReader.raw
+
+    def noted(self: LiveReader, start: int, stop: int) -> bytes:
+        looks.append((start, stop))
+        return raw(self, start, stop)
+
+    monkeypatch.setattr(LiveReader, "raw", noted)
+    assert logs.read(JOB, 1, 7, 200) == LogSlice(at=7, data=(b"line\n" * 60)[7:207], length=300)
+    # Of a chunk all is read, as its sum is of all of it.
+    assert looks == [(5, 210)]
+
+
 def test_a_damaged_slot_in_the_middle_loses_nothing_and_is_called_damaged(tmp_path: Path) -> None:
     body, ends, stem = three_flushes(tmp_path)
     with stem.with_name(stem.name + ".idx").open("r+b") as index:

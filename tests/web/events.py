@@ -27,6 +27,7 @@ async def listen(
     gone: asyncio.Event,
 ) -> None:
     """Give `send` what is said to somebody who stays until they are `gone`, or until the stream ends."""
+    stage.come_to_loop()
     asked = False
 
     async def receive() -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _running(command: list[str], proxy: Proxy, environment: Mapping[str, str]) -
             for port in (proxy.port, proxy.plain):
                 _wait_for(port, process, proxy.folder / "output")
             yield
-        except Exception as error:
+        except Exception as error:  # Whatever fails is told of, and fails.
             error.add_note(f"{Path(command[0]).name} said:\n{(proxy.folder / 'output').read_text()}")
             raise
         finally:

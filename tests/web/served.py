@@ -96,7 +96,7 @@ def served(stage: Stage) -> Iterator[Served]:
     server.start()
     try:
         yield server
-    except Exception as error:
+    except Exception as error:  # Whatever fails is told of, and fails.
         error.add_note("\n".join(["Its server was at:", *server.tasks()]))
         raise
     finally:

@@ -177,8 +177,16 @@ class Stage:
     def post(self, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx2.Response:
         return self.request("POST", path, headers, **more)
 
+    def come_to_loop(self) -> None:
+        """Let streams of this loop wait for the end: an event belongs to the first loop that waits for it."""
+        stopping = asyncio.Event()
+        if getattr(self.app.state, "stopping", stopping).is_set():
+            stopping.set()
+        self.app.state.stopping = stopping
+
     def request(self, method: str, path: str, headers: Mapping[str, str] | None, **more: Any) -> httpx2.Response:
         async def ask() -> httpx2.Response:
+            self.come_to_loop()
             transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False, client=(self.peer, 40_000))
             async with asyncio.timeout(PATIENCE_S), httpx2.AsyncClient(transport=transport, base_url=HERE) as client:
                 return await client.request(method, path, headers=dict(headers or {}), **more)

@@ -16,7 +16,7 @@ from surveil.answer import Reply
 from surveil.core.model import AttemptState, Status
 from surveil.frozen import replace
 from surveil.protocol import Ask, StepReport, StepState
-from surveil.store.log_rows import split
+from surveil.store.log_rows import Page, Read, rows_from, split
 from surveil.web import tidings
 from surveil.web.events import Written
 from surveil.web.tidings import Place, Tidings
@@ -107,6 +107,28 @@ def test_a_thousand_who_follow_one_log_are_one_reader(stage: Stage) -> None:
     assert [len(same) for same in shared] == [1] * len(shared), "each event is written once"
     assert reads[0] < 40
     assert len(stage.dispatcher.asked) < 20
+
+
+def test_a_thousand_who_come_back_to_one_place_are_one_look(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    teller, looked = running(stage, b"first\nsecond\nthird\n"), list[int]()
+    ends(stage, 19)
+
+    def noted(read: Read, at: int, limit: int) -> Page:
+        looked.append(at)
+        return rows_from(read, at, limit)
+
+    monkeypatch.setattr("surveil.web.lines.rows_from", noted)
+
+    async def scenario() -> list[list[Written]]:
+        told: list[list[Written]] = [[] for _ in range(FOLLOWERS)]
+        place = Place(attempt=1, at=9)
+        await asyncio.gather(*(gather(teller.follow(JOB, place, only=True), each) for each in told))
+        return told
+
+    told = within_patience(scenario())
+    for each in told:
+        assert [row["text"] for _, _, body in rows_of(each) for row in body["rows"]] == ["second", "third"]
+    assert looked == [9]
 
 
 def test_a_step_that_prints_nothing_is_told_of_at_once_whenever_it_begins(stage: Stage) -> None:
