@@ -153,11 +153,13 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be Ctrl-C: a shell that starts us in the background has it ignored, and so would the processes that
-    tests start.
+    tests start. And have it said what fails.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Faults())
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AsTheyCome(config))
 
 
 def _skips_fail(report: SomeReport) -> SomeReport:
@@ -261,6 +263,21 @@ class Faults:
         reporter.section("the fault that ended the run")
         for line in self.told[0].splitlines()[-FAULT_LINES_MAX:]:
             reporter.write_line(line)
+
+
+class AsTheyCome:
+    """Says which test has failed when it has: all that is known of it comes at the end, a quarter of an hour later."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._plugins.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+            reporter.ensure_newline()
+            reporter.write_line(f"failed: {report.nodeid}: {crash.partition(chr(10))[0]}")
 
 
 @pytest.fixture

@@ -56,6 +56,16 @@ def test_a_skip_can_be_a_failure_with_its_reason_while_an_expected_failure_is_no
     assert "no docker here" in printed
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_what_has_failed_is_said_before_the_others_are_done(tmp_path: Path, workers: str) -> None:
+    text = "def test_bad():\n    assert 1 == 2\ndef test_good():\n    pass\n"
+    code, printed = run_pytest(tmp_path, text, options=("-p", "no:randomly", workers))
+    assert code == 1
+    said = printed.index("failed: test_inner.py::test_bad: assert 1 == 2\n")
+    assert said < printed.index("= FAILURES =")
+    assert printed.count("failed: test_inner.py::test_bad") == 1
+
+
 def test_a_module_that_skips_itself_can_be_a_failure(tmp_path: Path) -> None:
     text = 'import pytest\npytest.skip("needs the moon", allow_module_level=True)\n'
     code, printed = run_pytest(tmp_path, text, skips="fail")
