@@ -60,3 +60,5 @@ def _ask(client: socket.socket, behind: socket.socket) -> None:
     with suppress(OSError):
         while question := client.recv(65536):
             behind.sendall(question)
+        # Else a server that waits for more of it would never end.
+        behind.shutdown(socket.SHUT_WR)
