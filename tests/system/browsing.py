@@ -6,10 +6,14 @@ which loads hundreds of files of its own for each new window, and took three tim
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
+import subprocess
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, Request, sync_playwright
@@ -18,6 +22,8 @@ from tests.system.processes import Place
 
 PATIENCE_MS = 60_000
 TELLING_MS = 5_000
+CLONE_NEWNET = 0x40000000
+"""Linux's name of a network's namespace; Python has it from 3.12 on."""
 REQUESTS_TOLD = 30
 _QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -54,6 +60,32 @@ class Seen:
 def not_there(complaint: str) -> bool:
     """Whether it is of a server that was not there: the browser's own words, or those of whoever asked just then."""
     return "ERR_" in complaint or "Failed to fetch" in complaint
+
+
+@contextmanager
+def steady_network() -> Iterator[None]:
+    """Let this thread, and what it starts, have a network of their own, with nothing but loopback.
+
+    A browser drops all connections of HTTP/2 wherever an address of the machine comes or goes (`ERR_NETWORK_CHANGED`),
+    as it does with every container that another test starts. Who is not root has no such network, and seldom
+    containers.
+    """
+    if os.geteuid():
+        yield
+        return
+    system = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
+        _done(system.unshare(CLONE_NEWNET))
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            _done(system.setns(before.fileno(), CLONE_NEWNET))
+
+
+def _done(code: int) -> None:
+    if code:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager

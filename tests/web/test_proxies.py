@@ -23,7 +23,7 @@ from surveil.store.passes import Kind
 from surveil.web.limits import BODY_BYTES_MAX
 from surveil.web.visitors import SECURE_COOKIE_BELOW
 from tests.store.records import make_build, make_job, make_note, new
-from tests.system.browsing import Seen, browser
+from tests.system.browsing import Seen, browser, steady_network
 from tests.web.proxies import EXAMPLES, Proxy, caddy, nginx
 from tests.web.served import served
 from tests.web.stage import Stage
@@ -58,7 +58,7 @@ LEADING_OUT = """(root) => ["href", "src", "action", "hx-get", "data-address"].f
 
 @pytest.mark.parametrize("start", [nginx, caddy])
 def test_a_browser_finds_everything_below_the_prefix(stage: Stage, start: Starter) -> None:
-    with passed_on(stage, start) as (proxy, _), browser(any_certificate=True) as seen:
+    with steady_network(), passed_on(stage, start) as (proxy, _), browser(any_certificate=True) as seen:
         page, outside, failed = seen.page, [], []
         page.on("request", lambda asked: None if asked.url.startswith(f"{proxy.url}/") else outside.append(asked.url))
         page.on("response", lambda told: failed.append((told.status, told.url)) if told.status >= 400 else None)
