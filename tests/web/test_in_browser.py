@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Response
 
+from surveil.client import Answered
 from surveil.core.model import Status
-from surveil.store.passes import Kind
+from surveil.store.passes import Kind, Pass
 from surveil.web.pages.looking import REPOSITORIES
 from surveil.web.visitors import SESSION_MS
+from tests.answer.desk import NOW
 from tests.store.records import make_build, make_job, new
 from tests.system.browsing import Seen, chromium
 from tests.web import world
@@ -94,6 +99,43 @@ def test_a_few_keys_lead_through_the_pages(tmp_path: Path, started: Browser) -> 
         page.keyboard.type("brj?")
         assert page.input_value("[data-search]") == "brj?"
         assert seen.complaints == []
+
+
+PRESS_TWICE = "(button) => { button.click(); setTimeout(() => button.click(), 200); }"
+SLOW_S = 0.6
+
+
+def test_a_button_that_is_pressed_twice_does_one_thing(
+    tmp_path: Path, started: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path)
+    world.sample(stage.desk)
+    link = stage.passes.issue(Kind.LINK, "ada", "admin", now=NOW, lasts_ms=60_000)
+    ask, spend = stage.dispatcher.ask, stage.passes.spend
+
+    async def slow_ask(what: str, *about: Any, **more: Any) -> Answered:
+        if what == "retry":
+            await asyncio.sleep(SLOW_S)
+        return await ask(what, *about, **more)
+
+    def slow_spend(secret: str, *, now: int) -> Pass | None:
+        found = spend(secret, now=now)
+        time.sleep(SLOW_S)
+        return found
+
+    monkeypatch.setattr(stage.dispatcher, "ask", slow_ask)
+    monkeypatch.setattr(stage.passes, "spend", slow_spend)
+    with shown(stage, started) as (seen, address):
+        page = seen.page
+        page.goto(f"{address}/builds/14", wait_until="load")
+        page.get_by_role("button", name="Build again").evaluate(PRESS_TWICE)
+        page.wait_for_url("**/builds/99")
+        assert [what for what, _ in stage.dispatcher.wishes] == ["retry"]
+        page.context.clear_cookies()
+        page.goto(f"{address}/login?key={link}", wait_until="load")
+        page.get_by_role("button", name="Sign in").evaluate(PRESS_TWICE)
+        page.wait_for_selector("text=Sign out")
+        assert [each for each in seen.complaints if "404" not in each] == []
 
 
 def news(seen: Seen) -> None:

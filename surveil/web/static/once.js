@@ -1,0 +1,12 @@
+// A form that changes something is sent once, though its button is pressed twice: a second build would begin, and a
+// link that was used up by the first press would be refused.
+
+const AGAIN_MS = 5_000; // Whoever waits for so long, or has stopped the page, may press again.
+const sent = new WeakMap();
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (performance.now() - (sent.get(form) ?? -Infinity) < AGAIN_MS) event.preventDefault();
+  else sent.set(form, performance.now());
+});
