@@ -120,6 +120,16 @@ def test_a_cancellation_between_two_steps_leaves_the_next_its_chance_to_clean_up
     assert (status.outcome, kept.log()) == ("cancelled", b"clean\n")
 
 
+def test_what_ends_later_than_its_step_is_waited_for_and_no_longer(kept: Kept) -> None:
+    """In a sandbox it is no child of the keeper's, whom nobody tells of its end."""
+    behind = '(trap "" TERM; echo ready; exec > /dev/null 2>&1; sleep 1; touch over) &'
+    kept.start(steps(("passed", f"{behind} exec sleep 300"), ("always", "ls over")))
+    kept.wait_for_log(b"ready")
+    kept.say("cancel 600000")
+    status = kept.wait()
+    assert (status.outcome, states(status), kept.log()) == ("cancelled", ["cancelled", "passed"], b"ready\nover\n")
+
+
 def test_where_the_attempt_is_lost_nothing_more_runs(kept: Kept) -> None:
     status = kept.run(steps(("passed", "sleep 300"), ("always", "echo never")), lease_ms=300)
     assert (status.outcome, states(status)[1], kept.log()) == ("lost", "skipped", b"")

@@ -46,6 +46,7 @@ REMARKS_MAX: Final = 100
 """So much is said of one attempt's output: the result has to fit into what is held back for it on a full disk."""
 OTHERS_REMARKS_MAX: Final = 4
 """So much is said at one step of what is not its own doing: with its own remarks, it has to fit into a report."""
+GONE_LOOK_MS: Final = 50
 LOOK_MS: Final = 1_000
 """A lease is looked at this often: after a suspended machine wakes, `poll` would sleep on for what was left."""
 
@@ -238,9 +239,9 @@ class Keeper:
             state = "passed" if exited.code == 0 else "failed"
             self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
             return exited.code
-        # Whatever else was asked to end gets the rest of its grace.
+        # Whatever else was asked to end gets the rest of its grace; of its end in a sandbox nobody tells us.
         while self.kill_at is not None and self.now < self.kill_at and self.site.lives(pid):
-            self._wait(None)
+            self._wait(self.now + GONE_LOOK_MS)
             self._look()
         state = {"failed": "failed", "errored": "errored"}.get(self.ending.outcome, "cancelled")
         self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
@@ -273,9 +274,8 @@ class Keeper:
     # ---- what happens meanwhile ----
 
     def _wait(self, *deadlines: int | None) -> None:
-        due = [*deadlines, self.kill_at, self.spool.due_at(), self.bell.due_at, self.site.due_at()]
-        due.append(self.services.due_at())
-        due.append(None if self.gauge is None else self.gauge.due_at())
+        due = [*deadlines, self.kill_at, self.bell.due_at]
+        due += [each.due_at() for each in (self.spool, self.site, self.services, self.gauge) if each is not None]
         if self.ending is None:
             due.append(self.timeout_at)
         if self.lease_until is not None:
