@@ -40,20 +40,9 @@ async def enter(request: Request, key: Annotated[str, Form(max_length=_KEY_CHARA
     door: Door = request.app.state.door
     entered = await door.enter(key.strip())
     if entered is None:
-        if await _is_signed_in(request):
-            return RedirectResponse("/", status_code=303)
         return sign_in_page(request, sentence=_USED_UP, code=403)
     secret, _ = entered
     return let_in(request, secret, SESSION_MS)
-
-
-async def _is_signed_in(request: Request) -> bool:
-    """Whether this browser has its session: it sends a form again whose answer it did not wait for."""
-    door: Door = request.app.state.door
-    try:
-        return (await door.visitor(request)).csrf is not None
-    except NotAllowedError:
-        return False
 
 
 def sign_in_page(request: Request, *, key: str = "", sentence: str = "", code: int = 200) -> Response:
