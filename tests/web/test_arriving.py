@@ -15,7 +15,8 @@ import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
-from surveil.calling import Answer, Caller, CallError
+from surveil.calling import TIMEOUT_S, Answer, Caller, CallError
+from surveil.errors import SurveilError
 from surveil.store.people import Role
 from surveil.web.pages.arriving import ON_THE_WAY_S
 from surveil.web.providers import openid
@@ -234,6 +235,44 @@ def test_of_many_who_come_with_a_new_key_at_once_one_has_it_looked_at_and_all_co
 
     assert asyncio.run(all_come()) == ["248289761001"] * 20
     assert scene.played.asked.count("GET /keys") == 2
+
+
+def test_of_many_who_come_while_a_provider_is_silent_one_waits_for_it_and_the_others_for_nobody_else(
+    scene: Scene,
+) -> None:
+    """Each asked anew once it was their turn, so the last of a hundred waited for as long as all of them together."""
+    call = scene.played.call
+
+    async def silent(*asked: Any, **more: Any) -> Answer:
+        scene.played.asked.append(asked[1])
+        await asyncio.sleep(0)
+        scene.stage.now += int(TIMEOUT_S * 1000)
+        raise CallError("does not answer within 10 s")
+
+    async def depart_at_once(count: int) -> list[object]:
+        provider = scene.stage.providers["corp"]
+        return await asyncio.gather(*(provider.way_there(f"{each}") for each in range(count)), return_exceptions=True)
+
+    scene.played.call = silent  # type: ignore[method-assign]
+    found = asyncio.run(depart_at_once(20))
+    assert {str(each).partition(":")[0] for each in found} == {"Corp does not answer within 10 s"}
+    assert len(scene.played.asked) == 1
+
+    async def keys_are_not_shown(method: str, url: str, **more: Any) -> Answer:
+        return await (silent(method, url) if url.endswith("/keys") else call(method, url, **more))
+
+    async def come_at_once(count: int) -> list[object]:
+        provider = scene.stage.providers["corp"]
+        brought = [(each, scene.played.sign_in(await provider.way_there(each))) for each in map(str, range(count))]
+        return await asyncio.gather(
+            *(provider.arrival(each, **words, issuer=None) for each, words in brought), return_exceptions=True
+        )
+
+    scene.meet(Played())
+    call, scene.played.call = scene.played.call, keys_are_not_shown  # type: ignore[method-assign]
+    found = asyncio.run(come_at_once(20))
+    assert all(isinstance(each, SurveilError) for each in found)
+    assert [each for each in scene.played.asked if each.endswith("/keys")] == [f"{ISSUER}/keys"]
 
 
 def test_keys_that_cannot_be_had_for_a_moment_shut_nobody_out_for_longer(scene: Scene) -> None:

@@ -113,7 +113,8 @@ class OpenID:
                 found = await self._questions.document("GET", f"{self.rule.issuer.rstrip('/')}{DISCOVERY}")
                 self._known, self._known_at, self._trouble = _known(found, self.rule.issuer), now, None
             except SurveilError as error:
-                self._trouble, self._trouble_at = self._questions.said(error), now
+                # From its end on: whoever waited here meanwhile is told the same, and does not wait for it once more.
+                self._trouble, self._trouble_at = self._questions.said(error), self._now()
                 raise self._trouble from error
             return self._known
 
@@ -146,8 +147,10 @@ class OpenID:
                 if are_old:
                     raise ProofError("did not show its keys just now")
                 return False
-            self._keys_asked_at = now
-            keys = (await self._questions.document("GET", known.keys)).get("keys")
+            try:
+                keys = (await self._questions.document("GET", known.keys)).get("keys")
+            finally:
+                self._keys_asked_at = self._now()
             found = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
             if not found:
                 raise ProofError("shows no keys by which its proofs could be signed")
