@@ -22,6 +22,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     LargeBinary,
     Row,
     String,
@@ -35,7 +36,7 @@ from sqlalchemy import (
 from surveil.frozen import dataclass
 from surveil.store import StoreError
 from surveil.store.beside import FileBeside
-from surveil.store.people import METADATA, People
+from surveil.store.people import METADATA, People, require_known
 
 FILE: Final = "web.db"
 SEEN_MS: Final = 60_000
@@ -135,19 +136,11 @@ class Passes:
     def issue(
         self, kind: Kind, person: str, scope: str, *, now: int, lasts_ms: int, label: str = "", user: str | None = None
     ) -> str:
-        """Make a pass that is good for `lasts_ms` from now; returns its secret, once."""
-        body = _PREFIXES[kind] + secrets.token_urlsafe(_SECRET_BYTES)
-        secret = f"{body}_{crc32(body.encode()):08x}"
-        digest = _digest(secret)
-        made = {
-            "digest": digest, "id": digest.hex()[:_ID_CHARACTERS], "kind": kind.value, "person": person,
-            "scope": scope, "label": label, "created_at": now, "expires_at": now + lasts_ms,
-            "user": user,
-        }  # fmt: skip
+        """Make a pass that is good for `lasts_ms` from now; returns its secret, once. Raises NotFoundError where nobody
+        is known by the name `user`.
+        """
         with self._file.transaction() as connection:
-            connection.execute(delete(_PASSES).where(_PASSES.c.expires_at < now - KEPT_MS))
-            connection.execute(insert(_PASSES).values(made))
-        return secret
+            return _issued(connection, kind, person, scope, now=now, lasts_ms=lasts_ms, label=label, user=user)
 
     def admit(self, kind: Kind, secret: str, *, now: int) -> Pass | None:
         """The pass of this kind with this secret, if it is still good."""
@@ -165,11 +158,21 @@ class Passes:
                 self._change(found.id, {"seen_at": now})
         return found
 
-    def spend(self, secret: str, *, now: int) -> Pass | None:
-        """What a link leads to, if it is still good; from then on it is not."""
-        found = self.admit(Kind.LINK, secret, now=now)
-        # Two may come at the same moment, and only one of them ends it.
-        return found if found is not None and self._change(found.id, {"ended_at": now}) else None
+    def exchange(self, link: str, *, now: int, lasts_ms: int) -> tuple[str, Pass] | None:
+        """The secret of a new session, and the link that it was made from; None where that is not good. From then on
+        it is not: both happen, or neither.
+        """
+        found = self.admit(Kind.LINK, link, now=now)
+        if found is None:
+            return None
+        with self._file.transaction() as connection:
+            # Two may come at the same moment, and only one of them ends it.
+            if not _changed(connection, found.id, {"ended_at": now}):
+                return None
+            if found.user is not None:
+                self.people.seen(connection, found.user, now=now)
+            person, scope, user = found.person, found.scope, found.user
+            return _issued(connection, Kind.SESSION, person, scope, now=now, lasts_ms=lasts_ms, user=user), found
 
     def end(self, pass_id: str, *, now: int) -> bool:
         """Let the pass with this id in no more; False where there is none that is still good."""
@@ -193,9 +196,8 @@ class Passes:
             return [_pass_of(row) for row in connection.execute(wanted)]
 
     def _change(self, pass_id: str, values: dict[str, int]) -> bool:
-        good = (_PASSES.c.id == pass_id) & _PASSES.c.ended_at.is_(None)
         with self._file.transaction() as connection:
-            return connection.execute(update(_PASSES).where(good).values(values)).rowcount > 0
+            return _changed(connection, pass_id, values)
 
 
 def is_whole(kind: Kind, secret: str) -> bool:
@@ -204,6 +206,32 @@ def is_whole(kind: Kind, secret: str) -> bool:
     """
     found = _FORM.fullmatch(secret)
     return found is not None and secret.startswith(_PREFIXES[kind]) and f"{crc32(found[1].encode()):08x}" == found[2]
+
+
+def _issued(
+    connection: Connection, kind: Kind, person: str, scope: str, *, now: int, lasts_ms: int, label: str = "",
+    user: str | None = None,
+) -> str:  # fmt: skip
+    """The secret of a new pass, as a part of a change of the whole file. Raises NotFoundError."""
+    if user is not None:
+        # They may have been removed since they were looked up, and another may be given their name tomorrow.
+        require_known(connection, user)
+    body = _PREFIXES[kind] + secrets.token_urlsafe(_SECRET_BYTES)
+    secret = f"{body}_{crc32(body.encode()):08x}"
+    digest = _digest(secret)
+    made = {
+        "digest": digest, "id": digest.hex()[:_ID_CHARACTERS], "kind": kind.value, "person": person,
+        "scope": scope, "label": label, "created_at": now, "expires_at": now + lasts_ms,
+        "user": user,
+    }  # fmt: skip
+    connection.execute(delete(_PASSES).where(_PASSES.c.expires_at < now - KEPT_MS))
+    connection.execute(insert(_PASSES).values(made))
+    return secret
+
+
+def _changed(connection: Connection, pass_id: str, values: dict[str, int]) -> bool:
+    good = (_PASSES.c.id == pass_id) & _PASSES.c.ended_at.is_(None)
+    return connection.execute(update(_PASSES).where(good).values(values)).rowcount > 0
 
 
 def _digest(secret: str) -> bytes:

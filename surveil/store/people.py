@@ -196,10 +196,9 @@ class People:
             raise nobody_called(name)
         connection.execute(delete(ROLES).where(ROLES.c.name == name))
 
-    def seen(self, name: str, *, now: int) -> None:
-        """They were here."""
-        with self._file.transaction() as connection:
-            connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
+    def seen(self, connection: Connection, name: str, *, now: int) -> None:
+        """They were here; as a part of a change of the whole file."""
+        connection.execute(update(PEOPLE).where(PEOPLE.c.name == name).values(seen_at=now))
 
 
 def name_at(provider: str, called: str, mark: str = "") -> str:
@@ -211,6 +210,12 @@ def name_at(provider: str, called: str, mark: str = "") -> str:
 def nobody_called(name: str) -> NotFoundError:
     """What is said of somebody who is not known."""
     return NotFoundError(f"Nobody of the name {quoted(name)} is known: `surveil user ls` lists who is.")
+
+
+def require_known(connection: Connection, name: str) -> None:
+    """See that somebody is known by this name, as a part of a change of the whole file. Raises NotFoundError."""
+    if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is None:
+        raise nobody_called(name)
 
 
 def checked(name: str, roles: Sequence[Role]) -> None:

@@ -155,16 +155,11 @@ class Door:
     async def enter(self, link: str) -> tuple[str, Pass] | None:
         """A new session for whoever has a link that is still good: its secret, and what it was made from."""
         now = self._now()
-        spent = await asyncio.to_thread(self._passes.spend, link, now=now)
-        if spent is None:
+        shown = await asyncio.to_thread(self._passes.admit, Kind.LINK, link, now=now)
+        if shown is None:
             return None
-        await self._note(What.SIGN_IN, spent.person, f"may {spent.scope}", behalf.PAGE)
-        secret = await asyncio.to_thread(
-            self._passes.issue, Kind.SESSION, spent.person, spent.scope, now=now, lasts_ms=SESSION_MS, user=spent.user
-        )
-        if spent.user is not None:
-            await asyncio.to_thread(self._passes.people.seen, spent.user, now=now)
-        return secret, spent
+        await self._note(What.SIGN_IN, shown.person, f"may {shown.scope}", behalf.PAGE)
+        return await asyncio.to_thread(self._passes.exchange, link, now=now, lasts_ms=SESSION_MS)
 
     async def arrive(self, who: Arrival) -> str:
         """The secret of a new session for somebody who signed in at a provider.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surveil.errors import InvalidError, NotAllowedError, UsageError
+from surveil.errors import InvalidError, NotAllowedError, NotFoundError, UsageError
 from surveil.store import StoreError
 from surveil.store.passes import FILE, KEPT_MS, SEEN_MS, Kind, Passes, is_whole
 from surveil.store.people import Role
@@ -41,9 +41,36 @@ def test_a_pass_of_one_kind_is_none_of_another(passes: Passes) -> None:
 def test_a_link_works_once_however_many_come_at_the_same_moment(passes: Passes) -> None:
     secret = issue(passes, Kind.LINK)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: passes.spend(secret, now=NOW), range(8)))
-    assert len([each for each in found if each is not None]) == 1
+        found = list(pool.map(lambda _: passes.exchange(secret, now=NOW, lasts_ms=HOUR), range(8)))
+    ((session, link),) = [each for each in found if each is not None]
     assert passes.admit(Kind.LINK, secret, now=NOW) is None
+    made = passes.admit(Kind.SESSION, session, now=NOW)
+    assert made is not None
+    assert (made.person, made.scope, made.expires_at) == (link.person, link.scope, NOW + HOUR)
+    assert len(passes.listed(Kind.SESSION)) == 1
+
+
+def test_a_link_whose_session_cannot_be_written_is_still_good(passes: Passes, tmp_path: Path) -> None:
+    """It was used up, and nobody was in."""
+    link = issue(passes, Kind.LINK)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON passes BEGIN SELECT RAISE(FAIL, 'no room'); END")
+    with pytest.raises(StoreError, match="no room"):
+        passes.exchange(link, now=NOW, lasts_ms=HOUR)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DROP TRIGGER full")
+    assert passes.exchange(link, now=NOW, lasts_ms=HOUR) is not None
+    assert passes.exchange(link, now=NOW, lasts_ms=HOUR) is None
+
+
+def test_nothing_is_made_for_who_was_removed_a_moment_before(passes: Passes) -> None:
+    """It would have been good for whoever is given their name next."""
+    passes.people.put("grace", [Role(repo="*", scope="admin")], now=NOW)
+    passes.forget("grace", now=NOW)
+    for kind in Kind:
+        with pytest.raises(NotFoundError, match="Nobody of the name"):
+            passes.issue(kind, "grace", "admin", now=NOW, lasts_ms=HOUR, user="grace")
+        assert passes.listed(kind) == []
 
 
 def test_what_was_ended_lets_nobody_in_and_the_others_stay(passes: Passes) -> None:
@@ -105,7 +132,7 @@ def test_nobody_is_shut_out_because_it_cannot_be_written_down_that_they_came(pas
         connection.execute("CREATE TRIGGER full BEFORE UPDATE ON passes BEGIN SELECT RAISE(FAIL, 'no room'); END")
     assert passes.admit(Kind.TOKEN, token, now=NOW) is not None
     with pytest.raises(StoreError, match="no room"):
-        passes.spend(link, now=NOW)  # It would work a second time.
+        passes.exchange(link, now=NOW, lasts_ms=HOUR)  # It would work a second time.
 
 
 def test_what_ended_long_ago_is_forgotten_when_the_next_is_made(passes: Passes) -> None:

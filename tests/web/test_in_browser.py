@@ -111,20 +111,20 @@ def test_a_button_that_is_pressed_twice_does_one_thing(
     stage = Stage(tmp_path)
     world.sample(stage.desk)
     link = stage.passes.issue(Kind.LINK, "ada", "admin", now=NOW, lasts_ms=60_000)
-    ask, spend = stage.dispatcher.ask, stage.passes.spend
+    ask, exchange = stage.dispatcher.ask, stage.passes.exchange
 
     async def slow_ask(what: str, *about: Any, **more: Any) -> Answered:
         if what == "retry":
             await asyncio.sleep(SLOW_S)
         return await ask(what, *about, **more)
 
-    def slow_spend(secret: str, *, now: int) -> Pass | None:
-        found = spend(secret, now=now)
+    def slow_exchange(link: str, **more: Any) -> tuple[str, Pass] | None:
+        found = exchange(link, **more)
         time.sleep(SLOW_S)
         return found
 
     monkeypatch.setattr(stage.dispatcher, "ask", slow_ask)
-    monkeypatch.setattr(stage.passes, "spend", slow_spend)
+    monkeypatch.setattr(stage.passes, "exchange", slow_exchange)
     with shown(stage, started) as (seen, address):
         page = seen.page
         page.goto(f"{address}/builds/14", wait_until="load")
