@@ -6,18 +6,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from contextlib import ExitStack
+from http.client import HTTPConnection, IncompleteRead
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from surveil.protocol import WatchedRepo
+from surveil.client import Answered
+from surveil.protocol import CHUNK_BYTES_MAX, WatchedRepo
 from surveil.store.passes import Kind
 from surveil.store.people import Role
 from surveil.web import events
 from surveil.web.allowing import HowOften
+from surveil.web.api import lasting
+from surveil.web.books import AllBooks
 from surveil.web.visitors import COOKIE, csrf_of
 from tests.web.events import listen
-from tests.web.stage import HERE, Stage
+from tests.web.served import served
+from tests.web.stage import HERE, PATIENCE_S, Stage
 from tests.web.test_rights import token
 
 API = "/api/v1"
@@ -75,6 +82,49 @@ async def _follow(stage: Stage, headers: dict[str, str], change: Any) -> str:
     async with asyncio.timeout(20):
         await listen(stage, headers, send, goes_on)
     return "it goes on" if goes_on.is_set() else "it ended"
+
+
+# ---- downloads
+
+
+@pytest.mark.parametrize("how", ["revoked", "forgotten", "less", "other", "more"])
+def test_a_download_ends_with_the_right_to_it_and_with_nothing_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whoever had begun got all of it, an hour after their pass was ended."""
+    monkeypatch.setattr(lasting, "LOOK_S", 0.0)
+    stage.desk.log("1/test", 1, b"x" * (4 * CHUNK_BYTES_MAX))
+    shown, ask = token(stage, "grace", ("read", "/srv/*")), AllBooks.ask
+
+    def change() -> None:
+        if how == "revoked":
+            [mine] = stage.passes.listed(Kind.TOKEN)
+            stage.passes.end(mine.id, now=stage.now)
+        elif how == "forgotten":
+            stage.passes.forget("grace", now=stage.now)
+        else:
+            roles = {"less": [], "other": ["/home/*"], "more": ["/home/*", "/srv/*"]}[how]
+            stage.passes.people.put("grace", [Role(repo=repo, scope="read") for repo in roles], now=stage.now)
+
+    async def asked(self: AllBooks, what: str, about: Any = None, **more: Any) -> Answered:
+        if (about or {}).get("at") == CHUNK_BYTES_MAX:
+            await asyncio.to_thread(change)
+        found: Answered = await ask(self, what, about, **more)
+        return found
+
+    monkeypatch.setattr(AllBooks, "ask", asked)
+    with served(stage) as server, ExitStack() as stack:
+        peer = HTTPConnection(urlsplit(server.address).netloc, timeout=PATIENCE_S)
+        stack.callback(peer.close)
+        peer.request("GET", f"{API}/builds/1/jobs/test/attempts/1/log", headers=shown)
+        answer = peer.getresponse()
+        assert answer.status == 200
+        if how == "more":
+            assert len(answer.read()) == int(answer.headers["content-length"]) > 4 * CHUNK_BYTES_MAX
+        else:
+            with pytest.raises(IncompleteRead) as told:
+                answer.read()
+            assert len(told.value.partial) == CHUNK_BYTES_MAX
 
 
 # ---- signing others in

@@ -6,16 +6,17 @@ What belongs here: bytes. What does not: following what is still to come (`follo
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from surveil.errors import InfrastructureError
 from surveil.protocol import CHUNK_BYTES_MAX
 from surveil.store.logs import TAIL_LINES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, JobName, Reads
+from surveil.web.api.lasting import while_allowed
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
 from surveil.web.routes import api_router
@@ -27,6 +28,7 @@ _RANGE: Final = re.compile(r"bytes=(?:(\d{1,16})-(\d{1,16})?|-(\d{1,16}))")
 
 @router.get("/builds/{build}/jobs/{job:path}/attempts/{attempt}/log", response_class=Response)
 async def log(
+    request: Request,
     books: Asked,
     build: BuildNumber,
     job: JobName,
@@ -50,7 +52,7 @@ async def log(
         headers["content-range"] = f"bytes {start}-{stop - 1}/{end}"
     headers["content-length"] = str(stop - start)
     return StreamingResponse(
-        _bytes(books, about, start, stop),
+        while_allowed(_bytes(books, about, start, stop), request, build),
         status_code=206 if part else 200,
         media_type="text/plain; charset=utf-8",
         headers=headers,
@@ -67,7 +69,7 @@ def _range(wanted: str, end: int) -> tuple[int, int]:
     return int(found[1]), end if found[2] is None else min(end, int(found[2]) + 1)
 
 
-async def _bytes(books: Books, about: dict[str, object], at: int, stop: int) -> AsyncIterator[bytes]:
+async def _bytes(books: Books, about: dict[str, object], at: int, stop: int) -> AsyncGenerator[bytes]:
     while at < stop:
         found = await books.ask("log", {**about, "at": at, "limit": min(CHUNK_BYTES_MAX, stop - at)})
         if not found.data:

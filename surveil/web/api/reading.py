@@ -6,7 +6,7 @@ What belongs here: one route for each document. What does not: logs (`logs`), an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -18,6 +18,7 @@ from surveil.client.following import follow_artifact
 from surveil.core.model import Status
 from surveil.errors import NotFoundError
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
+from surveil.web.api.lasting import while_allowed
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
 from surveil.web.routes import api_router
@@ -129,6 +130,7 @@ async def all_artifacts(
 
 @router.get("/builds/{build}/artifacts/{name}", response_class=StreamingResponse)
 async def one_artifact(
+    request: Request,
     books: Asked,
     build: BuildNumber,
     name: str,
@@ -145,9 +147,8 @@ async def one_artifact(
         "content-security-policy": SANDBOXED,
         "etag": f'"{found["sha256"]}"',
     }
-    return StreamingResponse(
-        _bytes(books, about, found["size"]), media_type="application/octet-stream", headers=headers
-    )
+    pieces = while_allowed(_bytes(books, about, found["size"]), request, build)
+    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/runners")
@@ -164,6 +165,6 @@ async def _job(books: Books, build: int, name: str) -> Document:
     raise NotFoundError(f"Build {build} has no job {name!r}.")
 
 
-async def _bytes(books: Books, about: dict[str, Any], size: int) -> AsyncIterator[bytes]:
+async def _bytes(books: Books, about: dict[str, Any], size: int) -> AsyncGenerator[bytes]:
     async for piece in follow_artifact(books, about, 0, size):
         yield piece
