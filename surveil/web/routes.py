@@ -9,22 +9,24 @@ this process started, and as much again with its first request; most of it for r
 Here a route knows its address and its methods, and is read when a request comes for it, or when the API is described.
 Applications share the routes themselves: nothing of a route belongs to one of them.
 
-Of an argument that stands twice in a query the framework takes the last one, and others on the way perhaps the first.
-What it does not know it passes over, so that whoever asks for the builds of one `autor` is shown everybody's. The API
-takes neither.
+Of an argument that stands twice in a query, or of a key that stands twice in an object of a body, the framework takes
+the last one, and others on the way perhaps the first. What it does not know of a query it passes over, so that whoever
+asks for the builds of one `autor` is shown everybody's. The API takes none of these.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, get_origin
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import Receive, Scope, Send
 
@@ -61,6 +63,23 @@ class LateRoute(APIRoute):
             self._require_sense(scope["query_string"])
         await super().handle(scope, receive, send)
 
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request, whose body says everything once."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def handle_plain(request: Request) -> Response:
+            try:
+                return await handle(_PlainRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # The framework says of whatever goes wrong while it reads a body that it cannot be read.
+                if isinstance(error.__cause__, UsageError):
+                    raise error.__cause__ from error
+                raise
+
+        return handle_plain
+
     def _require_sense(self, query: bytes) -> None:
         """See that a query has what this route takes, and twice only what is a list. Raises UsageError."""
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
@@ -70,6 +89,23 @@ class LateRoute(APIRoute):
                 raise UsageError(f"{quoted(name)} in the query is unknown: {hint}")
             if count > 1 and not self._repeated[name]:
                 raise UsageError(f"{quoted(name)} stands more than once in the query: say it once.")
+
+
+class _PlainRequest(Request):
+    """One whose body, if it is JSON, says everything once."""
+
+    async def json(self) -> Any:
+        """The body. Raises UsageError where a key stands twice, and ValueError where it is no JSON."""
+        return json.loads(await self.body(), object_pairs_hook=_said_once)
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in names.items() if count > 1)
+        raise UsageError(f"{quoted(twice)} stands more than once in an object of the body: say it once.")
+    return found
 
 
 def read_all(routes: Iterable[BaseRoute]) -> None:

@@ -75,6 +75,26 @@ def test_what_is_no_json_is_told_what_to_send(stage: Stage, content: str, kind: 
     assert answer.json()["detail"].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("route", "body", "twice"),
+    [
+        ("PUT users/grace", '{"roles": [{"role": "read"}], "roles": [{"role": "admin"}]}', "roles"),
+        ("PUT users/grace", '{"roles": [{"role": "read", "ro\\u006ce": "admin"}]}', "role"),
+        ("POST builds/2/cancel", '{"jobs": ["lint"], "jobs": []}', "jobs"),
+        ("POST questions/cancel", '{"build": 1, "build": 2}', "build"),
+    ],
+)
+def test_what_stands_twice_in_a_body_is_not_taken_for_either(stage: Stage, route: str, body: str, twice: str) -> None:
+    method, path = route.split(" ")
+    headers = {**stage.token("admin"), "content-type": "application/json"}
+    answer = stage.request(method, f"{API}/{path}", headers, content=body)
+    document = answer.json()
+    assert (answer.status_code, document.get("exit_code")) == (400, 2), document
+    assert document["detail"] == f"`{twice}` stands more than once in an object of the body: say it once."
+    assert stage.dispatcher.wishes == []
+    assert stage.passes.people.listed() == []
+
+
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"roles": "\xff"}', b'{"roles": ' + b"9" * 5000 + b"}"])
 def test_what_no_reader_gets_to_the_end_of_is_told_what_to_send(stage: Stage, body: bytes) -> None:
     headers = {**stage.token("admin"), "content-type": "application/json"}
