@@ -1,7 +1,7 @@
 """The web pages of `up`: where they are served, and the link that leads there; and what is handed on to these parts.
 
-What belongs here: choosing an address, and the settings that pages, and who tells others, have from `up`. What does
-not: serving (`surveil.web`), and starting the process (`tree`).
+What belongs here: choosing an address, refusing one that is taken by `up` itself, and the settings that pages, and who
+tells others, have from `up`. What does not: serving (`surveil.web`), and starting the process (`tree`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,44 @@ from surveil.config import HTTP_DEFAULT, NotifyConfig, UpConfig, WebConfig
 from surveil.config.roles import Setting, settings_of
 from surveil.config.values import OFF
 from surveil.core.spelling import format_duration
-from surveil.errors import SurveilError
+from surveil.errors import SurveilError, UsageError
+from surveil.net.addresses import parse_address
 
+_EVERYWHERE: Final = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # Said by somebody else, and listened at by none.
+_NEAR: Final = {"localhost": "127.0.0.1"}
 _HANDED_ON: Final = frozenset(
     {
         "public_url", "trusted_proxies", "trusted_refs", "metrics", "public_badges",
         "blobs", "blobs_endpoint", "blobs_region", "blobs_credentials",
     }
 )  # fmt: skip
+
+
+def require_apart(config: UpConfig) -> None:
+    """See that nothing is to be served where something else of this `up` is, and so never would be. Raises
+    UsageError.
+    """
+    listen = parse_address(config.listen, listening=True)
+    # Output comes in at the port after that of --listen (docs/adr/0002).
+    taken = [(listen.host, listen.port, "--listen"), (listen.host, listen.port + 1, "--listen")] if listen.port else []
+    for flag, given in (("--http", config.http), ("--metrics", config.metrics)):
+        if given is None or given == OFF or given.endswith(":0"):
+            continue
+        host, _, port = given.rpartition(":")
+        for theirs, at, whose in taken:
+            if int(port) == at and _meet(host.strip("[]"), theirs):
+                why = f", as the dispatcher takes ports {listen.port} and {at}" if at == listen.port + 1 else ""
+                raise UsageError(
+                    f"{flag} {given} is where something else of this `up` listens, by {whose}{why}: choose another "
+                    f"port with {flag}."
+                )
+        taken.append((host.strip("[]"), int(port), flag))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two listeners at the same port would be in each other's way."""
+    hosts = {_NEAR.get(each, each) for each in (one, other)}
+    return len(hosts) == 1 or bool(hosts & _EVERYWHERE)
 
 
 def address_for(config: UpConfig) -> str | None:

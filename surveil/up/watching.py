@@ -26,7 +26,7 @@ from surveil.screen.live import Screen
 from surveil.screen.words import commit_line
 from surveil.up.interrupts import Interrupted, Interrupts
 from surveil.up.lock import locked
-from surveil.up.pages import link_to
+from surveil.up.pages import link_to, require_apart
 from surveil.up.repositories import find_repositories
 from surveil.up.story import FollowUp, Teller
 from surveil.up.tree import LOG_NAME, OUTAGE_MS, Tree, running
@@ -44,6 +44,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 def main(config: UpConfig) -> int:
     """Run until a signal; returns the exit code. Raises SurveilError."""
+    require_apart(config)
     repos = find_repositories(config.repos)
     with locked(config.data):
         return asyncio.run(_watch(config, repos))

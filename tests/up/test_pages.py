@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from surveil.config import HTTP_DEFAULT, UpConfig
+from surveil.errors import UsageError
 from surveil.up import pages
-from surveil.up.pages import address_for, settings_for_notify, settings_for_pages
+from surveil.up.pages import address_for, require_apart, settings_for_notify, settings_for_pages
 
 
 def taken() -> socket.socket:
@@ -34,6 +35,37 @@ def test_the_usual_address_gives_way_where_it_is_taken(monkeypatch: pytest.Monke
         assert found is not None
         assert found != usual
     assert address_for(UpConfig()) == usual
+
+
+@pytest.mark.parametrize(
+    ("about", "refused"),
+    [
+        (
+            {"http": "127.0.0.1:7400"},
+            "--http 127.0.0.1:7400 is where something else of this `up` listens, by --listen:",
+        ),
+        ({"http": "localhost:7401"}, "by --listen, as the dispatcher takes ports 7400 and 7401: choose another port"),
+        ({"http": "0.0.0.0:7401"}, "choose another port with --http"),
+        ({"http": "127.0.0.9:7401", "listen": "tcp://*:7400"}, "choose another port with --http"),
+        ({"http": "[::1]:7401", "listen": "tcp://[::1]:7400"}, "choose another port with --http"),
+        ({"http": "off", "metrics": "127.0.0.1:7401"}, "choose another port with --metrics"),
+        ({"http": "127.0.0.1:80", "metrics": "127.0.0.1:80"}, "listens, by --http: choose another port with --metrics"),
+        ({"http": "127.0.0.1:7402", "metrics": "127.0.0.1:7399"}, ""),
+        ({"http": "127.0.0.2:7401"}, ""),
+        ({"http": "127.0.0.1:0", "metrics": "127.0.0.1:0"}, ""),
+        ({"http": "127.0.0.1:1", "listen": "tcp://127.0.0.1:0"}, ""),
+        ({}, ""),
+    ],
+)
+def test_pages_that_could_never_be_served_are_refused(about: dict[str, str], refused: str) -> None:
+    """The link to them was printed, and the second port of the dispatcher answered it with nothing."""
+    config = UpConfig(**{"listen": "tcp://127.0.0.1:7400", **about})  # type: ignore[arg-type]
+    if not refused:
+        require_apart(config)
+        return
+    with pytest.raises(UsageError) as told:
+        require_apart(config)
+    assert refused in str(told.value)
 
 
 def test_a_port_is_chosen_once_so_that_pages_stay_where_they_are() -> None:
