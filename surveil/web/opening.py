@@ -83,9 +83,11 @@ async def opened(config: WebConfig) -> AsyncIterator[Parts]:
         stack.callback(gatherer.close)
         await gatherer.journal.begin()
         providers = await stack.enter_async_context(opened_providers(config.data, config.public_url, clock.now))
+        receiver = Receiver(books, hooks, clock.now, cluster=cluster.id)
+        stack.callback(receiver.close)
         yield Parts(
             books=books, door=Door(passes, acts, clock.now), submitter=submitter_of(config), passes=passes,
-            receiver=Receiver(books, hooks, clock.now, cluster=cluster.id), cluster=cluster.id, gatherer=gatherer,
+            receiver=receiver, cluster=cluster.id, gatherer=gatherer,
             providers=providers,
         )  # fmt: skip
 

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import hmac
 import json
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,7 +21,7 @@ from surveil.web.hooks import receiving
 from surveil.web.hooks.forges import CLOCKS_APART_S
 from surveil.web.hooks.receiving import BUSY_MAX, EACH_MAX
 from surveil.web.hooks.route import BODY_BYTES_MAX
-from tests.web.stage import HERE, Stage
+from tests.web.stage import HERE, PATIENCE_S, Stage
 
 REPO: Final = "git@example.org:team/Lib.git"
 OTHER: Final = "https://example.org/team/other"
@@ -422,6 +424,41 @@ def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_addres
         return [answer.status_code for answer in answers]
 
     assert sorted(asyncio.run(story())) == sorted([503, 503, 202, *[409] * (BUSY_MAX - 1)])
+
+
+def test_whoever_reads_a_page_does_not_wait_for_deliveries(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They waited for the disk in all threads of the process, and everybody else for them."""
+    going_on, take = threading.Event(), stage.hooks.hooks.take
+
+    def slow(*about: Any, **more: Any) -> bool:
+        assert going_on.wait(PATIENCE_S)
+        return take(*about, **more)
+
+    monkeypatch.setattr(stage.hooks.hooks, "take", slow)
+
+    async def story() -> list[int]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4))
+        stage.come_to_loop()
+        first, second = (
+            httpx2.AsyncClient(transport=httpx2.ASGITransport(app=stage.app, client=(host, 40_000)), base_url=HERE)
+            for host in ("192.0.2.1", "192.0.2.2")
+        )
+        async with asyncio.timeout(PATIENCE_S), first, second:
+            try:
+                bodies = [json.dumps({**GITHUB, "after": f"{number:040}"}).encode() for number in range(BUSY_MAX)]
+                coming = [
+                    asyncio.create_task(client.post("/hooks/github", headers=github(body, delivery=""), content=body))
+                    for client, each in ((first, bodies[:EACH_MAX]), (second, bodies[EACH_MAX:]))
+                    for body in each
+                ]
+                while stage.app.state.receiver.busy.total() < BUSY_MAX:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                answers = [await first.get(path, headers=stage.token()) for path in ("/builds", "/api/v1/builds/1")]
+            finally:
+                going_on.set()
+            return [answer.status_code for answer in (*answers, *await asyncio.gather(*coming))]
+
+    assert asyncio.run(story()) == [200, 200, *[202] * BUSY_MAX]
 
 
 def test_whoever_leaves_in_the_middle_is_no_defect_and_a_guess(stage: Stage) -> None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from surveil.errors import SurveilError
 from surveil.mirror.place import place_of
@@ -38,10 +40,14 @@ BUSY_MAX: Final = 32
 """Deliveries in work at once; forges that are told to wait come again or need not."""
 EACH_MAX: Final = BUSY_MAX // 2
 """Of one address: whoever sends slowly what proves nothing leaves the other half to those who do not."""
+THREADS: Final = 2
+"""For all deliveries: only one writes at a time, and what the others look at is there at once."""
 QUIET_MS: Final = 60_000
 """How long the log is silent about deliveries that nobody could prove, after it spoke of one."""
 _NOBODY: Final = Opened(repo="", secrets=(b"nobody knows this, and it proves nothing",))
 """Stands where no secret is known, so that the answer takes as long."""
+
+Found = TypeVar("Found")
 
 voice = Voice("web")
 
@@ -65,6 +71,12 @@ class Receiver:
         """How many deliveries are in work, of each address."""
         self._quiet_until = 0
         self._unproved = 0
+        # Their own: whoever reads a page waits for none of the deliveries that wait for the disk.
+        self._threads = ThreadPoolExecutor(THREADS, "hooks")
+
+    def close(self) -> None:
+        """End what was begun; nothing comes any more."""
+        self._threads.shutdown()
 
     def proof(self, forge: str, headers: Headers) -> Proof | None:
         """What the headers may prove, before anything of the body is read; None where that is nothing."""
@@ -81,9 +93,9 @@ class Receiver:
         """
         known = FORGES[forge]
         # A megabyte of a form takes a quarter of a second, and nobody is known yet who sent it.
-        payload = await asyncio.to_thread(read_payload, body, headers("content-type"))
+        payload = await self._aside(read_payload, body, headers("content-type"))
         places = [place for each in addresses_in(known, payload) if (place := place_of(each))]
-        meant = await asyncio.to_thread(self._proved, places, proof, body)
+        meant = await self._aside(self._proved, places, proof, body)
         if not meant:
             self._doubt(forge)
             return UNPROVED
@@ -103,7 +115,7 @@ class Receiver:
         if event not in forge.moving and again is None:
             # Which event it is nobody signs: as one of these, no delivery is to stand in the way of what it is.
             digests = [sha256(b"idle" + digest).digest() for digest in digests]
-        if not await asyncio.to_thread(hooks.take, repo, digests, now=self._now()):
+        if not await self._aside(partial(hooks.take, repo, digests, now=self._now())):
             return Outcome(status=409, sentence="This was delivered before; every delivery counts once within 7 days.")
         if event == PING:
             return Outcome(status=200, document={"repo": repo, "heard": PING, "observers": 0})
@@ -113,15 +125,19 @@ class Receiver:
             if again is not None:
                 outcome = await self._retrying.retry(repo, again, digests[-1])
                 if outcome.document is None:
-                    await asyncio.to_thread(hooks.give_back, digests)
+                    await self._aside(hooks.give_back, digests)
                 return outcome
             told = (await self._books.ask("look", {"repo": repo})).body
         except (SurveilError, asyncio.CancelledError):
             # Nothing came of it, so the forge, or a person there, may say it again.
-            await asyncio.shield(asyncio.to_thread(hooks.give_back, digests))
+            await asyncio.shield(self._aside(hooks.give_back, digests))
             raise
         voice.info("webhook", repo=repo, forge=forge.name, what=event)
         return Outcome(status=202, document={"repo": repo, "heard": "a hint", "observers": told["observers"]})
+
+    async def _aside(self, do: Callable[..., Found], *about: Any) -> Found:
+        """What comes of this in a thread for deliveries."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, do, *about)
 
     def _doubt(self, forge: str) -> None:
         """Say now and then that somebody knocks who cannot prove who they are."""
