@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format lint types contracts core sim campaign soak fuzz bench $(BENCHES:%=bench-%) docs constraints clean
+.PHONY: help setup up test long check format lint types contracts core sim campaign soak fuzz bench $(BENCHES:%=bench-%) docs constraints clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,9 +65,13 @@ setup: $(RUNS) ## Makes the virtual environment with all that surveil needs, and
 up: $(RUNS) ## Runs observer, dispatcher and runner on REPO (default: this repository).
 	@$(PYTHON) -m surveil up $(REPO)
 
-test: $(READY) ## Runs all tests, spread over the processors.
+test: $(READY) ## Runs the tests, spread over the processors, in a quarter of an hour on two of them.
 	@.ci/programs where-it-may
-	@$(PYTHON) -m pytest $(SPREAD)
+	@$(PYTHON) -m pytest $(SPREAD) -m "not long"
+
+long: $(READY) ## Runs the tests that take long: searches for what nobody thought of, and the how-tos about images.
+	@.ci/programs where-it-may
+	@$(PYTHON) -m pytest $(SPREAD) -m long
 
 check: format lint types contracts core ## Runs what every commit must pass, in under a minute.
 

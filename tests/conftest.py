@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, settings
 # How many seeds one test replays. Small enough to spread over processors and to stay far below the timeout.
 SEEDS_PER_TEST = 25
 SEEDS_DEFAULT = 2000
+# Of the default ones; who asks for seeds gets them at once.
+SEEDS_SHORT = 500
 
 # How long it takes to think of a case says how busy the machine is, and nothing of us. A verdict is about its commit:
 # cases that nobody thought of before are found by whoever builds, and by `make fuzz`.
@@ -73,7 +75,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     options = metafunc.config.option
     blocks = seed_blocks(options.seed, options.seeds)
-    metafunc.parametrize("seeds", blocks, ids=[f"{block.start}-{block.stop - 1}" for block in blocks])
+    asked = options.seed is not None or options.seeds is not None
+    metafunc.parametrize("seeds", [
+        pytest.param(
+            block, id=f"{block.start}-{block.stop - 1}",
+            marks=pytest.mark.long if block.start >= SEEDS_SHORT and not asked else (),
+        )
+        for block in blocks
+    ])  # fmt: skip
 
 
 def patience_s(item: pytest.Item) -> float:

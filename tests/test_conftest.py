@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, dealt, seed_blocks, share
+from tests.conftest import SEEDS_DEFAULT, SEEDS_PER_TEST, SEEDS_SHORT, dealt, seed_blocks, share
 
 ROOT = Path(__file__).parent.parent
 SKIPPING = """
@@ -95,6 +95,20 @@ def test_blocks_hold_each_wanted_seed_once(first: int | None, count: int | None,
     blocks = seed_blocks(first, count)
     assert [seed for block in blocks for seed in block] == expected
     assert all(0 < len(block) <= SEEDS_PER_TEST for block in blocks)
+
+
+def test_the_first_of_the_usual_worlds_are_of_the_short_tests_and_whoever_asks_for_seeds_gets_all(
+    tmp_path: Path,
+) -> None:
+    text = "def test_world(seeds):\n    assert len(seeds)\n"
+    blocks = SEEDS_DEFAULT // SEEDS_PER_TEST
+    short = SEEDS_SHORT // SEEDS_PER_TEST
+    code, printed = run_pytest(tmp_path, text, options=("-m", "not long"))
+    assert (code, f"{short} passed, {blocks - short} deselected" in printed) == (0, True), printed
+    code, printed = run_pytest(tmp_path, text, options=("-m", "long"))
+    assert (code, f"{blocks - short} passed, {short} deselected" in printed) == (0, True), printed
+    code, printed = run_pytest(tmp_path, text, options=("-m", "not long", f"--seeds={SEEDS_DEFAULT}"))
+    assert (code, f"{blocks} passed" in printed) == (0, True), printed
 
 
 def test_long_tests_are_at_the_beginning_of_each_workers_piece_and_a_module_is_never_in_two() -> None:

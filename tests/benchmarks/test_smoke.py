@@ -38,6 +38,7 @@ PARTS = {"bare"}
 """Programs that a benchmark starts."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TINY)
 def test_a_benchmark_ends_with_its_figure_and_its_limit(name: str) -> None:
     if name == "containers" and (why := missing()):

@@ -23,7 +23,7 @@ EVERYDAY = (
     "host-power", "host-replaced", "host-suspend", "keeper-kill", "log-flipped", "mid-frame", "poison", "remote-lies",
     "runner-inodes", "runner-torn", "silent-flood", "tidy-restart", "version-older",
 )  # fmt: skip
-"""What every run of the tests has time for."""
+"""What every run of `make long` has time for."""
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(apart.missing()), reason=apart.missing() or "all is there"),
@@ -38,6 +38,7 @@ def campaign(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("life", range(LIVES))
 def test_faults_of_each_kind_are_survived(life: int) -> None:
     mine = list(EVERYDAY[life::LIVES])
@@ -52,6 +53,7 @@ def test_every_row_of_the_matrix_that_has_a_kind_has_one_of_every_day() -> None:
     assert {row for name in EVERYDAY for row in KINDS[name].matrix} == rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("canary", "rule"), CANARIES.items())
 def test_a_canary_is_caught(canary: str, rule: str) -> None:
     done = campaign("--each", "--only", canary, "--discard")

@@ -23,6 +23,7 @@ needs_engine = pytest.mark.skipif(
 
 
 @needs_engine
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 180)
 @pytest.mark.parametrize("target", SHORT)
 def test_nothing_is_found_in_twenty_seconds(target: str) -> None:
@@ -34,6 +35,7 @@ def test_nothing_is_found_in_twenty_seconds(target: str) -> None:
 
 
 @needs_engine
+@pytest.mark.long
 @pytest.mark.timeout(PATIENCE_S + 180)
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_planted_mistake_is_found(mistake: str) -> None:

@@ -232,6 +232,7 @@ def test_a_line_whose_writing_is_cut_short_is_written_to_its_end(tmp_path: Path)
     assert tally == Tally(passed=1500, failed=0, errored=0, skipped=0, duration_ms=1_500_000)
 
 
+@pytest.mark.long
 def test_a_million_cases_are_counted(tmp_path: Path) -> None:
     with (tmp_path / "junit-many.xml").open("w") as file:
         file.write("<testsuite>")
@@ -261,6 +262,7 @@ def test_what_never_ends_is_refused_in_bounded_time(tmp_path: Path, before: str,
     assert tally.problems == ("junit.xml:1: it holds a tag of more than 4 MiB; it was not read further",)
 
 
+@pytest.mark.long
 def test_output_without_end_is_read_and_its_beginning_kept(tmp_path: Path) -> None:
     with (tmp_path / "junit.xml").open("w") as file:
         file.write("<testsuite><testcase name='a'><failure>")

@@ -226,6 +226,7 @@ def installation() -> Iterator[Installation]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)  # An image is built, with all that surveil stands on, on a machine that may be busy.
 def test_what_the_how_to_says_to_type_makes_an_installation_that_builds_commits(installation: Installation) -> None:
     here = installation

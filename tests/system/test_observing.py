@@ -123,8 +123,8 @@ def test_an_observer_whose_disk_is_full_says_so_once_and_loses_nothing(place: Pl
             assert eventually(lambda: near_sha in built(place))
             watching.wait_for("what was acknowledged meanwhile may be reported twice, and is built once")
             watching.wait_for("commit cannot be read")
-            problem = next(each["problem"] for each in place.ask("status")["watching"] if each["repo"] == repos[1])
-            assert "Make room on this machine's disk; type `df -h`" in problem
+            # It says so itself before it says so to the dispatcher.
+            assert eventually(lambda: "Make room on this machine's disk; type `df -h`" in problem_with(place, repos[1]))
             watching.process.send_signal(signal.SIGKILL)
             watching.wait()
         with place.start(*observer(place, *repos)) as watching:
@@ -152,3 +152,8 @@ def test_an_observer_whose_disk_is_full_says_so_once_and_loses_nothing(place: Pl
             assert third in built(place)
             assert watching.text.count("commit acknowledged") == 1
     assert place.processes() == []
+
+
+def problem_with(place: Place, repo: str) -> str:
+    """What the dispatcher was told that keeps this repository from being watched; empty where nothing does."""
+    return next(each["problem"] or "" for each in place.ask("status")["watching"] if each["repo"] == repo)
