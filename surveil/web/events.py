@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from math import inf
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Written:
         return self
 
 
-def stream(events: AsyncIterator[Event | Written], request: Request, visitor: Visitor) -> StreamingResponse:
+def stream(events: AsyncGenerator[Event | Written], request: Request, visitor: Visitor) -> StreamingResponse:
     """The answer that tells this visitor `events` as they come, until they end, or the server stops, or the visitor
     may no longer what they might.
     """
@@ -69,7 +69,7 @@ class _Stream(StreamingResponse):
     event passes through nothing but the two that find and send it.
     """
 
-    def __init__(self, events: AsyncIterator[Event | Written], request: Request, visitor: Visitor) -> None:
+    def __init__(self, events: AsyncGenerator[Event | Written], request: Request, visitor: Visitor) -> None:
         super().__init__((), media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
         self._events = events
         self._request = request
@@ -94,8 +94,10 @@ class _Stream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _tell(self, send: Send) -> None:
-        async for event in self._events:
-            await self._say(send, event.written().data)
+        # Whoever leaves while an event is on its way is let go of now, and not once memory is looked through.
+        async with aclosing(self._events) as events:
+            async for event in events:
+                await self._say(send, event.written().data)
 
     async def _say(self, send: Send, data: bytes) -> None:
         self._said_at = inf

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -98,7 +98,7 @@ class Tidings:
         self._told: OrderedDict[tuple[str, Place], Told] = OrderedDict()
         self._aligning = Remembered()
 
-    async def follow(self, job: str, place: Place, *, only: bool) -> AsyncIterator[Written]:
+    async def follow(self, job: str, place: Place, *, only: bool) -> AsyncGenerator[Written]:
         """The rows of a job's log from `place` on, over all attempts that follow unless `only` this one is wanted."""
         with self._reading(job):
             behind = [await self._aligned(job, each) for each in place.behind]
@@ -132,8 +132,14 @@ class Tidings:
         return aligned
 
     async def _align(self, job: str, place: Place) -> Place:
-        rows = (await self._lines.log(job, place.attempt).rows_from(place.at, 1)).rows
-        return replace(place, at=rows[0].at, begins=rows[0].begins) if rows else place
+        # The row before it says more: of one that comes next there may be nothing yet.
+        rows = (await self._lines.log(job, place.attempt).rows_from(place.at - 1, 1)).rows
+        if not rows:
+            return place
+        row = rows[0]
+        if row.end > place.at or row.open:
+            return replace(place, at=row.at, begins=row.begins)
+        return replace(place, at=row.end, begins=row.data.endswith(b"\n"))
 
     async def _after(self, job: str, place: Place) -> Told:
         """What comes after a place: found once for all who ask meanwhile, or a little later."""

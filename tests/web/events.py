@@ -25,6 +25,7 @@ async def listen(
     headers: dict[str, str],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     gone: asyncio.Event,
+    path: str = STREAM,
 ) -> None:
     """Give `send` what is said to somebody who stays until they are `gone`, or until the stream ends."""
     stage.come_to_loop()
@@ -41,7 +42,7 @@ async def listen(
     named = [(name.encode(), value.encode()) for name, value in {**headers, "host": HERE[7:]}.items()]
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
-        "scheme": "http", "path": STREAM, "raw_path": STREAM.encode(), "query_string": b"",
+        "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
         "root_path": "", "headers": named, "client": (stage.peer, 1), "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
     await stage.app(scope, receive, send)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from surveil.web import tidings
 from surveil.web.events import Written
 from surveil.web.tidings import Place, Tidings
 from tests.store.records import changed, make_attempt, make_build, make_job, new
-from tests.web.events import events_of
+from tests.web.events import events_of, listen
 from tests.web.stage import PATIENCE_S, Stage
 
 Result = TypeVar("Result")
@@ -128,7 +129,52 @@ def test_a_thousand_who_come_back_to_one_place_are_one_look(stage: Stage, monkey
     told = within_patience(scenario())
     for each in told:
         assert [row["text"] for _, _, body in rows_of(each) for row in body["rows"]] == ["second", "third"]
-    assert looked == [9]
+    assert looked == [8]
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_who_comes_in_the_middle_of_a_row_is_told_all_of_it(stage: Stage, at: int) -> None:
+    """Also where there is nothing more of it yet."""
+    teller, told = running(stage, b"a\nha"), list[Written]()
+
+    async def scenario() -> None:
+        following = asyncio.create_task(gather(teller.follow(JOB, Place(attempt=1, at=at), only=True), told))
+        await until(lambda: len(stage.dispatcher.asked) == 1)
+        comes(stage, b"lf\n")
+        ends(stage, 7)
+        await following
+
+    within_patience(scenario())
+    last = {row["at"]: row["text"] for _, _, body in rows_of(told) for row in body["rows"]}
+    assert last == {2: "half"}
+
+
+@pytest.fixture
+def untidy() -> Iterator[None]:
+    """Nobody looks through memory for what is held only by itself."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("untidy")
+def test_who_leaves_while_an_event_is_on_its_way_is_a_reader_no_more(stage: Stage) -> None:
+    teller = running(stage, b"first\n")
+
+    async def scenario() -> None:
+        gone = asyncio.Event()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message.get("body", b"").startswith(b"event: rows"):
+                assert teller._readers.total() == 1  # noqa: SLF001
+                gone.set()
+                await asyncio.Event().wait()
+
+        await listen(stage, stage.token(), send, gone, "/api/v1/builds/3/jobs/test/log/rows/follow")
+        assert gone.is_set()
+        assert not teller._readers  # noqa: SLF001
+
+    within_patience(scenario())
 
 
 def test_a_step_that_prints_nothing_is_told_of_at_once_whenever_it_begins(stage: Stage) -> None:

@@ -9,7 +9,7 @@ last id that it has seen, and gets exactly what comes after.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Request
@@ -80,12 +80,12 @@ def place_of(last: str) -> tuple[int, int]:
     return int(place[1]), int(place[2])
 
 
-async def _notes(books: Books, after: int, build: int | None) -> AsyncIterator[Event]:
+async def _notes(books: Books, after: int, build: int | None) -> AsyncGenerator[Event]:
     async for note in follow_journal(books, after=after, build=build):
         yield Event(kind="note", id=str(note["position"]), body=note)
 
 
-async def _pieces(pieces: AsyncIterator[LogPiece]) -> AsyncIterator[Event]:
+async def _pieces(pieces: AsyncIterator[LogPiece]) -> AsyncGenerator[Event]:
     """Pieces of a log as text. A character that two pieces share is told with the second, so that `at` and `next` of
     each are whole characters and the bytes between are all there are.
     """
