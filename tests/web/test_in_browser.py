@@ -101,6 +101,16 @@ def test_a_few_keys_lead_through_the_pages(tmp_path: Path, started: Browser) -> 
         assert seen.complaints == []
 
 
+PRESSED = """(button) => {
+    const passed = [];
+    addEventListener("submit", (event) => { passed.push(!event.defaultPrevented); event.preventDefault(); });
+    button.click();
+    dispatchEvent(new PageTransitionEvent("pageshow"));
+    button.click();
+    dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));
+    button.click();
+    return passed;
+}"""
 PRESS_TWICE = "(button) => { button.click(); setTimeout(() => button.click(), 200); }"
 SLOW_S = 0.6
 
@@ -136,6 +146,13 @@ def test_a_button_that_is_pressed_twice_does_one_thing(
         page.get_by_role("button", name="Sign in").evaluate(PRESS_TWICE)
         page.wait_for_selector("text=Sign out")
         assert [each for each in seen.complaints if "404" not in each] == []
+
+
+def test_who_comes_back_to_a_page_may_press_again(stage: Stage, started: Browser) -> None:
+    with shown(stage, started) as (seen, address):
+        seen.page.goto(f"{address}/builds/1", wait_until="load")
+        button = seen.page.get_by_role("button", name="Build again")
+        assert button.evaluate(PRESSED) == [True, False, True], "and not where it only now has all that it shows"
 
 
 def news(seen: Seen) -> None:
