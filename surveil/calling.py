@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -86,6 +87,15 @@ def objection(host: str, address: str, *, private: bool) -> str:
         return "" if private else f"leads to {address} in a network of your own: say `private = true` if it is meant"
     known = found.is_global and (found in _WORLD_6 if found.version == 6 else found not in _SPECIAL_4)  # noqa: PLR2004
     return "" if known else f"leads to {address}, where no server of others is"
+
+
+def words_of(error: Exception) -> str:
+    """What went wrong: in the system's own words where it was the network, and not in what Python makes of them."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, socket.gaierror) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
@@ -184,7 +194,7 @@ class Caller:
         except TimeoutError as error:
             raise CallError(f"does not answer within {TIMEOUT_S:g} s") from error
         except (OSError, UnicodeError, httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise CallError(f"cannot be reached ({str(error) or type(error).__name__})") from error
+            raise CallError(f"cannot be reached ({words_of(error)})") from error
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         parts = urlsplit(url)

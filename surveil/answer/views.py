@@ -190,12 +190,13 @@ def runner_view(runner: Runner, session: Session | None, busy: int) -> dict[str,
     heard.
     """
     heard = session is not None and runner.online
+    refuses = refusal_words(session) if heard and session is not None and not runner.draining else None
     seen_at = max(runner.seen_at, session.heard_at if session is not None else 0)
     return {
         "id": runner.id,
         "name": runner.name,
         "state": runner_state(runner, session),
-        "reason": runner.cordoned or (refusal_words(session) if heard and session is not None else None),
+        "reason": runner.cordoned or refuses,
         "host": runner.host or None,
         "labels": list(runner.labels),
         "slots": runner.slots,
@@ -216,7 +217,7 @@ def refusal_words(session: Session) -> str | None:
         return None
     if session.disk_free_mib is None:
         return "takes nothing new before its first heartbeat since its start"
-    return f"takes nothing new now: {session.disk_free_mib} MiB of its disk are free"
+    return f"takes nothing new now: it is about to stop, or {session.disk_free_mib} MiB of its disk are too few"
 
 
 def runner_state(runner: Runner, session: Session | None) -> str:

@@ -111,10 +111,8 @@ def set_secret(repo: str, *, make: bool, overlap: int | None, as_json: bool, **w
         secret = make_secret() if make else _read(key)
         made, address = webhooks.set(key, secret, overlap_ms=overlap), webhooks.address()
     if _is_unwatched(key, where):
-        tell(
-            f"No observer that is connected watches {key}, so its webhooks are answered with 404 for now: watch it with"
-        )
-        tell(f"`surveil observer {key}`, or name it here as `surveil status` does.")
+        tell(f"No observer that is connected watches {key}, so its webhooks are answered with 404 for now: start")
+        tell("`surveil up` or `surveil observer` with it as well, or name it here as `surveil status` does.")
     if as_json:
         print_json({**made, **({"secret": secret} if make else {})})
         return
@@ -208,6 +206,9 @@ def install(repo: str, *, watched_as: str | None, as_json: bool, **where: str | 
     asked = named(watched_as) if watched_as else found.key
     command = [sys.executable, "-P", "-m", "surveil", "look", "--data", str(data), *map(str, dispatcher), "--", asked]
     _tell_of_hook(found.key, put(found.key, command), as_json=as_json)
+    if _is_unwatched(asked, where):
+        tell(f"No observer that is connected watches {asked}, so a push starts nothing for now: start `surveil up` or")
+        tell("`surveil observer` with it as well, or say with --as what `surveil status` calls it.")
 
 
 @hook.command("remove", epilog=example("surveil hook remove /srv/git/lib.git"))

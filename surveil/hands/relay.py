@@ -122,7 +122,7 @@ class Relay:
                 _remember(self._hints, place, True, HINTS_MAX)
             raise NotFoundError(
                 f"No observer that is connected watches {quoted(repo)}; one that comes and does looks at once. "
-                "`surveil status` lists what is watched, and `surveil observer REPO` watches more."
+                "`surveil status` lists what is watched; start `surveil up` or `surveil observer` with more."
             )
         return told
 

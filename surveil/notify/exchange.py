@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
 
-from surveil.calling import CallError, judged_addresses, look_up, read_credential
+from surveil.calling import CallError, judged_addresses, look_up, read_credential, words_of
 from surveil.core.model import VERDICTS, Attempt, Job
 from surveil.core.outbox import Draft, Fate, Outcome, Parcel
 from surveil.core.spelling import printable
@@ -91,7 +91,7 @@ class Exchange:
         except (InfrastructureError, StoreError) as error:
             reason = str(error)
         except (aiormq.AMQPError, OSError) as error:
-            reason = f"{self.name} cannot be told ({printable(str(error) or type(error).__name__)[:300]})"
+            reason = f"{self.name} cannot be told ({printable(words_of(error))[:300]})"
         else:
             return Outcome(fate=Fate.DELIVERED)
         await self.close()

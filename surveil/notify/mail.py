@@ -10,7 +10,6 @@ an address where nobody is led astray.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Final
 
 import aiosmtplib
 
-from surveil.calling import CallError, Resolve, connected, look_up, read_credential
+from surveil.calling import CallError, Resolve, connected, look_up, read_credential, words_of
 from surveil.core.outbox import Fate, Outcome
 from surveil.core.spelling import printable
 from surveil.errors import InfrastructureError
@@ -78,7 +77,7 @@ class Mail:
         except InfrastructureError as error:
             reason = str(error)
         except (OSError, aiosmtplib.SMTPException) as error:
-            reason = f"{where} cannot be spoken with ({_why(error)})"
+            reason = f"{where} cannot be spoken with ({_line(words_of(error))})"
         return Outcome(fate=Fate.UNAVAILABLE, reason=reason)
 
     async def _handed_over(self, made: EmailMessage, where: str) -> Outcome:
@@ -156,13 +155,6 @@ def _context(authority: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authority)
     except (OSError, ssl.SSLError) as error:
         raise InfrastructureError(f"the certificates in {authority} cannot be read: {error}") from error
-
-
-def _why(error: OSError | aiosmtplib.SMTPException) -> str:
-    """In the system's own words where it was the network, and not in what Python makes of them."""
-    if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno)
-    return _line(str(error) or type(error).__name__)
 
 
 def _line(text: str) -> str:

@@ -159,7 +159,9 @@ def test_an_offline_runner_has_no_load() -> None:
 
 def test_a_runner_that_takes_nothing_says_why_it_is_idle() -> None:
     view = runner_view(make_runner(), replace(SESSION, refusing=True), 0)
-    assert view["reason"] == "takes nothing new now: 777 MiB of its disk are free"
+    assert view["reason"] == "takes nothing new now: it is about to stop, or 777 MiB of its disk are too few"
     view = runner_view(make_runner(), replace(SESSION, refusing=True, disk_free_mib=None), 0)
     assert view["reason"] == "takes nothing new before its first heartbeat since its start"
     assert runner_view(make_runner(), SESSION, 0)["reason"] is None
+    view = runner_view(make_runner(draining=True), replace(SESSION, refusing=True), 0)
+    assert (view["state"], view["reason"]) == ("draining", None), "which says it all"

@@ -104,7 +104,7 @@ def test_full_runners_are_counted_in_slots(state: State) -> None:
         (
             {},
             {"refusing": True, "disk_free_mib": 12},
-            "waits for a runner (a takes nothing new now: 12 MiB of its disk are free)",
+            "waits for a runner (a takes nothing new now: it is about to stop, or 12 MiB of its disk are too few)",
         ),
         ({}, {"refusing": True}, "waits for a runner (a takes nothing new before its first heartbeat since its start)"),
     ],

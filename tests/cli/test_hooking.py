@@ -113,20 +113,33 @@ def test_elsewhere_than_on_the_dispatchers_machine_it_says_so(type_: Type, count
     assert not (counter.data / "hooks.db").exists()
 
 
-def test_a_hook_is_put_into_a_bare_repository_and_taken_out(type_: Type, counter: Counter, home: Path) -> None:
+def test_a_hook_is_put_into_a_bare_repository_and_taken_out(
+    type_: Type, counter: Counter, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooking, "WATCHING_MS", 300)
     bare = home / "bare.git"
     subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
     assert json.loads(type_("hook", "install", str(bare), "--json").out) == {"repo": str(bare), "done": "made"}
     text = (bare / "hooks" / "post-receive").read_text()
     assert f"-P -m surveil look --data {counter.data} -- {bare} </dev/null" in text
-    ended = type_(
-        "hook", "install", str(bare), "--as", "git@Example.org:bare.git", "--dispatcher", "tcp://10.0.0.1:7300"
-    )
+    ended = type_("hook", "install", str(bare), "--as", "git@Example.org:bare.git", "--dispatcher", "tcp://127.0.0.1:1")
     assert ended.err == f"The hook of {bare} is made anew, as it was another one of ours.\n"
     text = (bare / "hooks" / "post-receive").read_text()
-    assert "--dispatcher tcp://10.0.0.1:7300 -- git@example.org:bare.git </dev/null" in text
+    assert "--dispatcher tcp://127.0.0.1:1 -- git@example.org:bare.git </dev/null" in text
     assert type_("hook", "remove", str(bare)).err == f"The hook of {bare} is removed.\n"
     assert type_("hook", "install", REPO).code == 2
+
+
+def test_a_hook_of_a_repository_that_nobody_watches_is_made_and_said_so(
+    type_: Type, counter: Counter, home: Path
+) -> None:
+    bare = home / "bare.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
+    unwatched = type_("hook", "install", str(bare))
+    assert (unwatched.code, unwatched.out) == (0, "")
+    assert f"No observer that is connected watches {bare}, so a push starts nothing for now" in unwatched.err
+    counter.desk.live.watching["eye"] = (WatchedRepo(repo=str(bare), problem=None),)
+    assert type_("hook", "install", str(bare)).err == f"The hook of {bare} is there already, as it is to be.\n"
 
 
 def test_retries_are_allowed_for_one_repository_and_until_that_is_taken_back(

@@ -140,6 +140,16 @@ def test_nobody_listens() -> None:
     assert outcome.reason.endswith("cannot be spoken with (Connection refused)")
 
 
+def test_a_name_that_nobody_has_is_said_in_words() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    server = MailServer(host="smtp.example.org", port=25, encryption="starttls")
+    made = Mail(server, sender="a@b.c", to=("ada@example.org",), channel="team", cluster="c1", resolve=resolve)
+    outcome = asyncio.run(made.carry(trial("team"), Envelope(id="build-7", made_at=NOW)))
+    assert outcome.reason == "smtp.example.org:25 cannot be spoken with (Name or service not known)"
+
+
 def test_a_name_that_leads_where_no_server_of_others_is_leads_nowhere(opens: Opens) -> None:
     office = opens()
 

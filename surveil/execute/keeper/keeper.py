@@ -5,9 +5,8 @@ What belongs here: the order of steps, their time, their verdict. What does not:
 (`files`, `logs.spool`), and everything that an agent decides. Imports only the standard library, and little of it: a
 keeper is forked for each attempt.
 
-It reads `order.json`, obeys the named pipe `control` (lines `cancel GRACE_MS` and `lease UNTIL_BOOT_MS`), appends
-to `spool`, keeps `status.json` current, and rings `bell`. It has one thread and one loop, and ends when nothing is
-left below it.
+It reads `order.json`, obeys the named pipe `control` (lines `cancel GRACE_MS` and `lease UNTIL_BOOT_MS`), appends to
+`spool`, keeps `status.json` current, and rings `bell`. It has one thread and one loop, and ends after all below it.
 """
 
 # ruff: noqa: PTH108, PTH118, PTH119  # A keeper does without pathlib, which costs it memory and time.
@@ -47,6 +46,7 @@ REMARKS_MAX: Final = 100
 OTHERS_REMARKS_MAX: Final = 4
 """So much is said at one step of what is not its own doing: with its own remarks, it has to fit into a report."""
 GONE_LOOK_MS: Final = 50
+"""How often is looked whether what is left of a step in a sandbox has ended: nothing tells of it."""
 LOOK_MS: Final = 1_000
 """A lease is looked at this often: after a suspended machine wakes, `poll` would sleep on for what was left."""
 
@@ -239,7 +239,7 @@ class Keeper:
             state = "passed" if exited.code == 0 else "failed"
             self._step(index, state=state, exit_code=exited.code, finished_after_ms=finished)
             return exited.code
-        # Whatever else was asked to end gets the rest of its grace; of its end in a sandbox nobody tells us.
+        # Whatever else was asked to end gets the rest of its grace.
         while self.kill_at is not None and self.now < self.kill_at and self.site.lives(pid):
             self._wait(self.now + GONE_LOOK_MS)
             self._look()
