@@ -17,9 +17,9 @@ import pytest
 from starlette.types import Message
 
 from surveil.store.hooks import KEPT_MS
-from surveil.web.hooks import receiving
+from surveil.web.hooks import receiving, room
 from surveil.web.hooks.forges import CLOCKS_APART_S
-from surveil.web.hooks.receiving import BUSY_MAX, EACH_MAX
+from surveil.web.hooks.room import BUSY_MAX, EACH_MAX
 from surveil.web.hooks.route import BODY_BYTES_MAX
 from tests.web.stage import HERE, PATIENCE_S, Stage
 
@@ -388,8 +388,11 @@ def test_while_a_secret_takes_anothers_place_both_are_good(stage: Stage) -> None
 # ---- too many
 
 
-def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_address(stage: Stage) -> None:
+def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_address(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One stranger whose bodies did not come kept the webhooks of all forges out."""
+    monkeypatch.setattr(room, "WAIT_S", 0.01)
 
     async def story() -> list[int]:
         held = asyncio.Event()
@@ -403,13 +406,13 @@ def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_addres
             yield BODY
 
         async def taken(client: httpx2.AsyncClient) -> list[asyncio.Task[httpx2.Response]]:
-            most = stage.app.state.receiver.busy.total() + EACH_MAX
+            most = stage.app.state.receiver.room.busy.total() + EACH_MAX
             made = [
                 asyncio.create_task(client.post("/hooks/github", headers=github(BODY), content=slow()))
                 for _ in range(EACH_MAX)
             ]
             # Nothing tells of it but a look.
-            while stage.app.state.receiver.busy.total() < most:  # noqa: ASYNC110
+            while stage.app.state.receiver.room.busy.total() < most:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             return made
 
@@ -420,10 +423,25 @@ def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_addres
             refused.append(await third.post("/hooks/github", headers=github(BODY), content=BODY))
             held.set()
             answers = [*refused, *await asyncio.gather(*slow_ones)]
-        assert not stage.app.state.receiver.busy
+        assert not stage.app.state.receiver.room.busy
         return [answer.status_code for answer in answers]
 
     assert sorted(asyncio.run(story())) == sorted([503, 503, 202, *[409] * (BUSY_MAX - 1)])
+
+
+def test_all_that_a_forge_says_in_the_same_moment_is_heard(stage: Stage) -> None:
+    """All but sixteen were told to come again, and many forges never do."""
+
+    async def story() -> list[int]:
+        stage.come_to_loop()
+        transport = httpx2.ASGITransport(app=stage.app, client=("192.0.2.1", 40_000))
+        bodies = [json.dumps({**GITHUB, "after": f"{number:040}"}).encode() for number in range(3 * EACH_MAX)]
+        async with asyncio.timeout(PATIENCE_S), httpx2.AsyncClient(transport=transport, base_url=HERE) as client:
+            posts = (client.post("/hooks/github", headers=github(each, delivery=""), content=each) for each in bodies)
+            return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+    assert asyncio.run(story()) == [202] * (3 * EACH_MAX)
+    assert stage.dispatcher.wishes == [LOOK] * (3 * EACH_MAX)
 
 
 def test_whoever_reads_a_page_does_not_wait_for_deliveries(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +469,7 @@ def test_whoever_reads_a_page_does_not_wait_for_deliveries(stage: Stage, monkeyp
                     for client, each in ((first, bodies[:EACH_MAX]), (second, bodies[EACH_MAX:]))
                     for body in each
                 ]
-                while stage.app.state.receiver.busy.total() < BUSY_MAX:  # noqa: ASYNC110
+                while stage.app.state.receiver.room.busy.total() < BUSY_MAX:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 answers = [await first.get(path, headers=stage.token()) for path in ("/builds", "/api/v1/builds/1")]
             finally:
@@ -486,7 +504,7 @@ def test_whoever_leaves_in_the_middle_is_no_defect_and_a_guess(stage: Stage) -> 
 
     asyncio.run(story())
     assert [each["status"] for each in sent if each["type"] == "http.response.start"] == [400]
-    assert not stage.app.state.receiver.busy
+    assert not stage.app.state.receiver.room.busy
 
 
 def test_a_flood_of_forgeries_is_one_line_of_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,6 @@ wished, where that repository's webhooks may.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,12 +33,9 @@ from surveil.web.hooks.forges import (
     told_apart,
 )
 from surveil.web.hooks.retrying import Outcome, Retrying
+from surveil.web.hooks.room import Room
 from surveil.web.hooks.secrets import HookSecrets, Opened
 
-BUSY_MAX: Final = 32
-"""Deliveries in work at once; forges that are told to wait come again or need not."""
-EACH_MAX: Final = BUSY_MAX // 2
-"""Of one address: whoever sends slowly what proves nothing leaves the other half to those who do not."""
 THREADS: Final = 2
 """For all deliveries: only one writes at a time, and what the others look at is there at once."""
 QUIET_MS: Final = 60_000
@@ -67,8 +63,7 @@ class Receiver:
         self._retrying = Retrying(books, secrets.hooks, cluster)
         self.secrets = secrets
         self._now = now
-        self.busy: Counter[str] = Counter()
-        """How many deliveries are in work, of each address."""
+        self.room = Room()
         self._quiet_until = 0
         self._unproved = 0
         # Their own: whoever reads a page waits for none of the deliveries that wait for the disk.

@@ -4,13 +4,12 @@ What belongs here: reading a request within its bounds, and writing the answer. 
 (`receiving`).
 
 A forge has no pass: each delivery proves itself. So the bounds come first: what proves nothing is not read, what is too
-long or too slow is cut off, and only so many are read at once, of one address half of these.
+long or too slow is cut off, and only so many are read at once (`room`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Annotated, Final
 
 from fastapi import Path, Request, Response
@@ -19,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from surveil.web.allowing import address_of
 from surveil.web.hooks.forges import FORGES
-from surveil.web.hooks.receiving import BUSY_MAX, EACH_MAX, UNPROVED, Receiver
+from surveil.web.hooks.receiving import UNPROVED, Receiver
 from surveil.web.problems import problem
 from surveil.web.routes import page_router
 
@@ -38,18 +37,13 @@ async def deliver(request: Request, forge: Annotated[str, Path(max_length=40)]) 
     proof = receiver.proof(forge, lambda name: _once(request, name))
     if proof is None:
         return problem(UNPROVED.status, UNPROVED.sentence)
-    address = address_of(request.scope)
-    if receiver.busy.total() >= BUSY_MAX or receiver.busy[address] >= EACH_MAX:
-        return problem(503, "So many deliveries are read already: send this one again in a while.")
-    receiver.busy[address] += 1
-    try:
+    async with receiver.room.place(address_of(request.scope)) as is_there:
+        if not is_there:
+            return problem(503, "So many deliveries are read already: send this one again in a while.")
         body = await _body(request)
         if isinstance(body, Response):
             return body
         outcome = await receiver.receive(forge, lambda name: _once(request, name), proof, body)
-    finally:
-        receiver.busy[address] -= 1
-        receiver.busy += Counter()  # Whoever has none is not kept.
     if outcome.document is not None:
         return JSONResponse(outcome.document, status_code=outcome.status)
     return problem(outcome.status, outcome.sentence)
