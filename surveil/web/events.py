@@ -33,7 +33,9 @@ MEDIA_TYPE: Final = "text/event-stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One of them; `id` is what the browser shows when it asks for what comes after."""
+    """One of them; `id` is what the browser shows when it asks for what comes after, and where it is empty, the one
+    before it stays.
+    """
 
     kind: str
     id: str
@@ -41,7 +43,8 @@ class Event:
 
     def written(self) -> Written:
         """As it is told; JSON has no line breaks of its own."""
-        return Written(data=f"event: {self.kind}\nid: {self.id}\ndata: {json.dumps(self.body)}\n\n".encode())
+        place = f"id: {self.id}\n" if self.id else ""
+        return Written(data=f"event: {self.kind}\n{place}data: {json.dumps(self.body)}\n\n".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

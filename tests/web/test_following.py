@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surveil.client import LogPiece
 from surveil.web.api.following import _pieces
 from surveil.web.events import Event
+from tests.web.stage import Stage
 
 
 async def _cut(data: bytes, cuts: list[int]) -> AsyncIterator[LogPiece]:
@@ -48,6 +50,14 @@ def test_no_byte_is_told_twice_or_left_out_whatever_they_are(data: bytes, cuts: 
     # What is no text and comes last may be the beginning of a character; nobody is told of half of one.
     reached = places[-1][1] if places else 0
     assert len(data) - 3 <= reached <= len(data)
+
+
+@pytest.mark.parametrize("path", ["jobs/none/log/follow", "jobs/test/log/rows/follow?attempt=9"])
+def test_who_is_told_of_a_problem_keeps_the_place_of_what_came_before(stage: Stage, path: str) -> None:
+    """An empty id would have a browser forget the one that it asks again with (WHATWG HTML, 9.2.6)."""
+    told = stage.get(f"/api/v1/builds/1/{path}", stage.token()).text
+    assert told.startswith('retry: 1000\n\nevent: problem\ndata: {"detail": "There is no ')
+    assert "\nid:" not in told
 
 
 def test_a_new_attempt_begins_at_its_own_first_byte() -> None:
