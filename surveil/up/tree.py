@@ -241,7 +241,7 @@ class Tree:
     def _tell(self, news: News) -> None:
         if news.part == OBSERVER and self._observing is not None:
             self._observing.consider(news)
-        self._note(news.part, f"({news.change}, process {news.pid}, exit code {news.exit_code}) {news.sentence}")
+        self._note(news.part, written_of(news))
         # Before it ever served, its own sentence says more than another try; whoever was killed said none.
         refused = news.change is Change.ENDED and not self._ready and (news.exit_code is None or news.exit_code >= 0)
         dead = news.change is Change.GIVEN_UP or refused
@@ -270,6 +270,13 @@ def sentence_about(news: News) -> str:
             return f"{news.part} runs again (process {news.pid})."
         case _:
             return ""
+
+
+def written_of(news: News) -> str:
+    """What is written of a change beside what the parts say themselves."""
+    process = "" if news.pid is None else f", process {news.pid}"
+    code = "" if news.exit_code is None else f", exit code {news.exit_code}"
+    return f"({news.change}{process}{code}) {news.sentence}".rstrip()
 
 
 def settings_for_children(config: UpConfig, data: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from surveil.core.policy import Policy
 from surveil.errors import ExitCode, UsageError
 from surveil.fleet.supervise import Change, News
 from surveil.up import main
-from surveil.up.tree import Tree, sentence_about, settings_for_children, settings_of_dispatcher
+from surveil.up.tree import Tree, sentence_about, settings_for_children, settings_of_dispatcher, written_of
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,18 @@ from surveil.up.tree import Tree, sentence_about, settings_for_children, setting
 )
 def test_people_are_told_what_they_should_know_of_a_part(news: News, sentence: str) -> None:
     assert sentence_about(news) == sentence
+
+
+@pytest.mark.parametrize(
+    ("news", "line"),
+    [
+        (News(part="observer", change=Change.STARTED, pid=7), "(started, process 7)"),
+        (News(part="observer", change=Change.ENDED, pid=7, exit_code=0), "(ended, process 7, exit code 0)"),
+        (News(part="local-1", change=Change.ENDED, exit_code=4, sentence="No."), "(ended, exit code 4) No."),
+    ],
+)
+def test_of_each_part_is_written_down_what_is_known(news: News, line: str) -> None:
+    assert written_of(news) == line
 
 
 def test_the_parts_are_told_everything_and_read_no_file(tmp_path: Path) -> None:
