@@ -47,6 +47,7 @@ from surveil.web.pages import auditing as audit
 from surveil.web.pages.problem import problem_page
 from surveil.web.providers import Provider
 from surveil.web.quick import Quick
+from surveil.web.room import Room
 from surveil.web.routes import all_of
 from surveil.web.submitting import Submitter
 from surveil.web.tags import Tags
@@ -84,6 +85,7 @@ def make_app(
     app.state.cluster = cluster
     app.state.public_badges = public_badges
     app.state.providers = providers or {}
+    app.state.returns = Room(most=arriving.RETURNS_MAX, wait_s=arriving.RETURN_S)
     app.state.stopping = asyncio.Event()
     app.state.gatherer = gatherer
     app.state.receiver = receiver

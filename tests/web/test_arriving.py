@@ -18,13 +18,13 @@ from joserfc.jwk import ECKey, RSAKey
 from surveil.calling import TIMEOUT_S, Answer, Caller, CallError
 from surveil.errors import SurveilError
 from surveil.store.people import Role
-from surveil.web.pages.arriving import ON_THE_WAY_S
+from surveil.web.pages.arriving import ON_THE_WAY_S, RETURNS_MAX
 from surveil.web.providers import openid
 from surveil.web.providers.openid import KEYS_AGAIN_MS, KNOWN_MS, TROUBLE_MS, OpenID
 from surveil.web.providers.rules import Grant, Kind, ProviderRule
 from surveil.web.visitors import COOKIE
 from tests.web.provider import CLIENT, ISSUER, Played
-from tests.web.stage import HERE, Stage
+from tests.web.stage import HERE, PATIENCE_S, Stage
 
 WAY = f"{COOKIE}-way"
 DISCOVERY = "/.well-known/openid-configuration"
@@ -132,6 +132,52 @@ def test_no_other_browser_and_no_earlier_sign_in_is_that_one(scene: Scene) -> No
     replayed = scene.back(way, brought)
     assert (replayed.status_code, COOKIE in replayed.cookies) == (403, False)
     assert "invalid_grant" in replayed.text
+
+
+def test_strangers_with_codes_that_they_made_up_keep_nobody_out(scene: Scene) -> None:
+    """Three hundred at once were three hundred questions to the provider, and whoever had signed in got no answer."""
+    silence, asked = asyncio.Event(), scene.played.call
+
+    async def slow(method: str, url: str, **more: Any) -> Answer:
+        if url.endswith("/token"):
+            await silence.wait()
+        return await asked(method, url, **more)
+
+    async def story() -> list[int]:
+        scene.stage.come_to_loop()
+        scene.played.now = scene.stage.now
+        returns = scene.stage.app.state.returns
+        strangers, ada = (
+            httpx2.AsyncClient(transport=httpx2.ASGITransport(app=scene.stage.app, client=(host, 4)), base_url=HERE)
+            for host in ("192.0.2.1", "192.0.2.2")
+        )
+        async with asyncio.timeout(PATIENCE_S), strangers, ada:
+            there = await ada.get("/login/corp")
+            scene.played.call = slow  # type: ignore[method-assign]
+            words = scene.played.sign_in((await strangers.get("/login/corp")).headers["location"])
+            path = "/login/corp/back"
+            many = [
+                asyncio.create_task(strangers.get(path, params={**words, "code": f"{each}"}))
+                for each in range(RETURNS_MAX)
+            ]
+            while returns.busy.total() + returns.waiting < RETURNS_MAX:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert returns.busy == {"192.0.2.1": RETURNS_MAX // 2}
+            own = asyncio.create_task(ada.get(path, params=scene.played.sign_in(there.headers["location"])))
+            while returns.busy.total() == RETURNS_MAX // 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            returns.wait_s = 0.0
+            crowded = await strangers.get(path, params={**words, "code": "x"})
+            assert "So many sign in at this moment" in crowded.text
+            assert "set-cookie" not in crowded.headers, "whoever loads the page again is still on their way"
+            silence.set()
+            return [
+                crowded.status_code,
+                (await own).status_code,
+                *{each.status_code for each in await asyncio.gather(*many)},
+            ]
+
+    assert asyncio.run(story()) == [503, 303, 403]
 
 
 def test_what_one_provider_gave_is_nothing_at_another(scene: Scene) -> None:

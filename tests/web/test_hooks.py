@@ -17,9 +17,9 @@ import pytest
 from starlette.types import Message
 
 from surveil.store.hooks import KEPT_MS
-from surveil.web.hooks import receiving, room
+from surveil.web.hooks import receiving
 from surveil.web.hooks.forges import CLOCKS_APART_S
-from surveil.web.hooks.room import BUSY_MAX, EACH_MAX
+from surveil.web.hooks.receiving import BUSY_MAX
 from surveil.web.hooks.route import BODY_BYTES_MAX
 from tests.web.stage import HERE, PATIENCE_S, Stage
 
@@ -27,6 +27,7 @@ REPO: Final = "git@example.org:team/Lib.git"
 OTHER: Final = "https://example.org/team/other"
 SECRET: Final = "it is a long secret, with umlauts: äöü"
 SHA_A, SHA_B = "a" * 40, "b" * 40
+EACH_MAX: Final = BUSY_MAX // 2
 LOOK: Final = ("look", {"repo": REPO})
 
 # Payloads by the forges' own schemas: the fields that say which repository is meant, beside some that we do not read.
@@ -392,7 +393,7 @@ def test_only_so_many_deliveries_are_read_at_once_and_half_of_them_of_one_addres
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One stranger whose bodies did not come kept the webhooks of all forges out."""
-    monkeypatch.setattr(room, "WAIT_S", 0.01)
+    monkeypatch.setattr(stage.app.state.receiver.room, "wait_s", 0.01)
 
     async def story() -> list[int]:
         held = asyncio.Event()

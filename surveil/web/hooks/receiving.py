@@ -33,9 +33,15 @@ from surveil.web.hooks.forges import (
     told_apart,
 )
 from surveil.web.hooks.retrying import Outcome, Retrying
-from surveil.web.hooks.room import Room
 from surveil.web.hooks.secrets import HookSecrets, Opened
+from surveil.web.room import Room
 
+BUSY_MAX: Final = 32
+"""Deliveries in work at once. Whoever sends slowly what proves nothing leaves half to those who do not."""
+WAIT_S: Final = 3.0
+"""A forge may say a hundred things in the same second, and many send nothing a second time; some give up after five
+seconds.
+"""
 THREADS: Final = 2
 """For all deliveries: only one writes at a time, and what the others look at is there at once."""
 QUIET_MS: Final = 60_000
@@ -63,7 +69,7 @@ class Receiver:
         self._retrying = Retrying(books, secrets.hooks, cluster)
         self.secrets = secrets
         self._now = now
-        self.room = Room()
+        self.room = Room(most=BUSY_MAX, wait_s=WAIT_S)
         self._quiet_until = 0
         self._unproved = 0
         # Their own: whoever reads a page waits for none of the deliveries that wait for the disk.

@@ -4,7 +4,7 @@ What belongs here: reading a request within its bounds, and writing the answer. 
 (`receiving`).
 
 A forge has no pass: each delivery proves itself. So the bounds come first: what proves nothing is not read, what is too
-long or too slow is cut off, and only so many are read at once (`room`).
+long or too slow is cut off, and only so many are read at once (`surveil.web.room`).
 """
 
 from __future__ import annotations

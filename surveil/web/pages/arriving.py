@@ -17,10 +17,12 @@ from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from surveil.errors import NotFoundError, SurveilError
+from surveil.web.allowing import address_of
 from surveil.web.pages.signing import let_in, sign_in_page
 from surveil.web.problems import status_of
 from surveil.web.providers import Provider
 from surveil.web.providers.words import NOT_BEGUN, is_word
+from surveil.web.room import Room
 from surveil.web.root import cookie_path, root_of
 from surveil.web.routes import page_router
 from surveil.web.visitors import Door, cookie_name
@@ -29,6 +31,11 @@ router = page_router()
 
 ON_THE_WAY_S: Final = 600
 """So long somebody may take to sign in."""
+RETURNS_MAX: Final = 32
+"""So many come in at once: anybody can come with a code that they made up, and each has us ask their provider."""
+RETURN_S: Final = 10.0
+"""So long somebody waits for those before them."""
+_CROWDED: Final = "So many sign in at this moment that there was no turn for you: load this page again in a while."
 _SECRET_BYTES: Final = 32
 _WORD_CHARACTERS_MAX: Final = 100
 _CODE_CHARACTERS_MAX: Final = 8_000
@@ -75,7 +82,11 @@ async def come_back(
         why = f" (`{error}`)" if error and is_word(error) else ""
         answer = sign_in_page(request, sentence=f"{found.rule.title} did not sign you in{why}: begin again.", code=403)
     else:
-        answer = await _arrived(request, found, kept, code=code, state=state, issuer=iss)
+        returns: Room = request.app.state.returns
+        async with returns.place(address_of(request.scope)) as is_there:
+            if not is_there:
+                return sign_in_page(request, sentence=_CROWDED, code=503)
+            answer = await _arrived(request, found, kept, code=code, state=state, issuer=iss)
     answer.delete_cookie(
         _cookie(request), path=cookie_path(request), secure=request.url.scheme == "https", httponly=True,
         samesite="lax",

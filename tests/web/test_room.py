@@ -1,4 +1,4 @@
-"""Places for deliveries: whose turn it is, and that none is lost, however a wait ends."""
+"""Places for what anybody may begin: whose turn it is, and that none is lost, however a wait ends."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import asyncio
 
 import pytest
 
-from surveil.web.hooks import room
-from surveil.web.hooks.room import BUSY_MAX, EACH_MAX, Room
+from surveil.web import room
+from surveil.web.room import Room
 from tests.web.stage import PATIENCE_S
+
+BUSY_MAX = 32
+EACH_MAX = 16
 
 
 class Crowd:
-    """Deliveries that stay until they are told to leave; `came` is who got a place, in this order."""
+    """Visitors who stay until they are told to leave; `came` is who got a place, in this order."""
 
     def __init__(self) -> None:
-        self.room = Room()
+        self.room = Room(most=BUSY_MAX, wait_s=2.0 * PATIENCE_S)
         self.came: list[str] = []
         self.refused: list[str] = []
 
@@ -100,16 +103,19 @@ def test_nobody_waits_for_long_or_beside_too_many(monkeypatch: pytest.MonkeyPatc
         async with asyncio.timeout(PATIENCE_S):
             first = [crowd.send(address) for address in "ab" for _ in range(EACH_MAX)]
             await settled()
-            monkeypatch.setattr(room, "WAIT_S", 2.0 * PATIENCE_S)
-            patient = [crowd.send(address) for address in ("a", "a", "a", "a", "b", "c", "d", "e")]
+            patient = [crowd.send("a") for _ in range(7)]
             await settled()
-            assert (crowd.room.waiting, crowd.refused) == (6, ["a", "e"])
-            monkeypatch.setattr(room, "WAIT_S", 0.01)
-            patient[6][0].cancel()
+            assert (crowd.room.waiting, crowd.refused) == (6, ["a"])
+            patient += [crowd.send(address) for address in ("b", "b", "c", "c", "c")]
             await settled()
+            # The latest four of `a` made room; then two of each wait, and nobody for more.
+            assert (crowd.room.waiting, sorted(crowd.refused)) == (6, ["a"] * 5 + ["c"])
+            patient[0][0].cancel()
+            await settled()
+            crowd.room.wait_s = 0.01
             hasty, _ = crowd.send("f")
             await hasty
-            assert (crowd.room.waiting, crowd.refused) == (5, ["a", "e", "f"])
+            assert (crowd.room.waiting, crowd.refused[-1]) == (5, "f")
             for _, leaving in (*first, *patient):
                 leaving.set()
             await asyncio.wait({task for task, _ in (*first, *patient)})
