@@ -6,6 +6,7 @@ What belongs here: putting it together. What does not: opening the parts (`openi
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request
@@ -85,7 +86,7 @@ def make_app(
     app.state.cluster = cluster
     app.state.public_badges = public_badges
     app.state.providers = providers or {}
-    app.state.returns = Room(most=arriving.RETURNS_MAX, wait_s=arriving.RETURN_S)
+    app.state.returns = defaultdict[str, Room](lambda: Room(most=arriving.RETURNS_MAX, wait_s=arriving.RETURN_S))
     app.state.stopping = asyncio.Event()
     app.state.gatherer = gatherer
     app.state.receiver = receiver

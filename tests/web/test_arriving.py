@@ -146,7 +146,7 @@ def test_strangers_with_codes_that_they_made_up_keep_nobody_out(scene: Scene) ->
     async def story() -> list[int]:
         scene.stage.come_to_loop()
         scene.played.now = scene.stage.now
-        returns = scene.stage.app.state.returns
+        returns = scene.stage.app.state.returns["corp"]
         strangers, ada = (
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app=scene.stage.app, client=(host, 4)), base_url=HERE)
             for host in ("192.0.2.1", "192.0.2.2")
@@ -170,6 +170,10 @@ def test_strangers_with_codes_that_they_made_up_keep_nobody_out(scene: Scene) ->
             crowded = await strangers.get(path, params={**words, "code": "x"})
             assert "So many sign in at this moment" in crowded.text
             assert "set-cookie" not in crowded.headers, "whoever loads the page again is still on their way"
+            words = scene.played.sign_in((await strangers.get("/login/other")).headers["location"])
+            many.append(asyncio.create_task(strangers.get("/login/other/back", params={**words, "code": "x"})))
+            while not scene.stage.app.state.returns["other"].busy:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             silence.set()
             return [
                 crowded.status_code,

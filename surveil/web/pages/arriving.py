@@ -10,6 +10,7 @@ first return from there, whatever came of that. Nobody is ever led to an address
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -32,7 +33,7 @@ router = page_router()
 ON_THE_WAY_S: Final = 600
 """So long somebody may take to sign in."""
 RETURNS_MAX: Final = 32
-"""So many come in at once: anybody can come with a code that they made up, and each has us ask their provider."""
+"""So many come in from one provider at once: anybody can come with a code that they made up, and each has us ask it."""
 RETURN_S: Final = 10.0
 """So long somebody waits for those before them."""
 _CROWDED: Final = "So many sign in at this moment that there was no turn for you: load this page again in a while."
@@ -82,8 +83,8 @@ async def come_back(
         why = f" (`{error}`)" if error and is_word(error) else ""
         answer = sign_in_page(request, sentence=f"{found.rule.title} did not sign you in{why}: begin again.", code=403)
     else:
-        returns: Room = request.app.state.returns
-        async with returns.place(address_of(request.scope)) as is_there:
+        returns: Mapping[str, Room] = request.app.state.returns
+        async with returns[provider].place(address_of(request.scope)) as is_there:
             if not is_there:
                 return sign_in_page(request, sentence=_CROWDED, code=503)
             answer = await _arrived(request, found, kept, code=code, state=state, issuer=iss)
