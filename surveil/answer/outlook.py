@@ -24,6 +24,8 @@ AUTHORS_MAX: Final = 20_000
 AUTHORS_MEANT_MAX: Final = 20
 """So many of one name, or with one address, are taken for the same."""
 LATELY_SHOWN: Final = 20
+USUAL_OF_LEAST: Final = 3
+"""Of so many builds that passed one can say what is usual."""
 REFS_SHOWN: Final = 20
 REPOSITORIES_PAGE: Final = 50
 """Repositories in one answer; the asker turns pages with `at`."""
@@ -159,13 +161,13 @@ def repository_view(repo: str, lately: Sequence[Outline]) -> dict[str, Any]:
 
 
 def median_ms(builds: Sequence[Outline]) -> int | None:
-    """How long a build usually takes that passes; None where none of them did."""
+    """How long a build usually takes that passes; None where too few of them did for anything to be usual."""
     took = [
         build.finished_at - build.started_at
         for build in builds
         if build.state is Status.PASSED and build.started_at is not None and build.finished_at is not None
     ]
-    return int(median(took)) if took else None
+    return int(median(took)) if len(took) >= USUAL_OF_LEAST else None
 
 
 def _ref_view(ref: str, builds: Sequence[Outline]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ TROUBLES: Final = {
     "handshakes_refused": "handshakes by keys that are unknown or revoked",
     "handshakes_broken": "handshakes that the dispatcher failed to judge, which is its own defect",
     "accept_failed": "connections for which the dispatcher had no room",
-    "zap_restarts": "times that nobody could be let in until the dispatcher noticed, which is its own defect",
+    "zap_restarts": "spans in which nobody could be let in until the dispatcher noticed, which is its own defect",
     "malformed": "messages that cannot be read",
     "denied": "messages that their sender may not say",
     "too_large": "messages that were too large to be sent, which is a defect of the dispatcher",
@@ -35,7 +35,7 @@ DID: Final = {
     "attempts_not_its_own": "words about attempts that are not its own",
     "output_refused": "pieces of logs that are not its own or not in their place",
     "commits_not_its_business": "questions for commits that are none of its business",
-    "labels_not_granted": "times labels that its token did not grant",
+    "labels_not_granted": "introductions with labels that its token did not grant",
     "tokens_refused": "tokens that are worth nothing",
     "hellos_refused": "introductions by a copy of its data folder, or as of another installation",
 }
@@ -44,7 +44,7 @@ DID: Final = {
 
 def trouble_words(*, trouble: str, count: int, last_from: str | None) -> str:
     """What came to the ports and should not have, since the dispatcher's start."""
-    return f"{count} {TROUBLES.get(trouble, trouble)}{f', the last from {last_from}' if last_from else ''}"
+    return f"{TROUBLES.get(trouble, trouble)}: {count}{f', the last from {last_from}' if last_from else ''}"
 
 
 def peer_words(*, peer: str | None, role: str, **_: object) -> str:
@@ -54,7 +54,7 @@ def peer_words(*, peer: str | None, role: str, **_: object) -> str:
 
 def did_words(did: Mapping[str, int]) -> str:
     """What a peer did since the dispatcher's start."""
-    return ", ".join(f"{count} {DID.get(what, what)}" for what, count in did.items())
+    return ", ".join(f"{DID.get(what, what)}: {count}" for what, count in did.items())
 
 
 def all_troubles(troubles: Iterable[Mapping[str, Any]]) -> str:

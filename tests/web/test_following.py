@@ -53,9 +53,16 @@ def test_no_byte_is_told_twice_or_left_out_whatever_they_are(data: bytes, cuts: 
 
 
 @pytest.mark.parametrize("path", ["jobs/none/log/follow", "jobs/test/log/rows/follow?attempt=9"])
+def test_who_follows_what_there_is_not_is_told_so_by_the_status(stage: Stage, path: str) -> None:
+    told = stage.get(f"/api/v1/builds/1/{path}", stage.token())
+    assert told.status_code == 404
+    assert told.json()["detail"].startswith("There is no ")
+
+
+@pytest.mark.parametrize("path", ["jobs/none/log/follow", "jobs/test/log/rows/follow"])
 def test_who_is_told_of_a_problem_keeps_the_place_of_what_came_before(stage: Stage, path: str) -> None:
     """An empty id would have a browser forget the one that it asks again with (WHATWG HTML, 9.2.6)."""
-    told = stage.get(f"/api/v1/builds/1/{path}", stage.token()).text
+    told = stage.get(f"/api/v1/builds/1/{path}", {**stage.token(), "Last-Event-ID": "9.0"}).text
     assert told.startswith('retry: 1000\n\nevent: problem\ndata: {"detail": "There is no ')
     assert "\nid:" not in told
 

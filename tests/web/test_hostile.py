@@ -19,7 +19,7 @@ from surveil.store.passes import Kind
 from surveil.store.people import Role
 from surveil.web import events
 from surveil.web.allowing import HowOften
-from surveil.web.api import lasting
+from surveil.web.api import lengthy
 from surveil.web.books import AllBooks
 from surveil.web.visitors import COOKIE, csrf_of
 from tests.web.events import listen
@@ -92,7 +92,7 @@ def test_a_download_ends_with_the_right_to_it_and_with_nothing_else(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Whoever had begun got all of it, an hour after their pass was ended."""
-    monkeypatch.setattr(lasting, "LOOK_S", 0.0)
+    monkeypatch.setattr(lengthy, "LOOK_S", 0.0)
     stage.desk.log("1/test", 1, b"x" * (4 * CHUNK_BYTES_MAX))
     shown, ask = token(stage, "grace", ("read", "/srv/*")), AllBooks.ask
 

@@ -246,7 +246,7 @@ REPOSITORY: Final = Shape(
     {
         "repo": text("its address"),
         "median_ms": maybe(
-            whole("how long a build of it that passes usually takes; `null` where none did", least=None)
+            whole("how long a build of it that passes usually takes; `null` where fewer than three did", least=None)
         ),
         "lately": many(
             record(id=whole("its number", least=1), ref=text("its ref"), state=one_of(Status, "how it stands")),

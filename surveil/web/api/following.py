@@ -68,8 +68,17 @@ async def follow(
     if last:
         attempt, at = place_of(last)
         tail = None
+    else:
+        await require_job(books, f"{build}/{job}", attempt)
     pieces = follow_log(books, f"{build}/{job}", attempt=attempt, at=at, tail_lines=tail)
     return stream(_pieces(pieces), request, visitor)
+
+
+async def require_job(books: Books, job: str, attempt: int | None) -> None:
+    """See that there is what somebody wants to follow, while there still is a status to say otherwise. Whoever comes
+    back was told so before. Raises NotFoundError.
+    """
+    await books.ask("log", {"job": job, "attempt": attempt, "limit": 1})
 
 
 def place_of(last: str) -> tuple[int, int]:

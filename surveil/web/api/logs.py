@@ -16,7 +16,7 @@ from surveil.errors import InfrastructureError
 from surveil.protocol import CHUNK_BYTES_MAX
 from surveil.store.logs import TAIL_LINES_MAX
 from surveil.web.api.asking import Asked, BuildNumber, JobName, Reads
-from surveil.web.api.lasting import while_allowed
+from surveil.web.api.lengthy import while_allowed
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
 from surveil.web.routes import api_router

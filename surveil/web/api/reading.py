@@ -18,7 +18,7 @@ from surveil.client.following import follow_artifact
 from surveil.core.model import Status
 from surveil.errors import NotFoundError
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
-from surveil.web.api.lasting import while_allowed
+from surveil.web.api.lengthy import while_allowed
 from surveil.web.books import Books
 from surveil.web.headers import SANDBOXED
 from surveil.web.routes import api_router

@@ -17,7 +17,7 @@ from surveil.errors import NotFoundError, UsageError
 from surveil.store.log_rows import ROWS_MAX
 from surveil.store.log_search import ERROR, literal
 from surveil.web.api.asking import Asked, BuildNumber, Document, JobName, Reads
-from surveil.web.api.following import PLACE_FORM, LastPlace, place_of
+from surveil.web.api.following import PLACE_FORM, LastPlace, place_of, require_job
 from surveil.web.books import Books
 from surveil.web.events import stream
 from surveil.web.lines import Log, row_view
@@ -102,6 +102,8 @@ async def follow(
     earlier = tuple(Place(attempt=number, at=byte) for number, byte in map(place_of, behind))
     if last:
         attempt, at = place_of(last)
+    else:
+        await require_job(books, f"{build}/{job}", attempt)
     place = Place(attempt=attempt or 0, at=at if attempt else 0, behind=earlier)
     return stream(books.tidings.follow(f"{build}/{job}", place, only=only), request, visitor)
 
