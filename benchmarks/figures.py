@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import psutil
 
 MIB: Final = 1024 * 1024
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,17 @@ def spread(values: Sequence[float], unit: str = "ms") -> str:
     """Median, 99th percentile and worst, in words."""
     median, high = statistics.median(values), percentile(values, 0.99)
     return f"p50 {median:.2f} {unit}, p99 {high:.2f} {unit}, worst {max(values):.2f} {unit} of {len(values)}"
+
+
+def in_turns(one: Callable[[], Found], other: Callable[[], Found], *, pairs: int) -> tuple[list[Found], list[Found]]:
+    """What both give, so many times each. They take turns in who begins: a machine that others use as well gets slower
+    or faster for seconds at a time, and whoever always came second would have more or less of that.
+    """
+    found: tuple[list[Found], list[Found]] = ([], [])
+    for number in range(pairs):
+        for which in (0, 1) if number % 2 == 0 else (1, 0):
+            found[which].append((one, other)[which]())
+    return found
 
 
 class Usage:

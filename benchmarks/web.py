@@ -91,7 +91,14 @@ def bare_of(folder: Path, document: bytes) -> Iterator[Web]:
     """The framework with this document and nothing else."""
     file = folder / "document.json"
     file.write_bytes(document)
-    command = [sys.executable, "-m", "benchmarks.bare", str(file)]
+    with bare_at(file) as bare:
+        yield bare
+
+
+@contextlib.contextmanager
+def bare_at(place: Path) -> Iterator[Web]:
+    """The framework alone over a dispatcher's folder, or with a document (see `bare`)."""
+    command = [sys.executable, "-m", "benchmarks.bare", str(place)]
     process = subprocess.Popen(command, env=environment({}), stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None, "it is a pipe"

@@ -26,7 +26,10 @@ TINY = {
     "containers": ["--times", "1"],
     "validate": ["--lines", "60", "--times", "2"],
     "shards": ["--cases", "12", "--seconds", "0.2", "--only", "2"],
-    "pages": ["--builds", "1000", "--only", "pages", "--times", "1", "--warm", "0"],
+    "pages": [
+        "--builds", "1000", "--only", "pages,api,dispatch", "--times", "1", "--warm", "0", "--seconds", "0.1",
+        "--pairs", "1", "--dispatched", "2",
+    ],
     "followers": [
         "--lines", "10000", "--paints", "1", "--written", "0", "--followers", "3", "--slow", "1", "--jobs", "200",
         "--pairs", "1", "--early", "100",
