@@ -95,7 +95,8 @@ def give(name: str, role: str, repos: tuple[str, ...], *, as_json: bool, **where
         by_hand = _roles([each for each in known["roles"] if each["source"] is None])
         others = [each for each in by_hand if each.repo not in changed]
         left = others if repos else []
-        found = register.put(name, left if role == "none" else [*others, *_given(role, repos)])
+        wanted = left if role == "none" else [*others, *_given(role, repos)]
+        found = register.put(name, wanted, was=by_hand)
     _tell(found, as_json=as_json)
 
 

@@ -30,9 +30,12 @@ class Register(ABC):
         """Everybody who is known, by name."""
 
     @abstractmethod
-    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
+    def put(
+        self, name: str, roles: Sequence[Role], *, new: bool = False, was: Sequence[Role] | None = None
+    ) -> Document:
         """Know somebody, with these roles in place of those that were given by hand before; with `new`, only if nobody
-        is known so. Raises InvalidError, and UsageError where somebody is.
+        is known so, and with `was`, only if somebody is and those before are these. Raises InvalidError, and UsageError
+        where it is otherwise.
         """
 
     @abstractmethod

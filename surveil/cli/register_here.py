@@ -29,15 +29,16 @@ class RegisterHere(Register):
         with opened_passes(self._data) as passes:
             return [person_view(each) for each in passes.people.listed()]
 
-    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
+    def put(
+        self, name: str, roles: Sequence[Role], *, new: bool = False, was: Sequence[Role] | None = None
+    ) -> Document:
         """Know somebody with these roles."""
         checked(name, roles)
         with opened_passes(self._data) as passes:
-            if new:
-                # Looked at before as well, so that of whoever may not be added no line says that they were.
-                passes.people.see_new(name)
+            # Looked at before as well, so that no line says of somebody what is not done.
+            passes.people.see(name, roles, new=new, was=was)
             note_here(self._data, What.USER, roles_text(name, roles), now=_now())
-            return person_view(passes.people.put(name, roles, now=_now(), new=new))
+            return person_view(passes.people.put(name, roles, now=_now(), new=new, was=was))
 
     def forget(self, name: str) -> Document:
         """Know somebody no more."""

@@ -31,11 +31,13 @@ class RegisterThere(Register):
         """Everybody who is known."""
         return list(self._pages.request("GET", _USERS))
 
-    def put(self, name: str, roles: Sequence[Role], *, new: bool = False) -> Document:
+    def put(
+        self, name: str, roles: Sequence[Role], *, new: bool = False, was: Sequence[Role] | None = None
+    ) -> Document:
         """Know somebody with these roles."""
         # A name that cannot be one may not be written into an address either.
         checked(name, roles)
-        about = {"roles": [{"role": each.scope, "repo": each.repo} for each in roles]}
+        about = {"roles": _given(roles), **({} if was is None else {"was": _given(was)})}
         path = f"{_USERS}/{quote(name, safe='')}"
         if not new:
             return dict(self._pages.request("PUT", path, about))
@@ -60,3 +62,7 @@ class RegisterThere(Register):
         lost = f"{LOST}look with `surveil login --list`, and type it again."
         self._pages.request("DELETE", f"{_PASSES}/{quote(pass_id, safe='')}", once=lost)
         return found
+
+
+def _given(roles: Sequence[Role]) -> list[Document]:
+    return [{"role": each.scope, "repo": each.repo} for each in roles]

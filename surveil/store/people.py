@@ -118,18 +118,22 @@ class People:
             row = connection.execute(select(PEOPLE).where(PEOPLE.c.name == name)).first()
             return None if row is None else _person(row, _roles(connection, name))
 
-    def put(self, name: str, roles: Sequence[Role], *, now: int, new: bool = False) -> Person:
+    def put(
+        self, name: str, roles: Sequence[Role], *, now: int, new: bool = False, was: Sequence[Role] | None = None
+    ) -> Person:
         """Know a person of this name with these roles, in place of those that were given by hand before; with `new`,
-        only if nobody is known so.
+        only if nobody is known so, and with `was`, only if somebody is and those before are these.
 
         Raises:
             InvalidError: nobody can be called so, or have such roles.
-            UsageError: somebody is known so, and should be new.
+            UsageError: somebody is known so, and should be new; or what was before is something else.
         """
         checked(name, roles)
         with self._file.transaction() as connection:
             if new:
                 _see_new(connection, name)
+            if was is not None:
+                _see_was(connection, name, was, roles)
             if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is None:
                 _room(connection)
                 provider = name.partition("@")[2] or None
@@ -139,10 +143,13 @@ class People:
         assert found is not None, "it was just written"
         return found
 
-    def see_new(self, name: str) -> None:
-        """Raise UsageError where somebody is known so."""
+    def see(self, name: str, roles: Sequence[Role], *, new: bool, was: Sequence[Role] | None) -> None:
+        """Raise UsageError where `put` would."""
         with self._file.looking() as connection:
-            _see_new(connection, name)
+            if new:
+                _see_new(connection, name)
+            if was is not None:
+                _see_was(connection, name, was, roles)
 
     def arrive(
         self, provider: str, subject: str, called: str, roles: Sequence[Role], *, issuer: str, now: int,
@@ -248,6 +255,22 @@ def roles_text(name: str, roles: Iterable[Role]) -> str:
 def _see_new(connection: Connection, name: str) -> None:
     if connection.execute(select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first() is not None:
         raise UsageError(f"{name} is known already: `surveil user role {name} ROLE` gives another role.")
+
+
+def _see_was(connection: Connection, name: str, was: Sequence[Role], roles: Sequence[Role]) -> None:
+    """See that nobody else changed somebody's roles since they were these. Whoever says it twice finds what they
+    wanted, which is as well.
+    """
+    require_known(connection, name)
+    present = [each for each in _roles(connection, name).get(name, ()) if each.source == BY_HAND]
+    if _spelt(present) not in (_spelt(was), _spelt(roles)):
+        raise UsageError(
+            f"Somebody else changed what {name} may do at this moment: look with `surveil user ls`, and type it again."
+        )
+
+
+def _spelt(roles: Iterable[Role]) -> set[tuple[str, str]]:
+    return {(each.repo, each.scope) for each in roles}
 
 
 def _replace(connection: Connection, name: str, source: str, roles: Iterable[Role]) -> None:

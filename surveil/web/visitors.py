@@ -203,16 +203,19 @@ class Door:
         """Everybody who is known."""
         return await asyncio.to_thread(self._passes.people.listed)
 
-    async def put_person(self, visitor: Visitor, name: str, roles: Sequence[Role], *, new: bool = False) -> Person:
-        """Know somebody, with these roles in place of those before; with `new`, only if nobody is known so. Raises
-        InvalidError, and UsageError where somebody is.
+    async def put_person(
+        self, visitor: Visitor, name: str, roles: Sequence[Role], *, new: bool = False,
+        was: Sequence[Role] | None = None,
+    ) -> Person:  # fmt: skip
+        """Know somebody, with these roles in place of those before; with `new`, only if nobody is known so, and with
+        `was`, only if somebody is and those before are these. Raises InvalidError, and UsageError where it is
+        otherwise.
         """
         checked(name, roles)
-        if new:
-            # Looked at before as well, so that of whoever may not be added no line says that they were.
-            await asyncio.to_thread(self._passes.people.see_new, name)
+        # Looked at before as well, so that no line says of somebody what is not done.
+        await asyncio.to_thread(self._passes.people.see, name, roles, new=new, was=was)
         await self._note(What.USER, visitor.person, roles_text(name, roles), _way(visitor))
-        return await asyncio.to_thread(self._passes.people.put, name, roles, now=self._now(), new=new)
+        return await asyncio.to_thread(self._passes.people.put, name, roles, now=self._now(), new=new, was=was)
 
     async def forget_person(self, visitor: Visitor, name: str) -> int:
         """Know somebody no more, and end all that they came in with; how many of these were good. Raises

@@ -94,16 +94,40 @@ def test_of_administrators_who_add_somebody_at_the_same_time_one_does(
 ) -> None:
     passes = Passes(data)
 
-    def both_looked(self: People, name: str) -> None:
+    def both_looked(self: People, name: str, *_: object, **__: object) -> None:
         """Nobody was known so, and by now somebody is."""
         if self.find(name) is None:
             passes.people.put(name, [Role(repo=OTHER, scope="read")], now=1, new=True)
 
-    monkeypatch.setattr(People, "see_new", both_looked)
+    monkeypatch.setattr(People, "see", both_looked)
     late = type_("user", "add", "grace", "--role", "admin")
     assert late.code == 2
     assert "grace is known already: `surveil user role grace ROLE` gives another role." in late.err
     assert roles(type_) == [("grace", "read", OTHER)]
+    passes.close()
+
+
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_what_an_administrator_takes_away_no_other_one_gives_back_unknowingly(
+    type_: Type, data: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Who added a role at that moment put all those of before back, and knew somebody again who was removed."""
+    type_("user", "add", "grace", "--role", "admin")
+    passes = Passes(data)
+
+    def another_one_comes(*_: object, **__: object) -> None:
+        if how == "changed":
+            passes.people.put("grace", [], now=1)
+        else:
+            passes.forget("grace", now=1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(People, "see", another_one_comes)
+        late = type_("user", "role", "grace", "read", "--repo", LIB)
+    assert late.code == (2 if how == "changed" else 6)
+    assert ("Somebody else changed what grace may do" in late.err) == (how == "changed")
+    assert roles(type_) == []
+    assert [each.name for each in passes.people.listed()] == (["grace"] if how == "changed" else [])
     passes.close()
 
 

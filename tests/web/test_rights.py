@@ -422,6 +422,26 @@ def test_roles_are_given_and_taken_at_once_and_whoever_is_removed_is_out(stage: 
     assert stage.request("DELETE", f"{API}/users/nobody", admin).status_code == 404
 
 
+def test_roles_are_changed_only_from_what_they_were_where_that_is_said(stage: Stage) -> None:
+    admin = stage.token("admin")
+    arrived = Role(repo="*", scope="run", source="corp")
+    stage.passes.people.arrive("corp", "7", "grace", [arrived], issuer="https://id.example.org", now=stage.now)
+    read, run = {"role": "read", "repo": ALPHA}, {"role": "run", "repo": ALPHA}
+
+    def put(roles: list[Any], was: list[Any], name: str = "grace@corp") -> int:
+        return stage.request("PUT", f"{API}/users/{name}", admin, json={"roles": roles, "was": was}).status_code
+
+    assert put([read], [run]) == 400
+    assert [put([read], []), put([run], [read])] == [200, 200], "a provider's roles are not among them"
+    assert put([run], [read]) == 200, "said twice, it is as it was wanted"
+    assert [put([], [read]), put([], [], "nobody")] == [400, 404]
+    refused = stage.request("PUT", f"{API}/users/grace@corp", admin, json={"roles": [], "was": []}).json()
+    assert refused["detail"].startswith("Somebody else changed what grace@corp may do at this moment: ")
+    known = {each.name: [(role.repo, role.scope) for role in each.roles] for each in stage.passes.people.listed()}
+    assert known == {"grace@corp": [(ALPHA, "run"), ("*", "run")]}
+    assert len(stage.acts.listed(what="user", limit=9)) == 3, "of what was refused there is no line"
+
+
 def test_a_session_from_a_link_is_bound_to_the_person_as_the_link_was(stage: Stage) -> None:
     stage.passes.people.put("grace", [Role(repo=ALPHA, scope="read")], now=stage.now)
     link = stage.passes.issue(Kind.LINK, "grace", "admin", now=stage.now, lasts_ms=1000, user="grace")

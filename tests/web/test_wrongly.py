@@ -25,6 +25,7 @@ GIVEN = "the keys there are `role` and `repo`."
         (CANCEL, {"jobs": [""]}, "`jobs/0` in the body may not be empty."),
         (CANCEL, {"jobs": ["x"] * (NAMES_MAX + 1)}, f"`jobs` in the body may have at most {NAMES_MAX} entries."),
         (CANCEL, {"reason": "x" * 501}, "`reason` in the body may have at most 500 characters."),
+        ("POST runners/local-1/drain", {"why": "x"}, "`why` in the body is unknown: the only key there is `reason`."),
         (RETRY, {"failed": "so"}, "`failed` in the body must be `true` or `false`."),
         ("POST builds", {}, "The body cannot be used: name the repository as `repo` or as `repo_url`, one of them."),
         ("POST builds", {"repo": "lib", "inputs": []}, "`inputs` in the body must be an object."),
@@ -35,7 +36,7 @@ GIVEN = "the keys there are `role` and `repo`."
             "`overlap_ms` in the body must be a whole number.",
         ),
         ("POST join-tokens", {"uses": 0}, "`uses` in the body must be at least 1."),
-        (GRACE, {}, "`roles` in the body is missing: the only key there is `roles`."),
+        (GRACE, {}, "`roles` in the body is missing: the keys there are `roles` and `was`."),
         (GRACE, {"roles": [{"repo": "lib"}]}, f"`roles/0/role` in the body is missing: {GIVEN}"),
         (GRACE, {"roles": [{"role": "run", "\x1brol": 1}]}, f"`roles/0/�rol` in the body is unknown: {GIVEN}"),
         (GRACE, {"roles": [{"role": "all"}]}, "`roles/0/role` in the body must be `read`, `run` or `admin`."),
@@ -58,8 +59,12 @@ def test_a_wrong_part_is_named_with_what_it_must_be(stage: Stage, route: str, bo
 @pytest.mark.parametrize(
     ("content", "kind", "sentence"),
     [
-        ("", "", "The body is missing: the only key there is `roles`. Send a JSON object with the header"),
-        ("roles=", "text/plain", "The body must be an object: the only key there is `roles`. Send a JSON object"),
+        ("", "", "The body is missing: the keys there are `roles` and `was`. Send a JSON object with the header"),
+        (
+            "roles=",
+            "text/plain",
+            "The body must be an object: the keys there are `roles` and `was`. Send a JSON object",
+        ),
         (
             '{"roles": [{"role": "run", "repo": "\\ud800"}]}',
             "application/json",

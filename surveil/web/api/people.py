@@ -32,11 +32,12 @@ class Given(BaseModel):
 
 
 class Somebody(BaseModel):
-    """The roles of a person, all of them."""
+    """The roles of a person, all of them; with `was`, only if these are the ones that were given before."""
 
     model_config = ConfigDict(extra="forbid")
 
     roles: Annotated[list[Given], Field(max_length=ROLES_MAX)]
+    was: Annotated[list[Given] | None, Field(max_length=ROLES_MAX)] = None
 
 
 @router.get("/me")
@@ -63,12 +64,13 @@ async def put_user(
     request: Request, name: _Name, visitor: Administers, somebody: Somebody, *, new: bool = False
 ) -> Document:
     """Know somebody, with these roles in place of those that were given before; with `new`, only if nobody is known by
-    that name, whoever else adds them at the same time. `anybody` stands for whoever comes with
+    that name, whoever else adds them at the same time; with `was`, only if somebody is known by it whose roles nobody
+    else has changed since they were these. `anybody` stands for whoever comes with
     nothing, and may `read` at most: what it may read is public.
     """
     door: Door = request.app.state.door
-    roles = [Role(repo=each.repo, scope=each.role) for each in somebody.roles]
-    return person_view(await door.put_person(visitor, name, roles, new=new))
+    was = None if somebody.was is None else _roles(somebody.was)
+    return person_view(await door.put_person(visitor, name, _roles(somebody.roles), new=new, was=was))
 
 
 @router.delete("/users/{name}")
@@ -76,3 +78,7 @@ async def forget_user(request: Request, name: _Name, visitor: Administers) -> Do
     """Know somebody no more, and end all that they came in with."""
     door: Door = request.app.state.door
     return {"name": name, "ended": await door.forget_person(visitor, name)}
+
+
+def _roles(given: list[Given]) -> list[Role]:
+    return [Role(repo=each.repo, scope=each.role) for each in given]
