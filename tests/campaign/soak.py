@@ -91,6 +91,8 @@ POOLS: Final = {
     },
 }
 """How many threads each part's pools may come to have, by the module that makes them."""
+POOLS_ELSEWHERE: Final = frozenset({"surveil.web.hooks.receiving"})
+"""Modules that make pools of threads for a role that no soak runs."""
 _LOOPS_OWN: Final = min(32, (os.cpu_count() or 1) + 4)
 """What asyncio's own pool may have (the documentation of `concurrent.futures` says so)."""
 _UNPOOLED: Final = {"dispatcher": 2 + server.IO_THREADS, "observers": 3, "runners": 3}
