@@ -32,12 +32,12 @@ def build_of(text: str, cluster: str) -> int | None:
     """The number of the build that a number or a UUID names; None where it names none of this installation."""
     if text.isascii() and text.isdecimal():
         number = int(text)
-        return number if number <= _NUMBER else None
+        return number if 0 < number <= _NUMBER else None
     try:
         given = uuid.UUID(text)
     except ValueError:
         return None
-    return given.int & _NUMBER if given.int & ~_NUMBER == _ours(cluster) else None
+    return given.int & _NUMBER or None if given.int & ~_NUMBER == _ours(cluster) else None
 
 
 @cache

@@ -11,8 +11,20 @@ from collections.abc import Awaitable, Callable, Hashable
 from math import inf
 from typing import Any, Final
 
+from surveil.errors import SurveilError
+from surveil.frozen import dataclass
+
 KEPT_MAX: Final = 1000
 """So many different answers are kept; the oldest goes for the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What there is instead of an answer. As a task's own failure it would be written down as a defect where all who
+    waited have left, and nobody is there to be told of it.
+    """
+
+    error: SurveilError
 
 
 class Remembered:
@@ -24,7 +36,7 @@ class Remembered:
 
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[Any]], *, fresh_s: float = 0.0) -> Any:
         """The answer to `ask`, or one of the same key that is on its way or at most `fresh_s` old; its failure is
-        everybody's.
+        everybody's. Raises whatever `ask` does.
         """
         asked_at, answer = self._kept.get(key, (-inf, None))
         if asyncio.get_running_loop().time() - asked_at < fresh_s:
@@ -33,7 +45,10 @@ class Remembered:
         if task is None:
             task = self._coming[key] = asyncio.create_task(self._ask(key, ask, keep=fresh_s > 0))
         # Whoever goes away takes nothing from the others.
-        return await asyncio.shield(task)
+        found = await asyncio.shield(task)
+        if isinstance(found, _Failure):
+            raise found.error
+        return found
 
     def forget(self) -> None:
         """Something was changed: what is asked from now on is asked anew."""
@@ -50,6 +65,8 @@ class Remembered:
                 if len(self._kept) > KEPT_MAX:
                     self._kept.popitem(last=False)
             return answer
+        except SurveilError as error:
+            return _Failure(error)
         finally:
             if self._coming.get(key) is task:
                 del self._coming[key]

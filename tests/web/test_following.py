@@ -67,6 +67,11 @@ def test_who_is_told_of_a_problem_keeps_the_place_of_what_came_before(stage: Sta
     assert "\nid:" not in told
 
 
+def test_there_is_no_build_zero_for_who_comes_back_either(stage: Stage) -> None:
+    path = "/api/v1/builds/0/jobs/test/log/rows/follow"
+    assert stage.get(path, {**stage.token(), "Last-Event-ID": "1.5"}).status_code == 404
+
+
 def test_a_new_attempt_begins_at_its_own_first_byte() -> None:
     async def two() -> AsyncIterator[LogPiece]:
         yield LogPiece(attempt=1, at=0, data="a€".encode()[:2])

@@ -25,5 +25,5 @@ def test_a_uuid_of_another_installation_names_nothing_here() -> None:
 
 def test_a_number_is_its_own_name_and_anything_else_is_none() -> None:
     assert build_of("7", CLUSTER) == 7
-    for text in ("", "-7", "7.0", "\u0667", "9" * 40, "main", "0x7"):
+    for text in ("", "0", "000", uuid_of(0, CLUSTER), "-7", "7.0", "\u0667", "9" * 40, "main", "0x7"):
         assert build_of(text, CLUSTER) is None

@@ -1,12 +1,13 @@
 """Many who ask the same cost as much as one."""
 
 import asyncio
+import gc
 from typing import cast
 
 import pytest
 
 from surveil.client.asking import Client
-from surveil.errors import UnreachableError
+from surveil.errors import NotFoundError, UnreachableError
 from surveil.web import books
 from surveil.web.remembered import KEPT_MAX, Remembered
 from tests.answer.desk import Desk
@@ -53,6 +54,30 @@ def test_whoever_goes_away_takes_nothing_from_the_others() -> None:
         assert await second == 1
 
     asyncio.run(scenario())
+
+
+def test_a_failure_of_which_nobody_is_left_to_be_told_is_not_taken_for_a_defect() -> None:
+    said: list[object] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about["message"]))
+        remembered, may = Remembered(), asyncio.Event()
+
+        async def failing() -> None:
+            await may.wait()
+            raise NotFoundError("There is none.")
+
+        alone = asyncio.create_task(remembered.get("key", failing))
+        await asyncio.sleep(0)
+        alone.cancel()
+        await asyncio.sleep(0)
+        may.set()
+        await asyncio.wait([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
+        del alone
+        gc.collect()
+
+    asyncio.run(scenario())
+    assert said == []
 
 
 def test_a_failure_is_everybodys_and_is_not_kept_for_the_next() -> None:

@@ -41,6 +41,11 @@ GIVEN = "the keys there are `role` and `repo`."
         (GRACE, {"roles": [{"role": "run", "\x1brol": 1}]}, f"`roles/0/�rol` in the body is unknown: {GIVEN}"),
         (GRACE, {"roles": [{"role": "all"}]}, "`roles/0/role` in the body must be `read`, `run` or `admin`."),
         ("GET builds?limit=all", None, "`limit` in the query must be a whole number."),
+        (
+            "GET audit?since=20806",
+            None,
+            "`since` in the query cannot be used: write a time, as in `2026-11-22T17:00:00Z`.",
+        ),
         ("GET builds/1/jobs/test/attempts/x", None, "`attempt` in the address must be a whole number."),
     ],
 )

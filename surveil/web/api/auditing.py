@@ -5,11 +5,12 @@ What belongs here: its filters. What does not: which acts there are (`surveil.an
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from surveil.answer.auditing import ACTS_MAX, What
 from surveil.web.api.asking import Administers, Asked, Document
@@ -18,13 +19,23 @@ from surveil.web.routes import api_router
 router = api_router("keeping")
 
 
+def _no_number(said: Any) -> Any:
+    """The library takes a number for seconds since 1970, whatever somebody meant by it. Raises ValueError."""
+    if isinstance(said, str) and re.fullmatch(r"[-+.0-9]+", said.strip()):
+        raise ValueError("write a time, as in `2026-11-22T17:00:00Z`")
+    return said
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+
+
 @router.get("/audit")
 async def audit(
     books: Asked,
     _visitor: Administers,
     person: Annotated[str, Query(max_length=200, description="only what this person did")] = "",
     what: Annotated[What | None, Query(description="only acts of this kind")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="only what was done then or later")] = None,
+    since: Annotated[Instant | None, Query(description="only what was done then or later")] = None,
     limit: Annotated[int, Query(ge=1, le=ACTS_MAX)] = 100,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="only acts with smaller positions")] = None,
 ) -> Document:
